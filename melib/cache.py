@@ -1,0 +1,275 @@
+"""Files that appear whole or not at all, and arrays on disk addressed by what produced them.
+
+Everything that melib writes goes through :func:`atomic`: a temporary name in the same folder, then a rename.
+A process that is killed leaves its temporary file behind and nothing else, so whatever carries its final name
+is finished and the rerun continues from there.
+
+    cache/<key>/record.json     shapes, dtypes and checksums
+    cache/<key>/<name>.npy      one file an array, read back memory-mapped and read-only
+    cache/.<key>.<host>-<pid>   being written; swept by the next build of the same key if that process is dead
+"""
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import shutil
+import socket
+import warnings
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from melib.errors import DataError
+
+_HOST = socket.gethostname().replace("-", "_").replace(".", "_") or "host"
+_KEY_LENGTH = 20  # hex digits: 80 bits, no collision among any number of clips we could store
+_CHUNK = 1 << 20  # bytes read at a time for checksums
+
+
+@contextlib.contextmanager
+def atomic(path: str | Path) -> Iterator[Path]:
+    """Write a file so that it appears whole or not at all.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file's final name; missing folders are made.
+
+    Yields
+    ------
+    Path
+        A temporary name in the same folder with the same suffix. It is renamed to ``path`` when the block
+        ends, and removed when the block raises (Ctrl-C too).
+
+    Raises
+    ------
+    DataError
+        If the disk is full or the folder can't be written.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.stem}.{_HOST}-{os.getpid()}{path.suffix}")
+    with _readable(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield temporary
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def write_table(path: str | Path, frame: pd.DataFrame, float_format: str = "%.6g") -> None:
+    """Write ``frame`` without its index as UTF-8 csv, with the same bytes on every machine."""
+    with atomic(path) as temporary:
+        frame.to_csv(temporary, index=False, lineterminator="\n", float_format=float_format, encoding="utf-8")
+
+
+def write_json(path: str | Path, record: Any) -> None:
+    """Write a record (dicts, lists, text, numbers, numpy scalars and arrays) as UTF-8 json, order kept."""
+    text = json.dumps(record, indent=1, ensure_ascii=False, default=_plain)
+    with atomic(path) as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8", newline="\n")
+
+
+def write_yaml(path: str | Path, record: Any) -> None:
+    """Write a record (dicts, lists, text, numbers, numpy scalars and arrays) as UTF-8 yaml, order kept."""
+    plain = json.loads(json.dumps(record, default=_plain))  # tuples become lists, numpy becomes numbers
+    text = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=110)
+    with atomic(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
+def content_hash(paths: Iterable[str | Path]) -> str:
+    """Hash files by their names (not their folders) and bytes, in the order given.
+
+    Returns
+    -------
+    str
+        32 hex digits: equal exactly if names, bytes and order are equal.
+
+    Raises
+    ------
+    DataError
+        If a file can't be read.
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    for path in map(Path, paths):
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise DataError(
+                f"{path} can't be read ({error.strerror}); check the path and its rights."
+            ) from error
+        name = path.name.encode()
+        digest.update(len(name).to_bytes(8, "big") + name + len(data).to_bytes(8, "big") + data)
+    return digest.hexdigest()
+
+
+def key(version: int | str, params: dict, *sources: str) -> str:
+    """Name what ``version`` of a function produces from ``params`` and ``sources`` (hashes): 20 hex digits.
+
+    ``params`` holds what json can. A changed value, name or version changes the key, their order does not.
+    """
+    text = json.dumps([str(version), params, sources], sort_keys=True, default=_plain)
+    return hashlib.blake2b(text.encode(), digest_size=_KEY_LENGTH // 2).hexdigest()
+
+
+def arrays(
+    folder: str | Path, key: str, compute: Callable[[], dict[str, np.ndarray]]
+) -> dict[str, np.ndarray]:
+    """Read the arrays stored under ``folder/key``, or compute and store them first.
+
+    Parameters
+    ----------
+    folder : str or Path
+        The cache; made if missing.
+    key : str
+        What :func:`key` returned for everything that ``compute`` depends on.
+    compute : callable
+        Returns a dict of arrays (any shape and dtype but object).
+
+    Returns
+    -------
+    dict of arrays
+        As computed, read-only and memory-mapped. A broken entry (a file missing, cut or changed) is rebuilt
+        with a warning.
+
+    Raises
+    ------
+    DataError
+        If the disk is full or the folder can't be written; entries already stored stay.
+    """
+    folder = Path(folder)
+    entry = folder / key
+    if entry.exists():
+        try:
+            return _read(entry)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            warnings.warn(f"{entry} is broken ({error}); it is computed again.", stacklevel=2)
+    with _readable(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        _sweep(folder, key)
+        temporary = folder / f".{key}.{_HOST}-{os.getpid()}"
+        temporary.mkdir()
+        try:
+            _write(temporary, compute())
+            _replace_folder(temporary, entry)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+    return _read(entry)
+
+
+def _write(entry: Path, values: dict[str, np.ndarray]) -> None:
+    record = {}
+    for name, value in values.items():
+        value = np.asarray(value)
+        path = entry / f"{name}.npy"
+        np.save(path, value, allow_pickle=False)
+        record[name] = {"shape": list(value.shape), "dtype": value.dtype.str, "crc32": _checksum(path)}
+    (entry / "record.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+
+
+def _read(entry: Path) -> dict[str, np.ndarray]:
+    record = json.loads((entry / "record.json").read_text(encoding="utf-8"))
+    values = {}
+    for name, expected in record.items():
+        path = entry / f"{name}.npy"
+        if _checksum(path) != expected["crc32"]:
+            raise ValueError(f"{path.name} has changed since it was written")
+        values[name] = np.load(path, mmap_mode="r", allow_pickle=False)
+    return values
+
+
+def _checksum(path: Path) -> int:
+    crc = 0
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            crc = zlib.crc32(chunk, crc)
+    return crc
+
+
+def _replace_folder(temporary: Path, entry: Path) -> None:
+    """Rename a folder into place, unless another process has just finished the same entry."""
+    try:
+        temporary.rename(entry)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+            raise
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            _read(entry)
+            return
+        aside = temporary.with_name(temporary.name + "-old")
+        entry.rename(aside)
+        temporary.rename(entry)
+        if aside.is_dir():
+            shutil.rmtree(aside)
+        else:
+            aside.unlink()
+
+
+def _sweep(folder: Path, key: str) -> None:
+    """Remove what killed processes of this host left behind for ``key``."""
+    for left in folder.glob(f".{key}.{_HOST}-*"):
+        owner = int(left.name.rsplit(f"{_HOST}-", 1)[1].split("-")[0])
+        if owner == os.getpid() or not _alive(owner):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+@contextlib.contextmanager
+def _readable(folder: Path) -> Iterator[None]:
+    """Turn a full or locked disk into one sentence."""
+    try:
+        yield
+    except Exception as error:
+        if _disk_full(error):
+            free = _free_megabytes(folder)
+            raise DataError(
+                f"The disk is full ({free} MB free at {folder}); make room and run the same command again: "
+                "nothing finished is lost."
+            ) from error
+        if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
+            raise DataError(
+                f"{folder} can't be written ({error.strerror}); choose another folder or change its rights."
+            ) from error
+        raise
+
+
+def _disk_full(error: Exception) -> bool:
+    # numpy reports a short write without errno ("8000 requested and 12 written"), safetensors only in words.
+    words = str(error)
+    return (
+        (isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT))
+        or "No space left on device" in words
+        or ("requested and" in words and "written" in words)
+    )
+
+
+def _free_megabytes(folder: Path) -> int:
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free // 2**20
+
+
+def _plain(value: Any) -> Any:
+    """Numpy scalars and arrays, paths, tuples: what json takes instead."""
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    if isinstance(value, Path):
+        return value.as_posix()
+    raise TypeError(f"{type(value).__name__} can't be written as json")
