@@ -1,0 +1,208 @@
+"""Motion of a window of aligned frames: dense flow, head motion taken out, one reference chosen from the pixels.
+
+    aligned crop (T, H, W)  -> flow from the middle frame to each frame -> motion of the head: smooth fit, robust
+                                                                          |
+              stabilised frames  <- warped back by the head's motion  <---+---> what is left: motion of the skin
+                                                                                      |
+                                             calmest stretch = frame with the closest neighbours = reference
+                                                                                      |
+                                                            motion of every frame since the reference
+
+All three inputs of the models (raw, difference, flow) come from this one function, so that they share pixels,
+stabilisation and sampling. Flow is Dense Inverse Search at its medium preset down to the finest scale: the fast
+preset loses half of a movement below one pixel.
+"""
+
+import cv2
+import numpy as np
+
+# The version goes into every cache key: raise it when a change here changes a number.
+VERSION = "flow-1"
+
+# A quarter of a window: a calm stretch must last at least that long to win against a held apex.
+_CALM_SHARE = 0.25
+# Rounds of re-weighting: enough for the weights to settle to 1 % on simulated clips.
+_ROUNDS = 5
+# Every third pixel carries the fit of the head's motion: it is smooth, and the fit 9 times faster.
+_FIT_STEP = 3
+
+
+def dense_flow(reference, frame):
+    """Where each pixel of the reference lies in the frame.
+
+    Parameters
+    ----------
+    reference, frame : (H, W) uint8
+
+    Returns
+    -------
+    flow : (H, W, 2) float32, pixels
+        ``frame[y + flow[y, x, 1], x + flow[y, x, 0]]`` shows what ``reference[y, x]`` shows.
+    """
+    return _dis().calc(reference, frame, None)
+
+
+def _dis():
+    dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    dis.setFinestScale(0)
+    return dis
+
+
+def face_region(height, width):
+    """Ellipse that the face fills in an aligned crop.
+
+    Returns
+    -------
+    region : (height, width) bool
+    """
+    y, x = np.mgrid[:height, :width]
+    return ((x / (width - 1) - 0.5) / 0.46) ** 2 + ((y / (height - 1) - 0.52) / 0.5) ** 2 <= 1
+
+
+def head_motion(flow):
+    """Smooth part of a flow: what a head that shifts, turns and nears the camera would cause.
+
+    Quadratic polynomial of the place, fitted inside the face region by iteratively re-weighted least squares
+    (Cauchy weights, scale from the median absolute residual), so that a local movement of the skin is left out.
+
+    Parameters
+    ----------
+    flow : (H, W, 2) float32, pixels
+
+    Returns
+    -------
+    motion : (H, W, 2) float32, pixels
+    """
+    height, width = flow.shape[:2]
+    basis = _quadratic(height, width)  # (H, W, 6)
+    rows = face_region(height, width)[::_FIT_STEP, ::_FIT_STEP]  # (h, w)
+    places = basis[::_FIT_STEP, ::_FIT_STEP][rows]  # (n, 6)
+    values = flow[::_FIT_STEP, ::_FIT_STEP][rows].astype(np.float64)  # (n, 2)
+    weight = np.ones(len(values))
+    for _ in range(_ROUNDS):
+        weighted = places * weight[:, None]
+        coefficients = np.linalg.solve(weighted.T @ places + 1e-9 * np.eye(6), weighted.T @ values)  # (6, 2)
+        residual = np.linalg.norm(values - places @ coefficients, axis=1)  # (n,)
+        scale = np.median(residual) + 1e-6
+        weight = 1 / (1 + (residual / (2 * scale)) ** 2)
+    return (basis @ coefficients).astype(np.float32)
+
+
+def _quadratic(height, width):
+    y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
+    return np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], axis=-1)  # (H, W, 6)
+
+
+def sample(frames, positions, width=1):
+    """Frames at given positions of a clip, each the mean of the native frames that it stands for.
+
+    Averaging over the sampling step keeps noise from folding into the samples; it treats every input alike.
+
+    Parameters
+    ----------
+    frames : (N, H, W) uint8
+    positions : (T,) float
+        Places in ``frames``; rounded to the nearest, clipped to the clip.
+    width : int
+        Native frames averaged, centred on the position; even numbers count as the next odd one.
+
+    Returns
+    -------
+    sampled : (T, H, W) uint8
+    """
+    centres = np.clip(np.rint(positions).astype(int), 0, len(frames) - 1)  # (T,)
+    half = width // 2
+    if half == 0:
+        return np.asarray(frames[centres])
+    out = np.empty((len(centres), *frames.shape[1:]), np.uint8)
+    for i, centre in enumerate(centres):
+        part = frames[max(0, centre - half) : centre + half + 1]
+        out[i] = np.rint(part.mean(axis=0, dtype=np.float32))
+    return out
+
+
+def calmest(motion, mask):
+    """Frame whose nearest neighbours in appearance are the nearest: the middle of the calmest stretch.
+
+    The rule reads pixels alone. It looks for the state of the face that the window shows most often, not for the
+    lowest speed, since a held apex is as slow as rest.
+
+    Parameters
+    ----------
+    motion : (T, h, w, 2) float32, pixels
+        Motion of the skin since any one frame.
+    mask : (T,) bool
+        Frames without a face are never chosen.
+
+    Returns
+    -------
+    index : int
+    """
+    frames = np.flatnonzero(mask)
+    if len(frames) == 0:
+        return 0
+    flat = motion[frames].reshape(len(frames), -1).astype(np.float64)  # (n, d)
+    # The mean of three neighbours in time: noise of one frame must not decide.
+    padded = np.concatenate([flat[:1], flat, flat[-1:]])
+    flat = (padded[:-2] + padded[1:-1] + padded[2:]) / 3
+    square = (flat**2).sum(1)
+    distance = np.maximum(square[:, None] + square[None] - 2 * flat @ flat.T, 0)  # (n, n)
+    near = max(2, int(np.ceil(_CALM_SHARE * len(frames))))
+    closeness = np.sort(distance, axis=1)[:, : near + 1].mean(axis=1)  # (n,), itself included
+    return int(frames[np.argmin(closeness)])
+
+
+def window_inputs(frames, mask, size=64):
+    """The three inputs of a window, from the same pixels.
+
+    Parameters
+    ----------
+    frames : (T, H, W) uint8
+        Aligned crop.
+    mask : (T,) bool
+        False where no face was found.
+    size : int
+        Side of what the network sees.
+
+    Returns
+    -------
+    inputs : dict
+        ``raw`` (T, size, size) uint8, head motion removed; ``flow`` (T, 2, size, size) float16, motion of the skin
+        since the reference, pixels of the aligned crop; ``reference`` () int64, index of the reference frame;
+        ``magnitude`` (T,) float32, 95th percentile over the face of the length of that motion, pixels;
+        ``head`` (T,) float32, root mean square of the removed motion, pixels. Frames without a face hold 0 motion.
+    """
+    n, height, width = frames.shape
+    seen = np.flatnonzero(mask)
+    skin = np.zeros((n, height, width, 2), np.float32)
+    raw = np.zeros((n, size, size), np.uint8)
+    head = np.zeros(n, np.float32)
+    region = face_region(height, width)
+    middle = int(seen[np.argmin(np.abs(seen - (n - 1) / 2))]) if len(seen) else 0
+    y, x = np.mgrid[:height, :width].astype(np.float32)
+    for t in seen:
+        motion = np.zeros((height, width, 2), np.float32)
+        if t != middle:
+            flow = dense_flow(frames[middle], frames[t])
+            motion = head_motion(flow)
+            skin[t] = flow - motion
+        steady = cv2.remap(
+            frames[t], x + motion[..., 0], y + motion[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
+        )
+        raw[t] = cv2.resize(steady, (size, size), interpolation=cv2.INTER_AREA)
+        head[t] = np.sqrt((motion[region] ** 2).sum(-1).mean())
+    coarse = skin[:, : height // 4 * 4, : width // 4 * 4]
+    coarse = coarse.reshape(n, height // 4, 4, width // 4, 4, 2).mean(axis=(2, 4))  # (T, H/4, W/4, 2)
+    reference = calmest(coarse, mask)
+    skin[seen] -= skin[reference].copy()
+    length = np.linalg.norm(skin[:, region], axis=-1)  # (T, n)
+    flow = np.zeros((n, 2, size, size), np.float16)
+    for t in seen:
+        flow[t] = cv2.resize(skin[t], (size, size), interpolation=cv2.INTER_AREA).transpose(2, 0, 1)
+    return {
+        "raw": raw,
+        "flow": flow,
+        "reference": np.int64(reference),
+        "magnitude": np.percentile(length, 95, axis=1).astype(np.float32),
+        "head": head,
+    }
