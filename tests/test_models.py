@@ -1,0 +1,106 @@
+import pytest
+import torch
+import torchvision
+from safetensors.torch import save_file
+
+from melib.errors import DataError
+from melib.models import FramewiseNet, IntensityNet, load_encoder, resnet18
+
+
+def windows(n=2, t=5, channels=2, size=32, seed=0):
+    random = torch.Generator().manual_seed(seed)
+    return torch.randn(n, t, channels, size, size, generator=random), torch.ones(n, t, dtype=torch.bool)
+
+
+@pytest.fixture(params=["framewise", "bigru"])
+def net(request):
+    torch.manual_seed(0)
+    build = {"framewise": FramewiseNet, "bigru": IntensityNet}[request.param]
+    return build(2, width=8).eval()
+
+
+def without_classifier(state):
+    return {name: tensor for name, tensor in state.items() if not name.startswith("fc.")}
+
+
+def test_at_full_width_the_encoder_is_torchvisions_resnet18():
+    theirs = without_classifier(torchvision.models.resnet18().state_dict())
+    ours = resnet18(3).state_dict()
+    assert {name: tensor.shape for name, tensor in ours.items()} == {n: t.shape for n, t in theirs.items()}
+    grouped = dict(resnet18(3, norm="group").named_parameters())
+    assert {name: p.shape for name, p in grouped.items()} == {n: theirs[n].shape for n in grouped}
+
+
+def test_torchvisions_weights_give_torchvisions_features(tmp_path):
+    torch.manual_seed(1)
+    reference = torchvision.models.resnet18().eval()
+    save_file(reference.state_dict(), tmp_path / "resnet18.safetensors")
+    net = FramewiseNet(3, weights=tmp_path / "resnet18.safetensors").eval()
+    reference.fc = torch.nn.Identity()
+    image = torch.randn(2, 3, 64, 64)
+    torch.testing.assert_close(net.encoder(image), reference(image))
+
+
+def test_a_grey_picture_answers_as_it_did_in_colour(tmp_path):
+    reference = torchvision.models.resnet18().eval()
+    save_file(reference.state_dict(), tmp_path / "resnet18.safetensors")
+    grey = torch.randn(2, 1, 64, 64)
+    for channels in (1, 2):
+        encoder = resnet18(channels).eval()
+        load_encoder(encoder, tmp_path / "resnet18.safetensors")
+        image = grey.expand(-1, channels, -1, -1)
+        torch.testing.assert_close(
+            encoder.conv1(image), reference.conv1(grey.expand(-1, 3, -1, -1)), atol=1e-5, rtol=1e-5
+        )
+
+
+@pytest.mark.parametrize("content", [None, b"not weights", "narrow"])
+def test_weights_that_cannot_be_used_say_so(tmp_path, content):
+    path = tmp_path / "resnet18.safetensors"
+    if content == "narrow":
+        save_file(resnet18(3, 8).state_dict(), path)
+    elif content:
+        path.write_bytes(content)
+    with pytest.raises(DataError, match=r"resnet18\.safetensors"):
+        IntensityNet(1, weights=path)
+
+
+def test_imagenet_weights_offline_are_a_readable_error(monkeypatch):
+    def offline(*args, **kwargs):
+        raise OSError("no route to host")
+
+    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", offline)
+    with pytest.raises(DataError, match="connect to the network once"):
+        FramewiseNet(1, weights="imagenet")
+
+
+def test_a_curve_lies_between_0_and_1_one_value_a_frame(net):
+    x, mask = windows()
+    curve = net(100 * x, mask)
+    assert curve.shape == mask.shape
+    assert ((curve >= 0) & (curve <= 1)).all()
+
+
+def test_the_framewise_net_commutes_with_time_and_the_gru_does_not(net):
+    x, mask = windows(t=6)
+    order = torch.tensor([3, 0, 5, 1, 4, 2])
+    commutes = torch.allclose(net(x[:, order], mask), net(x, mask)[:, order], atol=1e-5)
+    assert commutes == isinstance(net, FramewiseNet)
+
+
+def test_pixels_of_masked_frames_are_never_seen(net):
+    x, mask = windows()
+    mask[0, 2] = mask[1, :] = False
+    other = torch.where(mask[:, :, None, None, None], x, 7.0)
+    torch.testing.assert_close(net(other, mask), net(x, mask))
+
+
+def test_one_frame_stands_for_all_as_if_repeated(net):
+    x, mask = windows()
+    repeated = x[:, :1].expand(-1, x.shape[1], -1, -1, -1)
+    torch.testing.assert_close(net(x[:, :1], mask), net(repeated, mask))
+
+
+def test_windows_do_not_disturb_each_other(net):
+    x, mask = windows(n=4)
+    torch.testing.assert_close(net(x, mask)[1:2], net(x[1:2], mask[1:2]), atol=1e-6, rtol=1e-5)

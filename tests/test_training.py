@@ -1,0 +1,256 @@
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from scipy.stats import pearsonr
+
+from melib.errors import DataError
+from melib.training import (
+    FitSettings,
+    Fitted,
+    Windows,
+    augment,
+    fit,
+    fit_scale,
+    load,
+    predict,
+    predict_inputs,
+    prepare,
+    save,
+)
+
+TINY = FitSettings(
+    input="flow", width=8, hidden=16, epochs=12, batch=8, lr=5e-3, patience=12, shift=1, dropout=0.0
+)
+
+
+def blobs(n, seed, t=12, size=24):
+    """Windows of a blob that moves down and back as its curve says, on a background that tells nothing."""
+    random = np.random.default_rng(seed)
+    apex = random.uniform(1, t - 2, (n, 1))
+    target = np.clip(1 - abs(np.arange(t) - apex) / random.uniform(2.5, 5, (n, 1)), 0, 1).astype(np.float32)
+    y, x = np.mgrid[:size, :size]
+    blob = np.exp(-((x - size / 2) ** 2 + (y - size / 2) ** 2) / (2 * (size / 8) ** 2))
+    flow = random.normal(0, 0.15, (n, t, 2, size, size))
+    flow[:, :, 1] += random.uniform(1, 2, (n, 1, 1, 1)) * target[:, :, None, None] * blob
+    raw = random.integers(90, 110, (n, t, size, size)) + 60 * target[:, :, None, None] * blob
+    return Windows(
+        raw.astype(np.uint8),
+        flow.astype(np.float16),
+        target.argmin(1),
+        target,
+        np.ones((n, t), bool),
+    )
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    return fit(TINY, blobs(64, 1), blobs(12, 2), seed=0)
+
+
+def correlation(fitted, windows):
+    return pearsonr(predict(fitted, windows).ravel(), windows.target.ravel()).statistic
+
+
+def same(a, b):
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_a_model_that_sees_motion_learns_the_curve_and_one_on_a_constant_frame_cannot(fitted):
+    unseen = blobs(24, 3)
+    assert correlation(fitted, unseen) > 0.8
+    constant = fit(dataclasses.replace(TINY, constant_frame=True), blobs(64, 1), blobs(12, 2), seed=0)
+    assert correlation(constant, unseen) < 0.6
+    first = predict(constant, unseen)
+    frozen = np.repeat(unseen.flow[:, :1], unseen.flow.shape[1], 1)
+    np.testing.assert_allclose(predict(constant, dataclasses.replace(unseen, flow=frozen)), first, atol=1e-6)
+
+
+@pytest.mark.parametrize("model", ["framewise", "resnet18_bigru"])
+@pytest.mark.parametrize("input", ["raw", "difference"])
+def test_every_model_fits_every_input(model, input):
+    settings = dataclasses.replace(TINY, model=model, input=input, epochs=2)
+    curves = predict(fit(settings, blobs(9, 1), blobs(4, 2), seed=0), blobs(3, 3))
+    assert curves.shape == (3, 12)
+    assert curves.dtype == np.float32
+    assert ((curves >= 0) & (curves <= 1)).all()
+
+
+def test_the_curves_do_not_depend_on_the_batch(fitted):
+    windows = blobs(7, 4)
+    np.testing.assert_allclose(
+        predict(fitted, windows, batch=2), predict(fitted, windows, batch=7), atol=1e-5
+    )
+
+
+def test_prepared_inputs_give_the_curves_of_their_windows(fitted):
+    windows = blobs(5, 4)
+    x = prepare(windows, slice(None), "flow", fitted.scale)
+    np.testing.assert_array_equal(predict_inputs(fitted, x, windows.mask), predict(fitted, windows))
+    np.testing.assert_array_equal(predict_inputs(fitted, x.numpy()), predict(fitted, windows))
+
+
+def test_no_windows_give_no_curves(fitted):
+    assert predict(fitted, blobs(0, 1)).shape == (0, 12)
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(tmp_path):
+    settings = dataclasses.replace(TINY, epochs=2, dropout=0.2, reverse=True)
+    for name, seed, threads in [("a", 5, 1), ("b", 5, 2), ("c", 6, 1)]:
+        torch.set_num_threads(threads)
+        torch.rand(3)  # what others drew before must not matter
+        save(fit(settings, blobs(9, 1), blobs(4, 2), seed), tmp_path / name)
+    files = sorted(path.name for path in (tmp_path / "a").iterdir())
+    assert files == ["history.csv", "settings.yml", "weights.safetensors"]
+    for file in files:
+        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+    assert (tmp_path / "a" / files[-1]).read_bytes() != (tmp_path / "c" / files[-1]).read_bytes()
+
+
+def test_fitting_leaves_the_callers_random_state_and_threads_alone():
+    state, threads = torch.get_rng_state(), torch.get_num_threads()
+    fit(dataclasses.replace(TINY, epochs=1), blobs(4, 1), blobs(2, 2), seed=0)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.get_num_threads() == threads
+
+
+def test_what_is_saved_comes_back(fitted, tmp_path):
+    save(fitted, tmp_path / "fit")
+    again = load(tmp_path / "fit")
+    assert again.settings == fitted.settings
+    assert again.scale == fitted.scale
+    assert same(again.state, fitted.state)
+    pd.testing.assert_frame_equal(again.history, fitted.history)
+    windows = blobs(3, 5)
+    np.testing.assert_array_equal(predict(again, windows), predict(fitted, windows))
+
+
+@pytest.mark.parametrize("missing", ["settings.yml", "weights.safetensors", "history.csv"])
+def test_half_a_fit_is_not_read(fitted, tmp_path, missing):
+    save(fitted, tmp_path)
+    (tmp_path / missing).unlink()
+    with pytest.raises(DataError, match="no whole fit"):
+        load(tmp_path)
+    (tmp_path / missing).write_bytes(b"")
+    with pytest.raises(DataError, match="no whole fit"):
+        load(tmp_path)
+
+
+def test_the_kept_epoch_is_the_best_on_validation_and_patience_ends_the_fit():
+    seen = []
+    settings = dataclasses.replace(TINY, epochs=8, lr=0.05, patience=2)
+    train, validation = blobs(8, 1), blobs(4, 2)
+    noise = dataclasses.replace(train, target=np.random.default_rng(0).random((8, 12), dtype=np.float32))
+    result = fit(settings, noise, validation, seed=0, progress=lambda *epoch: seen.append(epoch))
+    losses = result.history["validation"]
+    best = int(losses.idxmin())
+    assert result.history["best"].tolist() == [epoch == best for epoch in range(len(losses))]
+    assert len(losses) == min(8, best + 1 + 2)
+    assert [epoch[0] for epoch in seen] == result.history["epoch"].tolist()
+    assert seen[-1][1:] == (8, result.history["train"].iloc[-1], losses.iloc[-1])
+
+
+def test_validation_windows_are_never_trained_on():
+    settings = dataclasses.replace(TINY, epochs=1)
+    one = fit(settings, blobs(6, 1), blobs(4, 2), seed=0)
+    other = fit(settings, blobs(6, 1), blobs(4, 9), seed=0)
+    assert same(one.state, other.state)
+    assert one.scale == other.scale
+
+
+@pytest.mark.parametrize("name", ["training", "validation"])
+@pytest.mark.parametrize("emptied", ["no windows", "no faces"])
+def test_an_empty_set_is_refused(name, emptied):
+    full = blobs(3, 1)
+    empty = blobs(0, 1) if emptied == "no windows" else dataclasses.replace(full, mask=full.mask & False)
+    sets = (empty, full) if name == "training" else (full, empty)
+    with pytest.raises(DataError, match=f"no {name} window"):
+        fit(TINY, *sets, seed=0)
+
+
+def test_bad_settings_and_shapes_are_refused():
+    with pytest.raises(DataError, match="colour"):
+        FitSettings(input="colour")
+    with pytest.raises(DataError, match="transformer"):
+        FitSettings(model="transformer")
+    windows = blobs(3, 1)
+    with pytest.raises(DataError, match="target has shape"):
+        dataclasses.replace(windows, target=windows.target[:2])
+    with pytest.raises(DataError, match="no variation"):
+        fit(TINY, dataclasses.replace(windows, flow=windows.flow * 0), windows, seed=0)
+
+
+def test_preparation_is_centred_on_the_training_windows_and_motion_keeps_its_zero():
+    windows = blobs(6, 1)
+    x = prepare(windows, slice(None), "raw", fit_scale(windows, "raw"))
+    assert float(x.mean()) == pytest.approx(0, abs=1e-5)
+    assert float(x.std(correction=0)) == pytest.approx(1, abs=1e-4)
+    for input in ("difference", "flow"):
+        x = prepare(windows, [4, 1], input, fit_scale(windows, input))
+        assert x.dtype == torch.float32
+        assert x.shape == (2, 12, 2 if input == "flow" else 1, 24, 24)
+    scale = fit_scale(windows, "difference")
+    assert scale["mean"] == 0
+    x = prepare(windows, [4, 1], "difference", scale)
+    for row, window in enumerate([4, 1]):
+        assert not x[row, windows.reference[window]].any()
+        expected = windows.raw[window].astype(float) - windows.raw[window, windows.reference[window]]
+        np.testing.assert_allclose(x[row, :, 0] * scale["sd"], expected, atol=1e-4)
+
+
+def test_memory_mapped_windows_are_read_and_left_alone(tmp_path, fitted):
+    windows = blobs(5, 1)
+    mapped = {}
+    for field in dataclasses.fields(windows):
+        np.save(tmp_path / f"{field.name}.npy", getattr(windows, field.name))
+        mapped[field.name] = np.load(tmp_path / f"{field.name}.npy", mmap_mode="r")
+    settings = dataclasses.replace(TINY, epochs=1, reverse=True)
+    result = fit(settings, Windows(**mapped), blobs(2, 2), seed=0)
+    assert same(result.state, fit(settings, windows, blobs(2, 2), seed=0).state)
+
+
+def test_a_mirrored_flow_is_the_flow_of_mirrored_frames():
+    """Two frames of a moving dot: the displacement must point to where the dot is, mirrored or not."""
+    size, start, step = 16, (4, 3), (2, 5)  # v, u
+    flow = torch.zeros(1, 1, 2, size, size)
+    flow[0, 0, :, start[0], start[1]] = torch.tensor([step[1], step[0]])
+    settings = FitSettings(input="flow", shift=0, gain=0.0)
+    seen = set()
+    for seed in range(20):
+        x, *_ = augment(
+            flow.clone(),
+            torch.zeros(1, 1),
+            torch.ones(1, 1, dtype=bool),
+            settings,
+            np.random.default_rng(seed),
+        )
+        v, u = (int(i) for i in x[0, 0].abs().sum(0).nonzero()[0])
+        to = (u + int(x[0, 0, 0, v, u]), v + int(x[0, 0, 1, v, u]))
+        seen.add((u, *to))
+    there = start[1] + step[1]
+    assert seen == {(start[1], there, 6), (size - 1 - start[1], size - 1 - there, 6)}
+
+
+def test_reversing_time_turns_frames_targets_and_mask_together():
+    x = torch.arange(6.0).reshape(1, 6, 1, 1, 1).expand(40, -1, -1, 4, 4).clone()
+    target = torch.arange(6.0).expand(40, -1).clone()
+    mask = target != 2
+    settings = FitSettings(input="flow", flip=False, shift=0, gain=0.0, reverse=True)
+    x, target, mask = augment(x[:, :, :1], target, mask, settings, np.random.default_rng(0))
+    assert torch.equal(x[:, :, 0, 0, 0], target)
+    assert torch.equal(mask, target != 2)
+    assert 0 < (target[:, 0] == 5).sum() < 40
+
+
+def test_without_augmentation_nothing_changes():
+    x = torch.randn(3, 4, 1, 8, 8)
+    settings = FitSettings(input="raw", flip=False, shift=0, light=0.0)
+    same_x, *_ = augment(x.clone(), torch.zeros(3, 4), torch.ones(3, 4), settings, np.random.default_rng(0))
+    assert torch.equal(x, same_x)
+
+
+def test_a_fitted_network_is_plain_data(fitted):
+    assert isinstance(fitted, Fitted)
+    assert all(tensor.device.type == "cpu" for tensor in fitted.state.values())
