@@ -1,0 +1,318 @@
+"""The runner's laws, on notebooks of two cells made on the spot."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import pytest
+import yaml
+
+from melib import DataError, notebooks, report
+
+PARAMETERS = 'run = "runs/smoke"  # folder of the run\nprofile = "smoke"\nseed = 0\ndata = ""\n'
+COUNT = """
+from pathlib import Path
+place = Path(run) / "results"
+place.mkdir(exist_ok=True, parents=True)
+with (place / "{name}.txt").open("a") as file:
+    file.write(f"{seed}\\n")
+"""
+
+
+def write(folder, name, *cells, parameters=PARAMETERS, **declared):
+    """A notebook of a parameter cell and the given ones."""
+    first = nbformat.v4.new_code_cell(parameters, metadata={"tags": ["parameters"]})
+    rest = [nbformat.v4.new_code_cell(cell.replace("{name}", name)) for cell in cells]
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    notebook = nbformat.v4.new_notebook(
+        cells=[first, *rest], metadata={"kernelspec": kernel, "melib": declared}
+    )
+    folder.mkdir(exist_ok=True)
+    nbformat.write(notebook, folder / f"{name}.ipynb")
+
+
+def times(place, name):
+    """How often the notebook's cell ran."""
+    file = place / "results" / f"{name}.txt"
+    return len(file.read_text().splitlines()) if file.exists() else 0
+
+
+@pytest.fixture
+def source(tmp_path):
+    return tmp_path / "source"
+
+
+@pytest.fixture
+def go(tmp_path, source, monkeypatch):
+    monkeypatch.setattr(report, "build", lambda folder: folder / "report" / "index.html")
+
+    def call(profile="smoke", **settings):
+        return notebooks.run(profile, root=tmp_path / "runs", notebooks=source, **settings)
+
+    return call
+
+
+def test_notebooks_run_in_order_and_leave_copy_page_and_time(go, source):
+    write(
+        source,
+        "02_second",
+        "assert (Path := __import__('pathlib').Path)(run, 'results/01_first.txt').exists()",
+    )
+    write(source, "01_first", COUNT)
+    folder = go()
+    assert folder.name == "smoke"
+    for name in ("01_first", "02_second"):
+        assert (folder / "notebooks" / f"{name}.ipynb").is_file()
+        assert "<script" not in (folder / "html" / f"{name}.html").read_text()
+    assert set(json.loads((folder / "timing.json").read_text())) == {"01_first", "02_second", "report"}
+    assert not list(folder.rglob("*tmp*"))
+    assert yaml.safe_load((folder / "parameters.yml").read_text())["profile"] == "smoke"
+
+
+def test_values_keep_their_types(go, source):
+    check = "assert subject == '006' and seed == 3 and isinstance(data, str), (subject, seed, data)"
+    write(source, "01_first", check, parameters=PARAMETERS + 'subject = ""\n')
+    go(seed=3, run="006", parameters={"subject": "006"})
+
+
+def test_the_kernel_is_this_interpreter_even_beside_a_users_own(go, source, tmp_path, monkeypatch):
+    spec = {"argv": ["/nonexistent", "{connection_file}"], "display_name": "user's", "language": "python"}
+    kernel = tmp_path / "jupyter" / "kernels" / "python3" / "kernel.json"
+    kernel.parent.mkdir(parents=True)
+    kernel.write_text(json.dumps(spec))
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "jupyter"))
+    write(source, "01_first", f"import sys; assert sys.executable == {sys.executable!r}, sys.executable")
+    go()
+    assert os.environ["JUPYTER_PATH"] == str(tmp_path / "jupyter")
+
+
+def test_what_is_finished_is_skipped_until_something_it_depends_on_changes(go, source, tmp_path):
+    declared = {"outputs": ["results/02_second.txt"], "inputs": ["results/01_first.txt"]}
+    write(source, "01_first", COUNT)
+    write(source, "02_second", COUNT, **declared)
+    folder = go()
+    go()
+    assert (times(folder, "01_first"), times(folder, "02_second")) == (1, 1)
+
+    write(
+        source, "01_first", COUNT, "1 + 1"
+    )  # another source: runs again, and changes the input of the second
+    go()
+    assert (times(folder, "01_first"), times(folder, "02_second")) == (2, 2)
+
+    (folder / "results" / "02_second.txt").unlink()  # a lost output
+    go()
+    assert (times(folder, "01_first"), times(folder, "02_second")) == (2, 1)
+
+
+def test_the_stamp_follows_code_settings_and_tables_but_not_place(source, tmp_path, monkeypatch):
+    write(source, "01_first", "1")
+    path = source / "01_first.ipynb"
+    base = {"run": "a", "profile": "smoke", "seed": 0, "data": ""}
+    package = tmp_path / "package"
+    package.mkdir()
+    (package / "priors.py").write_text("one")
+    (package / "cli.py").write_text("one")
+    monkeypatch.setattr(notebooks, "PACKAGE", package)
+    monkeypatch.setattr(notebooks, "_manifest_hash", lambda name: name)
+    samm = tmp_path / "samm"
+    samm.mkdir()
+    (samm / "table.csv").write_text("one")
+
+    def stamp(**changed):
+        return notebooks.stamp(path, tmp_path, {**base, **changed}, {"samm": samm})
+
+    before = stamp()
+    assert stamp(run="b") == before
+    assert stamp(seed=1) != before
+    (package / "cli.py").write_text("two")
+    assert stamp() == before
+    (samm / "table.csv").write_text("two")
+    assert stamp() != before
+    (samm / "table.csv").write_text("one")
+    (package / "priors.py").write_text("two")
+    assert stamp() != before
+
+
+def test_an_unknown_parameter_is_refused_before_anything_runs(go, source):
+    write(source, "01_first", COUNT)
+    with pytest.raises(
+        DataError, match=r"01_first[.]ipynb has no parameter 'sede'; it declares run, profile, seed, data"
+    ):
+        go(parameters={"sede": 1})
+    write(source, "02_bare", "1", parameters='run = ""\nprofile = ""\n')
+    with pytest.raises(DataError, match=r"02_bare[.]ipynb has no parameter 'seed'"):
+        go()
+    assert not (source.parent / "runs" / "smoke" / "results").exists()
+
+
+def test_a_failing_cell_ends_in_one_sentence_and_what_is_finished_stays(go, source):
+    write(source, "01_first", COUNT)
+    write(source, "02_second", "1", "{}['apex']")
+    with pytest.raises(
+        notebooks.NotebookError, match=r"^02_second stopped in cell \[4\]: KeyError: 'apex'; the"
+    ):
+        go()
+    folder = source.parent / "runs" / "smoke"
+    assert (folder / "notebooks" / "02_second.failed.ipynb").is_file()
+    assert not (folder / "notebooks" / "02_second.ipynb").exists()
+    assert "KeyError" in (folder / "log.txt").read_text()
+    write(source, "02_second", "1")
+    go()
+    assert times(folder, "01_first") == 1
+    assert not (folder / "notebooks" / "02_second.failed.ipynb").exists()
+
+
+def test_a_data_error_is_shown_as_it_reads(go, source):
+    write(
+        source,
+        "01_first",
+        "from melib import DataError\nraise DataError('samm: row 3 has no apex; see samm.yml')",
+    )
+    with pytest.raises(
+        notebooks.NotebookError, match=r"^01_first stopped in cell \[3\]: samm: row 3 .* samm.yml$"
+    ):
+        go()
+
+
+def test_an_output_that_was_promised_must_exist(go, source):
+    write(source, "01_first", "1", outputs=["results/intensity.csv"])
+    with pytest.raises(notebooks.NotebookError, match=r"without writing results/intensity.csv"):
+        go()
+
+
+def test_a_notebook_over_its_time_limit_is_stopped(go, source):
+    write(source, "01_first", "import time; time.sleep(60)", minutes=0.03)
+    start = time.monotonic()
+    with pytest.raises(notebooks.NotebookError, match=r"time limit of 0.03 minutes"):
+        go()
+    assert time.monotonic() - start < 30
+
+
+def test_a_dead_kernel_is_named(go, source):
+    write(source, "01_first", "import os; os._exit(1)")
+    with pytest.raises(notebooks.NotebookError, match=r"01_first stopped in cell .*kernel died"):
+        go()
+
+
+def test_only_runs_what_was_named(go, source):
+    for name in ("01_first", "02_second", "90_explore"):
+        write(source, name, COUNT)
+    folder = go(only=["02"])
+    assert (times(folder, "01_first"), times(folder, "02_second")) == (0, 1)
+    with pytest.raises(DataError, match="no notebook begins with '90'"):
+        go(only=["90"])
+
+
+def test_two_settings_never_share_a_folder(go, source):
+    write(source, "01_first", "1")
+    go(run="mine", seed=1)
+    with pytest.raises(DataError, match="was made with seed 1, not 2"):
+        go(run="mine", seed=2)
+    assert notebooks.name_of("demo", 2) != notebooks.name_of("demo", 1) != notebooks.name_of("demo")
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"profile": "dmeo"}, "profile 'dmeo' is unknown"),
+        ({"engine": "slurm"}, "engine 'slurm' is unknown"),
+        ({"data": {"samm": "/nonexistent"}}, "samm: /nonexistent isn't a folder"),
+    ],
+)
+def test_what_does_not_exist_is_refused_in_one_sentence(go, source, settings, sentence):
+    write(source, "01_first", "1")
+    with pytest.raises(DataError, match=sentence):
+        go(**settings)
+
+
+def test_a_name_lies_below_the_root_and_a_path_is_a_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert notebooks.locate("006") == tmp_path / "runs" / "006"
+    assert notebooks.locate("runs/006") == tmp_path / "runs" / "006"
+    assert notebooks.locate(tmp_path / "x") == tmp_path / "x"
+
+
+PROGRAM = """
+import sys
+from melib import notebooks, report
+report.build = lambda folder: folder
+try:
+    notebooks.run("smoke", root=sys.argv[1], notebooks=sys.argv[2])
+except KeyboardInterrupt as error:
+    sys.exit(f"interrupted: {error}")
+"""
+
+
+def begin(source):
+    """Start a run in another process and wait until its second notebook is at work."""
+    arguments = [sys.executable, "-c", PROGRAM, str(source.parent / "runs"), str(source)]
+    process = subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    flag = source.parent / "runs" / "smoke" / "results" / "02_second.txt"
+    for _ in range(600):
+        if flag.exists() or process.poll() is not None:
+            break
+        time.sleep(0.1)
+    assert flag.exists(), process.communicate()[1]
+    return process, int(flag.with_name("pid").read_text())
+
+
+def slow_second(source):
+    pid = "import os, time\n(place / 'pid').write_text(str(os.getpid()))\n"
+    write(source, "01_first", COUNT)
+    write(source, "02_second", COUNT.replace("with", pid + "with"), "time.sleep(120)")
+
+
+def is_alive(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().split(")")[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_a_run_stopped_at_any_point_leaves_nothing_half_and_continues(go, source, how):
+    slow_second(source)
+    process, kernel = begin(source)
+    process.send_signal(how)
+    said = re.sub(r"(finished) in .*", r"\1", process.communicate(timeout=30)[1])
+    folder = source.parent / "runs" / "smoke"
+    if how == signal.SIGINT:
+        assert "interrupted: 02_second was interrupted in cell" in said
+        assert said.splitlines() == [
+            "1/2 01_first: started",
+            "1/2 01_first: finished",
+            "2/2 02_second: started",
+            "interrupted: 02_second was interrupted in cell [4]",
+        ]
+        assert not list(folder.glob("notebooks/.*"))
+    for _ in range(100):
+        if not is_alive(kernel):
+            break
+        time.sleep(0.1)
+    assert not is_alive(kernel)
+    assert [path.name for path in sorted(folder.glob("notebooks/[0-9]*"))] == [
+        "01_first.ipynb",
+        "01_first.json",
+    ]
+
+    write(source, "02_second", COUNT)
+    go()
+    assert times(folder, "01_first") == 1
+
+
+def test_a_folder_is_held_by_one_run_at_a_time(go, source):
+    slow_second(source)
+    process, _ = begin(source)
+    try:
+        with pytest.raises(DataError, match="another melib is working in"):
+            go()
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=30)
