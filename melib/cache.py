@@ -1,12 +1,13 @@
 """Files that appear whole or not at all, and arrays on disk addressed by what produced them.
 
-Everything that melib writes goes through :func:`atomic`: a temporary name in the same folder, then a rename.
-A process that is killed leaves its temporary file behind and nothing else, so whatever carries its final name
-is finished and the rerun continues from there.
+Everything that melib writes goes through :func:`atomic`: a temporary name in the same folder, then a
+rename. A process that is killed leaves its temporary file behind and nothing else, so whatever carries its
+final name is finished and the rerun continues from there.
 
     cache/<key>/record.json     shapes, dtypes and checksums
-    cache/<key>/<name>.npy      one file an array, read back memory-mapped and read-only
-    cache/.<key>.<host>-<pid>   being written; swept by the next build of the same key if that process is dead
+    cache/<key>/<name>.npy      one file an array, read back read-only, large ones memory-mapped
+    cache/.<key>.<host>-<pid>   being written; swept by the next build of the same key if that process is
+    dead
 """
 
 import contextlib
@@ -30,7 +31,7 @@ from melib.errors import DataError
 
 _HOST = socket.gethostname().replace("-", "_").replace(".", "_") or "host"
 _KEY_LENGTH = 20  # hex digits: 80 bits, no collision among any number of clips we could store
-_CHUNK = 1 << 20  # bytes read at a time for checksums
+_CHUNK = 1 << 20  # bytes: read at a time for checksums, and where memory-mapping begins
 
 
 @contextlib.contextmanager
@@ -137,8 +138,8 @@ def arrays(
     Returns
     -------
     dict of arrays
-        As computed, read-only and memory-mapped. A broken entry (a file missing, cut or changed) is rebuilt
-        with a warning.
+        As computed, read-only, large ones memory-mapped. A broken entry (a file missing, cut or changed)
+        is rebuilt with a warning.
 
     Raises
     ------
@@ -182,7 +183,9 @@ def _read(entry: Path) -> dict[str, np.ndarray]:
         path = entry / f"{name}.npy"
         if _checksum(path) != expected["crc32"]:
             raise ValueError(f"{path.name} has changed since it was written")
-        values[name] = np.load(path, mmap_mode="r", allow_pickle=False)
+        large = path.stat().st_size > _CHUNK  # a map holds a file descriptor, so small arrays go into memory
+        values[name] = np.load(path, mmap_mode="r" if large else None, allow_pickle=False)
+        values[name].flags.writeable = False
     return values
 
 
@@ -251,7 +254,8 @@ def _readable(folder: Path) -> Iterator[None]:
 
 
 def _disk_full(error: Exception) -> bool:
-    # numpy reports a short write without errno ("8000 requested and 12 written"), safetensors only in words.
+    # numpy reports a short write without errno ("8000 requested and 12 written"), safetensors only in
+    # words.
     words = str(error)
     return (
         (isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT))

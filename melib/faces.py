@@ -2,8 +2,9 @@
 
 The contract of a crop (whoever works in "pixels of the 112-pixel crop", the simulator too, shares it):
 
-- One similarity (rotation, one scale, shift) a clip, so that nothing inside a clip is warped and no motion is
-  invented. It is fitted to the corners of the eyes and the root of the nose, which expressions don't move.
+- One similarity (rotation, one scale, shift) a clip, so that nothing inside a clip is warped and no motion
+  is invented. It is fitted to the corners of the eyes and the root of the nose, which expressions don't
+  move.
 - A face of average proportions reaches from brows to chin with MARGIN of that height free above and below::
 
       0 +------------------------+      eye centres at 31.5 % and 68.5 % of the width,
@@ -18,19 +19,31 @@ The contract of a crop (whoever works in "pixels of the 112-pixel crop", the sim
 - Detection is dlib's HOG detector (best-scoring box) at a stride, followed from box to box; landmarks are
   dlib's 68 points, smoothed over time. Frames are resampled linearly at a multiple of the crop's size and
   averaged down, so that fine texture doesn't alias into motion.
-- ``mask`` is False where no face was found for longer than the detector's short lapses, where an image can't
-  be read, and where a frame has another size than the rest. Nothing goes in silence: every reason is counted.
+- ``mask`` is False where no face was found for longer than the detector's short lapses, where an image
+  can't be read, and where a frame has another size than the rest. Nothing goes in silence: every reason is
+  counted.
 """
 
 import functools
 import importlib.util
+import warnings
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
 
+import cv2
 import dlib
 import numpy as np
+import pandas as pd
+from joblib import Parallel, delayed
+from tqdm.auto import tqdm
 
+from melib import cache
 from melib.errors import DataError
+from melib.manifest import Manifest, frame_files
 
 SIZE = 112  # side of the crop in pixels, the paper's
 MARGIN = (
@@ -44,9 +57,17 @@ _RIGID = (36, 39, 42, 45, 27, 28)
 _RIGID_SHAPE = np.array([[-0.7, 0], [-0.3, 0], [0.3, 0], [0.7, 0], [0, -0.06], [0, 0.12]])
 _BROWS, _CHIN = -0.36, 1.72
 
-_SMALL = (
-    160  # pixels: dlib's detector needs faces of 80, so an image whose shorter side is below this is doubled
-)
+STRIDE = 8  # frames from one detection to the next: 40 ms at 200 frames/s; shorter lapses are bridged
+_SMOOTH = 0.1  # seconds: standard deviation of the Gaussian that smooths landmarks over time
+_VERSION = 1  # of load_clip's result; raise it with every change of what is computed
+
+Box = tuple[float, float, float, float]  # left, top, right, bottom in pixels of the image
+
+# dlib's detector sees faces from 80 pixels on. An image whose shorter side is below _SMALL is doubled for
+# it, one below twice that is doubled if nothing was found. A followed face is shrunk to _FOLLOWED pixels:
+# faster.
+_SMALL = 160
+_FOLLOWED = 110
 
 
 @dataclass(frozen=True)
@@ -55,7 +76,7 @@ class Face:
 
     Attributes
     ----------
-    box : (4,) tuple of float
+    box : tuple of 4 floats
         left, top, right, bottom in pixels of the image; may reach outside it.
     score : float
         The detector's confidence, above 0.
@@ -63,9 +84,117 @@ class Face:
         x, y in pixels of the image (dlib's 68 points).
     """
 
-    box: tuple[float, float, float, float]
+    box: Box
     score: float
     landmarks: np.ndarray
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One video, aligned and cropped.
+
+    Attributes
+    ----------
+    dataset, subject, video : str
+    fps : float
+        Frames a second.
+    numbers : (T,) int64
+        0-based frame index of each row of ``frames``; increasing, with gaps where files are missing.
+    frames : (T, size, size) uint8
+        Grey crops, read-only; 0 where the image can't be used.
+    mask : (T,) bool
+        True where the face was seen.
+    landmarks : (68, 2) float32
+        Median over the clip, pixels of the crop; 0 in a clip without a face.
+    key : str
+        Hash of the frame files' names and bytes and of all parameters: same key, same pixels.
+    """
+
+    dataset: str
+    subject: str
+    video: str
+    fps: float
+    numbers: np.ndarray
+    frames: np.ndarray
+    mask: np.ndarray
+    landmarks: np.ndarray
+    key: str
+
+
+def load_clip(
+    manifest: Manifest,
+    root: str | Path,
+    subject: str,
+    video: str,
+    cache_folder: str | Path,
+    *,
+    size: int = SIZE,
+    margin: float = MARGIN,
+) -> Clip:
+    """Align and crop one video, or read it from the cache.
+
+    Parameters
+    ----------
+    manifest : Manifest
+    root : str or Path
+        The data set's folder.
+    subject, video : str
+        As in ``manifest.videos``.
+    cache_folder : str or Path
+    size : int
+        Side of the crop in pixels.
+    margin : float
+        See :func:`crop_transform`.
+
+    Warns
+    -----
+    UserWarning
+        One sentence if frames are masked: how many, and why. A clip without any face is all masked.
+
+    Raises
+    ------
+    DataError
+        If the video's folder is missing, empty or inconsistent, or the disk is full.
+    """
+    return _clip(_source(manifest, root, subject, video, size, margin), cache_folder)
+
+
+def load_clips(
+    manifest: Manifest,
+    root: str | Path,
+    table_of_videos: pd.DataFrame,
+    cache_folder: str | Path,
+    *,
+    jobs: int = 2,
+    progress: bool = True,
+) -> list[Clip]:
+    """Align and crop many videos in several single-threaded processes; finished ones are always kept.
+
+    Parameters
+    ----------
+    table_of_videos : DataFrame
+        subject, video, as ``manifest.videos`` returns.
+    jobs : int
+        Processes.
+    progress : bool
+        Show a progress bar.
+
+    Returns
+    -------
+    list of Clip
+        In the table's order; frames stay on disk, memory-mapped. See :func:`load_clip` for warnings and
+        errors.
+    """
+    names = list(zip(table_of_videos["subject"], table_of_videos["video"], strict=True))
+    work = (delayed(_fill)(manifest, root, *name, cache_folder) for name in names)
+    filled = Parallel(n_jobs=max(1, min(jobs, len(names))), return_as="generator")(work)
+    bar = tqdm(filled, total=len(names), desc=f"{manifest.name}: faces", unit="clip", disable=not progress)
+    return [_clip(source, cache_folder) for source in bar]
+
+
+def may_show(manifest: Manifest, subject: str) -> bool:
+    """Whether the data set's licence lets a figure show this subject's face; ask before drawing any."""
+    return manifest.show_subjects == "all" or subject in manifest.show_subjects
 
 
 def find_face(image: np.ndarray) -> Face | None:
@@ -74,7 +203,7 @@ def find_face(image: np.ndarray) -> Face | None:
     Parameters
     ----------
     image : (H, W) uint8
-        Grey image. The detector sees a small one, and any in which it found nothing, at twice the size.
+        Grey image. The detector sees a small one at twice the size.
 
     Returns
     -------
@@ -89,12 +218,11 @@ def find_face(image: np.ndarray) -> Face | None:
     if image.ndim != 2 or image.dtype != np.uint8:
         raise DataError(f"find_face needs a grey (H, W) uint8 image, not {image.shape} {image.dtype}.")
     image = np.ascontiguousarray(image)
-    small = min(image.shape) < _SMALL
-    found = _detect(image, doubled=small) or (None if small else _detect(image, doubled=True))
-    if found is None:
-        return None
-    box, score = found
-    return Face(box, score, _landmarks(image, box))
+    side = min(image.shape)
+    found = _detect(image, doubled=side < _SMALL)
+    if found is None and _SMALL <= side < 2 * _SMALL:
+        found = _detect(image, doubled=True)
+    return None if found is None else Face(*found, _landmarks(image, found[0]))
 
 
 def crop_transform(landmarks: np.ndarray, size: int = SIZE, margin: float = MARGIN) -> np.ndarray:
@@ -128,7 +256,216 @@ def crop_transform(landmarks: np.ndarray, size: int = SIZE, margin: float = MARG
     return np.array([[a.real, -a.imag, b.real], [a.imag, a.real, b.imag]])
 
 
-def _detect(image: np.ndarray, *, doubled: bool) -> tuple[tuple[float, float, float, float], float] | None:
+def smooth_landmarks(landmarks: np.ndarray, seconds: np.ndarray, width: float = _SMOOTH) -> np.ndarray:
+    """Gaussian mean over time of landmarks at uneven times.
+
+    Parameters
+    ----------
+    landmarks : (N, 68, 2) float
+    seconds : (N,) float
+        When each was seen.
+    width : float
+        Standard deviation in seconds.
+
+    Returns
+    -------
+    (N, 68, 2) float64
+        A face that doesn't move stays where it is.
+    """
+    weights = np.exp(-0.5 * ((seconds[:, None] - seconds) / width) ** 2)  # (N, N)
+    return np.einsum("nm,mkd->nkd", weights / weights.sum(1, keepdims=True), landmarks)
+
+
+# From files to a cached clip
+
+
+class _Source(NamedTuple):
+    """What one clip is made from."""
+
+    manifest: Manifest
+    subject: str
+    video: str
+    size: int
+    margin: float
+    paths: list[Path]
+    numbers: np.ndarray
+    key: str
+
+
+def _source(
+    manifest: Manifest, root: str | Path, subject: str, video: str, size: int, margin: float
+) -> _Source:
+    folder = Path(root) / manifest.frames["pattern"].format(subject=subject, video=video)
+    numbers, paths = frame_files(folder, manifest)
+    params = {"size": size, "margin": margin, "stride": STRIDE, "smooth": _SMOOTH, "fps": manifest.fps}
+    key = cache.key(_VERSION, params, cache.content_hash(paths))
+    return _Source(manifest, subject, video, size, margin, paths, numbers, key)
+
+
+def _fill(
+    manifest: Manifest, root: str | Path, subject: str, video: str, cache_folder: str | Path
+) -> _Source:
+    """Put one clip into the cache (in a worker process), without its warnings: the reader gives them."""
+    cv2.setNumThreads(1)
+    source = _source(manifest, root, subject, video, SIZE, MARGIN)
+    _stored(source, cache_folder)
+    return source
+
+
+def _stored(source: _Source, cache_folder: str | Path) -> dict[str, np.ndarray]:
+    seconds = source.numbers / source.manifest.fps
+    return cache.arrays(
+        cache_folder, source.key, lambda: _crop_video(source.paths, seconds, source.size, source.margin)
+    )
+
+
+def _clip(source: _Source, cache_folder: str | Path) -> Clip:
+    stored = _stored(source, cache_folder)
+    name = source.manifest.name
+    reasons = ("can't be read", "have another size", "show no face")
+    counts = [f"{n} {why}" for n, why in zip(stored["masked"].tolist(), reasons, strict=True) if n]
+    if counts:
+        warnings.warn(
+            f"{name}: {int(stored['masked'].sum())} of {len(source.numbers)} frames of "
+            f"{source.subject}/{source.video} are masked ({', '.join(counts)}).",
+            stacklevel=3,
+        )
+    return Clip(
+        dataset=name,
+        subject=source.subject,
+        video=source.video,
+        fps=source.manifest.fps,
+        numbers=source.numbers,
+        frames=stored["frames"],
+        mask=stored["mask"],
+        landmarks=stored["landmarks"],
+        key=source.key,
+    )
+
+
+def _crop_video(paths: list[Path], seconds: np.ndarray, size: int, margin: float) -> dict[str, np.ndarray]:
+    """Detect, align and crop; reads a frame at a time, so that memory holds only the crops.
+
+    Returns frames (T, size, size) uint8, mask (T,) bool, landmarks (68, 2) float32 in crop pixels, and
+    masked (3,) int64: how many frames can't be read, have another size, show no face.
+    """
+    strided = sorted({*range(0, len(paths), STRIDE), len(paths) - 1})
+    shapes = Counter(image.shape for index in strided if (image := _read(paths[index])) is not None)
+    shape = shapes.most_common(1)[0][0] if shapes else None
+    found = _follow(paths, shape, strided)
+    mask = _bridged(sorted(found), len(paths))
+
+    frames = np.zeros((len(paths), size, size), np.uint8)
+    landmarks = np.zeros((68, 2), np.float32)
+    matrix = None
+    if found:
+        seen = sorted(found)
+        smooth = smooth_landmarks(np.stack([found[index].landmarks for index in seen]), seconds[seen])
+        typical = np.median(smooth, axis=0)
+        matrix = crop_transform(typical, size, margin)
+        landmarks = (typical @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32)
+    unreadable = misfits = 0
+    for index, path in enumerate(paths):
+        image = _read(path)
+        if image is None or image.shape != shape:
+            unreadable += image is None
+            misfits += image is not None
+            mask[index] = False
+        elif matrix is not None:
+            frames[index] = crop(image, matrix, size)
+    faceless = len(paths) - int(mask.sum()) - unreadable - misfits
+    return {
+        "frames": frames,
+        "mask": mask,
+        "landmarks": landmarks,
+        "masked": np.array([unreadable, misfits, faceless]),
+    }
+
+
+def crop(image: np.ndarray, matrix: np.ndarray, size: int = SIZE) -> np.ndarray:
+    """Resample an image into a crop.
+
+    Parameters
+    ----------
+    image : (H, W) uint8
+    matrix : (2, 3) float
+        From :func:`crop_transform`.
+    size : int
+        Side of the crop in pixels.
+
+    Returns
+    -------
+    (size, size) uint8
+        Linear at the smallest multiple of ``size`` that doesn't shrink the image, then averaged down.
+    """
+    factor = max(1, int(np.ceil(1 / np.hypot(matrix[0, 0], matrix[1, 0]) - 1e-6)))
+    larger = factor * matrix  # pixel centres are whole numbers: x -> factor x + (factor - 1) / 2
+    larger[:, 2] += (factor - 1) / 2
+    side = factor * size
+    fine = cv2.warpAffine(
+        image, larger, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
+    return fine if factor == 1 else cv2.resize(fine, (size, size), interpolation=cv2.INTER_AREA)
+
+
+def _read(path: Path) -> np.ndarray | None:
+    """(H, W) uint8, or None if the file isn't a whole image."""
+    data = path.read_bytes()
+    # A cut jpeg still decodes, with its lower part grey: only its end marker tells.
+    if not data or (data[:2] == b"\xff\xd8" and b"\xff\xd9" not in data[-1024:]):
+        return None
+    return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
+
+
+def _follow(paths: list[Path], shape: tuple[int, ...] | None, strided: list[int]) -> dict[int, Face]:
+    """Faces by index: at the stride, and at every frame between a stride that has one and one that hasn't."""
+    found: dict[int, Face] = {}
+
+    def look(indices: Iterable[int], box: Box | None) -> None:
+        for index in indices:
+            image = _read(paths[index])
+            face = _find_near(image, box) if image is not None and image.shape == shape else None
+            box = face.box if face else None
+            if face:
+                found[index] = face
+
+    look(strided, None)
+    for before, after in pairwise(strided):
+        if (before in found) != (after in found):
+            look(range(before + 1, after), found[before].box if before in found else found[after].box)
+    return found
+
+
+def _find_near(image: np.ndarray, box: Box | None) -> Face | None:
+    """The face where it was a moment ago, else the best one in the image."""
+    if box is not None:
+        width = box[2] - box[0]
+        left, top = (max(0, round(side - 0.35 * width)) for side in box[:2])
+        right, bottom = (max(0, round(side + 0.35 * width)) for side in box[2:])
+        around = image[top:bottom, left:right]
+        scale = min(1.0, _FOLLOWED / width)
+        if around.size:
+            small = cv2.resize(around, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+            found = _detect(small, doubled=width < _SMALL / 2)
+            if found is not None:
+                near = tuple(
+                    side / scale + start for side, start in zip(found[0], (left, top) * 2, strict=True)
+                )
+                return Face(near, found[1], _landmarks(image, near))  # type: ignore[arg-type]
+    return find_face(image)
+
+
+def _bridged(found: list[int], n_frames: int) -> np.ndarray:
+    """(n_frames,) bool: True at and between found frames that are at most a stride apart."""
+    mask = np.zeros(n_frames, bool)
+    mask[found] = True
+    for before, after in pairwise(found):
+        if after - before <= STRIDE:
+            mask[before:after] = True
+    return mask
+
+
+def _detect(image: np.ndarray, *, doubled: bool) -> tuple[Box, float] | None:
     boxes, scores, _ = _detector().run(image, int(doubled), 0.0)
     if not boxes:
         return None
@@ -137,7 +474,7 @@ def _detect(image: np.ndarray, *, doubled: bool) -> tuple[tuple[float, float, fl
     return (float(box.left()), float(box.top()), float(box.right()), float(box.bottom())), float(scores[best])
 
 
-def _landmarks(image: np.ndarray, box: tuple[float, float, float, float]) -> np.ndarray:
+def _landmarks(image: np.ndarray, box: Box) -> np.ndarray:
     """(68, 2) float32, pixels of the image."""
     points = _predictor()(image, dlib.rectangle(*(round(side) for side in box))).parts()
     return np.array([(point.x, point.y) for point in points], np.float32)
