@@ -1,0 +1,648 @@
+"""From a data set to the predictions of every fit: windows, inputs, the grid of fits, each finished job on disk.
+
+    study -> clips -> windows (where) -> inputs (what is seen) --+-> fit on training subjects -> curves of test subjects
+                                      -> targets, truth  --------+                              frozen, shuffled, re-timed
+
+A job is one fit: a protocol, a model, an input, a fold and a seed. Its record is addressed by all that it depends on,
+the source of the code that it runs included, so that a finished job is never repeated and a changed one never read.
+The tables are made from these records by evaluation.py.
+"""
+
+import hashlib
+import inspect
+import json
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import joblib
+import numpy as np
+import pandas as pd
+import yaml
+from tqdm.auto import tqdm
+
+from melib import (
+    annotations,
+    cache,
+    controls,
+    faces,
+    flow,
+    losses,
+    manifest,
+    models,
+    priors,
+    protocols,
+    training,
+)
+from melib.errors import DataError
+
+PROTOCOLS = ("paper", "context")
+# Shifts of the apex for apex_follow, as a share of the window.
+SHIFTS = (-1 / 8, -1 / 16, 0.0, 1 / 16, 1 / 8)
+
+
+def settings(profile):
+    """Settings of a profile, from profiles.yml.
+
+    Parameters
+    ----------
+    profile : str
+        smoke, demo or paper.
+
+    Returns
+    -------
+    dict
+
+    Raises
+    ------
+    DataError
+        If there is no such profile.
+    """
+    profiles = yaml.safe_load((Path(__file__).parent / "profiles.yml").read_text(encoding="utf-8"))
+    if profile not in profiles:
+        raise DataError(f"There is no profile '{profile}'; choose one of {', '.join(profiles)}.")
+    return profiles[profile]
+
+
+def code_version(*modules):
+    """Hash of the source of modules: a changed line never reads what the old line produced."""
+    text = "".join(inspect.getsource(module) for module in modules)
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+@dataclass(frozen=True)
+class Study:
+    """A data set that is ready to be cut into windows.
+
+    ``events`` as in annotations.py, every row; ``videos`` (subject, video, folder); ``truth`` one row a frame or
+    None; ``clips`` in the order of ``videos``.
+    """
+
+    manifest: manifest.Manifest
+    root: Path
+    events: pd.DataFrame
+    videos: pd.DataFrame
+    truth: pd.DataFrame | None
+    clips: tuple = ()
+
+    @property
+    def name(self):
+        """Name of the data set."""
+        return self.manifest.name
+
+
+def open_study(dataset, root):
+    """Read a data set's manifest, tables and folders.
+
+    Parameters
+    ----------
+    dataset : str or Path
+        Name or path of a manifest.
+    root : str or Path
+        The folder that holds the data set: frames and annotation tables.
+
+    Returns
+    -------
+    Study
+        Without clips.
+
+    Raises
+    ------
+    DataError
+        If the folder, the table or the frames are missing or no event has frames.
+    """
+    found, root = manifest.read_manifest(dataset), Path(root)
+    if not root.is_dir():
+        raise DataError(
+            f"{found.name}: the folder {root} does not exist; unpack the data set there or name another."
+        )
+    tables = sorted(p for p in root.iterdir() if p.suffix in (".xlsx", ".xls") and not p.name.startswith("~"))
+    if not tables:
+        raise DataError(
+            f"{found.name}: no annotation table (.xlsx, .xls) in {root}; put the release's table there."
+        )
+    videos = manifest.videos(found, root)
+    events = manifest.check_events(annotations.read_events(found, *tables), videos)
+    return Study(found, root, events, videos, manifest.load_truth(found, root))
+
+
+def simulated(run, profile, seed, *, transfer=False, jobs=2):
+    """Simulate the profile's data sets below ``run/data`` and open them; finished clips are kept.
+
+    Returns
+    -------
+    list of Study
+    """
+    from melib import simulate
+
+    studies = []
+    for spec in settings(profile)["transfer" if transfer else "data"]:
+        spec = dict(spec)
+        out = Path(run) / "data" / spec["name"]
+        simulate.write(out, seed=seed, jobs=jobs, **spec)
+        studies.append(open_study(out / "manifest.yml", out))
+    return studies
+
+
+def studies(run, profile, seed=0, data="", *, jobs=2):
+    """Open the data sets of a run: the licensed ones that were named, else the simulated ones.
+
+    Parameters
+    ----------
+    run : str or Path
+        Folder of the run.
+    profile : str
+    seed : int
+    data : str
+        Json text ``{name: folder}``, or empty for the profile's simulated data.
+
+    Returns
+    -------
+    list of Study
+    """
+    named = json.loads(data) if data else {}
+    if named:
+        return [open_study(name, root) for name, root in named.items()]
+    return simulated(run, profile, seed, jobs=jobs)
+
+
+def cache_folder(run):
+    """Cache that the runs beside each other share."""
+    return Path(run).parent / "cache"
+
+
+def with_clips(study, run, *, jobs=2):
+    """Find, align and crop every face of a study; cached by content.
+
+    Returns
+    -------
+    Study
+    """
+    clips = faces.load_clips(study.manifest, study.root, study.videos, cache_folder(run), jobs=jobs)
+    return replace(study, clips=tuple(clips))
+
+
+# ---- windows and what is seen in them -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Windows of one study under one protocol, with everything but the images.
+
+    ``table`` one row a window; ``positions`` (N, T) native frames; ``mask`` (N, T) bool; ``pseudo`` (N, T) the prior;
+    ``truth`` (N, T) the true profile, ``inside`` (N, T) bool the true movement of the window's own event, ``peak_px``
+    (N,) its true peak, pixels (None where there is no truth); ``annotated`` and ``true`` (N, 3) onset, apex and offset
+    in samples of the window, NaN without an event (``true`` is None where there is no truth); ``magnitude`` (N, T)
+    pixels; ``reference`` (N,) index; ``entries`` the cached inputs and the window's row in them.
+    """
+
+    dataset: str
+    protocol: str
+    fps: float
+    table: pd.DataFrame
+    positions: np.ndarray
+    mask: np.ndarray
+    pseudo: np.ndarray
+    truth: np.ndarray | None
+    inside: np.ndarray | None
+    peak_px: np.ndarray | None
+    annotated: np.ndarray
+    true: np.ndarray | None
+    magnitude: np.ndarray
+    reference: np.ndarray
+    entries: list
+    cache: Path
+
+    def step(self):
+        """Native frames between two samples, (N,) float."""
+        return (self.positions[:, -1] - self.positions[:, 0]) / (self.positions.shape[1] - 1)
+
+    def complete(self):
+        """Windows that hold one whole annotated event, (N,) bool."""
+        return (self.table["event"] != "").to_numpy() & self.table["complete"].to_numpy(bool)
+
+    def load(self, rows):
+        """Images, targets and masks of some windows, for training.
+
+        Parameters
+        ----------
+        rows : (n,) int
+
+        Returns
+        -------
+        training.Windows
+        """
+        parts = [(self.cache / self.entries[i][0], self.entries[i][1]) for i in rows]
+        raw = np.stack([np.load(entry / "raw.npy", mmap_mode="r")[k] for entry, k in parts])
+        motion = np.stack([np.load(entry / "flow.npy", mmap_mode="r")[k] for entry, k in parts])
+        return training.Windows(raw, motion, self.reference[rows], self.pseudo[rows], self.mask[rows])
+
+
+def prepare(study, protocol, run, profile, seed=0, *, size=64, jobs=2):
+    """Cut a study into windows and compute what is seen in each; cached a video.
+
+    Parameters
+    ----------
+    study : Study
+        With clips.
+    protocol : str
+        paper or context.
+    run, profile, seed : as in the notebooks
+    size : int
+        Side of what the network sees.
+    jobs : int
+
+    Returns
+    -------
+    Prepared
+
+    Raises
+    ------
+    DataError
+        If no window fits (``context`` where a data set has no frames around its events).
+    """
+    options = settings(profile)["windows"][protocol]
+    clips = {(clip.subject, clip.video): clip for clip in study.clips}
+    limits = pd.DataFrame(
+        [(s, v, int(c.numbers[0]), int(c.numbers[-1])) for (s, v), c in clips.items() if len(c.numbers)],
+        columns=["subject", "video", "n_first", "n_last"],
+    )
+    if protocol == "paper":
+        table = protocols.paper_windows(study.events, limits, T=options["T"])
+    else:
+        if not study.manifest.has_context:
+            raise DataError(
+                f"{study.name}: not testable under 'context': its clips are cut from onset to offset."
+            )
+        table = protocols.context_windows(
+            study.events,
+            limits,
+            T=options["T"],
+            stride=max(1, round(options["step"] * study.manifest.fps)),
+            per_event=options["per_event"],
+            per_empty=options["per_empty"],
+            seed=seed,
+        )
+    if table.empty:
+        raise DataError(
+            f"{study.name}: no event has frames for protocol '{protocol}'; see `melib data check`."
+        )
+    table = table.reset_index(drop=True)
+    positions = np.stack([protocols.window_frames(row, options["T"]) for row in table.itertuples()])  # (N, T)
+
+    version = code_version(flow)
+    groups = list(table.groupby(["subject", "video"], sort=False).groups.items())
+    folder = cache_folder(run) / "inputs"
+    keys = [
+        cache.key(version, {"size": size, "positions": positions[rows].round(3).tolist()}, clips[name].key)
+        for name, rows in groups
+    ]
+    tasks = (
+        joblib.delayed(_video_inputs)(folder, key, clips[name], positions[rows], size)
+        for key, (name, rows) in zip(keys, groups, strict=True)
+    )
+    pool = joblib.Parallel(n_jobs=jobs, return_as="generator")
+    done = list(tqdm(pool(tasks), total=len(groups), desc=f"{study.name} {protocol}: flow", unit="video"))
+
+    n = len(table)
+    mask, magnitude = np.zeros((n, options["T"]), bool), np.zeros((n, options["T"]), np.float32)
+    reference, entries = np.zeros(n, np.int64), [("", 0)] * n
+    for key, (_, rows), small in zip(keys, groups, done, strict=True):
+        mask[rows], magnitude[rows], reference[rows] = small["mask"], small["magnitude"], small["reference"]
+        for k, i in enumerate(rows):
+            entries[i] = (key, k)
+    pseudo = protocols.targets(table, study.events, options["T"], prior=priors.triangular)
+    annotated = protocols.landmarks(table, study.events, options["T"]).to_numpy()  # (N, 3)
+    truth, inside, peak, true = _truth(study.truth, table, positions)
+    return Prepared(
+        study.name,
+        protocol,
+        study.manifest.fps,
+        table,
+        positions,
+        mask,
+        pseudo,
+        truth,
+        inside,
+        peak,
+        annotated,
+        true,
+        magnitude,
+        reference,
+        entries,
+        folder,
+    )
+
+
+def _video_inputs(folder, key, clip, positions, size):
+    """Inputs of one video's windows; returns what is small."""
+
+    def compute():
+        rows = np.searchsorted(clip.numbers, np.rint(positions))  # (n, T) rows of the clip
+        rows = np.clip(rows, 0, len(clip.numbers) - 1)
+        step = np.diff(positions, axis=1).mean(axis=1)  # (n,)
+        windows = []
+        for row, width in zip(rows, step, strict=True):
+            exists = np.abs(clip.numbers[row] - np.rint(positions[len(windows)])) < 1
+            mask = np.asarray(clip.mask[row]) & exists
+            sampled = flow.sample(clip.frames, row, max(1, int(width)))
+            windows.append(flow.window_inputs(sampled, mask, size) | {"mask": mask})
+        return {name: np.stack([w[name] for w in windows]) for name in windows[0]}
+
+    stored = cache.arrays(folder, key, compute)
+    return {name: np.array(stored[name]) for name in ("mask", "magnitude", "reference")}
+
+
+def _in_samples(frames, positions):
+    """Native frames (N, k) to samples of their window (N, k) float."""
+    first, last = positions[:, :1], positions[:, -1:]
+    return (frames - first) / (last - first) * (positions.shape[1] - 1)
+
+
+def _truth(truth, table, positions):
+    """True profile, whether the own event moves, its peak in pixels, its landmarks; Nones where nobody knows."""
+    if truth is None:
+        return None, None, None, None
+    profile, inside = np.zeros(positions.shape, np.float32), np.zeros(positions.shape, bool)
+    peak, frames = np.full(len(table), np.nan), np.full((len(table), 3), np.nan)
+    by_video = dict(list(truth.groupby(["subject", "video"])))
+    for i, row in enumerate(table.itertuples()):
+        part = by_video[(row.subject, row.video)]
+        number = part["frame"].to_numpy()
+        at = np.clip(np.searchsorted(number, np.rint(positions[i])), 0, len(part) - 1)  # (T,)
+        profile[i] = part["profile"].to_numpy()[at]
+        if row.event:
+            own = (part["event"] == row.event).to_numpy()
+            inside[i] = own[at]
+            apex = np.argmax(np.where(own, part["profile"], -1))
+            peak[i] = part["peak_px"].to_numpy()[apex]
+            frames[i] = number[own][0], number[apex], number[own][-1]
+    return profile, inside, peak, _in_samples(frames, positions)
+
+
+def prepare_all(studies_with_clips, run, profile, seed=0, *, jobs=2):
+    """Windows of every study under every protocol that it can be tested under.
+
+    Returns
+    -------
+    list of Prepared
+        Studies in their order; paper before context, which only a data set with frames around its events has.
+    """
+    return [
+        prepare(study, protocol, run, profile, seed, jobs=jobs)
+        for study in studies_with_clips
+        for protocol in PROTOCOLS
+        if protocol == "paper" or study.manifest.has_context
+    ]
+
+
+def detection(studies_with_clips):
+    """In how many frames the face was found.
+
+    Returns
+    -------
+    DataFrame
+        dataset, subject, video, frames, with_face, missing (numbers between the first and the last that aren't there).
+    """
+    rows = []
+    for study in studies_with_clips:
+        for clip in study.clips:
+            span = int(clip.numbers[-1] - clip.numbers[0]) + 1 if len(clip.numbers) else 0
+            rows.append(
+                (
+                    study.name,
+                    clip.subject,
+                    clip.video,
+                    len(clip.numbers),
+                    int(clip.mask.sum()),
+                    span - len(clip.numbers),
+                )
+            )
+    return pd.DataFrame(rows, columns=["dataset", "subject", "video", "frames", "with_face", "missing"])
+
+
+# ---- the grid of fits -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Job:
+    """One fit of the grid."""
+
+    dataset: str
+    protocol: str
+    model: str
+    input: str
+    fold: int
+    seed: int
+
+    @property
+    def name(self):
+        """Readable name, unique in a run."""
+        return f"{self.dataset}-{self.protocol}-{self.model}-{self.input}-fold{self.fold}-seed{self.seed}"
+
+
+def folds_of(study, profile, seed=0):
+    """Folds of a study's subjects: groups of the profile's number, or one subject each."""
+    subjects = sorted(set(study.videos["subject"]))
+    return protocols.folds(subjects, min(settings(profile)["folds"], len(subjects)), seed=seed)
+
+
+def grid(study, profile, protocol, seed=0):
+    """Jobs of a profile for one study and protocol, the slow ones first.
+
+    Returns
+    -------
+    list of Job
+    """
+    options = settings(profile)
+    return [
+        Job(study.name, protocol, fit["model"], fit["input"], fold.index, seed + 1000 * k)
+        for fit in options["fits"][protocol]
+        for k in range(options["seeds"])
+        for fold in folds_of(study, profile, seed)
+    ]
+
+
+def run_grid(run, profile, jobs_list, prepared, folds, *, transfer=None, jobs=2):
+    """Run the fits that are not on disk yet, and return every job's record.
+
+    Parameters
+    ----------
+    run, profile : as in the notebooks
+    jobs_list : list of Job
+    prepared : dict protocol -> Prepared
+    folds : list of protocols.Fold
+    transfer : dict protocol -> Prepared, optional
+        Windows of a second data set with the same subjects: each model also predicts its test subjects there.
+    jobs : int
+        Processes, one thread each.
+
+    Returns
+    -------
+    dict Job -> dict of arrays
+        ``rows`` (n,) windows of the test subjects; ``curve``, ``shuffled``, ``frozen`` (n, T) float32; ``slope`` (n,)
+        apex_follow a window, NaN where it can't be asked; ``transfer_rows``, ``transfer_curve`` where asked.
+
+    Raises
+    ------
+    DataError
+        If a fit failed: says which and why; the others are finished and kept.
+    """
+    transfer = transfer or {}
+    options = settings(profile)["fit"]
+    tasks = (
+        joblib.delayed(_run_job)(
+            Path(run), job, options, prepared[job.protocol], folds[job.fold], transfer.get(job.protocol)
+        )
+        for job in jobs_list
+    )
+    pool = joblib.Parallel(n_jobs=jobs, return_as="generator")
+    done = list(tqdm(pool(tasks), total=len(jobs_list), desc="fits", unit="fit"))
+    failed = [(job, result) for job, result in zip(jobs_list, done, strict=True) if isinstance(result, str)]
+    if failed:
+        said = "; ".join(f"{job.name}: {reason}" for job, reason in failed)
+        raise DataError(
+            f"{len(failed)} of {len(done)} fits failed, the others are kept ({said}); mend and run again."
+        )
+    return dict(zip(jobs_list, done, strict=True))
+
+
+def _run_job(run, job, options, prepared, fold, transfer):
+    """Fit and predict once, or read what an earlier call stored; a failure comes back as its reason."""
+    try:
+        return _stored_job(run, job, options, prepared, fold, transfer)
+    except (ValueError, RuntimeError, OSError) as error:
+        return f"{type(error).__name__}: {error}"
+
+
+def _stored_job(run, job, options, prepared, fold, transfer):
+    fit = _fit_settings(job, options)
+    key = cache.key(
+        code_version(training, models, losses, controls),
+        {"job": asdict(job), "fit": asdict(fit), "fold": asdict(fold), "shifts": SHIFTS},
+        _content(prepared),
+        _content(transfer) if transfer else "",
+    )
+
+    def compute():
+        rows = {part: _rows(prepared, getattr(fold, part)) for part in ("train", "validation", "test")}
+        fitted = training.fit(
+            fit, prepared.load(rows["train"]), prepared.load(rows["validation"]), seed=job.seed
+        )
+        training.save(fitted, run / "weights" / job.name)
+        result = _predict(fitted, prepared, rows["test"], job.seed)
+        if transfer:
+            there = _rows(transfer, fold.test)
+            result["transfer_rows"] = there
+            result["transfer_curve"] = training.predict(fitted, transfer.load(there))
+        return result
+
+    return {name: np.array(value) for name, value in cache.arrays(run / "fits", key, compute).items()}
+
+
+def _fit_settings(job, options):
+    """The profile's budget on one model; constant_frame is the paper's network on a window's first frame."""
+    constant = job.model == "constant_frame"
+    model = "resnet18_bigru" if constant else job.model
+    return training.FitSettings(model=model, input=job.input, constant_frame=constant, **options)
+
+
+def _content(prepared):
+    """Hash of everything that a fit reads from its windows."""
+    arrays = (prepared.pseudo, prepared.mask, prepared.reference)
+    text = json.dumps(prepared.entries) + "".join(hashlib.sha1(a.tobytes()).hexdigest() for a in arrays)
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def _rows(prepared, subjects):
+    return np.flatnonzero(prepared.table["subject"].isin(subjects))
+
+
+def _predict(fitted, prepared, rows, seed):
+    """Curves of the test windows: as they are, shuffled and frozen; and whether they follow a moved apex."""
+    windows = prepared.load(rows)
+    inputs = training.prepare(windows, slice(None), fitted.settings.input, fitted.scale).numpy()
+    slope = np.full(len(rows), np.nan)
+    # Only a whole event has an apex that can be moved.
+    whole = np.flatnonzero(prepared.complete()[rows])
+    follow = controls.apex_follow(
+        lambda x: training.predict_inputs(fitted, x),
+        inputs[whole],
+        prepared.annotated[rows[whole], 1],
+        np.asarray(SHIFTS) * prepared.positions.shape[1],
+        prepared.table["subject"].to_numpy()[rows[whole]],
+    )
+    slope[whole] = follow["slopes"]
+    mask = prepared.mask[rows]
+    return {
+        "rows": rows,
+        "curve": training.predict(fitted, windows),
+        "shuffled": training.predict_inputs(fitted, controls.shuffle(inputs, seed), mask),
+        "frozen": training.predict_inputs(fitted, controls.freeze(inputs), mask),
+        "slope": slope,
+    }
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Everything that evaluation.py makes its tables from.
+
+    ``prepared`` list of Prepared; ``transfer`` Prepared of the other field family by protocol; ``folds`` and
+    ``records`` by data set; ``seed`` of the run.
+    """
+
+    prepared: list
+    transfer: dict
+    folds: dict
+    records: dict
+    seed: int
+
+
+def intensity(run, profile, seed=0, data="", *, jobs=2):
+    """Run the intensity paper's experiment: every fit of the profile, on every data set of the run.
+
+    Parameters
+    ----------
+    run, profile, seed, data : as in the notebooks
+    jobs : int
+        Processes.
+
+    Returns
+    -------
+    Outcome
+    """
+    main = [with_clips(study, run, jobs=jobs) for study in studies(run, profile, seed, data, jobs=jobs)]
+    prepared = prepare_all(main, run, profile, seed, jobs=jobs)
+    transfer, folds, records = {}, {}, {}
+    if not data:
+        there = [
+            with_clips(s, run, jobs=jobs) for s in simulated(run, profile, seed, transfer=True, jobs=jobs)
+        ]
+        transfer = {p.protocol: p for p in prepare_all(there, run, profile, seed, jobs=jobs)}
+        if settings(profile)["train_on_transfer"]:
+            main, prepared = main + there, prepared + list(transfer.values())
+    for study in main:
+        folds[study.name] = folds_of(study, profile, seed)
+        mine = {p.protocol: p for p in prepared if p.dataset == study.name}
+        todo = [
+            job
+            for protocol in reversed(PROTOCOLS)
+            if protocol in mine
+            for job in grid(study, profile, protocol, seed)
+        ]
+        other = transfer if study.name not in {p.dataset for p in transfer.values()} else {}
+        records[study.name] = run_grid(run, profile, todo, mine, folds[study.name], transfer=other, jobs=jobs)
+    return Outcome(prepared, transfer, folds, records, seed)
+
+
+def stamp(profile, data=""):
+    """Print what a result depends on: commit, versions, device, manifests."""
+    from melib import report
+
+    for name, value in report.environment().items():
+        print(f"{name}: {value}")
+    names = json.loads(data) if data else [spec["name"] for spec in settings(profile)["data"]]
+    for name in names:
+        try:
+            print(f"manifest {name}: {manifest.manifest_hash(manifest.read_manifest(name))}")
+        except DataError:
+            print(f"manifest {name}: written by the simulator")

@@ -1,0 +1,293 @@
+"""Plots of the data itself: events, curves, faces and their motion. Plots of results are in figures.py.
+
+A face is drawn only where faces.may_show allows it; anybody else appears as landmarks and flow.
+"""
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+from melib import faces, figures, manifest, priors
+
+_GREY = figures.GREY
+_COLOURS = (figures.BLUE, figures.ORANGE, figures.GREEN, figures.PURPLE, figures.YELLOW)
+
+
+def events(study, statistics=None):
+    """Durations, apex positions and true peaks of a data set's events.
+
+    Parameters
+    ----------
+    study : experiments.Study
+    statistics : dict, optional
+        One entry of event_statistics.json, drawn as the 5 to 95 % range and the median of a real data set.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    used = study.events[study.events["status"] != "dropped"]
+    length = (used["offset"] - used["onset"]).astype(float)
+    seconds = ((length + 1) / used["fps"]).to_numpy(float)
+    position = ((used["apex"] - used["onset"]).astype(float) / length).dropna().to_numpy(float)
+    panels = [
+        ("duration (s)", seconds, "duration_s"),
+        ("apex position (0 onset, 1 offset)", position, "apex_position"),
+    ]
+    if study.truth is not None:
+        inside = study.truth[study.truth["event"] != ""]
+        panels.append(
+            (
+                "true peak (pixels of the crop)",
+                inside.groupby(["subject", "event"])["peak_px"].max().to_numpy(),
+                None,
+            )
+        )
+    with figures.style():
+        fig, axes = plt.subplots(1, len(panels), figsize=(figures.TWO_COLUMNS, 2.1))
+        for ax, (label, values, key) in zip(axes, panels, strict=True):
+            ax.hist(values, bins=20, color=figures.BLUE)
+            ax.set(xlabel=label, ylabel="events")
+            if statistics and key:
+                low, _, middle, _, high = statistics[key]
+                top = ax.get_ylim()[1]
+                ax.plot([low, high], [top, top], color="black", lw=2, solid_capstyle="butt", clip_on=False)
+                ax.plot(middle, top, "o", color="black", ms=4, clip_on=False)
+        fig.set_label(
+            "Events of the data set. Black bars: 5 to 95 % and median of real micro-expressions (public annotation "
+            "tables, see melib/simulate/event_statistics.json)."
+        )
+        return fig
+
+
+def curves(study, n=8):
+    """True intensity of some events and the triangle that their annotation makes, evenly over the true peaks.
+
+    Parameters
+    ----------
+    study : experiments.Study
+        Without truth, the triangles alone are drawn.
+    n : int
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    used = study.events[study.events["status"] != "dropped"].dropna(subset=["apex"])
+    if study.truth is not None:
+        inside = study.truth[study.truth["event"] != ""]
+        peaks = inside.groupby(["subject", "event"])["peak_px"].max().rename("peak").reset_index()
+        used = used.merge(peaks, on=["subject", "event"]).sort_values("peak", kind="stable")
+    used = used.iloc[np.unique(np.linspace(0, len(used) - 1, min(n, len(used))).astype(int))]
+    with figures.style():
+        fig, axes = plt.subplots(
+            2, -(-len(used) // 2), figsize=(figures.TWO_COLUMNS, 2.9), sharey=True, squeeze=False
+        )
+        for ax in axes.flat[len(used) :]:
+            ax.remove()
+        for ax, event in zip(axes.flat, used.itertuples(), strict=False):
+            first = max(0, event.onset - int(0.1 * event.fps))
+            frames = np.arange(first, event.offset + int(0.15 * event.fps))
+            time = (frames - first) / event.fps * 1000
+            label = priors.triangular(
+                event.onset - first, event.apex - first, event.offset - first, len(frames)
+            )
+            if study.truth is not None:
+                video = study.truth[
+                    (study.truth["subject"] == event.subject) & (study.truth["video"] == event.video)
+                ]
+                true = np.interp(frames, video["frame"], video["profile"])
+                ax.fill_between(time, 0, true, color="#D9D9D9", linewidth=0, label="true intensity")
+                ax.set_title(f"peak {event.peak:.2f} px", fontweight="normal")
+            ax.plot(time, label, color=figures.INK, ls=(0, (4, 2)), lw=0.9, label="pseudo-label")
+        fig.supxlabel("time (ms)", fontsize=7)
+        fig.supylabel("intensity, share of the peak", fontsize=7)
+        fig.legend(*axes.flat[0].get_legend_handles_labels(), loc="outside upper right", ncols=2)
+        fig.set_label(
+            "Intensity of single events, from the smallest to the largest true peak: what the skin did, and the "
+            "triangle made of annotated onset, apex and offset."
+        )
+        return fig
+
+
+def _spread(prepared, n):
+    """Complete windows spread evenly over the true peaks (over the table where nobody knows them)."""
+    rows = np.flatnonzero(prepared.complete())
+    order = rows if prepared.peak_px is None else rows[np.argsort(prepared.peak_px[rows], kind="stable")]
+    return order[np.unique(np.linspace(0, len(order) - 1, min(n, len(order))).astype(int))]
+
+
+def motion(study, prepared, n=4):
+    """Reference frame, frame at the annotated apex and the motion between them, for some events.
+
+    Parameters
+    ----------
+    study : experiments.Study
+        Its manifest decides whose face may be drawn.
+    prepared : experiments.Prepared
+        Windows of that study, complete ones are shown.
+    n : int
+        Events, evenly over the upper half of the true peaks: smaller ones can't be seen in print.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    rows = _spread(prepared, 2 * n)[-n:]
+    clips = {(clip.subject, clip.video): clip for clip in study.clips}
+    with figures.style():
+        fig, axes = plt.subplots(3, len(rows), figsize=(figures.TWO_COLUMNS, 5.2), squeeze=False)
+        for column, i in zip(axes.T, rows, strict=True):
+            about = prepared.table.iloc[i]
+            clip = clips[(about.subject, about.video)]
+            windows = prepared.load([i])
+            apex = int(np.clip(np.rint(prepared.annotated[i, 1]), 0, windows.mask.shape[1] - 1))
+            scale = windows.raw.shape[-1] / clip.frames.shape[-1]
+            _face(
+                column[0], study, about.subject, windows.raw[0, windows.reference[0]], clip.landmarks * scale
+            )
+            _face(column[1], study, about.subject, windows.raw[0, apex], clip.landmarks * scale)
+            shown = _arrows(column[2], windows.flow[0, apex].astype(np.float32), clip.landmarks * scale)
+            units = "" if prepared.peak_px is None else f", peak {prepared.peak_px[i]:.2f} px"
+            column[0].set_title(f"{about.event}{units}")
+        for ax, label in zip(axes[:, 0], ("reference", "apex", "motion"), strict=True):
+            ax.set_ylabel(label)
+        fig.colorbar(shown, ax=axes[2, :].tolist(), label="pixels of the crop", shrink=0.8)
+        fig.set_label(
+            "Neutral reference, frame at the annotated apex and the motion of the skin between them; arrows are four "
+            "times as long as the motion."
+        )
+        return fig
+
+
+def _face(ax, study, subject, image, landmarks):
+    """The face where it may be shown, else its landmarks."""
+    if faces.may_show(study.manifest, subject):
+        ax.imshow(image, cmap="gray", vmin=0, vmax=255)
+    else:
+        ax.plot(*landmarks.T, ".", color=_GREY, ms=2)
+    _square(ax, image.shape[-1])
+
+
+def _square(ax, side):
+    ax.set(xlim=(-0.5, side - 0.5), ylim=(side - 0.5, -0.5), xticks=[], yticks=[], aspect="equal")
+
+
+def _arrows(ax, flow, landmarks):
+    """Length of a motion as colour, its direction as arrows, landmarks for the place."""
+    length = np.linalg.norm(flow, axis=0)
+    side = length.shape[0]
+    shown = ax.imshow(length, cmap="viridis", vmin=0, vmax=max(1.0, float(np.percentile(length, 99.5))))
+    at = np.arange(2, side, 4)
+    x, y = np.meshgrid(at, at)
+    ax.quiver(
+        x,
+        y,
+        flow[0][y, x],
+        flow[1][y, x],
+        color="white",
+        angles="xy",
+        scale_units="xy",
+        scale=0.25,
+        width=0.006,
+    )
+    ax.plot(*landmarks.T, ".", color="white", ms=1, alpha=0.6)
+    _square(ax, side)
+    return shown
+
+
+def alignment(study, n=4):
+    """First frames of some clips as they arrive, with landmarks and the crop, and the aligned crop below each.
+
+    Parameters
+    ----------
+    study : experiments.Study
+        With clips.
+    n : int
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    seen = [clip for clip in study.clips if clip.mask.any()]
+    chosen = [seen[i] for i in np.unique(np.linspace(0, len(seen) - 1, min(n, len(seen))).astype(int))]
+    folders = study.videos.set_index(["subject", "video"])["folder"]
+    with figures.style():
+        fig, axes = plt.subplots(2, len(chosen), figsize=(figures.TWO_COLUMNS, 4.2), squeeze=False)
+        for column, clip in zip(axes.T, chosen, strict=True):
+            numbers, paths = manifest.frame_files(folders[(clip.subject, clip.video)], study.manifest)
+            number = clip.numbers[np.flatnonzero(clip.mask)[0]]
+            image = faces.read_grey(paths[int(np.searchsorted(numbers, number))])
+            landmarks = faces.find_face(image).landmarks
+            _face(column[0], study, clip.subject, image, landmarks)
+            column[0].plot(*landmarks.T, ".", color=figures.SKY, ms=1.5)
+            _crop_outline(column[0], landmarks, clip.frames.shape[-1])
+            column[0].set(xlim=(0, image.shape[1]), ylim=(image.shape[0], 0))
+            column[0].set_title(f"{clip.subject}/{clip.video}", fontweight="normal")
+            first = np.asarray(clip.frames[np.flatnonzero(clip.mask)[0]])
+            _face(column[1], study, clip.subject, first, clip.landmarks)
+            column[1].plot(*clip.landmarks.T, ".", color=figures.SKY, ms=1.5)
+        for ax, label in zip(axes[:, 0], ("as it arrives", "aligned crop"), strict=True):
+            ax.set_ylabel(label)
+        fig.set_label(
+            "Faces before and after alignment: landmarks, the crop (orange), and what the models see."
+        )
+        return fig
+
+
+def _crop_outline(ax, landmarks, side):
+    transform = faces.crop_transform(landmarks, size=side)  # image -> crop
+    corners = np.array([[0, 0], [side, 0], [side, side], [0, side], [0, 0]], float)
+    back = (corners - transform[:, 2]) @ np.linalg.inv(transform[:, :2]).T
+    ax.plot(*back.T, color=figures.ORANGE)
+
+
+def shapes(onset=8, apex=22, offset=44, n_frames=56):
+    """Every prior over one event."""
+    with figures.style():
+        fig, ax = plt.subplots(figsize=(figures.ONE_COLUMN, 2.2))
+        family = (priors.triangular, priors.boxcar, priors.half_apex, priors.gaussian, priors.raised_cosine)
+        for k, prior in enumerate(family):
+            ax.plot(
+                prior(onset, apex, offset, n_frames),
+                color=_COLOURS[k],
+                label=prior.__name__.replace("_", " "),
+            )
+        ax.set(
+            xlabel="frame",
+            ylabel="prior",
+            xticks=[onset, apex, offset],
+            xticklabels=["onset", "apex", "offset"],
+        )
+        ax.legend(loc="upper right", bbox_to_anchor=(1.02, 1.0))
+        fig.set_label(
+            "Priors over one event: what is assumed between three landmarks when nobody labels the frames."
+        )
+        return fig
+
+
+def annotators(prepared):
+    """How far the annotated landmarks are from the true ones, by the size of the movement.
+
+    Parameters
+    ----------
+    prepared : experiments.Prepared
+        With truth.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    rows = np.flatnonzero(prepared.complete())
+    milliseconds = (prepared.step() / prepared.fps * 1000)[rows]
+    error = (prepared.annotated - prepared.true)[rows] * milliseconds[:, None]  # (n, 3)
+    with figures.style():
+        fig, axes = plt.subplots(1, 3, figsize=(figures.TWO_COLUMNS, 2.0), sharey=True)
+        for k, (ax, name) in enumerate(zip(axes, ("onset", "apex", "offset"), strict=True)):
+            ax.axhline(0, color=_GREY, lw=0.8)
+            ax.plot(prepared.peak_px[rows], error[:, k], ".", ms=3, color=_COLOURS[k])
+            ax.set(title=name, xlabel="true peak (pixels)")
+        axes[0].set_ylabel("annotated minus true (ms)")
+        fig.set_label(
+            "Annotated against true landmarks: the smaller the movement, the later its onset is seen."
+        )
+        return fig

@@ -1,0 +1,112 @@
+"""Laws of the motion of a window; the oracle is the displacement with which a texture was warped."""
+
+import cv2
+import numpy as np
+import pytest
+
+from melib import flow
+
+SIDE = 112
+
+
+@pytest.fixture(scope="module")
+def texture():
+    rng = np.random.default_rng(3)
+    image = cv2.GaussianBlur(rng.normal(size=(SIDE + 40, SIDE + 40)), (0, 0), 2.0)
+    image = (image - image.mean()) / image.std() * 35 + 128
+    return image.astype(np.float32)
+
+
+def warp(texture, dx, dy):
+    """Frame whose point (x, y) shows the texture's point (x - dx, y - dy): material moves by (dx, dy)."""
+    y, x = np.mgrid[20 : 20 + SIDE, 20 : 20 + SIDE].astype(np.float32)
+    frame = cv2.remap(texture, (x - dx).astype(np.float32), (y - dy).astype(np.float32), cv2.INTER_CUBIC)
+    return np.clip(np.rint(frame), 0, 255).astype(np.uint8)
+
+
+def patch(amplitude, at=(40, 70), spread=6.0):
+    """Displacement upward by a Gaussian patch, pixels."""
+    y, x = np.mgrid[:SIDE, :SIDE].astype(np.float32)
+    return -amplitude * np.exp(-((x - at[0]) ** 2 + (y - at[1]) ** 2) / (2 * spread**2))
+
+
+def rigid(shift, degrees):
+    y, x = np.mgrid[:SIDE, :SIDE].astype(np.float32) - SIDE / 2
+    angle = np.deg2rad(degrees)
+    return shift[0] - angle * y, shift[1] + angle * x
+
+
+def movement(texture, amplitudes, heads=None):
+    heads = heads or [((0, 0), 0)] * len(amplitudes)
+    frames = []
+    for amplitude, head in zip(amplitudes, heads, strict=True):
+        dx, dy = rigid(*head)
+        frames.append(warp(texture, dx, dy + patch(amplitude)))
+    return np.stack(frames)
+
+
+@pytest.mark.parametrize("amplitude", [0.3, 0.7, 1.5])
+def test_a_movement_below_and_above_one_pixel_is_measured_within_15_percent(texture, amplitude):
+    places = [(x, y) for x in (30, 56, 82) for y in (30, 56, 82)]
+    share = []
+    for place in places:
+        commanded = patch(amplitude, place, spread=8)
+        found = flow.dense_flow(warp(texture, 0, 0), warp(texture, 0, commanded))[..., 1]
+        moves = commanded < -0.3 * amplitude
+        share.append((found[moves] * commanded[moves]).sum() / (commanded[moves] ** 2).sum())
+    assert np.median(share) == pytest.approx(1, abs=0.15)
+
+
+def test_a_turning_head_is_taken_out_and_a_moving_patch_is_left():
+    dx, dy = rigid((1.2, -0.8), 0.8)
+    whole = np.stack([dx, dy + patch(1.5)], axis=-1).astype(np.float32)
+    left = whole - flow.head_motion(whole)
+    assert np.abs(left[95:105, 50:60]).max() < 0.1  # the chin is at rest
+    assert left[70, 40, 1] == pytest.approx(-1.5, rel=0.15)
+
+
+def test_motion_of_skin_is_read_through_motion_of_the_head(texture):
+    amplitudes = [0] * 8 + [0.5, 1, 1.5, 1, 0.5] + [0] * 5
+    heads = [((0.1 * t, -0.05 * t), 0.03 * t) for t in range(len(amplitudes))]
+    seen = flow.window_inputs(movement(texture, amplitudes, heads), np.ones(len(amplitudes), bool), size=56)
+    assert np.corrcoef(seen["flow"][:, 1, 35, 20].astype(float), amplitudes)[0, 1] < -0.95
+
+
+def test_the_reference_is_neutral_although_the_apex_is_held(texture):
+    amplitudes = [0] * 5 + [0.5, 1] + [1.5] * 5 + [1, 0.5] + [0.1] * 8
+    seen = flow.window_inputs(movement(texture, amplitudes), np.ones(len(amplitudes), bool), size=56)
+    assert amplitudes[int(seen["reference"])] <= 0.1
+
+
+def test_still_frames_have_no_motion(texture):
+    seen = flow.window_inputs(movement(texture, [0] * 6), np.ones(6, bool), size=56)
+    assert np.abs(seen["flow"]).max() < 1e-3
+    assert seen["magnitude"].max() < 1e-3
+
+
+def test_a_brighter_light_is_no_motion(texture):
+    frames = movement(texture, [0] * 6).astype(float)
+    frames *= np.linspace(0.97, 1.03, 6)[:, None, None]
+    seen = flow.window_inputs(np.rint(frames).clip(0, 255).astype(np.uint8), np.ones(6, bool), size=56)
+    assert seen["magnitude"].max() < 0.1
+
+
+def test_a_frame_without_a_face_holds_nothing_and_is_never_the_reference(texture):
+    frames = movement(texture, [0, 0, 0, 1, 1, 0])
+    mask = np.array([True, False, True, True, True, True])
+    frames[1] = 255
+    seen = flow.window_inputs(frames, mask, size=56)
+    assert not seen["raw"][1].any() and not seen["flow"][1].any()
+    assert int(seen["reference"]) != 1
+
+
+def test_a_window_without_any_face_is_empty(texture):
+    seen = flow.window_inputs(movement(texture, [0, 1, 0]), np.zeros(3, bool), size=56)
+    assert not seen["flow"].any() and not seen["raw"].any()
+
+
+def test_a_sample_is_the_mean_of_the_frames_it_stands_for():
+    frames = np.arange(20, dtype=np.uint8)[:, None, None] * np.ones((1, 4, 4), np.uint8)
+    assert flow.sample(frames, np.array([5.2, 10]), 5)[:, 0, 0].tolist() == [5, 10]
+    assert flow.sample(frames, np.array([0.0, 19]), 3)[:, 0, 0].tolist() == [0, 18]  # .5 and 18.5, to even
+    assert flow.sample(frames, np.array([7.4]), 1)[0, 0, 0] == 7
