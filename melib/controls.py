@@ -291,7 +291,8 @@ def apex_follow(predict, inputs, apex, shifts, subjects):
             [apex_of(predict(retime(clips, places, shift))) for shift in shifts]
         )  # (shifts, used)
         centred = shifts - shifts.mean()
-        slopes[used] = centred @ found / (centred @ centred)
+        moved = found - found[0]  # exactly 0 for a prediction that doesn't change
+        slopes[used] = centred @ moved / (centred @ centred)
     slope = bootstrap(slopes, subjects, n=1)[0] if used.any() else math.nan
     return {"slope": slope, "slopes": slopes, "used": int(used.sum()), "left_out": int((~used).sum())}
 

@@ -68,7 +68,7 @@ def curve_agreement(predicted, target, mask=None):
     rounded = np.round(p, _DECIMALS)
     inside = t > 0
     return {
-        "spearman": _pearson(rankdata(rounded), rankdata(t)) if t.size else math.nan,
+        "spearman": _pearson(rankdata(rounded), rankdata(t)),
         "kendall": _kendall(rounded, t),
         "pearson": _pearson(p, t),
         "ccc": _ccc(p, t),

@@ -158,9 +158,10 @@ def resampled_triangle(onset, apex, offset, n_steps=16):
         raise DataError(f"resampled_triangle needs at least 2 steps, got {n_steps}; the paper uses 16.")
     if onset == offset:
         return np.ones(n_steps, np.float32)
-    # Multiplied before divided, so that the offset lies exactly on the last step.
-    apex_step = (apex - onset) * (n_steps - 1) / (offset - onset)
-    return triangular(0, min(apex_step, n_steps - 1), n_steps - 1, n_steps)
+    last = n_steps - 1
+    # Rounding must not move an apex at the offset off the last step, nor any apex beyond it.
+    apex_step = last if apex == offset else min((apex - onset) * last / (offset - onset), last)
+    return triangular(0, apex_step, last, n_steps)
 
 
 @dataclass(frozen=True)
