@@ -22,7 +22,7 @@ from melib.errors import DataError
 CHANNELS = {"raw": 1, "difference": 1, "flow": 2}
 
 
-def resnet18(in_channels, width=64, *, norm="batch"):
+def resnet18(in_channels, width=64):
     """Encoder of one frame: torchvision's ResNet18 without its classifier, narrower when width < 64.
 
     Parameters
@@ -30,20 +30,22 @@ def resnet18(in_channels, width=64, *, norm="batch"):
     in_channels : int
     width : int
         Channels of the first layer; the last has 8 times as many.
-    norm : "batch" or "group"
-        batch: as in torchvision, needed for its weights. group: in training too, a frame stands for itself.
 
     Returns
     -------
     encoder : torch.nn.Module
         (B, in_channels, H, W) float -> (B, 8 * width) float. Fastest with weights and input in channels_last.
+
+    Notes
+    -----
+    The norm is torchvision's BatchNorm. GroupNorm divides each frame by its own spread, so that a strong movement and
+    a weak one look alike: on flow it cost .09 of Spearman inside the event (benchmarks/train_speed.md).
     """
-    layer = {"batch": nn.BatchNorm2d, "group": _group_norm}[norm]
-    net = ResNet(BasicBlock, [2, 2, 2, 2], norm_layer=layer)
+    net = ResNet(BasicBlock, [2, 2, 2, 2])
     # ResNet fixes its first width at 64: lay the same layers again, from `width` channels on.
     net.inplanes = width
     net.conv1 = nn.Conv2d(in_channels, width, kernel_size=7, stride=2, padding=3, bias=False)
-    net.bn1 = layer(width)
+    net.bn1 = nn.BatchNorm2d(width)
     for stage in range(4):
         planes, stride = width * 2**stage, 1 if stage == 0 else 2
         setattr(net, f"layer{stage + 1}", net._make_layer(BasicBlock, planes, 2, stride=stride))
@@ -60,7 +62,7 @@ def load_encoder(encoder, weights):
     Parameters
     ----------
     encoder : torch.nn.Module
-        From `resnet18`, with the width and norm of the weights.
+        From `resnet18`, with the width of the weights.
     weights : "imagenet" or path
         imagenet: torchvision's, from its download cache, else from the network with a progress bar.
         A path: a .safetensors file of a ResNet18's state. Where its first layer has other channels than the
@@ -98,8 +100,6 @@ class FramewiseNet(nn.Module):
         Of the encoder; 64 is ResNet18.
     weights : None, "imagenet" or path
         See `load_encoder`; None starts from random values.
-    norm : None, "batch" or "group"
-        None: batch where weights are given, group otherwise.
     dropout : float
         Share of features dropped in training.
 
@@ -110,9 +110,9 @@ class FramewiseNet(nn.Module):
     Gives (N, T) float in [0, 1].
     """
 
-    def __init__(self, in_channels, width=64, weights=None, *, norm=None, dropout=0.2):  # noqa: D107
+    def __init__(self, in_channels, width=64, weights=None, *, dropout=0.2):  # noqa: D107
         super().__init__()
-        self.encoder = resnet18(in_channels, width, norm=norm or ("batch" if weights else "group"))
+        self.encoder = resnet18(in_channels, width)
         if weights:
             load_encoder(self.encoder, weights)
         self.dropout = nn.Dropout(dropout)
@@ -120,7 +120,9 @@ class FramewiseNet(nn.Module):
 
     def forward(self, x, mask):
         """Give the intensity of each frame, (N, T) in [0, 1]."""
-        return self.head(self.dropout(_features(self.encoder, x, mask))).squeeze(-1).sigmoid()
+        features = _features(self.encoder, x, mask)  # (N, T, 8 * width)
+        with torch.autocast(x.device.type, enabled=False):
+            return self.head(self.dropout(features)).squeeze(-1).sigmoid()
 
 
 class IntensityNet(nn.Module):
@@ -137,8 +139,6 @@ class IntensityNet(nn.Module):
         See `load_encoder`; None starts from random values.
     layers : int
         Layers of the GRU (not stated in the paper).
-    norm : None, "batch" or "group"
-        None: batch where weights are given, group otherwise.
     dropout : float
         Share of features dropped in training, before and after the GRU (not stated in the paper).
 
@@ -148,10 +148,10 @@ class IntensityNet(nn.Module):
     """
 
     def __init__(  # noqa: D107
-        self, in_channels, width=64, hidden=128, weights=None, *, layers=1, norm=None, dropout=0.2
+        self, in_channels, width=64, hidden=128, weights=None, *, layers=1, dropout=0.2
     ):
         super().__init__()
-        self.encoder = resnet18(in_channels, width, norm=norm or ("batch" if weights else "group"))
+        self.encoder = resnet18(in_channels, width)
         if weights:
             load_encoder(self.encoder, weights)
         self.dropout = nn.Dropout(dropout)
@@ -162,22 +162,22 @@ class IntensityNet(nn.Module):
     def forward(self, x, mask):
         """Give the intensity of each frame, (N, T) in [0, 1]."""
         features = _features(self.encoder, x, mask)  # (N, T, 8 * width)
-        states, _ = self.gru(self.project(self.dropout(features)))  # (N, T, 2 * hidden)
-        return self.head(self.dropout(states)).squeeze(-1).sigmoid()
+        # Only the encoder gains by a caller's bf16: the small GRU is slower with it on the CPU.
+        with torch.autocast(x.device.type, enabled=False):
+            states, _ = self.gru(self.project(self.dropout(features)))  # (N, T, 2 * hidden)
+            return self.head(self.dropout(states)).squeeze(-1).sigmoid()
 
 
 def _features(encoder, x, mask):
-    """(N, T or 1, C, H, W), (N, T) -> (N, T, F): each frame encoded, 0 where its mask is False."""
+    """(N, T or 1, C, H, W), (N, T) -> (N, T, F) float32: each frame encoded, 0 where its mask is False."""
     n, t = x.shape[:2]
-    frames = x.flatten(0, 1).contiguous(memory_format=torch.channels_last)
-    features = encoder(frames).unflatten(0, (n, t))
-    features = torch.where(mask[:, :t, None], features, 0)
-    return features.expand(-1, mask.shape[1], -1)
-
-
-def _group_norm(channels):
-    """GroupNorm with 8 channels a group (fewer where there are fewer)."""
-    return nn.GroupNorm(max(1, channels // 8), channels)
+    seen = mask[:, :t].flatten()
+    # Masked frames are left out, not blanked: BatchNorm would count them.
+    frames = x.flatten(0, 1) if seen.all() else x.flatten(0, 1)[seen]
+    features = x.new_zeros(n * t, 8 * encoder.conv1.out_channels)
+    if len(frames):
+        features[seen] = encoder(frames.contiguous(memory_format=torch.channels_last)).float()
+    return features.unflatten(0, (n, t)).expand(-1, mask.shape[1], -1)
 
 
 def _imagenet():

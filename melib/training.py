@@ -4,7 +4,7 @@
 
 The best epoch is chosen on the validation windows alone. Preparation constants are fitted on the training
 windows and travel with the weights. On the CPU a fit uses one thread: two fits share two cores, and the same
-seed gives the same bytes.
+seed gives the same bytes. Training may compute in bf16; what is validated and predicted is float32.
 
     folder/weights.safetensors   the network
     folder/history.csv           one row an epoch
@@ -247,7 +247,8 @@ def fit(settings, train, validation, seed, *, device=None, progress=None):
             for batch in np.array_split(random.permutation(len(train)), steps):
                 x, target, mask = _batch(train, np.sort(batch), settings, scale)
                 x, target, mask = augment(x, target, mask, settings, random)
-                loss = _loss(net, x.to(device), target.to(device), mask.to(device), settings)
+                with _autocast(device):
+                    loss = _loss(net, x.to(device), target.to(device), mask.to(device), settings)
                 optimiser.zero_grad(set_to_none=True)
                 loss.backward()
                 torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
@@ -446,19 +447,12 @@ def _batch(windows, rows, settings, scale):
 
 
 def _network(settings, weights):
-    """The settings' network; its norm follows from the settings, so that a fit loads without the first weights."""
-    channels = CHANNELS[settings.input]
-    norm = "batch" if settings.weights else "group"
+    """The settings' network; weights are first weights, or None where a state is loaded afterwards."""
+    channels, dropout = CHANNELS[settings.input], settings.dropout
     if settings.model == "framewise":
-        return FramewiseNet(channels, settings.width, weights, norm=norm, dropout=settings.dropout)
+        return FramewiseNet(channels, settings.width, weights, dropout=dropout)
     return IntensityNet(
-        channels,
-        settings.width,
-        settings.hidden,
-        weights,
-        layers=settings.layers,
-        norm=norm,
-        dropout=settings.dropout,
+        channels, settings.width, settings.hidden, weights, layers=settings.layers, dropout=dropout
     )
 
 
@@ -478,10 +472,8 @@ def _decayed(net, weight_decay):
 
 
 def _loss(net, x, target, mask, settings):
-    with _autocast(x.device):
-        curves = net(x, mask)
     return intensity_loss(
-        curves.float(),
+        net(x, mask),
         target,
         mask,
         mse=settings.mse,
@@ -504,8 +496,7 @@ def _validate(net, windows, settings, scale, device):
 
 @torch.no_grad()
 def _curves(net, x, mask):
-    with _autocast(x.device):
-        return net(x, mask).float().cpu().numpy()
+    return net(x, mask).cpu().numpy()
 
 
 def _stack(curves, t):
@@ -526,8 +517,9 @@ def _device(name):
 
 
 def _autocast(device):
-    """bf16 where it pays: on CUDA."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")
+    """bf16 in training where the device gains by it: CUDA, and CPUs that multiply bf16 (1.4 times as fast)."""
+    gains = device.type == "cuda" or torch.cpu.get_capabilities().get("avx512_bf16", False)
+    return torch.autocast(device.type, torch.bfloat16, enabled=gains)
 
 
 @contextlib.contextmanager
