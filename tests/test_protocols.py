@@ -284,3 +284,19 @@ def test_bad_requests_are_refused_in_a_sentence():
         protocols.paper_windows(events, pd.concat([clips, clips]))
     with pytest.raises(DataError, match="column dataset"):
         protocols.paper_windows(events.assign(dataset=["one", "two"]), clips)
+
+
+def test_the_events_tables_nullable_integers_are_understood():
+    events, clips = made_up(20, 3)
+    nullable = events.astype({"onset": "Int64", "apex": "Int64", "offset": "Int64"})
+    nullable.loc[0, "apex"] = pd.NA
+    with pytest.warns(UserWarning, match="no apex"):
+        windows = protocols.paper_windows(nullable, clips)
+    assert len(windows) == 19
+    plain = protocols.paper_windows(events.drop(index=0), clips)
+    pd.testing.assert_frame_equal(windows, plain)
+    targets = protocols.targets(windows, nullable, 16)
+    np.testing.assert_array_equal(targets, protocols.targets(plain, events, 16))
+    videos = clips[["n_first", "n_last"]]
+    prior = priors.IntervalPrior.fit(nullable, videos, 200)
+    assert prior.duration == priors.DurationPrior.fit(events, 200)
