@@ -115,10 +115,12 @@ def run(
 
     with _only_one(folder):
         _keep_settings(folder, common)
-        for number, path in enumerate(sources, start=1):
-            _step(path, f"{number}/{len(sources)} {path.stem}", folder, asked[path], places)
         from melib import report  # it reads results with pandas: not needed to refuse bad input
 
+        for number, path in enumerate(sources, start=1):
+            executed = _step(path, f"{number}/{len(sources)} {path.stem}", folder, asked[path], places)
+            if executed:
+                cache.write_json(folder / "environment.json", report.environment())
         with _timed(folder, "report"):
             report.build(folder)
     return folder
@@ -195,7 +197,7 @@ def _step(
         if not page.is_file():
             _write_page(copy, page)
         _say(folder, f"{title}: finished before, skipped")
-        return
+        return False
 
     record_file.unlink(missing_ok=True)  # from here on the old outputs may be replaced one by one
     settings = _profile(str(parameters["profile"])) or {}
@@ -215,6 +217,7 @@ def _step(
         record_file, {"stamp": current, "parameters": dict(parameters), "cells": cells, "outputs": hashes}
     )
     _say(folder, f"{title}: finished in {time.monotonic() - start:.0f} s")
+    return True
 
 
 def _execute(path: Path, title: str, copy: Path, parameters: Mapping[str, Any], minutes: float) -> int:

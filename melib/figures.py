@@ -1,0 +1,558 @@
+"""Every plot, drawn from result tables alone, and saved the way a journal wants it.
+
+A plot is a function from tables to a matplotlib figure, whose label is its caption. `save` writes it four times:
+
+    runs/<name>/figures/<figure>.pdf     fonts embedded
+                                .svg     text as text
+                                .png     300 dpi, to look at
+                                .json    sidecar: caption, notebook, commit, hash of the results, settings
+
+Same results, same bytes: no date is written anywhere. Colours are told apart with any colour vision, controls
+are grey, and a dot always comes with its 95 % interval over subjects.
+"""
+
+import os
+import textwrap
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from melib import cache, metrics
+from melib.errors import DataError
+
+ONE_COLUMN, TWO_COLUMNS = 3.5, 7.2  # inches
+BLUE, ORANGE, GREEN, PURPLE, YELLOW, SKY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"
+GREY, INK = "#8A8A8A", "#222222"
+
+# In the order of every figure and table, with what a reader calls them.
+MODELS = {
+    "position_only": "position only",
+    "oracle_interval": "true interval, mean shape",
+    "constant_frame": "constant frame",
+    "shuffled_frames": "shuffled frames",
+    "frozen_clip": "frozen clip",
+    "flow_magnitude": "flow magnitude",
+    "framewise": "ResNet18, frame by frame",
+    "resnet18_bigru": "ResNet18 + BiGRU",
+}
+LEARNED = ("framewise", "resnet18_bigru")
+# The truth's own score: nothing can do better against this target.
+CEILINGS = {"truth": "the truth itself", "pseudo_label": "the pseudo-label itself"}
+INPUT_COLOURS = {"flow": BLUE, "difference": GREEN, "raw": ORANGE}
+METRICS = {
+    "spearman_pseudo": "Spearman with the pseudo-label",
+    "kendall_pseudo": "Kendall with the pseudo-label",
+    "spearman_true": "Spearman with the truth",
+    "kendall_true": "Kendall with the truth",
+    "inside_spearman_true": "Spearman with the truth, inside the event",
+    "inside_auc_true": "AUC, inside against outside",
+    "ccc_true": "Concordance with the truth",
+    "apex_error_ms": "Error of the apex, ms",
+    "apex_position_error": "Error of the apex, share of the event",
+}
+QUANTITIES = {
+    "clip_swap": ("clip swap", 0.0, "0: knows only position"),
+    "apex_follow": ("apex follow", 1.0, "1: follows the apex"),
+    "frozen_correlation": ("frozen correlation", 1.0, "1: doesn't need the movement"),
+}
+PROTOCOLS = {
+    "paper": "Paper protocol (cut from onset to offset)",
+    "context": "Context protocol (borders at random)",
+}
+PEAKS_PX = (
+    0.1,
+    0.35,
+    0.5,
+    0.7,
+    1.0,
+    1.4,
+    2.5,
+)  # borders of the amplitude bins: about equal counts at a median of .7
+
+
+def style() -> Any:
+    """Context in which figures are made and saved; ``MELIB_STYLE`` names another matplotlib style file."""
+    return plt.style.context(os.environ.get("MELIB_STYLE", str(Path(__file__).with_name("paper.mplstyle"))))
+
+
+def save(fig: Figure, run: str | Path, name: str, *, settings: Mapping[str, Any] | None = None) -> None:
+    """Write a figure as PDF, SVG, PNG and json sidecar into the run's folder: same figure, same bytes.
+
+    Parameters
+    ----------
+    fig : Figure
+        Its label (``fig.get_label()``) is the caption.
+    run : str or Path
+        Folder of the run.
+    name : str
+        File name without suffix, say ``fig04_agreement``.
+    settings : mapping, optional
+        What the reader of the sidecar should know beside commit, profile, seed and data.
+    """
+    from melib import report
+
+    run = Path(run)
+    folder = run / "figures"
+    no_date: dict[str, dict[str, Any]] = {
+        ".pdf": {"CreationDate": None},
+        ".svg": {"Date": None},
+        ".png": {"Software": None},
+    }
+    with style():
+        for suffix, metadata in no_date.items():
+            with cache.atomic(folder / f"{name}{suffix}") as temporary:
+                fig.savefig(temporary, metadata=metadata)
+    results = sorted((run / "results").glob("*.csv"))
+    record = {
+        "figure": name,
+        "caption": fig.get_label(),
+        "notebook": os.environ.get("MELIB_NOTEBOOK", ""),
+        "commit": report.commit(),
+        "results": cache.content_hash(results) if results else "",
+        "settings": {**report.settings(run), **(settings or {})},
+    }
+    cache.write_json(folder / f"{name}.json", record)
+
+
+def intervals(results: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
+    """Mean over subjects and its 95 % interval, by bootstrap, for each group of rows.
+
+    Parameters
+    ----------
+    results : DataFrame
+        In the long form of intensity.csv: subject, event and value beside the columns in ``by``. Rows without
+        a subject and rows whose value is undefined are left out; seeds are averaged first.
+    by : sequence of str
+        Columns that make a group.
+
+    Returns
+    -------
+    DataFrame
+        ``by``, estimate, low, high, events, subjects.
+    """
+    by = list(by)
+    rows = results[results["subject"].notna() & (results["subject"].astype(str) != "")].dropna(
+        subset=["value"]
+    )
+    out = []
+    for group, part in rows.groupby(by, sort=False, observed=True):
+        each = part.groupby(["subject", "event"], as_index=False)["value"].mean()
+        found = metrics.bootstrap(each["value"].to_numpy(), each["subject"].to_numpy())
+        out.append((*group, *found, len(each), each["subject"].nunique()))
+    return pd.DataFrame(out, columns=[*by, "estimate", "low", "high", "events", "subjects"])
+
+
+def agreement(results: pd.DataFrame, chosen: Mapping[str, str] | None = None) -> Figure:
+    """Dot and interval of every model and control, one panel a protocol.
+
+    Parameters
+    ----------
+    results : DataFrame
+        intensity.csv of one data set.
+    chosen : mapping protocol -> metric, optional
+        By default what each protocol can show: agreement with the pseudo-label where the paper's protocol is
+        followed, agreement with the truth inside the event where the borders say nothing.
+    """
+    chosen = dict(chosen or {"paper": "spearman_pseudo", "context": "inside_spearman_true"})
+    chosen = {protocol: metric for protocol, metric in chosen.items() if _has(results, protocol, metric)}
+    if not chosen:
+        raise DataError("the results hold none of the metrics to draw: run notebook 04 first")
+    tables = {p: intervals(_pick(results, p, m), ["model", "input"]) for p, m in chosen.items()}
+    rows = ordered(pd.concat(tables.values()))
+    with style():
+        fig, axes = plt.subplots(
+            1, len(chosen), figsize=(TWO_COLUMNS, 0.55 + 0.19 * len(rows)), sharey=True, squeeze=False
+        )
+        for axis, (protocol, metric) in zip(axes[0], chosen.items(), strict=True):
+            table = tables[protocol].set_index(["model", "input"])
+            for y, row in enumerate(rows):
+                if row in table.index:
+                    _dot(axis, table.loc[row], y, _colour(*row), filled=row[0] in LEARNED)
+            ceilings = table[table.index.get_level_values("model").isin(_ceilings(metric))]
+            for ceiling in records(ceilings.reset_index()):
+                axis.axvline(ceiling["estimate"], color=INK, linewidth=0.8, linestyle=(0, (4, 2)), zorder=0)
+                said = f"{CEILINGS[ceiling['model']]}: {ceiling['estimate']:.2f} "
+                axis.annotate(said, (ceiling["estimate"], -0.75), ha="right", va="center", fontsize=6)
+            axis.set_title(textwrap.fill(PROTOCOLS.get(protocol, protocol), 48))
+            axis.set_xlabel(METRICS.get(metric, metric))
+            axis.set_xlim(*_span(table, 1.02))
+            axis.grid(axis="x", color="#E4E4E4", linewidth=0.5)
+            axis.set_axisbelow(True)
+            axis.set_ylim(len(rows) - 0.4, -1.2)
+            axis.set_yticks(range(len(rows)), [label(*row) for row in rows])
+            axis.tick_params(axis="y", length=0)
+        caption = (
+            "Agreement of every model and control with the target, mean over subjects with 95 % intervals "
+            f"(bootstrap over {_subjects(results)} subjects). Grey, open: controls that don't see the movement, "
+            "or aren't trained. Dashed: the score of the target itself. What lies no further right than position "
+            "only has shown nothing about the face."
+        )
+        fig.set_label(caption)
+    return fig
+
+
+def amplitude(
+    results: pd.DataFrame, *, metric: str = "inside_spearman_true", protocol: str = "context"
+) -> Figure:
+    """Agreement against the true peak of the movement, binned, a line a model.
+
+    Parameters
+    ----------
+    results : DataFrame
+        intensity.csv of one data set whose peaks are known.
+    """
+    part = _pick(results, protocol, metric).dropna(subset=["peak_px"])
+    if part.empty:
+        raise DataError(f"no row of {metric} under {protocol} knows its true peak: only simulated clips do")
+    bins = pd.cut(part["peak_px"], PEAKS_PX, include_lowest=True)
+    table = intervals(part.assign(bin=bins.cat.codes), ["model", "input", "bin"])
+    events = part.assign(bin=bins.cat.codes).drop_duplicates(["subject", "event"])
+    centres = events.groupby("bin")["peak_px"].median()
+    counts = events.groupby("bin")["peak_px"].size()
+    shown = ("oracle_interval", "flow_magnitude", *LEARNED)
+    rows = [row for row in ordered(table) if row[0] in shown and row[0] not in CEILINGS]
+    with style():
+        fig, axis = plt.subplots(figsize=(ONE_COLUMN, 3.1))
+        for place, row in enumerate(rows):
+            line = table[
+                (table["model"] == row[0]) & (table["input"] == row[1]) & (table["bin"] >= 0)
+            ].sort_values("bin")
+            # A slight shift on the logarithmic axis keeps the intervals of neighbours apart.
+            x = centres.loc[line["bin"]].to_numpy() * 1.02 ** (place - (len(rows) - 1) / 2)
+            errors = _errors(line)
+            learned = row[0] in LEARNED
+            axis.errorbar(
+                x,
+                line["estimate"],
+                errors,
+                color=_colour(*row),
+                marker=_MARKERS[rows.index(row) % len(_MARKERS)],
+                markerfacecolor=_colour(*row) if learned else "white",
+                linestyle="-" if learned else (0, (3, 1.5)),
+                elinewidth=0.7,
+                label=label(*row),
+            )
+        axis.set_xscale("log")
+        ticks = [0.2, 0.5, 1, 2]
+        axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+        axis.minorticks_off()
+        axis.set_xlabel("True peak of the movement, pixels of the 112-pixel crop")
+        axis.set_ylabel(textwrap.fill(METRICS.get(metric, metric), 40))
+        axis.axhline(0, color=GREY, linewidth=0.5)
+        bottom = min(-0.05, float(table["low"].min()))
+        axis.set_ylim(max(bottom, -1) - 0.08, 1.03)
+        for centre, count in zip(centres[centres.index >= 0], counts[counts.index >= 0], strict=True):
+            axis.annotate(
+                f"{count}",
+                (centre, 0),
+                (0, 2),
+                ("data", "axes fraction"),
+                "offset points",
+                ha="center",
+                va="bottom",
+                fontsize=5.5,
+                color="#666666",
+            )
+        fig.legend(
+            *axis.get_legend_handles_labels(),
+            loc="outside upper left",
+            ncols=2,
+            handlelength=2.2,
+            columnspacing=1,
+        )
+        fig.set_label(
+            f"{METRICS.get(metric, metric)} against the size of the movement. "
+            f"{PROTOCOLS.get(protocol, protocol)}. Events are binned by their true peak; grey numbers count the "
+            "events of a bin; 95 % intervals over subjects."
+        )
+    return fig
+
+
+def face_card(cards: pd.DataFrame, *, protocol: str = "context") -> Figure:
+    """Does the model see the face? Three panels: clip_swap, apex_follow, frozen_correlation.
+
+    Parameters
+    ----------
+    cards : DataFrame
+        face_card.csv: dataset, protocol, model, input, quantity, estimate, low, high. Seeds are averaged.
+    """
+    part = cards[(cards["protocol"] == protocol) & ~cards["model"].isin(CEILINGS)]
+    if part.empty:
+        raise DataError(f"the face card holds no row under {protocol}: run notebook 04 first")
+    rows = ordered(part)
+    table: Any = part.groupby(["quantity", "model", "input"])[["estimate", "low", "high"]].mean()
+    with style():
+        fig, axes = plt.subplots(1, 3, figsize=(TWO_COLUMNS, 0.75 + 0.2 * len(rows)), sharey=True)
+        for axis, (quantity, (title, mark, meaning)) in zip(axes, QUANTITIES.items(), strict=True):
+            axis.axvline(mark, color=INK, linewidth=0.8, linestyle=(0, (4, 2)), zorder=0)
+            low, high = mark, mark
+            for y, row in enumerate(rows):
+                if (quantity, *row) in table.index:
+                    found = table.loc[(quantity, *row)]
+                    _dot(axis, found, y, _colour(*row), filled=row[0] in LEARNED)
+                    low, high = (
+                        np.nanmin([low, found["low"], found["estimate"]]),
+                        np.nanmax([high, found["high"], found["estimate"]]),
+                    )
+                elif axis is not axes[0]:
+                    axis.annotate(
+                        "not asked",
+                        (0.02, y),
+                        xycoords=("axes fraction", "data"),
+                        va="center",
+                        fontsize=5.5,
+                        color="#666666",
+                    )
+            room = 0.08 * (max(high, 1) - min(low, 0))
+            axis.set_xlim(min(low, 0) - room, max(high, 1 if quantity != "clip_swap" else 0) + room)
+            axis.set_title(title)
+            axis.set_xlabel(f"dashed: {meaning}", fontsize=6.5)
+            axis.grid(axis="x", color="#E4E4E4", linewidth=0.5)
+            axis.set_axisbelow(True)
+            axis.set_ylim(len(rows) - 0.4, -0.6)
+            axis.set_yticks(range(len(rows)), [label(*row) for row in rows])
+            axis.tick_params(axis="y", length=0)
+        fig.set_label(
+            "Face card: does the model see the face? Clip swap: how much better the prediction fits its own clip "
+            "than another person's. Apex follow: slope of the predicted apex on a known shift of the true one. "
+            "Frozen correlation: agreement of the prediction with that on the clip's first frame repeated. "
+            f"95 % intervals over subjects. {PROTOCOLS.get(protocol, protocol)}."
+        )
+    return fig
+
+
+def curves(table: pd.DataFrame, *, columns: int = 3) -> Figure:
+    """Truth, pseudo-label and predictions over time, a small panel an event.
+
+    Parameters
+    ----------
+    table : DataFrame
+        panel (text over the panel, say ``s03, 1.2 px``), series (``truth``, ``pseudo_label`` or a model with
+        its input, as in ``resnet18_bigru flow``), ms, value in [0, 1]; a row a frame.
+    columns : int
+        Panels side by side.
+    """
+    panels = list(dict.fromkeys(table["panel"]))
+    if not panels:
+        raise DataError("there is no event to draw: no window holds one whole")
+    names = list(dict.fromkeys(table["series"]))
+    lines = -(-len(panels) // columns)
+    with style():
+        fig, axes = plt.subplots(
+            lines,
+            columns,
+            figsize=(TWO_COLUMNS, 0.55 + 1.25 * lines),
+            sharey=True,
+            sharex=True,
+            squeeze=False,
+        )
+        for axis, panel in zip(axes.flat, panels, strict=False):
+            for name in names:
+                line = table[(table["panel"] == panel) & (table["series"] == name)].sort_values("ms")
+                if name == "truth":
+                    axis.fill_between(
+                        line["ms"], 0, line["value"], color="#D9D9D9", linewidth=0, label="truth"
+                    )
+                else:
+                    colour, dash = _series(name)
+                    axis.plot(
+                        line["ms"], line["value"], color=colour, linestyle=dash, label=_series_name(name)
+                    )
+            axis.set_title(panel, fontsize=6.5, fontweight="normal")
+            axis.set_ylim(-0.03, 1.08)
+            axis.set_yticks([0, 0.5, 1])
+        for axis in axes.flat[len(panels) :]:
+            axis.set_visible(False)
+        for place in range(min(columns, len(panels))):
+            bottom = range(place, len(panels), columns)[-1]
+            axes.flat[bottom].tick_params(labelbottom=True)
+        fig.supxlabel("Time in the window, ms", fontsize=7)
+        fig.supylabel("Intensity, share of the peak", fontsize=7)
+        handles, labels = axes.flat[0].get_legend_handles_labels()
+        fig.legend(handles, labels, loc="outside upper center", ncols=min(len(labels), 5))
+        fig.set_label(
+            "Predicted intensity over time for single events of subjects that the models never saw, beside the "
+            "true intensity and the pseudo-label made of onset, apex and offset."
+        )
+    return fig
+
+
+def position_control(targets: np.ndarray, values: pd.DataFrame) -> Figure:
+    """Why position is nearly enough in the paper's protocol: all targets, their mean, and what that scores.
+
+    Parameters
+    ----------
+    targets : (N, T) float in [0, 1]
+        Targets of the events under the paper's protocol.
+    values : DataFrame
+        label (say ``synthme, position only``), estimate, low, high (NaN where unknown), kind (``control``,
+        ``published`` or ``ours``): Spearman with the pseudo-label.
+    """
+    if len(targets) == 0:
+        raise DataError("there is no target to draw: no event has onset, apex and offset")
+    time = np.linspace(0, 1, targets.shape[1])
+    looks = {"control": (GREY, False), "published": (INK, True), "ours": (BLUE, True)}
+    with style():
+        fig, (left, right) = plt.subplots(
+            1, 2, figsize=(TWO_COLUMNS, max(2.3, 0.8 + 0.2 * len(values))), width_ratios=[1, 1.15]
+        )
+        step = max(1, len(targets) // 150)  # more lines than this are a grey area
+        left.plot(time, targets[::step].T, color=GREY, linewidth=0.4, alpha=0.35)
+        left.plot(time, targets.mean(axis=0), color=ORANGE, linewidth=2)
+        left.set_xlabel("Position in the clip, from onset (0) to offset (1)")
+        left.set_ylabel("Pseudo-label")
+        left.set_title(f"{len(targets)} targets and their mean")
+        for y, row in enumerate(records(values)):
+            colour, filled = looks[row["kind"]]
+            _dot(right, row, y, colour, filled=filled)
+        right.set_yticks(range(len(values)), [textwrap.fill(str(label), 34) for label in values["label"]])
+        right.set_ylim(len(values) - 0.4, -0.6)
+        right.tick_params(axis="y", length=0)
+        right.grid(axis="x", color="#E4E4E4", linewidth=0.5)
+        right.set_axisbelow(True)
+        right.set_xlabel("Spearman with the pseudo-label")
+        right.set_title("Scored without a pixel (grey), and with")
+        fig.set_label(
+            "Clips cut from onset to offset: left, every target (grey) and their mean (orange), which is what "
+            "the position-only control predicts without reading a pixel; right, what it scores beside the "
+            "published values. Data sets differ between rows; read each against its own control."
+        )
+    return fig
+
+
+def draw_all(run: str | Path) -> list[Path]:
+    """Draw what the results of a run allow, and save it; seconds, no training.
+
+    Parameters
+    ----------
+    run : str or Path
+        Folder of the run.
+
+    Returns
+    -------
+    list of Path
+        The PNGs written.
+
+    Raises
+    ------
+    DataError
+        If the run has no results.
+    """
+    run = Path(run)
+    plt.switch_backend("Agg")
+    results, cards = run / "results" / "intensity.csv", run / "results" / "face_card.csv"
+    if not results.is_file():
+        raise DataError(
+            f"{results} doesn't exist: run `melib run --run {run.name}` first, or name another run"
+        )
+    drawn = []
+    table = read(results)
+    several = len(set(table["dataset"])) > 1
+    for dataset, part in table.groupby("dataset", sort=False):
+        ending = f"_{dataset}" if several else ""
+        drawn.append((f"agreement{ending}", agreement(part)))
+        if part["peak_px"].notna().any() and _has(part, "context", "inside_spearman_true"):
+            drawn.append((f"amplitude{ending}", amplitude(part)))
+        if cards.is_file():
+            card = read(cards)
+            card = card[card["dataset"] == dataset]
+            for protocol in card["protocol"].unique():
+                drawn.append((f"face_card_{protocol}{ending}", face_card(card, protocol=protocol)))
+    for name, fig in drawn:
+        save(fig, run, name)
+        plt.close(fig)
+    return [run / "figures" / f"{name}.png" for name, _ in drawn]
+
+
+def read(file: str | Path) -> pd.DataFrame:
+    """Read a result table: names stay text (``006``), an empty input is ``none``."""
+    names = ("dataset", "protocol", "model", "input", "subject", "event", "metric", "quantity")
+    table = pd.read_csv(file, dtype=dict.fromkeys(names, str))
+    return table.fillna({name: "none" if name == "input" else "" for name in names if name in table})
+
+
+def records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows of a table as dicts by column."""
+    return [{str(column): value for column, value in row.items()} for row in table.to_dict("records")]
+
+
+_MARKERS = "osD^vP"
+
+
+def _pick(results: pd.DataFrame, protocol: str, metric: str) -> pd.DataFrame:
+    return results[(results["protocol"] == protocol) & (results["metric"] == metric)]
+
+
+def _has(results: pd.DataFrame, protocol: str, metric: str) -> bool:
+    return bool(_pick(results, protocol, metric)["value"].notna().any())
+
+
+def _ceilings(metric: str) -> list[str]:
+    """What could be reached: of the pseudo-label's fit to the truth, or the truth's fit to the pseudo-label."""
+    return ["truth"] if metric.endswith("_pseudo") else ["pseudo_label"]
+
+
+def ordered(table: pd.DataFrame) -> list[tuple[str, str]]:
+    """Pairs (model, input) in the order of MODELS, then of inputs; unknown models last, ceilings left out."""
+    pairs = {
+        (str(m), str(i)) for m, i in zip(table["model"], table["input"], strict=True) if m not in CEILINGS
+    }
+    order, inputs = list(MODELS), ["none", *reversed(INPUT_COLOURS)]
+    place = lambda names, name: names.index(name) if name in names else len(names)  # noqa: E731
+    return sorted(pairs, key=lambda pair: (place(order, pair[0]), pair[0], place(inputs, pair[1]), pair[1]))
+
+
+def label(model: str, used: str) -> str:
+    """What a reader calls a model on an input."""
+    text = MODELS.get(model, model.replace("_", " "))
+    return text if used == "none" or model == "flow_magnitude" else f"{text}, {used}"
+
+
+def _colour(model: str, used: str) -> str:
+    return INPUT_COLOURS.get(used, PURPLE) if model in LEARNED else GREY
+
+
+def _series(name: str) -> tuple[str, Any]:
+    model, _, used = name.partition(" ")
+    if model == "pseudo_label":
+        return INK, (0, (4, 2))
+    return _colour(model, used or "none"), "-" if model != "framewise" else (0, (1, 1))
+
+
+def _series_name(name: str) -> str:
+    model, _, used = name.partition(" ")
+    return "pseudo-label" if model == "pseudo_label" else label(model, used or "none")
+
+
+def _dot(axis: Axes, row: Any, y: float, colour: str, *, filled: bool) -> None:
+    if np.isfinite(row["low"]) and np.isfinite(row["high"]):
+        axis.plot([row["low"], row["high"]], [y, y], color=colour, linewidth=1.1, solid_capstyle="butt")
+    axis.plot(
+        row["estimate"],
+        y,
+        "o",
+        color=colour,
+        markerfacecolor=colour if filled else "white",
+        markeredgewidth=1,
+    )
+
+
+def _errors(line: pd.DataFrame) -> np.ndarray:
+    """(2, N) distances to the interval's ends; 0 where there is no interval."""
+    return np.nan_to_num(np.abs(np.stack([line["estimate"] - line["low"], line["high"] - line["estimate"]])))
+
+
+def _span(table: pd.DataFrame, top: float) -> tuple[float, float]:
+    bottom = float(np.nanmin([table["low"].min(), table["estimate"].min()]))
+    return (min(0.0, bottom) - 0.04 if bottom < 0.3 else bottom - 0.06), top
+
+
+def _subjects(results: pd.DataFrame) -> int:
+    subjects = results["subject"].dropna().astype(str)
+    return subjects[subjects != ""].nunique()
