@@ -43,7 +43,7 @@ def curves_of(prepared, records, folds, seed=0):
     dict (model, input, seed) -> (N, T) float32
     """
     n_windows, n_frames = prepared.pseudo.shape
-    out = {}
+    out: dict[tuple, np.ndarray] = {}
     for job, record in records.items():
         if job.protocol != prepared.protocol or job.dataset != prepared.dataset:
             continue
@@ -165,6 +165,7 @@ def over_clips(prepared, curves, records, folds):
     chosen = _first_complete(prepared)
     subjects = prepared.table["subject"].to_numpy()[chosen]
     shifts = np.asarray(experiments.SHIFTS) * prepared.positions.shape[1]
+    apex = prepared.annotated[chosen, 1]
     slopes = _slopes(prepared, records)
     frozen = {k[1:]: v for k, v in curves.items() if k[0] == "frozen_clip"}
     rows, card = [], []
@@ -174,9 +175,13 @@ def over_clips(prepared, curves, records, folds):
         values = {"clip_swap": metrics.clip_swap_each(curve[chosen], prepared.pseudo[chosen], subjects)}
         if (model, used, seed) in slopes:
             values["apex_follow"] = slopes[(model, used, seed)][chosen]
-        elif model in ("flow_magnitude", "position_only"):
-            source = prepared.magnitude if model == "flow_magnitude" else None
-            values["apex_follow"] = _slopes_of_control(source, curve, prepared, chosen, shifts)
+        elif model == "flow_magnitude":
+            read = prepared.magnitude[chosen]
+            values["apex_follow"] = controls.apex_follow(lambda x: x, read, apex, shifts, subjects)["slopes"]
+        elif model == "position_only":
+            values["apex_follow"] = np.zeros(
+                len(chosen)
+            )  # it reads no frame, so that re-timing changes nothing
         if model == "resnet18_bigru":
             values["frozen_correlation"] = controls.frozen_correlation(
                 curve[chosen], frozen[(used, seed)][chosen]
@@ -215,21 +220,12 @@ def over_clips(prepared, curves, records, folds):
 
 def _slopes(prepared, records):
     """apex_follow of every window by every trained model, NaN where it can't be asked."""
-    out = {}
+    out: dict[tuple, np.ndarray] = {}
     for job, record in records.items():
         if job.protocol == prepared.protocol and job.dataset == prepared.dataset:
             each = out.setdefault((job.model, job.input, job.seed), np.full(len(prepared.table), np.nan))
             each[record["rows"]] = record["slope"]
     return out
-
-
-def _slopes_of_control(source, curve, prepared, chosen, shifts):
-    """apex_follow of a control: of what it reads (flow magnitude), or of nothing (position)."""
-    apex = prepared.annotated[chosen, 1]
-    subjects = prepared.table["subject"].to_numpy()[chosen]
-    if source is None:
-        return controls.apex_follow(lambda x: curve[chosen], curve[chosen], apex, shifts, subjects)["slopes"]
-    return controls.apex_follow(lambda x: x, source[chosen], apex, shifts, subjects)["slopes"]
 
 
 def _spearman(a, b):
@@ -260,14 +256,14 @@ def windows(prepared, curves, folds):
                 seed,
                 table["subject"].iloc[i],
             )
-            about = (*about, f"{table['video'].iloc[i]}#{table['window'].iloc[i]}")
+            window = f"{table['video'].iloc[i]}#{table['window'].iloc[i]}"
             peak = np.nan if prepared.peak_px is None else prepared.peak_px[i]
             values = {"predicted_peak": curve[i].max()}
             if kind[i] != "empty":
                 values["spearman_pseudo"] = metrics.curve_agreement(
                     curve[i], prepared.pseudo[i], prepared.mask[i]
                 )["spearman"]
-            out += [(*about, peak, metric, value, kind[i]) for metric, value in values.items()]
+            out += [(*about, window, peak, metric, value, kind[i]) for metric, value in values.items()]
     return pd.DataFrame(out, columns=[*COLUMNS, "kind"])
 
 
@@ -507,7 +503,7 @@ def evaluate(outcome, run):
     dict of DataFrame
         intensity, windows, transfer, face_card, summary, claims.
     """
-    parts = {"intensity": [], "windows": [], "face_card": [], "transfer": []}
+    parts: dict[str, list] = {"intensity": [], "windows": [], "face_card": [], "transfer": []}
     for p in outcome.prepared:
         folds, records = outcome.folds[p.dataset], outcome.records[p.dataset]
         curves = curves_of(p, records, folds, outcome.seed)

@@ -121,7 +121,7 @@ def open_study(dataset, root):
             f"{found.name}: no annotation table (.xlsx, .xls) in {root}; put the release's table there."
         )
     videos = manifest.videos(found, root)
-    events = manifest.check_events(annotations.read_events(found, *tables), videos)
+    events = annotations.check_frames(annotations.read_events(found, *tables), manifest.spans(found, videos))
     return Study(found, root, events, videos, manifest.load_truth(found, root))
 
 
@@ -340,7 +340,7 @@ def _video_inputs(folder, key, clip, positions, size):
         rows = np.searchsorted(clip.numbers, np.rint(positions))  # (n, T) rows of the clip
         rows = np.clip(rows, 0, len(clip.numbers) - 1)
         step = np.diff(positions, axis=1).mean(axis=1)  # (n,)
-        windows = []
+        windows: list[dict] = []
         for row, width in zip(rows, step, strict=True):
             exists = np.abs(clip.numbers[row] - np.rint(positions[len(windows)])) < 1
             mask = np.asarray(clip.mask[row]) & exists

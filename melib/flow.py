@@ -42,7 +42,7 @@ def dense_flow(reference, frame):
 
 
 def _dis():
-    dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     dis.setFinestScale(0)
     dis.setVariationalRefinementAlpha(_SMOOTHNESS)
     return dis

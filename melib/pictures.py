@@ -3,6 +3,7 @@
 A face is drawn only where faces.may_show allows it; anybody else appears as landmarks and flow.
 """
 
+import cv2
 import matplotlib.pyplot as plt
 import numpy as np
 
@@ -216,8 +217,9 @@ def alignment(study, n=4):
         for column, clip in zip(axes.T, chosen, strict=True):
             numbers, paths = manifest.frame_files(folders[(clip.subject, clip.video)], study.manifest)
             number = clip.numbers[np.flatnonzero(clip.mask)[0]]
-            image = faces.read_grey(paths[int(np.searchsorted(numbers, number))])
-            landmarks = faces.find_face(image).landmarks
+            image = cv2.imread(str(paths[int(np.searchsorted(numbers, number))]), cv2.IMREAD_GRAYSCALE)
+            found = faces.find_face(image)
+            landmarks = np.full((68, 2), np.nan) if found is None else found.landmarks
             _face(column[0], study, clip.subject, image, landmarks)
             column[0].plot(*landmarks.T, ".", color=figures.SKY, ms=1.5)
             _crop_outline(column[0], landmarks, clip.frames.shape[-1])

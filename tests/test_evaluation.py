@@ -1,0 +1,202 @@
+"""Laws of the result tables, on a made-up experiment whose answer is known: no image, no training."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from melib import evaluation, experiments, priors, protocols
+
+T = 32
+PEOPLE = [f"{i:03d}" for i in range(12)]
+MODELS = (("resnet18_bigru", "flow"), ("resnet18_bigru", "raw"), ("constant_frame", "raw"))
+
+
+@pytest.fixture(scope="module")
+def prepared():
+    rng = np.random.default_rng(5)
+    rows, marks, empty = [], [], []
+    for subject in PEOPLE:
+        for k in range(3):
+            onset = rng.uniform(1, 17)
+            offset = onset + rng.uniform(7, 13)
+            marks.append((onset, onset + (offset - onset) * rng.uniform(0.25, 0.75), offset))
+            rows.append(("made_up", subject, f"v{k}", f"v{k}", "context", 0, 0, 5 * (T - 1), True, False))
+        rows.append(("made_up", subject, "quiet", "", "context", 0, 0, 5 * (T - 1), False, False))
+        marks.append((np.nan,) * 3)
+    names = [
+        "dataset",
+        "subject",
+        "video",
+        "event",
+        "protocol",
+        "window",
+        "start",
+        "stop",
+        "complete",
+        "truncated",
+    ]
+    table, marks = pd.DataFrame(rows, columns=names), np.array(marks)
+    empty = np.isnan(marks[:, 0])
+    pseudo, truth = np.zeros((2, len(table), T), np.float32)
+    for i in np.flatnonzero(~empty):
+        pseudo[i] = priors.triangular(*marks[i], T)
+        truth[i] = priors.raised_cosine(*marks[i], T)
+    positions = np.tile(np.arange(T) * 5.0, (len(table), 1))
+    peak = np.where(empty, np.nan, rng.uniform(0.3, 2.0, len(table)))
+    magnitude = (
+        np.nan_to_num(peak)[:, None] * truth + rng.normal(0, 0.05, truth.shape).astype(np.float32) + 0.2
+    )
+    return experiments.Prepared(
+        "made_up",
+        "context",
+        200.0,
+        table,
+        positions,
+        np.ones(truth.shape, bool),
+        pseudo,
+        truth,
+        truth > 0,
+        peak,
+        marks,
+        marks,
+        magnitude.astype(np.float32),
+        np.zeros(len(table), int),
+        [("", 0)] * len(table),
+        Path("."),
+    )
+
+
+@pytest.fixture(scope="module")
+def folds():
+    return protocols.folds(PEOPLE, 2, seed=0)
+
+
+@pytest.fixture(scope="module")
+def records(prepared, folds):
+    """One network that sees, one that knows position only, one that sees nothing."""
+    rng = np.random.default_rng(6)
+    subject = prepared.table["subject"]
+    out = {}
+    for fold in folds:
+        rows = np.flatnonzero(subject.isin(fold.test))
+        mean = np.tile(prepared.pseudo.mean(0), (len(rows), 1))
+        seen = (prepared.truth[rows] + rng.normal(0, 0.003, (len(rows), T))).clip(0, 1).astype(np.float32)
+        for model, used in MODELS:
+            sees = used == "flow"
+            slope = np.where(prepared.complete()[rows], float(sees), np.nan)
+            job = experiments.Job("made_up", "context", model, used, fold.index, 0)
+            out[job] = {
+                "rows": rows,
+                "curve": seen if sees else mean,
+                "shuffled": mean,
+                "frozen": mean if not sees else np.full_like(mean, 0.1),
+                "slope": slope,
+            }
+    return out
+
+
+@pytest.fixture(scope="module")
+def tables(prepared, folds, records, tmp_path_factory):
+    outcome = experiments.Outcome([prepared], {}, {"made_up": folds}, {"made_up": records}, 0)
+    run = tmp_path_factory.mktemp("run")
+    return evaluation.evaluate(outcome, run), outcome, run
+
+
+def per_event(tables):
+    table = tables[0]["intensity"]
+    return table[table["event"] != ""]
+
+
+def mean_of(tables, model, used, metric):
+    rows = per_event(tables)
+    return rows[(rows["model"] == model) & (rows["input"] == used) & (rows["metric"] == metric)][
+        "value"
+    ].mean()
+
+
+def test_every_event_is_scored_once_by_every_model_and_control(tables):
+    rows = per_event(tables)
+    assert not rows.duplicated(["model", "input", "seed", "subject", "event", "metric"]).any()
+    assert set(rows.groupby(["model", "input", "metric"]).size()) == {3 * len(PEOPLE)}
+    assert {"position_only", "oracle_interval", "flow_magnitude", "shuffled_frames", "frozen_clip"} <= set(
+        rows["model"]
+    )
+
+
+def test_the_truth_scores_one_against_itself(tables):
+    for metric in ("spearman_true", "inside_spearman_true", "inside_auc_true", "ccc_true"):
+        assert mean_of(tables, "truth", "none", metric) == pytest.approx(1, abs=0.03)
+    assert mean_of(tables, "truth", "none", "apex_error_ms") < 5  # apexes lie between samples 25 ms apart
+
+
+def test_a_model_that_sees_beats_every_control_inside_the_event_and_one_that_knows_position_does_not(tables):
+    seen = mean_of(tables, "resnet18_bigru", "flow", "inside_spearman_true")
+    for control in ("position_only", "oracle_interval"):
+        assert seen > mean_of(tables, control, "none", "inside_spearman_true")
+    blind = mean_of(tables, "resnet18_bigru", "raw", "spearman_true")
+    assert blind == pytest.approx(mean_of(tables, "position_only", "none", "spearman_true"), abs=0.1)
+
+
+def test_the_face_card_tells_the_one_that_sees_from_the_one_that_knows_position(tables):
+    card = tables[0]["face_card"].set_index(["model", "input", "quantity"])["estimate"]
+    assert card[("resnet18_bigru", "flow", "clip_swap")] > 0.2
+    assert card[("resnet18_bigru", "raw", "clip_swap")] == pytest.approx(0, abs=1e-6)
+    assert card[("resnet18_bigru", "flow", "apex_follow")] == 1
+    assert card[("position_only", "none", "apex_follow")] == 0
+    assert card[("flow_magnitude", "flow", "apex_follow")] == pytest.approx(1, abs=0.25)
+    assert card[("resnet18_bigru", "raw", "frozen_correlation")] == 1
+    assert card[("resnet18_bigru", "flow", "frozen_correlation")] == 0
+
+
+def test_claims_hold_for_the_model_that_sees(tables):
+    claims = tables[0]["claims"].set_index("claim")
+    assert claims["holds"].drop("inside_spearman_true over flow_magnitude").all()
+    assert (claims["low"] <= claims["estimate"]).all()
+    assert (claims["estimate"] <= claims["high"]).all()
+
+
+def test_claims_fail_for_a_model_that_knows_position(prepared, folds, records, tmp_path):
+    blind = {
+        job: record
+        if job.input == "raw"
+        else record | {"curve": record["shuffled"], "slope": record["slope"] * 0}
+        for job, record in records.items()
+    }
+    outcome = experiments.Outcome([prepared], {}, {"made_up": folds}, {"made_up": blind}, 0)
+    assert not evaluation.evaluate(outcome, tmp_path)["claims"]["holds"].any()
+
+
+def test_the_verdict_on_raw_frames_follows_from_the_tables(tables):
+    said = evaluation.raw_verdict(tables[0]["face_card"], tables[0]["summary"])
+    assert "doesn't see the face" in said
+    swapped = tables[0]["face_card"].replace({"input": {"raw": "flow", "flow": "raw"}})
+    assert "sees the face" in evaluation.raw_verdict(swapped, tables[0]["summary"])
+
+
+def test_the_same_predictions_give_the_same_bytes(tables, tmp_path):
+    _, outcome, run = tables
+    evaluation.evaluate(outcome, tmp_path)
+    for file in sorted((run / "results").iterdir()):
+        assert file.read_bytes() == (tmp_path / "results" / file.name).read_bytes()
+
+
+def test_text_that_looks_like_a_number_survives_the_file(tables):
+    _, _, run = tables
+    read = evaluation.figures.read(run / "results" / "intensity.csv")
+    assert set(read["subject"]) == {*PEOPLE, ""}
+    assert set(read["input"]) == {"none", "flow", "raw"}
+
+
+def test_controls_never_see_their_own_subject(prepared, folds):
+    """A test subject whose labels turn upside down changes no prediction made for itself."""
+    spoilt = prepared.pseudo.copy()
+    mine = (prepared.table["subject"] == PEOPLE[0]).to_numpy()
+    spoilt[mine] = 1 - spoilt[mine]
+    from dataclasses import replace
+
+    before = evaluation.curves_of(prepared, {}, folds)
+    after = evaluation.curves_of(replace(prepared, pseudo=spoilt), {}, folds)
+    for name in (("position_only", "none", 0), ("oracle_interval", "none", 0), ("flow_magnitude", "flow", 0)):
+        np.testing.assert_array_equal(before[name][mine], after[name][mine])
