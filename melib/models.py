@@ -39,7 +39,7 @@ def resnet18(in_channels, width=64):
     Notes
     -----
     The norm is torchvision's BatchNorm. GroupNorm divides each frame by its own spread, so that a strong movement and
-    a weak one look alike: on flow it cost .09 of Spearman inside the event (benchmarks/train_speed.md).
+    a weak one look alike: on invented flow it cost .09 of Spearman (benchmarks/train_speed.md).
     """
     net = ResNet(BasicBlock, [2, 2, 2, 2])
     # ResNet fixes its first width at 64: lay the same layers again, from `width` channels on.

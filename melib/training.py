@@ -90,7 +90,7 @@ class FitSettings:
     model: str = "resnet18_bigru"  # or framewise: the same encoder without time
     input: str = "raw"  # raw (the paper's), difference or flow
     constant_frame: bool = False  # training control: every window shows its first frame throughout
-    width: int = 64  # channels of the first layer; 64 is ResNet18 (the paper), 16 trains 10 times faster
+    width: int = 64  # channels of the first layer; 64 is ResNet18 (the paper), 16 trains about 9 times faster
     hidden: int = 128  # GRU units a direction; not stated in the paper
     layers: int = 1  # GRU layers; not stated in the paper
     dropout: float = 0.2  # not stated in the paper
