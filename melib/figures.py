@@ -38,12 +38,12 @@ MODELS = {
     "shuffled_frames": "shuffled frames",
     "frozen_clip": "frozen clip",
     "flow_magnitude": "flow magnitude",
-    "framewise": "ResNet18, frame by frame",
+    "framewise": "ResNet18, no GRU",
     "resnet18_bigru": "ResNet18 + BiGRU",
 }
 LEARNED = ("framewise", "resnet18_bigru")
 # The truth's own score: nothing can do better against this target.
-CEILINGS = {"truth": "the truth itself", "pseudo_label": "the pseudo-label itself"}
+CEILINGS = {"truth": "the truth itself", "pseudo_label": "the pseudo-label"}
 INPUT_COLOURS = {"flow": BLUE, "difference": GREEN, "raw": ORANGE}
 METRICS = {
     "spearman_pseudo": "Spearman with the pseudo-label",
@@ -243,7 +243,7 @@ def amplitude(
         axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
         axis.minorticks_off()
         axis.set_xlabel("True peak of the movement, pixels of the 112-pixel crop")
-        axis.set_ylabel(textwrap.fill(METRICS.get(metric, metric), 40))
+        axis.set_ylabel(textwrap.fill(METRICS.get(metric, metric), 46))
         axis.axhline(0, color=GREY, linewidth=0.5)
         bottom = min(-0.05, float(table["low"].min()))
         axis.set_ylim(max(bottom, -1) - 0.08, 1.03)
@@ -312,7 +312,7 @@ def face_card(cards: pd.DataFrame, *, protocol: str = "context") -> Figure:
             room = 0.08 * (max(high, 1) - min(low, 0))
             axis.set_xlim(min(low, 0) - room, max(high, 1 if quantity != "clip_swap" else 0) + room)
             axis.set_title(title)
-            axis.set_xlabel(f"dashed: {meaning}", fontsize=6.5)
+            axis.set_xlabel(f"dashed, {meaning}", fontsize=6)
             axis.grid(axis="x", color="#E4E4E4", linewidth=0.5)
             axis.set_axisbelow(True)
             axis.set_ylim(len(rows) - 0.4, -0.6)

@@ -12,6 +12,7 @@ import io
 import json
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -153,7 +154,7 @@ def checklist(run: str | Path) -> list[tuple[bool, str, str]]:
             "Result files are those that the notebooks wrote",
             "changed since: " * bool(changed) + ", ".join(changed),
         ),
-        (len(code) >= 40, "The code that ran is a commit", code),
+        (bool(re.fullmatch("[0-9a-f]{40}", code)), "The code that ran is a commit", code),
         (not strays, "Package versions are those of requirements.lock", ", ".join(strays)),
         (bool(settings(run)), "Profile, seed and data are recorded", _flat(settings(run))),
     ]
@@ -356,7 +357,10 @@ def _card(card: pd.DataFrame) -> list[dict[str, Any]]:
     keys = ["dataset", "protocol", "model", "input"]
     card = card[~card["model"].isin(figures.CEILINGS)]
     table: Any = card.groupby([*keys, "quantity"])[["estimate", "low", "high"]].mean()  # over seeds
-    for (dataset, protocol), part in card.groupby(["dataset", "protocol"], sort=False):
+    # The context protocol first: only there a claim about faces stands.
+    for (dataset, protocol), part in card.sort_values("protocol", kind="stable").groupby(
+        keys[:2], sort=False
+    ):
         for model, used in figures.ordered(part):
             row: dict[str, Any] = {
                 "dataset": dataset,
@@ -468,7 +472,7 @@ def _figures(run: Path) -> list[dict[str, Any]]:
 
 def _notebooks(run: Path) -> list[dict[str, str]]:
     return [
-        {"name": page.stem, "page": f"../html/{page.name}", "copy": f"../notebooks/{page.stem}.ipynb"}
+        {"name": page.stem, "page": f"../html/{page.name}", "executed": f"../notebooks/{page.stem}.ipynb"}
         for page in sorted(run.glob("html/*.html"))
         if (run / "notebooks" / f"{page.stem}.ipynb").is_file()
     ]
