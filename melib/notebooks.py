@@ -184,8 +184,8 @@ def stamp(path: Path, folder: Path, parameters: Mapping[str, Any], data: Mapping
 
 def _step(
     path: Path, title: str, folder: Path, parameters: Mapping[str, Any], data: Mapping[str, Path]
-) -> None:
-    """Execute one notebook unless it is finished; leave its copy, its record and its page."""
+) -> bool:
+    """Execute one notebook unless it is finished, and say whether; leave its copy, its record and its page."""
     declared = _declared(nbformat.read(path, as_version=4))
     copy = folder / "notebooks" / path.name
     record_file = copy.with_suffix(".json")
