@@ -52,7 +52,7 @@ lint: .venv/.stamp  ## style, formatting, types, notebooks without outputs
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
-	@$(BIN)/nbstripout --verify notebooks/*.ipynb
+	@$(BIN)/nbstripout --verify --keep-id notebooks/*.ipynb
 
 # CUDA's packages exist for Linux only, whatever machine the lock is made on.
 lock:  ## resolve pyproject.toml anew into requirements.lock

@@ -258,7 +258,8 @@ def _execute(path: Path, title: str, copy: Path, parameters: Mapping[str, Any], 
         except papermill.PapermillExecutionError as error:
             if error.ename == "DataError":  # already one readable sentence with its remedy
                 raise NotebookError(keep(error.evalue)) from None
-            what = f"{error.ename}: {_first_line(error.evalue)}".rstrip(": ")
+            why = _first_line(error.evalue) or _failed_line(error.traceback)
+            what = f"{error.ename}: {why}".rstrip(": ")
             raise NotebookError(keep(f"{what}; the traceback is in {failed}")) from None
         except CellTimeoutError:
             raise NotebookError(keep(f"the notebook's time limit of {minutes:g} minutes is over")) from None
@@ -457,6 +458,13 @@ def _log(folder: Path, line: str) -> None:
 
 def _first_line(text: str) -> str:
     return text.strip().splitlines()[0] if text.strip() else ""
+
+
+def _failed_line(traceback: Sequence[str]) -> str:
+    """The line that an arrow points at in the first frame of IPython's traceback: says which assertion failed."""
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(traceback))
+    found = re.search(r"^-+> *\d+ (.*)$", plain, re.MULTILINE)
+    return found.group(1).strip() if found else ""
 
 
 def _read_json(file: Path) -> dict[str, Any]:

@@ -169,6 +169,14 @@ def test_a_failing_cell_ends_in_one_sentence_and_what_is_finished_stays(go, sour
     assert not (folder / "notebooks" / "02_second.failed.ipynb").exists()
 
 
+def test_an_assertion_without_words_is_quoted(go, source):
+    write(source, "01_first", "value = 1\nassert value > 2")
+    with pytest.raises(
+        notebooks.NotebookError, match=r"cell \[3\]: AssertionError: assert value > 2; the traceback"
+    ):
+        go()
+
+
 def test_a_data_error_is_shown_as_it_reads(go, source):
     write(
         source,
