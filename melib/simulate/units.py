@@ -33,8 +33,8 @@ EYES = {
     "right": np.arange(36, 42),
     "left": np.arange(42, 48),
 }  # outer or inner corner, upper lid, corner, lower lid
-_STRAIN_SHADE = 0.45  # gain of light for a stretch of 1 (folds darken, stretched skin shines)
-_RELIEF_SHADE = 0.9  # gain for the slope of the bulge that folding skin makes, light from above
+_STRAIN_SHADE = 0.30  # gain of light for a stretch of 1 (folds darken, stretched skin shines)
+_RELIEF_SHADE = 0.4  # gain for the slope of the bulge that folding skin makes, light from above
 
 
 @dataclass(frozen=True)
@@ -262,7 +262,7 @@ class _Layer:
     crease: np.ndarray = field(init=False)
     parts: bool = False
 
-    def __post_init__(self):  # noqa: D105
+    def __post_init__(self):
         shape = self.canvas.x.shape
         self.common, self.upper, self.lower = (np.zeros((*shape, 2)) for _ in range(3))
         self.crease = np.zeros(shape)
@@ -348,7 +348,8 @@ class _Layer:
             strain = strain + np.where(canvas.below < 0, divergence(self.upper), divergence(self.lower))
         strain = cv2.GaussianBlur(strain, (0, 0), 0.8 / scale)
         relief = -np.gradient(strain, axis=0) / scale  # of a bulge of height -strain, lit from above
-        shade = (_STRAIN_SHADE * strain + _RELIEF_SHADE * relief) / largest + self.crease
+        shade = (_STRAIN_SHADE * strain + _RELIEF_SHADE * relief) / largest
+        shade = np.where(shade > 0, 0.5 * shade, shade) + self.crease  # skin darkens more than it brightens
         pair = (self.upper, self.lower) if self.parts else (None, None)
         upper, lower = (None if one is None else (one / largest).astype(np.float32) for one in pair)
         return Field((self.common / largest).astype(np.float32), upper, lower, shade.astype(np.float32))
@@ -422,51 +423,51 @@ def _muscles(layer: _Layer, a: SimpleNamespace, unit: int) -> None:
     """Linear and ring muscles of one side."""
     o = a.out
     if unit == 1:  # frontalis, inner part
-        layer.pull(a.brow_inner + [0, -24], a.brow_inner, 26, 9)
+        layer.pull(a.brow_inner + [0, -24], a.brow_inner, 31, 13)
     elif unit == 2:  # frontalis, outer part
-        layer.pull(a.brow_outer + [-1 * o, -24], 0.6 * a.brow_outer + 0.4 * a.brow_middle, 28, 9)
+        layer.pull(a.brow_outer + [-1 * o, -24], 0.6 * a.brow_outer + 0.4 * a.brow_middle, 34, 13)
     elif unit == 4:  # corrugator and depressor supercilii
-        layer.pull(a.root + [0.5 * o, 1], a.brow_inner, 42, 8)
-        layer.pull(a.root + [-1 * o, -2], 0.5 * (a.brow_inner + a.brow_middle), 30, 10, 0.8)
+        layer.pull(a.root + [0.5 * o, 1], a.brow_inner, 50, 11)
+        layer.pull(a.root + [-1 * o, -2], 0.5 * (a.brow_inner + a.brow_middle), 36, 14, 0.8)
     elif unit == 5:  # levator palpebrae
-        layer.pull(0.2 * a.upper_lid + 0.8 * a.brow_middle + [0, -3], a.upper_lid, 40, 5)
+        layer.pull(0.2 * a.upper_lid + 0.8 * a.brow_middle + [0, -3], a.upper_lid, 48, 7)
     elif unit == 6:  # orbicularis oculi, outer ring
         layer.ring(a.eye + [0, 2], (19, 19), axes=(0.7, 1.0))
-        layer.pull(a.lower_lid, a.cheek, 45, 9, 0.8)
+        layer.pull(a.lower_lid, a.cheek, 54, 13, 0.8)
     elif unit == 7:  # orbicularis oculi, inner ring
-        layer.ring(a.eye, (14, 9), axes=(0.1, 1.0))
-        layer.pull(a.eye - [0, 6], a.lower_lid, 50, 7, 0.6)
+        layer.ring(a.eye, (16, 11), axes=(0.1, 1.0))
+        layer.pull(a.eye - [0, 6], a.lower_lid, 60, 10, 0.6)
     elif unit == 9:  # levator labii alaeque nasi
-        layer.pull(a.eye_inner + [-1.5 * o, -3], a.wing, 24, 9)
-        layer.pull(a.glabella + [0.5 * o, -9], 0.5 * (a.root + a.glabella) + [2 * o, 4], 35, 8, 0.5)
+        layer.pull(a.eye_inner + [-1.5 * o, -3], a.wing, 29, 13)
+        layer.pull(a.glabella + [0.5 * o, -9], 0.5 * (a.root + a.glabella) + [2 * o, 4], 42, 11, 0.5)
     elif unit == 10:  # levator labii superioris
-        layer.pull(a.lower_lid + [-1 * o, 4], a.upper_lip + [1.5 * o, -1], 24, 7)
+        layer.pull(a.lower_lid + [-1 * o, 4], a.upper_lip + [1.5 * o, -1], 29, 10)
         layer.part(0.4, 0.0, o)
     elif unit == 12:  # zygomaticus major
-        layer.pull(a.corner + [17 * o, -17], a.corner, 32, 9)
+        layer.pull(a.corner + [17 * o, -17], a.corner, 38, 13)
     elif unit == 14:  # buccinator
         layer.ring(a.corner + [3 * o, 0], (14, 14))
     elif unit == 15:  # depressor anguli oris
-        layer.pull(a.corner + [3 * o, 20], a.corner, 30, 8)
+        layer.pull(a.corner + [3 * o, 20], a.corner, 36, 11)
     elif unit == 16:  # depressor labii inferioris
-        layer.pull(a.lower_lip + [4 * o, 17], a.lower_lip + [0, 1], 30, 5, 0.6)
+        layer.pull(a.lower_lip + [4 * o, 17], a.lower_lip + [0, 1], 36, 7, 0.6)
         layer.part(0.0, 0.75, o)
     elif unit == 17:  # mentalis
-        layer.pull(a.mouth + [2 * o, -4], a.boss + [2 * o, 1], 34, 9)
-        layer.pull(a.nose_base + [3 * o, 0], a.lower_lip, 36, 8, 0.5)
+        layer.pull(a.mouth + [2 * o, -4], a.boss + [2 * o, 1], 41, 13)
+        layer.pull(a.nose_base + [3 * o, 0], a.lower_lip, 43, 11, 0.5)
     elif unit == 18:  # incisivus, a ring that narrows the mouth
-        layer.pull(a.mouth - [2 * o, 0], a.corner, 38, 9)
+        layer.pull(a.mouth - [2 * o, 0], a.corner, 46, 13)
     elif unit == 20:  # risorius
-        layer.pull(a.corner + [22 * o, 3], a.corner, 28, 8)
+        layer.pull(a.corner + [22 * o, 3], a.corner, 34, 11)
     elif unit == 24:  # orbicularis oris, marginal part
         layer.ring(a.mouth + [4 * o, 0], (19, 12.5), axes=(0.15, 1.0))
     elif unit == 25:
-        layer.pull(a.chin + [3 * o, 4], a.lower_lip + [0, 5], 40, 6, 0.3)
+        layer.pull(a.chin + [3 * o, 4], a.lower_lip + [0, 5], 48, 8, 0.3)
         layer.part(0.3, 0.8, o)
     elif unit == 38:  # dilator naris
-        layer.pull(a.wing + [9 * o, -2], a.wing + [0, -1], 40, 5)
+        layer.pull(a.wing + [9 * o, -2], a.wing + [0, -1], 48, 7)
     elif unit == 43:  # orbicularis oculi, lids
-        layer.pull(a.lower_lid + [0, 4], a.upper_lid, 55, 6)
+        layer.pull(a.lower_lid + [0, 4], a.upper_lid, 60, 8)
 
 
 def _creases(layer: _Layer, a: SimpleNamespace, unit: int) -> None:
@@ -494,7 +495,7 @@ def _creases(layer: _Layer, a: SimpleNamespace, unit: int) -> None:
         layer.fold(a.wing + [2.5 * o, -1], middle + [1.5 * o, 2], 1.2, 0.045)
     elif unit == 14:
         place = a.corner + [3.5 * o, 0]
-        layer.fold(place - [0.4 * o, 3], place + [0.4 * o, 3], 1.2, 0.10)
+        layer.fold(place - [0.4 * o, 3], place + [0.4 * o, 3], 1.2, 0.06)
     elif unit == 15:
         layer.fold(a.corner + [1.5 * o, 1], a.corner + [2.5 * o, 6], 0.9, 0.045)
     elif unit == 17:

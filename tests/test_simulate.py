@@ -1,0 +1,521 @@
+"""Laws of the simulator's parts: photographs, units, events, nuisance. What it writes is in test_simulate_write.py."""
+
+import functools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import spearmanr
+
+from melib import DataError, faces
+from melib.priors import resampled_triangle
+from melib.simulate import events, portraits, render, units
+from melib.simulate.nuisance import Nuisance, draw_paths, resolve
+
+FPS = 200
+
+
+@functools.cache
+def canvas(person=1):
+    return units.make_canvas(portraits.portraits(person)[0])
+
+
+def scene(unit, side, family, strength, *, person=1, nuisance=0.0, seed=0):
+    """A unit that rises for 20 frames and falls for 20."""
+    movement = events.Movement(unit, side, 1.0, 0.0, 0.1, 0.0, 0.2, (2, 2), (2, 2), 0.0, np.inf)
+    paths = draw_paths(np.random.default_rng(seed), resolve(nuisance), 41, FPS)
+    return render.Scene(canvas(person), family, events.Event("others", strength, (movement,)), paths, FPS)
+
+
+@functools.cache
+def drawn(n=900, statistics="samm_lv_micro"):
+    """Events with their displacement over time and their labels, six a subject; nothing is rendered."""
+    rng = np.random.default_rng(11)
+    rows = []
+    for _ in range(n):
+        event = events.draw_event(rng, statistics, 0.0)
+        event = event.moved(0.5 - event.start)
+        seconds = np.arange(round((event.stop + 0.5) * FPS)) / FPS
+        course = sum(
+            events.UNIT_SCALE[m.unit] * m.share * events.profile(m, seconds) for m in event.movements
+        )
+        displacement = event.strength * course / course.max()
+        rows.append((event, displacement, events.annotate(rng, displacement, int(event.stop * FPS), FPS)))
+    return rows
+
+
+# Photographs --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def everyone():
+    return [portraits.portraits(person) for person in range(1, portraits.PEOPLE + 1)]
+
+
+def test_no_two_subjects_share_a_photograph(everyone):
+    seen = {}
+    for chosen in everyone:
+        for portrait in chosen:
+            assert seen.setdefault(portrait.image.tobytes(), portrait.person) == portrait.person
+    assert len(seen) == portraits.PEOPLE * portraits.CHOSEN
+
+
+def test_the_chosen_pictures_are_the_persons_most_neutral_ones(everyone):
+    for person in (1, 9, 33):
+        every = [portraits.load_portrait(person, picture) for picture in range(1, portraits.PICTURES + 1)]
+        scores = sorted(portraits.unfitness(one.landmarks) for one in every if one is not None)
+        chosen = [portraits.unfitness(one.landmarks) for one in everyone[person - 1]]
+        assert chosen == scores[: portraits.CHOSEN]
+    best = [portraits.unfitness(chosen[0].landmarks) for chosen in everyone]
+    assert np.median(best) < 0.8
+    assert max(best) < 1.8  # one person wears glasses that hide half-shut eyes
+
+
+def test_a_mirrored_face_is_as_fit_as_the_original():
+    order = [*range(16, -1, -1), *range(26, 16, -1), *range(27, 31), *range(35, 30, -1)]
+    order += [45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40]
+    order += [54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55, 64, 63, 62, 61, 60, 67, 66, 65]
+    landmarks = portraits.portraits(3)[0].landmarks
+    assert portraits.unfitness((landmarks * [-1, 1])[order]) == pytest.approx(portraits.unfitness(landmarks))
+
+
+# Units --------------------------------------------------------------------------------------------------------------
+
+# Where the skin goes: place, lowest and highest angle in degrees (0 is outward, 90 is up).
+DIRECTIONS = [
+    (1, "brow_inner", 65, 115),
+    (2, "brow_tail", 60, 120),
+    (4, "brow_inner", 195, 265),
+    (5, "upper_lid", 65, 115),
+    (6, "cheek", 55, 125),
+    (6, "crow", 120, 240),
+    (7, "lower_lid", 50, 130),
+    (7, "upper_lid", 230, 310),
+    (9, "wing", 55, 135),
+    (10, "upper_lip", 55, 125),
+    (12, "corner", 40, 50),
+    (15, "corner", 245, 295),
+    (16, "lower_lip", 245, 295),
+    (17, "boss", 65, 115),
+    (17, "lower_lip", 65, 115),
+    (18, "corner", 150, 210),
+    (20, "corner", -20, 20),
+    (24, "upper_lip", 240, 300),
+    (24, "lower_lip", 60, 120),
+    (25, "lip_above", 65, 115),
+    (25, "lip_below", 245, 295),
+    (38, "wing", -30, 45),
+    (43, "upper_lid", 245, 295),
+]
+
+
+def places(points, side):
+    a = units.anchors(points, side)
+    a.brow_tail = 0.55 * a.brow_outer + 0.45 * a.brow_middle
+    a.crow = a.eye_outer + np.array([5 * a.out, 2])
+    a.lip_above = a.mouth + np.array([2 * a.out, -1.5])
+    a.lip_below = a.mouth + np.array([2 * a.out, 1.5])
+    return a
+
+
+def at(face, vectors, place):
+    """Displacement at a place in crop pixels: that of the nearest pixel."""
+    index = np.argmin((face.x - place[0]) ** 2 + (face.y - place[1]) ** 2)
+    return vectors.reshape(-1, 2)[index]
+
+
+@pytest.mark.parametrize("family", units.FAMILIES)
+def test_every_unit_moves_the_skin_the_way_facs_says(family):
+    wrong = []
+    for person in (1, 8, 12):
+        face = canvas(person)
+        for unit, name, low, high in DIRECTIONS:
+            vectors = units.unit_field(face, family, unit).displacement(face)
+            for side in ("left", "right"):
+                place = places(face.points, side)
+                moved = at(face, vectors, getattr(place, name))
+                angle = np.degrees(np.arctan2(-moved[1], moved[0] * place.out))
+                off = (angle - (low + high) / 2 + 180) % 360 - 180
+                if abs(off) > (high - low) / 2 or np.linalg.norm(moved) < 0.08:
+                    wrong.append((person, unit, name, side, round(float(angle)), moved.round(2).tolist()))
+    assert not wrong
+    assert {unit for unit, *_ in DIRECTIONS} | {14} == set(units.UNITS)
+
+
+@pytest.mark.parametrize("family", units.FAMILIES)
+def test_a_dimple_draws_skin_towards_the_corner_from_all_around(family):
+    face = canvas(1)
+    vectors = units.unit_field(face, family, 14).displacement(face)
+    for side in ("left", "right"):
+        place = places(face.points, side)
+        centre = place.corner + np.array([3.5 * place.out, 0])
+        for angle in np.linspace(0, 2 * np.pi, 8, endpoint=False):
+            spoke = 5 * np.array([np.cos(angle), np.sin(angle)])
+            assert at(face, vectors, centre + spoke) @ spoke < -0.5
+
+
+@pytest.mark.parametrize("family", units.FAMILIES)
+@pytest.mark.parametrize("unit", units.UNITS)
+def test_both_sides_together_are_the_sum_and_one_side_stays_on_its_own(family, unit):
+    face = canvas(1)
+    left, right = (
+        units.unit_field(face, family, unit, side).displacement(face) for side in ("left", "right")
+    )
+    middle = face.points[27:31, 0].mean()
+    for one, own in ((left, face.x > middle), (right, face.x < middle)):  # the subject's left is on the right
+        energy = (one**2).sum(-1) * face.skin
+        share = 0.5 if unit in events.MIDLINE else 0.75  # what lies on the midline moves with either side
+        assert energy[own].sum() > share * energy.sum()
+        assert np.linalg.norm(one[face.skin], axis=-1).max() == pytest.approx(1, abs=1e-4)
+
+
+def test_the_two_families_are_different_fields_of_the_same_movement():
+    face = canvas(1)
+    for unit in units.UNITS:
+        one, other = (
+            units.unit_field(face, family, unit).displacement(face)[face.skin] for family in units.FAMILIES
+        )
+        cosine = (one * other).sum() / np.sqrt((one**2).sum() * (other**2).sum())
+        assert 0.5 < cosine < 0.985, unit
+
+
+def determinant(movement):
+    """Jacobian determinant of p -> p + movement(p), movement (H, W, 2) pixels; brute force."""
+    (xy, xx), (yy, yx) = (np.gradient(movement[..., i]) for i in (0, 1))
+    return (1 + xx) * (1 + yy) - xy * yx
+
+
+def folding(unit, side, family, strength, person, seed):
+    """Smallest determinant over the frames of a clip with all nuisance on, the line between the lips left out."""
+    clip = scene(unit, side, family, strength, person=person, nuisance=1.0, seed=seed)
+    off_line = np.abs(clip.canvas.below) > 1.5 / clip.canvas.portrait.scale
+    off_line |= np.abs(clip.canvas.along) > 1.05
+    return min(determinant(clip.displacement(t))[off_line].min() for t in (0, 10, 20, 30))
+
+
+@settings(max_examples=30, deadline=None, derandomize=True)
+@given(
+    st.sampled_from(units.UNITS),
+    st.sampled_from(units.SIDES),
+    st.sampled_from(units.FAMILIES),
+    st.floats(0.1, 2.5),
+    st.sampled_from([1, 8, 12, 20]),
+    st.integers(0, 1000),
+)
+def test_no_frame_folds_the_skin(unit, side, family, strength, person, seed):
+    assert folding(unit, side, family, strength, person, seed) > 0.2
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("family", units.FAMILIES)
+def test_no_unit_folds_the_skin_at_full_strength_on_anybody(family):
+    for person in range(1, 41, 3):
+        for unit in units.UNITS:
+            for side in units.SIDES:
+                assert folding(unit, side, family, 2.5, person, person) > 0.2, (person, unit, side)
+
+
+def test_an_unknown_unit_family_or_side_is_refused():
+    for family, unit, side in (("waves", 1, "both"), ("patches", 3, "both"), ("patches", 1, "up")):
+        with pytest.raises(DataError, match="is not one of"):
+            units.unit_field(canvas(), family, unit, side)
+
+
+# Frames -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_face_at_rest_is_its_photograph():
+    clip = scene(12, "both", "patches", 1.0)
+    still = clip.frame(0)
+    assert np.abs(still - clip.canvas.portrait.image)[5:-5, 5:-5].max() < 1.0
+
+
+def test_the_backward_warp_inverts_the_forward_map():
+    clip = scene(12, "both", "muscles", 2.5, nuisance=1.0)
+    x, y = clip.origin(20)
+    total = clip.displacement(20)
+    moved = render.look_up(total, x, y)
+    wanted_x, wanted_y = clip.undo_similarity(20)
+    error = np.hypot(x + moved[..., 0] - wanted_x, y + moved[..., 1] - wanted_y)
+    assert error.max() < 0.02  # pixels of the frame
+
+
+def test_a_moved_landmark_carries_its_pixels_along():
+    """A bright dot painted on the photograph is found where the truth says its material point went."""
+    import dataclasses
+
+    face = canvas(1)
+    corner = face.portrait.landmarks[54]
+    rows, columns = np.mgrid[: face.x.shape[0], : face.x.shape[1]]
+    dot = np.exp(-0.5 * ((columns - corner[0]) ** 2 + (rows - corner[1]) ** 2) / 4)
+    portrait = dataclasses.replace(face.portrait, image=(200 * dot).astype(np.uint8))
+    marked = dataclasses.replace(face, portrait=portrait)
+    movement = events.Movement(12, "both", 1.0, 0.0, 0.1, 0.0, 0.2, (2, 2), (2, 2), 0.0, np.inf)
+    paths = draw_paths(np.random.default_rng(0), resolve(0.0), 41, FPS)
+    clip = render.Scene(marked, "patches", events.Event("others", 1.5, (movement,)), paths, FPS)
+    image = np.maximum(clip.frame(20), 0) ** 2
+    found = np.array([(image * columns).sum(), (image * rows).sum()]) / image.sum()
+    vectors = face.to_image(1.5 * clip.movements[0].displacement(face))
+    wanted = corner + vectors[round(corner[1]), round(corner[0])]
+    assert np.linalg.norm(found - wanted) < 0.12
+
+
+def test_lips_that_part_show_the_dark_and_not_stretched_skin():
+    clip = scene(25, "both", "patches", 2.5, person=9)
+    face = clip.canvas
+    line = (np.abs(face.below) < 0.5) & (np.abs(face.along) < 0.3)
+    assert clip.frame(20)[line].mean() < 0.8 * clip.frame(0)[line].mean()
+
+
+@pytest.mark.parametrize("person", [8, 10, 24])
+def test_a_blink_moves_the_upper_lid_by_4_to_6_pixels(person):
+    """The lashes, the darkest rows of the eye's middle columns, come down as far as the nuisance says."""
+    import dataclasses
+
+    paths = draw_paths(np.random.default_rng(3), resolve(0.0), 2, FPS)
+    for way in Nuisance().blink:
+        clip = render.Scene(
+            canvas(person),
+            "patches",
+            None,
+            dataclasses.replace(paths, blink=np.array([0.0, 1.0]), blink_px=way),
+            FPS,
+        )
+        for eye in clip.eyes:
+            assert eye.way(way) == pytest.approx(way, abs=0.7)  # an eye narrower than that is shut earlier
+        opened, shut = clip.frame(0), clip.frame(1)
+        inside = (clip.canvas.lids["left"][..., 0] > 1) & (clip.canvas.lids["left"][..., 1] > 1)
+        assert np.abs(shut - opened)[inside].mean() > 8
+    rng = np.random.default_rng(0)
+    ways = [draw_paths(rng, Nuisance(), 10, FPS).blink_px for _ in range(200)]
+    assert 4 <= min(ways) < 4.1
+    assert 5.9 < max(ways) <= 6
+
+
+def test_gaze_moves_the_iris_and_not_the_lids():
+    import dataclasses
+
+    paths = draw_paths(np.random.default_rng(3), resolve(0.0), 2, FPS)
+    paths = dataclasses.replace(paths, gaze=np.array([[0.0, 0.0], [1.5, 0.0]]))
+    clip = render.Scene(canvas(8), "patches", None, paths, FPS)
+    change = np.abs(clip.frame(1) - clip.frame(0))
+    outside = np.ones(change.shape, bool)
+    for lids in clip.canvas.lids.values():
+        outside &= ~((lids[..., 0] > -0.6) & (lids[..., 1] > -0.6))
+    assert change[~outside].max() > 20
+    assert change[outside].max() < 0.5
+
+
+def test_the_detector_finds_the_face_in_at_least_99_of_100_frames(everyone):
+    found = []
+    for person in range(1, portraits.PEOPLE + 1):
+        rng = np.random.default_rng([7, person])
+        event = events.draw_event(rng, "samm_lv_micro", 0.0)
+        paths = draw_paths(rng, Nuisance(), 80, FPS)
+        face = units.make_canvas(everyone[person - 1][person % 2])
+        clip = render.Scene(face, units.FAMILIES[person % 2], event, paths, FPS)
+        found += [faces.find_face(clip.written(t, rng)) is not None for t in (40, 79)]
+    assert np.mean(found) >= 0.99
+
+
+def flow_share(person, family, seed):
+    """Measured flow at the apex against a neutral frame, as a share of what was commanded."""
+    import cv2
+
+    rng = np.random.default_rng([seed, person])
+    event = events.draw_event(rng, "samm_lv_micro", 0.1)
+    event = event.moved(0.1 - event.start)
+    paths = draw_paths(rng, resolve(0.0), round((event.stop + 0.1) * FPS), FPS)
+    face = units.make_canvas(portraits.portraits(person)[0])
+    clip = render.Scene(face, family, event, paths, FPS)
+    apex = int(np.argmax(clip.truth.peak))
+    neutral, moved = (np.clip(np.rint(clip.frame(t)), 0, 255).astype(np.uint8) for t in (0, apex))
+    method = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    method.setFinestScale(0)
+    flow = method.calc(neutral, moved, None)
+    commanded = sum(
+        np.float32(a) * field.displacement(face)
+        for a, field in zip(clip.amplitudes[apex], clip.movements, strict=True)
+    )
+    size = np.linalg.norm(commanded, axis=-1)
+    assert size[face.skin].max() == pytest.approx(clip.truth.peak[apex], rel=0.02)
+    moving = face.skin & (size > 0.3 * size[face.skin].max())
+    commanded = face.to_image(commanded)
+    return (flow * commanded)[moving].sum() / (commanded**2)[moving].sum()
+
+
+@pytest.mark.parametrize("family", units.FAMILIES)
+def test_flow_at_the_apex_agrees_with_the_commanded_displacement(family):
+    shares = [flow_share(person, family, seed=3) for person in range(1, 25, 2)]
+    assert 0.85 <= np.median(shares) <= 1.15
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("family", units.FAMILIES)
+def test_flow_agrees_on_all_people(family):
+    shares = [flow_share(person, family, seed) for person in range(1, 41) for seed in (3, 4)]
+    assert 0.85 <= np.median(shares) <= 1.15
+
+
+# Events -------------------------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10**6))
+def test_every_profile_peaks_at_one_and_its_velocity_is_smooth(seed):
+    event = events.draw_event(np.random.default_rng(seed), "samm_lv_micro", 0.0)
+    for movement in event.movements:
+        assert movement.start < movement.apex <= movement.apex + movement.hold < movement.stop
+        seconds = np.linspace(movement.start - 0.1, movement.stop + 0.1, 4001)
+        course = events.profile(movement, seconds)
+        assert course.max() == pytest.approx(1, abs=1e-3)
+        assert course.min() >= 0
+        assert not course[seconds < movement.start].any()
+        velocity = np.diff(course) / np.diff(seconds)
+        jumps = np.abs(np.diff(velocity)) / np.abs(velocity).max()
+        assert jumps.max() < 0.06  # per 1/4000 of the clip: no kink
+
+
+def test_profiles_are_not_triangles():
+    errors = []
+    for event, displacement, (onset, apex, offset) in drawn():
+        if offset - onset >= 16:
+            course = np.interp(np.linspace(onset, offset, 16), np.arange(len(displacement)), displacement)
+            errors.append(np.abs(course / event.strength - resampled_triangle(onset, apex, offset)).mean())
+    assert np.mean(errors) > 0.08
+
+
+@pytest.mark.parametrize("name", ["samm_lv_micro", "casme_sq_micro", "casme3_micro"])
+def test_annotated_durations_and_apexes_follow_the_event_statistics(name):
+    published = events.figures(name)
+    labels = np.array([label for *_, label in drawn(statistics=name)])
+    duration = (labels[:, 2] - labels[:, 0]) / FPS
+    position = (labels[:, 1] - labels[:, 0]) / (labels[:, 2] - labels[:, 0])
+    # n real events stand behind each figure: 1.25 sd / sqrt(n) is a median's error, doubled, and 6 % for jitter.
+    slack = 2.5 * published["log_duration_sd"] / np.sqrt(published["n"]) + 0.06
+    quartiles = np.log(np.percentile(duration, [25, 50, 75]) / published["duration_s"][1:4])
+    assert np.abs(quartiles).max() < slack + 0.03
+    assert np.abs(np.percentile(position, [25, 50, 75]) - published["apex_position"][1:4]).max() < 0.06
+
+
+def test_strength_units_and_sides_follow_their_distributions():
+    rows = [event for event, *_ in drawn()]
+    strength = np.array([event.strength for event in rows])
+    assert 0.5 < np.median(strength) < 0.8
+    assert strength.min() >= 0.1
+    assert strength.max() <= 2.5
+    assert np.std(np.log(strength)) == pytest.approx(0.5, abs=0.12)
+    how_many = np.bincount([len(event.movements) for event in rows], minlength=5)[1:]
+    assert how_many[0] / how_many.sum() == pytest.approx(671 / 860, abs=0.04)
+    for side in ("left", "right"):
+        share = np.mean([any(m.side == side for m in event.movements) for event in rows])
+        assert 0.08 < share < 0.15
+    assert {m.unit for event in rows for m in event.movements} == set(events.UNIT_SCALE)
+    emotions = [events.EMOTION_CLASS[event.emotion] for event in rows]
+    for name, share in events.statistics()["casme3_emotion_share"].items():
+        assert np.mean([one == name for one in emotions]) == pytest.approx(share, abs=0.05)
+
+
+def test_the_position_only_control_lands_where_real_data_does():
+    onset, apex, offset = np.array([label for *_, label in drawn()]).T
+    pseudo = np.array([resampled_triangle(*label) for label in zip(onset, apex, offset, strict=True)])
+    true = np.array(
+        [
+            np.interp(np.linspace(first, last, 16), np.arange(len(displacement)), displacement)
+            for (_, displacement, (first, _, last)) in drawn()
+        ]
+    )
+    subject = np.arange(len(pseudo)) // 6
+    guesses = [pseudo[subject != own].mean(0) for own in range(subject.max() + 1)]
+    for target in (pseudo, true):
+        score = np.mean([spearmanr(guesses[s], curve)[0] for s, curve in zip(subject, target, strict=True)])
+        assert 0.80 <= score <= 0.92
+
+
+def test_labels_get_worse_as_the_movement_gets_weaker():
+    weak, strong = [], []
+    for event, displacement, (onset, apex, offset) in drawn():
+        error = (apex - np.argmax(displacement), onset - event.start * FPS, event.stop * FPS - offset)
+        (weak if event.strength < 0.45 else strong if event.strength > 0.9 else []).append(error)
+    weak, strong = np.array(weak), np.array(strong)
+    assert weak[:, 0].std() > 1.3 * strong[:, 0].std()  # jitter of the apex
+    assert (weak[:, 1:].mean(0) > strong[:, 1:].mean(0) + 2).all()  # ends that go unseen
+    assert (strong[:, 1:].mean(0) > 0).all()
+
+
+@settings(deadline=None)
+@given(st.integers(0, 10**6), st.integers(3, 60), st.floats(0.01, 3), st.data())
+def test_labels_are_ordered_and_inside_the_clip(seed, n, strength, data):
+    course = strength * np.sin(np.linspace(0, np.pi, n))
+    stop = data.draw(st.integers(0, n + 5))
+    onset, apex, offset = events.annotate(np.random.default_rng(seed), course, stop, FPS)
+    assert 0 <= onset < apex < offset < n
+
+
+def test_unknown_statistics_are_refused_by_name():
+    with pytest.raises(DataError, match="samm_lv_micro"):
+        events.draw_event(np.random.default_rng(0), "ck_plus", 0.0)
+
+
+# Nuisance -----------------------------------------------------------------------------------------------------------
+
+
+def test_default_nuisance_is_no_milder_than_the_first_trial():
+    default = Nuisance()
+    trial = {
+        "drift": (0.5, 2.0),
+        "rotation": (0.2, 1.0),
+        "zoom": (0.002, 0.004),
+        "turn": (1.0, 3.0),
+        "blink": (4.0, 6.0),
+        "gain": (0.005, 0.01),
+        "flicker": (0.002, 0.003),
+        "noise": (2.0, 3.0),
+    }
+    for name, (low, high) in trial.items():
+        assert getattr(default, name)[0] >= low
+        assert getattr(default, name)[1] >= high
+    assert default.blink_share >= 0.2
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 10**6), st.integers(60, 400))
+def test_the_head_moves_smoothly_and_within_its_scale(seed, n):
+    scales = Nuisance()
+    paths = draw_paths(np.random.default_rng(seed), scales, n, FPS)
+    far = np.linalg.norm(paths.shift, axis=1).max()
+    assert scales.drift[0] <= far <= scales.drift[1] + 1e-9
+    assert np.degrees(np.linalg.norm(paths.turn, axis=1).max()) <= scales.turn[1] + 1e-9
+    spectrum = np.abs(np.fft.rfft((paths.shift[:, 0] - paths.shift[:, 0].mean()) * np.hanning(n))) ** 2
+    hertz = np.fft.rfftfreq(n, 1 / FPS)
+    assert spectrum[hertz > 15].sum() < 0.01 * spectrum.sum()
+    assert ((paths.blink >= 0) & (paths.blink <= 1)).all()
+
+
+def test_a_fifth_of_clips_blinks_and_zero_turns_everything_off():
+    rng = np.random.default_rng(0)
+    blinks = [draw_paths(rng, Nuisance(), 250, FPS).blink for _ in range(600)]
+    assert np.mean([blink.any() for blink in blinks]) == pytest.approx(0.2, abs=0.05)
+    still = draw_paths(rng, resolve(0.0), 50, FPS)
+    for name in ("shift", "angle", "turn", "blink", "gaze", "light"):
+        assert not getattr(still, name).any()
+    assert (still.gain == 1).all()
+    assert still.noise == 0
+    assert still.jpeg == 100
+
+
+def test_impossible_nuisance_is_refused():
+    with pytest.raises(DataError, match="drift"):
+        Nuisance(drift=(2.0, 1.0))
+    with pytest.raises(DataError, match="factor"):
+        resolve(-1.0)
+
+
+def test_noise_has_the_stated_spread_at_mid_grey():
+    clip = scene(12, "both", "patches", 0.5, nuisance=1.0)
+    rng = np.random.default_rng(0)
+    clean = clip.frame(5)
+    noisy = np.array([clip.written(5, rng) for _ in range(12)], float)
+    grey = (clean > 118) & (clean < 138)
+    assert noisy[:, grey].std(0).mean() == pytest.approx(clip.paths.noise, rel=0.15)

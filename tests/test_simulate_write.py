@@ -1,0 +1,209 @@
+"""Laws of what the simulator writes: same bytes, resumable, readable as any data set."""
+
+import hashlib
+import shutil
+import time
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+
+from melib import DataError, simulate
+from melib.annotations import read_events
+from melib.manifest import frame_files, load_truth, read_manifest, videos
+from melib.simulate import units
+
+SMALL = {"people": 2, "clips": 2, "empty": 1, "fps": 30, "seed": 5, "progress": False}
+
+
+def hashes(folder):
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    return simulate.write(tmp_path_factory.mktemp("sim") / "one", jobs=1, **SMALL)
+
+
+@pytest.fixture(scope="module")
+def manifest(written):
+    return read_manifest(written / "manifest.yml")
+
+
+@pytest.fixture(scope="module")
+def events(written, manifest):
+    return read_events(manifest, written / "annotations.xlsx")
+
+
+def test_same_seed_gives_the_same_bytes_whatever_the_jobs(written, tmp_path):
+    again = simulate.write(tmp_path / "two", jobs=2, **SMALL)
+    assert hashes(again) == hashes(written)
+
+
+def test_another_seed_gives_other_frames(written, tmp_path):
+    other = simulate.write(
+        tmp_path / "other", **{**SMALL, "seed": 6, "people": 1, "clips": 1, "empty": 0}, jobs=1
+    )
+    name = "frames/s01/s01_01/img0001.jpg"
+    assert (other / name).read_bytes() != (written / name).read_bytes()
+
+
+def test_what_was_cut_off_is_finished_and_what_is_finished_is_kept(written, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(written, copy)
+    shutil.rmtree(copy / "frames" / "s01" / "s01_02")
+    (copy / ".parts" / "s02_01.csv").unlink()
+    (copy / ".parts" / "s01_02.unfinished").mkdir()
+    (copy / ".parts" / "s01_02.unfinished" / "img0001.jpg").write_bytes(b"half a fr")
+    (copy / "annotations.xlsx").unlink()
+    kept = copy / "frames" / "s01" / "s01_01" / "img0001.jpg"
+    before = kept.stat().st_mtime_ns
+    simulate.write(copy, jobs=1, **SMALL)
+    assert hashes(copy) == hashes(written)
+    assert kept.stat().st_mtime_ns == before
+
+
+def test_ctrl_c_loses_nothing_that_was_finished(tmp_path, written, monkeypatch):
+    out = tmp_path / "cut"
+    original = cv2.imencode
+    calls = []
+
+    def cut(*arguments):
+        calls.append(1)
+        if len(calls) > 90:
+            raise KeyboardInterrupt
+        return original(*arguments)
+
+    monkeypatch.setattr(cv2, "imencode", cut)
+    with pytest.raises(KeyboardInterrupt):
+        simulate.write(out, jobs=1, **SMALL)
+    monkeypatch.undo()
+    done = list(out.glob("frames/*/*"))
+    assert done
+    stamps = {folder: folder.stat().st_mtime_ns for folder in done}
+    simulate.write(out, jobs=1, **SMALL)
+    assert {folder: folder.stat().st_mtime_ns for folder in done} == stamps
+    assert hashes(out) == hashes(written)
+
+
+def test_a_full_disk_is_one_sentence_and_leaves_no_half_clip(tmp_path, monkeypatch):
+    import errno
+    from pathlib import Path
+
+    original = Path.write_bytes
+
+    def full(self, data):
+        if self.name == "img0003.jpg":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return original(self, data)
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(DataError, match="disk is full"):
+        simulate.write(tmp_path / "full", jobs=1, **SMALL)
+    assert not list((tmp_path / "full").glob("frames/*/*"))
+
+
+def test_a_folder_of_other_settings_is_refused(written, tmp_path):
+    with pytest.raises(DataError, match="other settings"):
+        simulate.write(written, jobs=1, **{**SMALL, "seed": 9})
+    (tmp_path / "mine.txt").write_text("precious")
+    with pytest.raises(DataError, match="isn't empty"):
+        simulate.write(tmp_path, jobs=1, **SMALL)
+
+
+@pytest.mark.parametrize(
+    ("setting", "word"),
+    [
+        ({"people": 41}, "people"),
+        ({"clips": -1}, "clips"),
+        ({"clips": 0, "empty": 0}, "nothing to write"),
+        ({"family": "waves"}, "family"),
+        ({"statistics": "ck"}, "statistics"),
+        ({"fps": 5}, "fps"),
+        ({"seed": -1}, "seed"),
+        ({"name": "Synth ME"}, "name"),
+        ({"nuisance": -1.0}, "nuisance"),
+    ],
+)
+def test_an_impossible_setting_is_one_sentence(tmp_path, setting, word):
+    with pytest.raises(DataError, match=word):
+        simulate.write(tmp_path / "out", jobs=1, **{**SMALL, **setting})
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_set_reads_like_any_other(written, manifest, events):
+    found = videos(manifest, written)
+    assert found["subject"].tolist() == ["s01"] * 3 + ["s02"] * 3
+    assert len(events) == 4  # an empty clip is a video without a row
+    assert (events["status"] == "ok").all()
+    assert manifest.fps == 30
+    for row in found.itertuples():
+        numbers, paths = frame_files(row.folder, manifest)
+        assert numbers.tolist() == list(range(len(numbers)))
+        assert cv2.imread(str(paths[0]), cv2.IMREAD_UNCHANGED).ndim == 2
+    lengths = {row.video: len(frame_files(row.folder, manifest)[0]) for row in found.itertuples()}
+    for row in events.itertuples():
+        assert 0 <= row.onset < row.apex < row.offset < lengths[row.video]
+
+
+def test_truth_has_a_row_a_frame_and_peaks_once_an_event(written, manifest, events):
+    truth = load_truth(manifest, written)
+    for (subject, video), clip in truth.groupby(["subject", "video"]):
+        count = len(list((written / "frames" / subject / video).glob("*.jpg")))
+        assert clip["frame"].tolist() == list(range(count))
+        inside = clip["event"].fillna("") != ""
+        if video in set(events["video"]):
+            assert clip["profile"].max() == 1
+            assert set(clip.loc[inside, "event"]) == {video}
+            first = int(np.argmax(inside))
+            assert not clip["rms_px"][:first].any()
+            assert clip.loc[clip["rms_px"].idxmax(), "event"] == video
+            assert 0.1 <= clip["peak_px"].max() <= 2.5 + 1e-6
+            lone = clip[[f"au{unit}" for unit in units.UNITS]]
+            assert (lone.to_numpy() >= 0).all()
+            # Fields of several units add as vectors, so their sum can't exceed the sum of their sizes.
+            assert (clip["rms_px"] <= lone.sum(axis=1) + 1e-6).all()
+            assert (clip["peak_px"] >= clip["rms_px"]).all()
+        else:
+            assert not inside.any()
+            assert not clip[["rms_px", "peak_px", "profile"]].to_numpy().any()
+
+
+def test_the_table_names_the_units_that_truly_moved(written, manifest):
+    table = pd.read_excel(written / "annotations.xlsx", engine="openpyxl", dtype=str)
+    truth = load_truth(manifest, written)
+    for row in table.itertuples(index=False):
+        clip = truth[truth["video"] == row.Filename]
+        moved = {unit for unit in units.UNITS if clip[f"au{unit}"].any()}
+        assert {int(one.strip("LR")) for one in row[5].split("+")} == moved
+
+
+def test_both_families_show_the_same_events(written, tmp_path):
+    other = simulate.write(tmp_path / "muscles", family="muscles", jobs=1, **SMALL)
+    one, two = (pd.read_excel(path / "annotations.xlsx", engine="openpyxl") for path in (written, other))
+    assert one["Action Units"].tolist() == two["Action Units"].tolist()
+    assert (one["Apex Frame"] - two["Apex Frame"]).abs().max() <= 3
+    name = "frames/s01/s01_01/img0020.jpg"
+    assert (written / name).read_bytes() != (other / name).read_bytes()
+
+
+@pytest.mark.long
+def test_at_least_300_frames_a_second_on_two_cores(tmp_path):
+    """Processor time of one process, so that a busy machine doesn't fail it: 150 frames a second each."""
+    simulate.write(tmp_path / "warm", people=1, clips=1, empty=0, jobs=1, progress=False)
+    start = time.process_time()
+    out = simulate.write(tmp_path / "timed", people=4, clips=3, empty=0, jobs=1, seed=1, progress=False)
+    spent = time.process_time() - start
+    assert len(list(out.glob("frames/*/*/*.jpg"))) / spent > 150
+
+
+@pytest.mark.long
+def test_every_statistics_and_frame_rate_can_be_written(tmp_path):
+    for name in ("samm_lv_macro", "casme_sq_micro", "casme3_micro"):
+        out = simulate.write(
+            tmp_path / name, people=1, clips=2, empty=0, statistics=name, fps=30, jobs=1, progress=False
+        )
+        manifest = read_manifest(out / "manifest.yml")
+        assert (read_events(manifest, out / "annotations.xlsx")["status"] == "ok").all()
