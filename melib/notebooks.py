@@ -302,7 +302,9 @@ def _profile(profile: str) -> Any:
 
 
 def _package_files() -> list[Path]:
-    files = (f for f in sorted(PACKAGE.rglob("*")) if f.suffix in {".py", ".json", ".csv", ".yml"})
+    files = (
+        f for f in sorted(PACKAGE.rglob("*")) if f.suffix in {".py", ".json", ".csv", ".yml", ".mplstyle"}
+    )
     outside = ("notebooks_shipped", "data_manifests")  # both are in the stamp where they are used
     return [f for f in files if f.name not in _TELLERS and f != _PROFILES and f.parent.name not in outside]
 

@@ -82,6 +82,7 @@ def build(run: str | Path) -> Path:
         tables=_tables(results) if results is not None else [],
         metrics=figures.METRICS,
         untestable=_untestable(results) if results is not None else [],
+        transfer=_transfer(results, _read(run, "transfer")) if results is not None else [],
         published=_published(results) if results is not None else [],
         figures=_figures(run),
         notebooks=_notebooks(run),
@@ -418,6 +419,29 @@ def _tables(results: pd.DataFrame) -> list[dict[str, Any]]:
 
 def _untestable(results: pd.DataFrame) -> list[str]:
     return [str(name) for name, part in results.groupby("dataset") if "context" not in set(part["protocol"])]
+
+
+def _transfer(results: pd.DataFrame, transfer: pd.DataFrame | None) -> list[dict[str, Any]]:
+    """What learned models lose on data that move by another family of fields than they were trained on."""
+    if transfer is None or transfer.empty:
+        return []
+    keys = ["protocol", "model", "input", "metric"]
+    wanted = {"context": "inside_spearman_true", "paper": "spearman_pseudo"}
+    home = {
+        tuple(r[k] for k in ["dataset", *keys]): r
+        for r in figures.records(figures.intervals(results, ["dataset", *keys]))
+    }
+    away = transfer[
+        transfer["model"].isin(figures.LEARNED) & (transfer["metric"] == transfer["protocol"].map(wanted))
+    ]
+    out = []
+    for row in figures.records(figures.intervals(away, ["dataset", "trained_on", *keys])):
+        own = home.get((row["trained_on"], *(row[k] for k in keys)))
+        if own:
+            row["name"] = figures.label(row["model"], row["input"])
+            row["loss"] = f"{row['estimate'] - own['estimate']:+.2f}"
+            out.append({**row, "here": _interval(own), "there": _interval(row)})
+    return out
 
 
 def _published(results: pd.DataFrame) -> list[dict[str, Any]]:

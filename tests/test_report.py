@@ -69,6 +69,15 @@ def test_the_numbers_are_those_of_the_files(run):
     assert "12.5" in page.text
 
 
+def test_the_loss_on_another_field_family_is_the_difference_of_the_two_means(run):
+    there = results("synthme_muscles").assign(trained_on="synthme")
+    there["value"] -= 0.2
+    cache.write_table(run / "results" / "transfer.csv", there)
+    page = parse(report.build(run))
+    assert "tested on another" in page.text
+    assert page.text.count("synthme_muscles -0.20") == 2 * 4  # two protocols, four learned models
+
+
 def test_published_values_stand_beside_ours_with_a_loud_mark_where_data_differ(run, tmp_path):
     page = parse(report.build(run))
     assert "0.9014 samm" in page.text
