@@ -238,7 +238,7 @@ def test_the_backward_warp_inverts_the_forward_map():
     moved = render.look_up(total, x, y)
     wanted_x, wanted_y = clip.undo_similarity(20)
     error = np.hypot(x + moved[..., 0] - wanted_x, y + moved[..., 1] - wanted_y)
-    assert error.max() < 0.02  # pixels of the frame
+    assert error.max() < 0.03  # pixels of the frame
 
 
 def test_a_moved_landmark_carries_its_pixels_along():
@@ -315,7 +315,8 @@ def test_the_detector_finds_the_face_in_at_least_99_of_100_frames(everyone):
         paths = draw_paths(rng, Nuisance(), 80, FPS)
         face = units.make_canvas(everyone[person - 1][person % 2])
         clip = render.Scene(face, units.FAMILIES[person % 2], event, paths, FPS)
-        found += [faces.find_face(clip.written(t, rng)) is not None for t in (40, 79)]
+        grain = clip.grain(rng)
+        found += [faces.find_face(clip.written(t, grain, rng)) is not None for t in (40, 79)]
     assert np.mean(found) >= 0.99
 
 
@@ -515,7 +516,7 @@ def test_impossible_nuisance_is_refused():
 def test_noise_has_the_stated_spread_at_mid_grey():
     clip = scene(12, "both", "patches", 0.5, nuisance=1.0)
     rng = np.random.default_rng(0)
-    clean = clip.frame(5)
-    noisy = np.array([clip.written(5, rng) for _ in range(12)], float)
+    clean, grain = clip.frame(5), clip.grain(rng)
+    noisy = np.array([clip.written(5, grain, rng) for _ in range(12)], float)
     grey = (clean > 118) & (clean < 138)
     assert noisy[:, grey].std(0).mean() == pytest.approx(clip.paths.noise, rel=0.15)

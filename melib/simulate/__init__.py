@@ -268,8 +268,9 @@ def _write_clip(out: str, person: int, clip: int, settings: dict, scales: Nuisan
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir(parents=True)
         quality = [cv2.IMWRITE_JPEG_QUALITY, scene.paths.jpeg]
+        grain = scene.grain(noise)
         for t in range(scene.n_frames):
-            _, data = cv2.imencode(".jpg", scene.written(t, noise), quality)
+            _, data = cv2.imencode(".jpg", scene.written(t, grain, noise), quality)
             (unfinished / f"img{t + 1:04d}.jpg").write_bytes(data.tobytes())
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
