@@ -509,17 +509,22 @@ def _read(run: Path, name: str) -> pd.DataFrame | None:
 
 def _claims(table: pd.DataFrame | None) -> list[dict[str, Any]]:
     rows = [] if table is None else figures.records(table)
-    return [
-        {**row, "interval": _interval(row), "name": figures.label(row["model"], row["input"])} for row in rows
-    ]
+    out = []
+    for row in rows:
+        metric, over, other = row["claim"].partition(" over ")
+        words = figures.METRICS.get(metric) or figures.QUANTITIES.get(metric, (metric,))[0]
+        words += f", over {figures.label(other, 'none')}" if over else ""
+        name = figures.label(row["model"], row["input"])
+        out.append({**row, "claim": words, "interval": _interval(row), "name": name})
+    return out
 
 
 def _interval(row: Any) -> str:
-    """Estimate and interval as a reader wants them, with true minus signs left to the browser's font."""
+    """Estimate and interval as text; correlations to two decimals, milliseconds to one."""
     estimate, low, high = (float(row[name]) for name in ("estimate", "low", "high"))
     if pd.isna(estimate):
         return "undefined"
-    digits = 0 if abs(estimate) >= 20 else 2
+    digits = 1 if abs(estimate) >= 2 else 2
     text = f"{estimate:.{digits}f}"
     return text if pd.isna(low) or pd.isna(high) else f"{text} [{low:.{digits}f}, {high:.{digits}f}]"
 

@@ -65,6 +65,7 @@ def test_the_numbers_are_those_of_the_files(run):
         assert f"{row['estimate']:.2f} [{row['low']:.2f}, {row['high']:.2f}]" in page.text
     row = figures.records(card())[0]
     assert f"{row['estimate']:.2f} [{row['low']:.2f}, {row['high']:.2f}]" in page.text
+    assert "inside the event, over flow magnitude" in page.text
     assert "12 s" in page.text
     assert "12.5" in page.text
 

@@ -274,7 +274,7 @@ def begin(source):
 def slow_second(source):
     pid = "import os, time\n(place / 'pid').write_text(str(os.getpid()))\n"
     write(source, "01_first", COUNT)
-    write(source, "02_second", COUNT.replace("with", pid + "with"), "time.sleep(120)")
+    write(source, "02_second", COUNT.replace("with", pid + "with") + "time.sleep(120)")
 
 
 def is_alive(pid):
@@ -297,7 +297,7 @@ def test_a_run_stopped_at_any_point_leaves_nothing_half_and_continues(go, source
             "1/2 01_first: started",
             "1/2 01_first: finished",
             "2/2 02_second: started",
-            "interrupted: 02_second was interrupted in cell [4]",
+            "interrupted: 02_second was interrupted in cell [3]",
         ]
         assert not list(folder.glob("notebooks/.*"))
     for _ in range(100):
