@@ -22,7 +22,7 @@ from melib.simulate.units import Canvas, Field, unit_field
 
 FINE = 3  # enlargement of the photograph before it is sampled linearly
 BLINK_SKIN = 0.8  # crop pixels that the skin around the eye moves in a full blink
-SMALLEST_JACOBIAN = 0.25  # a stronger expression is weakened until no skin is folded (the law is .2)
+SMALLEST_JACOBIAN = 0.35  # a stronger expression is weakened; turns and blinks then keep every frame above .2
 _LASHES = 2.2  # crop pixels of the lid's margin that stay attached to it
 _EDGE = 0.8  # crop pixels over which a lid's edge is blended
 
