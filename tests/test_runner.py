@@ -195,6 +195,7 @@ def test_an_output_that_was_promised_must_exist(go, source):
         go()
 
 
+@pytest.mark.long
 def test_a_notebook_over_its_time_limit_is_stopped(go, source):
     write(source, "01_first", "import time; time.sleep(60)", minutes=0.03)
     start = time.monotonic()
@@ -284,6 +285,7 @@ def is_alive(pid):
         return False
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_a_run_stopped_at_any_point_leaves_nothing_half_and_continues(go, source, how):
     slow_second(source)
@@ -315,6 +317,7 @@ def test_a_run_stopped_at_any_point_leaves_nothing_half_and_continues(go, source
     assert times(folder, "01_first") == 1
 
 
+@pytest.mark.long
 def test_a_folder_is_held_by_one_run_at_a_time(go, source):
     slow_second(source)
     process, _ = begin(source)
