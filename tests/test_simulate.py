@@ -411,7 +411,7 @@ def test_strength_units_and_sides_follow_their_distributions():
     assert how_many[0] / how_many.sum() == pytest.approx(671 / 860, abs=0.04)
     for side in ("left", "right"):
         share = np.mean([any(m.side == side for m in event.movements) for event in rows])
-        assert 0.08 < share < 0.15
+        assert 0.09 < share < 0.15
     assert {m.unit for event in rows for m in event.movements} == set(events.UNIT_SCALE)
     emotions = [events.EMOTION_CLASS[event.emotion] for event in rows]
     for name, share in events.statistics()["casme3_emotion_share"].items():

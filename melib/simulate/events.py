@@ -25,7 +25,7 @@ from scipy.stats import norm
 from melib.errors import DataError
 
 MEDIAN_PEAK, LOG_SD, PEAK_RANGE = 0.7, 0.5, (0.1, 2.5)  # pixels of the 112-pixel crop
-ONE_SIDED = 0.13  # share of events each side; units across the midline stay symmetric, so fewer come out
+ONE_SIDED = 0.15  # share of events each side; units across the midline stay symmetric, so fewer come out
 TYPICAL_PEAK = 0.6  # median after scaling by unit, crop pixels
 FLOOR = 3  # pseudo-count of every unit: no unit of the list is impossible
 VISIBLE_PX = 0.11  # median displacement at which an annotator sees movement, crop pixels
