@@ -143,8 +143,9 @@ def _agreement(prepared, curve, i, milliseconds):
         landmarks = prepared.true[i]
         to_truth = metrics.curve_agreement(curve, prepared.truth[i], mask)
         values |= {f"{name}_true": to_truth[name] for name in ("spearman", "kendall", "ccc")}
-        # What an incomplete return leaves behind after the offset is not the event.
-        own = metrics.curve_agreement(curve, np.where(prepared.inside[i], prepared.truth[i], 0), mask)
+        # What an incomplete return leaves behind after the offset is neither the event nor rest.
+        clear = mask & (prepared.inside[i] | (prepared.truth[i] <= experiments.RISEN))
+        own = metrics.curve_agreement(curve, np.where(prepared.inside[i], prepared.truth[i], 0), clear)
         values |= {f"{name}_true": own[name] for name in ("inside_spearman", "inside_auc")}
     error = abs(metrics.apex_of(curve[None])[0] - landmarks[1])  # samples
     values["apex_error_ms"] = error * milliseconds

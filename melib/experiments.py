@@ -36,6 +36,8 @@ from melib import (
 from melib.errors import DataError
 
 PROTOCOLS = ("paper", "context")
+# Share of its peak above which a true movement counts as begun; below it everything counts as rest.
+RISEN = 0.05
 # Shifts of the apex for apex_follow, as a share of the window.
 SHIFTS = (-1 / 8, -1 / 16, 0.0, 1 / 16, 1 / 8)
 
@@ -189,10 +191,10 @@ class Prepared:
     """Windows of one study under one protocol, with everything but the images.
 
     ``table`` one row a window; ``positions`` (N, T) native frames; ``mask`` (N, T) bool; ``pseudo`` (N, T) the prior;
-    ``truth`` (N, T) the true profile, ``inside`` (N, T) bool the true movement of the window's own event, ``peak_px``
-    (N,) its true peak, pixels (None where there is no truth); ``annotated`` and ``true`` (N, 3) onset, apex and offset
-    in samples of the window, NaN without an event (``true`` is None where there is no truth); ``magnitude`` (N, T)
-    pixels; ``reference`` (N,) index; ``entries`` the cached inputs and the window's row in them.
+    ``truth`` (N, T) the true profile, ``inside`` (N, T) bool the true movement of the window's own event above `RISEN`,
+    ``peak_px`` (N,) its true peak, pixels (None where there is no truth); ``annotated`` and ``true`` (N, 3) onset, apex
+    and offset in samples of the window, NaN without an event (``true`` is None where there is no truth); ``magnitude``
+    (N, T) pixels; ``reference`` (N,) index; ``entries`` the cached inputs and the window's row in them.
     """
 
     dataset: str
@@ -345,7 +347,7 @@ def _video_inputs(folder, key, clip, positions, size):
             exists = np.abs(clip.numbers[row] - np.rint(positions[len(windows)])) < 1
             mask = np.asarray(clip.mask[row]) & exists
             sampled = flow.sample(clip.frames, row, max(1, int(width)))
-            windows.append(flow.window_inputs(sampled, mask, size) | {"mask": mask})
+            windows.append(flow.window_inputs(sampled, mask, clip.landmarks, size) | {"mask": mask})
         return {name: np.stack([w[name] for w in windows]) for name in windows[0]}
 
     stored = cache.arrays(folder, key, compute)
@@ -372,7 +374,7 @@ def _truth(truth, table, positions):
         profile[i] = part["profile"].to_numpy()[at]
         if row.event:
             own = (part["event"] == row.event).to_numpy()
-            inside[i] = own[at]
+            inside[i] = own[at] & (profile[i] > RISEN)
             apex = np.argmax(np.where(own, part["profile"], -1))
             peak[i] = part["peak_px"].to_numpy()[apex]
             frames[i] = number[own][0], number[apex], number[own][-1]

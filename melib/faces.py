@@ -350,7 +350,7 @@ def _crop_video(paths: list[Path], seconds: np.ndarray, size: int, margin: float
     masked (3,) int64: how many frames can't be read, have another size, show no face.
     """
     strided = sorted({*range(0, len(paths), STRIDE), len(paths) - 1})
-    shapes = Counter(image.shape for index in strided if (image := _read(paths[index])) is not None)
+    shapes = Counter(image.shape for index in strided if (image := read_image(paths[index])) is not None)
     shape = shapes.most_common(1)[0][0] if shapes else None
     found = _follow(paths, shape, strided)
     mask = _bridged(sorted(found), len(paths))
@@ -366,7 +366,7 @@ def _crop_video(paths: list[Path], seconds: np.ndarray, size: int, margin: float
         landmarks = (typical @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32)
     unreadable = misfits = 0
     for index, path in enumerate(paths):
-        image = _read(path)
+        image = read_image(path)
         if image is None or image.shape != shape:
             unreadable += image is None
             misfits += image is not None
@@ -408,7 +408,7 @@ def crop(image: np.ndarray, matrix: np.ndarray, size: int = SIZE) -> np.ndarray:
     return fine if factor == 1 else cv2.resize(fine, (size, size), interpolation=cv2.INTER_AREA)
 
 
-def _read(path: Path) -> np.ndarray | None:
+def read_image(path: Path) -> np.ndarray | None:
     """(H, W) uint8, or None if the file isn't a whole image."""
     data = path.read_bytes()
     # A cut jpeg still decodes, with its lower part grey: only its end marker tells.
@@ -423,7 +423,7 @@ def _follow(paths: list[Path], shape: tuple[int, ...] | None, strided: list[int]
 
     def look(indices: Iterable[int], box: Box | None) -> None:
         for index in indices:
-            image = _read(paths[index])
+            image = read_image(paths[index])
             face = _find_near(image, box) if image is not None and image.shape == shape else None
             box = face.box if face else None
             if face:

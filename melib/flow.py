@@ -4,7 +4,7 @@
                                                                           |
               stabilised frames  <- warped back by the head's motion  <---+---> what is left: motion of the skin
                                                                                       |
-                                             calmest stretch = frame with the closest neighbours = reference
+                                             calmest stretch = the state it returns to = reference
                                                                                       |
                                                             motion of every frame since the reference
 
@@ -13,12 +13,18 @@ stabilisation and sampling. Flow is Dense Inverse Search at its medium preset do
 preset loses half of a movement below one pixel.
 """
 
+import functools
+
 import cv2
 import numpy as np
 
 # Half the preset's weight of smoothness: the response is linear from .2 to 2.5 pixels within 6 %, for 15 % more noise.
 _SMOOTHNESS = 10
-# A quarter of a window: a calm stretch must last at least that long to win against a held apex.
+# Spread of the nose's bump, in distances between the eyes.
+_NOSE = 0.3
+# Share of the height from brows to chin by which the skin goes on above the brows.
+_FOREHEAD = 0.25
+# A quarter of a window: rest must be seen again for that long.
 _CALM_SHARE = 0.25
 # Rounds of re-weighting: enough for the weights to settle to 1 % on simulated clips.
 _ROUNDS = 5
@@ -48,49 +54,68 @@ def _dis():
     return dis
 
 
-def face_region(height, width):
-    """Ellipse that the face fills in an aligned crop.
+def face_region(landmarks, side):
+    """Skin of the face in an aligned crop: from the jaw to the middle of the forehead.
+
+    What lies outside (hair, neck, background) moves on its own and is seen by no model.
+
+    Parameters
+    ----------
+    landmarks : (68, 2) float
+        In pixels of the crop.
+    side : int
 
     Returns
     -------
-    region : (height, width) bool
+    region : (side, side) bool
     """
-    y, x = np.mgrid[:height, :width]
-    return ((x / (width - 1) - 0.5) / 0.46) ** 2 + ((y / (height - 1) - 0.52) / 0.5) ** 2 <= 1
+    brows = landmarks[17:27]
+    forehead = brows - [0, _FOREHEAD * (landmarks[8, 1] - brows[:, 1].mean())]
+    hull = cv2.convexHull(np.rint(np.vstack([landmarks, forehead])).astype(np.int32))
+    return cv2.fillConvexPoly(np.zeros((side, side), np.uint8), hull, 1).astype(bool)
 
 
-def head_motion(flow):
-    """Smooth part of a flow: what a head that shifts, turns and nears the camera would cause.
+def head_motion(flow, landmarks):
+    """Part of a flow that a head which shifts, turns and nears the camera would cause.
 
-    Quadratic polynomial of the place, fitted inside the face region by iteratively re-weighted least squares
-    (Cauchy weights, scale from the median absolute residual), so that a local movement of the skin is left out.
+    Quadratic polynomial of the place, and a bump at the nose, which a turn out of the plane moves more than the rest;
+    fitted inside the face by iteratively re-weighted least squares (Cauchy weights, scale from the median absolute
+    residual), so that a local movement of the skin is left out.
 
     Parameters
     ----------
     flow : (H, W, 2) float32, pixels
+    landmarks : (68, 2) float
+        In pixels of the crop.
 
     Returns
     -------
     motion : (H, W, 2) float32, pixels
     """
-    height, width = flow.shape[:2]
-    basis = _quadratic(height, width)  # (H, W, 6)
-    rows = face_region(height, width)[::_FIT_STEP, ::_FIT_STEP]  # (h, w)
-    places = basis[::_FIT_STEP, ::_FIT_STEP][rows]  # (n, 6)
+    basis, places, rows = _head_basis(flow.shape[0], landmarks.astype(np.float32).tobytes())
     values = flow[::_FIT_STEP, ::_FIT_STEP][rows].astype(np.float64)  # (n, 2)
     weight = np.ones(len(values))
     for _ in range(_ROUNDS):
         weighted = places * weight[:, None]
-        coefficients = np.linalg.solve(weighted.T @ places + 1e-9 * np.eye(6), weighted.T @ values)  # (6, 2)
+        normal = weighted.T @ places + 1e-9 * np.eye(places.shape[1])
+        coefficients = np.linalg.solve(normal, weighted.T @ values)  # (7, 2)
         residual = np.linalg.norm(values - places @ coefficients, axis=1)  # (n,)
         scale = np.median(residual) + 1e-6
         weight = 1 / (1 + (residual / (2 * scale)) ** 2)
     return (basis @ coefficients).astype(np.float32)
 
 
-def _quadratic(height, width):
-    y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
-    return np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], axis=-1)  # (H, W, 6)
+@functools.lru_cache(maxsize=4)
+def _head_basis(side, landmarks):
+    """Functions of the place (H, W, 7), their values where the fit looks (n, 7), and where that is (h, w) bool."""
+    points = np.frombuffer(landmarks, np.float32).reshape(68, 2)
+    y, x = np.mgrid[-1 : 1 : side * 1j, -1 : 1 : side * 1j]
+    across, down = (points[30] / (side - 1)) * 2 - 1  # tip of the nose
+    spread = _NOSE * np.linalg.norm(points[36:42].mean(0) - points[42:48].mean(0)) / (side - 1) * 2
+    nose = np.exp(-((x - across) ** 2 + (y - down) ** 2) / (2 * spread**2))
+    basis = np.stack([np.ones_like(x), x, y, x * x, x * y, y * y, nose], axis=-1)
+    rows = face_region(points, side)[::_FIT_STEP, ::_FIT_STEP]
+    return basis, basis[::_FIT_STEP, ::_FIT_STEP][rows], rows
 
 
 def sample(frames, positions, width=1):
@@ -122,10 +147,11 @@ def sample(frames, positions, width=1):
 
 
 def calmest(motion, mask):
-    """Frame whose nearest neighbours in appearance are the nearest: the middle of the calmest stretch.
+    """Frame of the state that the face keeps or returns to: the middle of the calmest stretch.
 
-    The rule reads pixels alone. It looks for the state of the face that the window shows most often, not for the
-    lowest speed, since a held apex is as slow as rest.
+    The rule reads pixels alone. Speed wouldn't do, since a held apex is as slow as rest; what tells rest is that it is
+    seen again half a window later. The window's strongest motion (first principal component, mean of three frames)
+    gives each frame one number; the chosen frame has the nearest fellows among those at least half a window away.
 
     Parameters
     ----------
@@ -139,20 +165,24 @@ def calmest(motion, mask):
     index : int
     """
     frames = np.flatnonzero(mask)
-    if len(frames) == 0:
-        return 0
+    if len(frames) < 3:
+        return int(frames[0]) if len(frames) else 0
     flat = motion[frames].reshape(len(frames), -1).astype(np.float64)  # (n, d)
-    # The mean of three neighbours in time: noise of one frame must not decide.
-    padded = np.concatenate([flat[:1], flat, flat[-1:]])
-    flat = (padded[:-2] + padded[1:-1] + padded[2:]) / 3
-    square = (flat**2).sum(1)
-    distance = np.maximum(square[:, None] + square[None] - 2 * flat @ flat.T, 0)  # (n, n)
+    flat -= flat.mean(axis=0)
+    _, vectors = np.linalg.eigh(flat @ flat.T)
+    score = vectors[:, -1]  # (n,) up to sign and scale, neither of which matters
+    padded = np.concatenate([score[:1], score, score[-1:]])
+    score = (padded[:-2] + padded[1:-1] + padded[2:]) / 3
+    apart = np.abs(frames[:, None] - frames[None]) >= (frames[-1] - frames[0]) / 2  # (n, n)
+    distance = np.where(apart, np.abs(score[:, None] - score[None]), np.inf)
     near = max(2, int(np.ceil(_CALM_SHARE * len(frames))))
-    closeness = np.sort(distance, axis=1)[:, : near + 1].mean(axis=1)  # (n,), itself included
+    closeness = (np.sort(distance, axis=1)[:, :near] ** 2).mean(
+        axis=1
+    )  # (n,), inf where too few are far away
     return int(frames[np.argmin(closeness)])
 
 
-def window_inputs(frames, mask, size=64):
+def window_inputs(frames, mask, landmarks, size=64):
     """The three inputs of a window, from the same pixels.
 
     Parameters
@@ -161,6 +191,8 @@ def window_inputs(frames, mask, size=64):
         Aligned crop.
     mask : (T,) bool
         False where no face was found.
+    landmarks : (68, 2) float
+        In pixels of the crop; nothing outside the face that they span is seen.
     size : int
         Side of what the network sees.
 
@@ -177,15 +209,15 @@ def window_inputs(frames, mask, size=64):
     skin = np.zeros((n, height, width, 2), np.float32)
     raw = np.zeros((n, size, size), np.uint8)
     head = np.zeros(n, np.float32)
-    region = face_region(height, width)
+    region = face_region(landmarks, height) if len(seen) else np.zeros((height, width), bool)
     middle = int(seen[np.argmin(np.abs(seen - (n - 1) / 2))]) if len(seen) else 0
     y, x = np.mgrid[:height, :width].astype(np.float32)
     for t in seen:
         motion = np.zeros((height, width, 2), np.float32)
         if t != middle:
             flow = dense_flow(frames[middle], frames[t])
-            motion = head_motion(flow)
-            skin[t] = flow - motion
+            motion = head_motion(flow, landmarks)
+            skin[t] = np.where(region[..., None], flow - motion, 0)
         steady = cv2.remap(
             frames[t],
             x + motion[..., 0],
@@ -193,13 +225,13 @@ def window_inputs(frames, mask, size=64):
             cv2.INTER_CUBIC,
             borderMode=cv2.BORDER_REPLICATE,
         )
-        raw[t] = cv2.resize(steady, (size, size), interpolation=cv2.INTER_AREA)
+        raw[t] = cv2.resize(np.where(region, steady, 0), (size, size), interpolation=cv2.INTER_AREA)
         head[t] = np.sqrt((motion[region] ** 2).sum(-1).mean())
     coarse = skin[:, : height // 4 * 4, : width // 4 * 4]
     coarse = coarse.reshape(n, height // 4, 4, width // 4, 4, 2).mean(axis=(2, 4))  # (T, H/4, W/4, 2)
     reference = calmest(coarse, mask)
     skin[seen] -= skin[reference].copy()
-    length = np.linalg.norm(skin[:, region], axis=-1)  # (T, n)
+    length = np.linalg.norm(skin[:, region], axis=-1) if len(seen) else np.zeros((n, 1))  # (T, pixels)
     flow = np.zeros((n, 2, size, size), np.float16)
     for t in seen:
         flow[t] = cv2.resize(skin[t], (size, size), interpolation=cv2.INTER_AREA).transpose(2, 0, 1)

@@ -3,7 +3,6 @@
 A face is drawn only where faces.may_show allows it; anybody else appears as landmarks and flow.
 """
 
-import cv2
 import matplotlib.pyplot as plt
 import numpy as np
 
@@ -30,7 +29,7 @@ def events(study, statistics=None):
     length = (used["offset"] - used["onset"]).astype(float)
     seconds = ((length + 1) / used["fps"]).to_numpy(float)
     position = ((used["apex"] - used["onset"]).astype(float) / length).dropna().to_numpy(float)
-    panels = [
+    panels: list[tuple] = [
         ("duration (s)", seconds, "duration_s"),
         ("apex position (0 onset, 1 offset)", position, "apex_position"),
     ]
@@ -217,9 +216,11 @@ def alignment(study, n=4):
         for column, clip in zip(axes.T, chosen, strict=True):
             numbers, paths = manifest.frame_files(folders[(clip.subject, clip.video)], study.manifest)
             number = clip.numbers[np.flatnonzero(clip.mask)[0]]
-            image = cv2.imread(str(paths[int(np.searchsorted(numbers, number))]), cv2.IMREAD_GRAYSCALE)
-            found = faces.find_face(image)
-            landmarks = np.full((68, 2), np.nan) if found is None else found.landmarks
+            image = faces.read_image(paths[int(np.searchsorted(numbers, number))])
+            found = None if image is None else faces.find_face(image)
+            if image is None or found is None:  # tracked from its neighbours, not found by itself
+                continue
+            landmarks = found.landmarks
             _face(column[0], study, clip.subject, image, landmarks)
             column[0].plot(*landmarks.T, ".", color=figures.SKY, ms=1.5)
             _crop_outline(column[0], landmarks, clip.frames.shape[-1])

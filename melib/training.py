@@ -517,9 +517,8 @@ def _device(name):
 
 
 def _autocast(device):
-    """bf16 in training where the device gains by it: CUDA, and CPUs that multiply bf16 (1.4 times as fast)."""
-    gains = device.type == "cuda" or torch.cpu.get_capabilities().get("avx512_bf16", False)
-    return torch.autocast(device.type, torch.bfloat16, enabled=gains)
+    """bf16 in training on CUDA alone: on CPUs it is 1.4 times as fast, but the same seed gave other bytes."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")
 
 
 @contextlib.contextmanager

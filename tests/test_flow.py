@@ -9,6 +9,20 @@ from melib import flow
 SIDE = 112
 
 
+def face_shaped():
+    """68 points of a face that fills the crop: jaw, brows, nose, eyes, mouth."""
+    jaw = [(56 + 46 * np.sin(a), 50 + 54 * np.cos(a)) for a in np.linspace(-1.6, 1.6, 17)]
+    brows = [(x, 18.0) for x in np.linspace(20, 50, 5)] + [(x, 18.0) for x in np.linspace(62, 92, 5)]
+    nose = [(56.0, y) for y in (28, 38, 47, 56)] + [(x, 60.0) for x in (48, 52, 56, 60, 64)]
+    ring = [(np.cos(a), np.sin(a)) for a in np.linspace(np.pi, 3 * np.pi, 7)[:6]]
+    eyes = [(35 + 7 * x, 28 + 3 * y) for x, y in ring] + [(77 + 7 * x, 28 + 3 * y) for x, y in ring]
+    mouth = [(56 + 16 * np.cos(a), 80 + 6 * np.sin(a)) for a in np.linspace(np.pi, 3 * np.pi, 21)[:20]]
+    return np.array([*jaw, *brows, *nose, *eyes, *mouth], np.float32)
+
+
+LANDMARKS = face_shaped()
+
+
 @pytest.fixture(scope="module")
 def texture():
     rng = np.random.default_rng(3)
@@ -60,7 +74,7 @@ def test_a_movement_below_and_above_one_pixel_is_measured_within_15_percent(text
 def test_a_turning_head_is_taken_out_and_a_moving_patch_is_left():
     dx, dy = rigid((1.2, -0.8), 0.8)
     whole = np.stack([dx, dy + patch(1.5)], axis=-1).astype(np.float32)
-    left = whole - flow.head_motion(whole)
+    left = whole - flow.head_motion(whole, LANDMARKS)
     assert np.abs(left[95:105, 50:60]).max() < 0.1  # the chin is at rest
     assert left[70, 40, 1] == pytest.approx(-1.5, rel=0.15)
 
@@ -68,18 +82,48 @@ def test_a_turning_head_is_taken_out_and_a_moving_patch_is_left():
 def test_motion_of_skin_is_read_through_motion_of_the_head(texture):
     amplitudes = [0] * 8 + [0.5, 1, 1.5, 1, 0.5] + [0] * 5
     heads = [((0.1 * t, -0.05 * t), 0.03 * t) for t in range(len(amplitudes))]
-    seen = flow.window_inputs(movement(texture, amplitudes, heads), np.ones(len(amplitudes), bool), size=56)
+    seen = flow.window_inputs(
+        movement(texture, amplitudes, heads), np.ones(len(amplitudes), bool), LANDMARKS, size=56
+    )
     assert np.corrcoef(seen["flow"][:, 1, 35, 20].astype(float), amplitudes)[0, 1] < -0.95
 
 
 def test_the_reference_is_neutral_although_the_apex_is_held(texture):
     amplitudes = [0] * 5 + [0.5, 1] + [1.5] * 5 + [1, 0.5] + [0.1] * 8
-    seen = flow.window_inputs(movement(texture, amplitudes), np.ones(len(amplitudes), bool), size=56)
+    seen = flow.window_inputs(
+        movement(texture, amplitudes), np.ones(len(amplitudes), bool), LANDMARKS, size=56
+    )
     assert amplitudes[int(seen["reference"])] <= 0.1
 
 
+def test_nothing_outside_the_face_is_seen(texture):
+    rng = np.random.default_rng(0)
+    region = flow.face_region(LANDMARKS, SIDE)
+    frames = movement(texture, [0, 0.5, 1, 0.5, 0, 0])
+    other = np.where(region, frames, rng.integers(0, 255, frames.shape)).astype(np.uint8)
+    assert not flow.window_inputs(other, np.ones(6, bool), LANDMARKS, size=56)["raw"][:, 0, 0].any()
+    assert not flow.window_inputs(other, np.ones(6, bool), LANDMARKS, size=56)["flow"][:, :, 0, 0].any()
+
+
+def test_a_head_that_turns_moves_its_nose_more_and_both_are_taken_out():
+    y, x = np.mgrid[:SIDE, :SIDE].astype(np.float32)
+    nose = np.exp(-((x - 56) ** 2 + (y - 56) ** 2) / (2 * 12.6**2))
+    whole = np.stack([0.8 + 0.6 * nose, 0 * nose], axis=-1).astype(np.float32)
+    left = whole - flow.head_motion(whole, LANDMARKS)
+    assert np.abs(left[flow.face_region(LANDMARKS, SIDE)]).max() < 0.02
+
+
+def test_the_reference_does_not_depend_on_the_order_of_time():
+    rng = np.random.default_rng(2)
+    level = np.r_[np.zeros(9), np.hanning(9), np.zeros(6)]
+    motion = level[:, None, None, None] * rng.normal(size=(1, 6, 6, 2)) + rng.normal(0, 0.01, (24, 6, 6, 2))
+    chosen = flow.calmest(motion, np.ones(24, bool))
+    assert level[chosen] < 0.05
+    assert 23 - flow.calmest(motion[::-1], np.ones(24, bool)) == chosen
+
+
 def test_still_frames_have_no_motion(texture):
-    seen = flow.window_inputs(movement(texture, [0] * 6), np.ones(6, bool), size=56)
+    seen = flow.window_inputs(movement(texture, [0] * 6), np.ones(6, bool), LANDMARKS, size=56)
     assert np.abs(seen["flow"]).max() < 1e-3
     assert seen["magnitude"].max() < 1e-3
 
@@ -87,7 +131,9 @@ def test_still_frames_have_no_motion(texture):
 def test_a_brighter_light_is_no_motion(texture):
     frames = movement(texture, [0] * 6).astype(float)
     frames *= np.linspace(0.97, 1.03, 6)[:, None, None]
-    seen = flow.window_inputs(np.rint(frames).clip(0, 255).astype(np.uint8), np.ones(6, bool), size=56)
+    seen = flow.window_inputs(
+        np.rint(frames).clip(0, 255).astype(np.uint8), np.ones(6, bool), LANDMARKS, size=56
+    )
     assert seen["magnitude"].max() < 0.1
 
 
@@ -95,13 +141,13 @@ def test_a_frame_without_a_face_holds_nothing_and_is_never_the_reference(texture
     frames = movement(texture, [0, 0, 0, 1, 1, 0])
     mask = np.array([True, False, True, True, True, True])
     frames[1] = 255
-    seen = flow.window_inputs(frames, mask, size=56)
+    seen = flow.window_inputs(frames, mask, LANDMARKS, size=56)
     assert not seen["raw"][1].any() and not seen["flow"][1].any()
     assert int(seen["reference"]) != 1
 
 
 def test_a_window_without_any_face_is_empty(texture):
-    seen = flow.window_inputs(movement(texture, [0, 1, 0]), np.zeros(3, bool), size=56)
+    seen = flow.window_inputs(movement(texture, [0, 1, 0]), np.zeros(3, bool), LANDMARKS, size=56)
     assert not seen["flow"].any() and not seen["raw"].any()
 
 

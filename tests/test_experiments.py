@@ -1,0 +1,217 @@
+"""Laws of the grid of fits, on tiny made-up windows: nothing leaks, nothing finished is repeated, same seed same bytes."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from melib import experiments, priors, protocols
+from melib.errors import DataError
+
+T, SIDE = 8, 16
+PEOPLE = ["001", "002", "003", "004", "005", "006"]
+TINY = {
+    "folds": 2,
+    "seeds": 1,
+    "fit": {"width": 8, "hidden": 4, "epochs": 1, "batch": 4},
+    "fits": {
+        "paper": [{"model": "resnet18_bigru", "input": "flow"}, {"model": "constant_frame", "input": "raw"}]
+    },
+}
+
+
+def windows(folder):
+    """Two windows a person, a block that moves with the target; stored as the cache stores them."""
+    rng = np.random.default_rng(1)
+    rows, entries, pseudo = [], [], []
+    for subject in PEOPLE:
+        raw = rng.integers(0, 255, (2, T, SIDE, SIDE), dtype=np.uint8)
+        motion = rng.normal(0, 0.05, (2, T, 2, SIDE, SIDE)).astype(np.float16)
+        for k in range(2):
+            target = priors.triangular(1, rng.uniform(2, 5), 6, T)
+            motion[k, :, 1, 4:8, 4:8] -= target[:, None, None].astype(np.float16)
+            rows.append(("made_up", subject, f"v{k}", f"v{k}", "paper", k, 0, T - 1, True, False))
+            entries.append((subject, k))
+            pseudo.append(target)
+        (folder / subject).mkdir(parents=True, exist_ok=True)
+        np.save(folder / subject / "raw.npy", raw)
+        np.save(folder / subject / "flow.npy", motion)
+    names = [
+        "dataset",
+        "subject",
+        "video",
+        "event",
+        "protocol",
+        "window",
+        "start",
+        "stop",
+        "complete",
+        "truncated",
+    ]
+    n = len(rows)
+    return experiments.Prepared(
+        dataset="made_up",
+        protocol="paper",
+        fps=200.0,
+        table=pd.DataFrame(rows, columns=names),
+        positions=np.tile(np.arange(T, dtype=float), (n, 1)),
+        mask=np.ones((n, T), bool),
+        pseudo=np.stack(pseudo),
+        truth=None,
+        inside=None,
+        peak_px=None,
+        annotated=np.tile([1.0, 3.5, 6.0], (n, 1)),
+        true=None,
+        magnitude=np.ones((n, T), np.float32),
+        reference=np.zeros(n, int),
+        entries=entries,
+        cache=folder,
+    )
+
+
+@pytest.fixture
+def tiny(tmp_path, monkeypatch):
+    monkeypatch.setattr(experiments, "settings", lambda profile: TINY)
+    prepared = windows(tmp_path / "cache")
+    return tmp_path / "run", prepared, protocols.folds(PEOPLE, 2, seed=0)
+
+
+def jobs_of(folds):
+    return [
+        experiments.Job("made_up", "paper", fit["model"], fit["input"], fold.index, 0)
+        for fit in TINY["fits"]["paper"]
+        for fold in folds
+    ]
+
+
+def grid(run, prepared, folds, jobs=1):
+    return experiments.run_grid(run, "tiny", jobs_of(folds), {"paper": prepared}, folds, jobs=jobs)
+
+
+def weights(run):
+    return {path.parent.name: path.read_bytes() for path in sorted(run.glob("weights/*/weights.safetensors"))}
+
+
+def test_every_window_is_predicted_once_by_a_model_that_never_saw_its_subject(tiny):
+    run, prepared, folds = tiny
+    records = grid(run, prepared, folds)
+    for model in ("resnet18_bigru", "constant_frame"):
+        rows = np.concatenate([record["rows"] for job, record in records.items() if job.model == model])
+        assert sorted(rows) == list(range(len(prepared.table)))
+    for job, record in records.items():
+        fold = folds[job.fold]
+        assert not set(prepared.table["subject"].iloc[record["rows"]]) & {*fold.train, *fold.validation}
+
+
+def test_a_test_subject_changes_no_weight(tiny, tmp_path):
+    run, prepared, folds = tiny
+    grid(run, prepared, folds)
+    pseudo = prepared.pseudo.copy()
+    test = prepared.table["subject"].isin(folds[0].test).to_numpy()
+    pseudo[test] = 1 - pseudo[test]
+    for subject in folds[0].test:
+        np.save(prepared.cache / subject / "flow.npy", np.zeros((2, T, 2, SIDE, SIDE), np.float16))
+        np.save(prepared.cache / subject / "raw.npy", np.zeros((2, T, SIDE, SIDE), np.uint8))
+    other = tmp_path / "other"
+    grid(other, replace(prepared, pseudo=pseudo), folds)
+    same = {name: value for name, value in weights(run).items() if "fold0" in name}
+    assert len(same) == 2
+    assert all(weights(other)[name] == value for name, value in same.items())
+
+
+def test_same_seed_same_bytes_on_one_process_and_on_two(tiny, tmp_path):
+    run, prepared, folds = tiny
+    one, two = grid(run, prepared, folds, jobs=1), grid(tmp_path / "two", prepared, folds, jobs=2)
+    for job in one:
+        for name, value in one[job].items():
+            np.testing.assert_array_equal(value, two[job][name])
+    assert weights(run) == weights(tmp_path / "two")
+
+
+def test_a_finished_fit_is_never_repeated_and_a_changed_one_never_read(tiny, monkeypatch):
+    run, prepared, folds = tiny
+    first = grid(run, prepared, folds)
+
+    def refuse(*args, **kwargs):
+        raise ValueError("fitted again")
+
+    monkeypatch.setattr(experiments.training, "fit", refuse)
+    again = grid(run, prepared, folds)
+    for job in first:
+        np.testing.assert_array_equal(first[job]["curve"], again[job]["curve"])
+    with pytest.raises(DataError, match="fitted again"):
+        grid(run, replace(prepared, pseudo=prepared.pseudo * 0.9), folds)
+
+
+def test_a_failed_fit_names_its_reason_and_the_others_are_kept(tiny, monkeypatch):
+    run, prepared, folds = tiny
+    fit = experiments.training.fit
+
+    def fails_once(settings, *args, **kwargs):
+        if settings.constant_frame:
+            raise RuntimeError("out of memory")
+        return fit(settings, *args, **kwargs)
+
+    monkeypatch.setattr(experiments.training, "fit", fails_once)
+    with pytest.raises(DataError, match=r"2 of 4 fits failed.*constant_frame.*out of memory"):
+        grid(run, prepared, folds)
+    assert len(weights(run)) == 2
+
+
+def test_an_unknown_profile_is_one_sentence():
+    with pytest.raises(DataError, match="no profile 'dmeo'"):
+        experiments.settings("dmeo")
+
+
+@pytest.mark.parametrize("profile", ["smoke", "demo", "paper"])
+def test_every_profile_names_fits_that_exist(profile):
+    options = experiments.settings(profile)
+    for protocol in experiments.PROTOCOLS:
+        for fit in options["fits"][protocol]:
+            job = experiments.Job("x", protocol, fit["model"], fit["input"], 0, 0)
+            assert experiments._fit_settings(job, options["fit"]).input == fit["input"]
+
+
+def test_a_missing_folder_is_one_sentence(tmp_path):
+    with pytest.raises(DataError, match="does not exist"):
+        experiments.open_study("synthme", tmp_path / "nowhere")
+    with pytest.raises(DataError, match="no annotation table"):
+        experiments.open_study("synthme", tmp_path)
+
+
+_KILLED = """
+import sys; sys.path.insert(0, {tests!r})
+from pathlib import Path
+import test_experiments as t
+from melib import experiments
+experiments.settings = lambda profile: t.TINY
+folder = Path({folder!r})
+t.grid(folder / "run", t.windows(folder / "cache"), t.protocols.folds(t.PEOPLE, 2, seed=0))
+"""
+
+
+@pytest.mark.long
+def test_kill_in_the_middle_of_the_grid_loses_nothing_finished(tmp_path):
+    code = _KILLED.format(tests=str(Path(__file__).parent), folder=str(tmp_path))
+    started = subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
+    limit = time.monotonic() + 120
+    while not list(tmp_path.glob("run/fits/*/record.json")) and time.monotonic() < limit:
+        time.sleep(0.02)
+    os.killpg(started.pid, signal.SIGKILL)
+    started.wait()
+    finished = {path: path.stat().st_mtime_ns for path in tmp_path.glob("run/fits/*/record.json")}
+    assert finished, "the grid never finished a fit"
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert all(path.stat().st_mtime_ns == when for path, when in finished.items())
+    undisturbed = tmp_path / "undisturbed"
+    subprocess.run(
+        [sys.executable, "-c", code.replace('folder / "run"', 'folder / "undisturbed"')], check=True
+    )
+    assert weights(tmp_path / "run") == weights(undisturbed)
