@@ -220,11 +220,12 @@ def _sweep(folder: Path, key: str) -> None:
     """Remove what killed processes of this host left behind for ``key``."""
     for left in folder.glob(f".{key}.{_HOST}-*"):
         owner = int(left.name.rsplit(f"{_HOST}-", 1)[1].split("-")[0])
-        if owner == os.getpid() or not _alive(owner):
+        if owner == os.getpid() or not alive(owner):
             shutil.rmtree(left, ignore_errors=True)
 
 
-def _alive(pid: int) -> bool:
+def alive(pid: int) -> bool:
+    """Whether a process of this number runs on this machine."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

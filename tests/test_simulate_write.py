@@ -1,7 +1,9 @@
 """Laws of what the simulator writes: same bytes, resumable, readable as any data set."""
 
 import hashlib
+import os
 import shutil
+import subprocess
 import time
 
 import cv2
@@ -55,14 +57,40 @@ def test_what_was_cut_off_is_finished_and_what_is_finished_is_kept(written, tmp_
     shutil.copytree(written, copy)
     shutil.rmtree(copy / "frames" / "s01" / "s01_02")
     (copy / ".parts" / "s02_01.csv").unlink()
-    (copy / ".parts" / "s01_02.unfinished").mkdir()
-    (copy / ".parts" / "s01_02.unfinished" / "img0001.jpg").write_bytes(b"half a fr")
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    half = copy / ".parts" / f"s01_02.{dead.pid}.unfinished"
+    half.mkdir()
+    (half / "img0001.jpg").write_bytes(b"half a fr")
     (copy / "annotations.xlsx").unlink()
     kept = copy / "frames" / "s01" / "s01_01" / "img0001.jpg"
     before = kept.stat().st_mtime_ns
     simulate.write(copy, jobs=1, **SMALL)
     assert hashes(copy) == hashes(written)
     assert kept.stat().st_mtime_ns == before
+
+
+def test_processes_that_outlive_a_killed_run_disturb_nothing(written, tmp_path, monkeypatch):
+    """Kill -9 leaves workers that finish their clip: the rerun lets them, whoever is first."""
+    copy = tmp_path / "copy"
+    shutil.copytree(written, copy)
+    shutil.rmtree(copy / "frames" / "s01" / "s01_02")
+    theirs = copy / ".parts" / f"s01_02.{os.getppid()}.unfinished"
+    theirs.mkdir()
+    (theirs / "img0001.jpg").write_bytes(b"half a fr")
+    original = cv2.imencode
+
+    def slow(*arguments):  # the other process finishes in the middle of our clip
+        shutil.copytree(
+            written / "frames" / "s01" / "s01_02", copy / "frames" / "s01" / "s01_02", dirs_exist_ok=True
+        )
+        return original(*arguments)
+
+    monkeypatch.setattr(cv2, "imencode", slow)
+    simulate.write(copy, jobs=1, **SMALL)
+    assert (theirs / "img0001.jpg").exists()
+    shutil.rmtree(theirs)
+    assert hashes(copy) == hashes(written)
 
 
 def test_ctrl_c_loses_nothing_that_was_finished(tmp_path, written, monkeypatch):

@@ -12,6 +12,7 @@ so that bytes don't depend on the number of processes or on what was written bef
 
 import errno
 import io
+import os
 import platform
 import re
 import shutil
@@ -200,7 +201,9 @@ def _claim(out: Path, settings: dict) -> None:
         raise DataError(f"{out} isn't empty and wasn't simulated by melib; choose another folder.")
     (out / _PARTS).mkdir(parents=True, exist_ok=True)
     for left in (out / _PARTS).glob("*.unfinished"):
-        shutil.rmtree(left)
+        # Processes of a killed run may outlive it and still write their clip: that one is theirs.
+        if not cache.alive(int(left.stem.rpartition(".")[2])):
+            shutil.rmtree(left)
     cache.write_json(path, _plain(record))
     manifest = read_manifest("synthme").source.read_text()
     manifest = re.sub(r"(?m)^name: \S+", f"name: {settings['name']}", manifest, count=1)
@@ -263,7 +266,7 @@ def _write_clip(out: str, person: int, clip: int, settings: dict, scales: Nuisan
     subject, video = _names(person, clip)
     scene = make_scene(person, clip, settings, scales)
     noise = np.random.default_rng([settings["seed"], person, clip, 1])
-    unfinished = root / _PARTS / f"{video}.unfinished"
+    unfinished = root / _PARTS / f"{video}.{os.getpid()}.unfinished"
     try:
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir(parents=True)
@@ -283,9 +286,13 @@ def _write_clip(out: str, person: int, clip: int, settings: dict, scales: Nuisan
     cache.write_yaml(_part(root, person, clip).with_suffix(".yml"), _label(scene, person, clip, settings))
     folder = _folder(root, person, clip)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    if folder.exists():  # frames without their truth: written again
-        shutil.rmtree(folder)
-    unfinished.rename(folder)
+    try:
+        unfinished.rename(folder)
+    except OSError:
+        # Its truth was missing, or a process that outlived a killed run was faster: same settings, same bytes.
+        if not folder.is_dir():
+            raise
+        shutil.rmtree(unfinished)
 
 
 def _truth_table(scene: render.Scene, subject: str, video: str) -> pd.DataFrame:
