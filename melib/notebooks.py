@@ -225,7 +225,8 @@ def _execute(path: Path, title: str, copy: Path, parameters: Mapping[str, Any], 
     import papermill  # slow to import: not for `melib --help`
     from nbclient.exceptions import CellTimeoutError, DeadKernelError
 
-    logging.getLogger("papermill").setLevel(logging.CRITICAL)  # it logs what our one sentence says
+    for name in ("papermill", "asyncio"):  # they log what our one sentence says, asyncio after Ctrl-C
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     cells = sum(cell.cell_type == "code" for cell in nbformat.read(path, as_version=4).cells)
     end = time.monotonic() + 60 * minutes
     failed = copy.with_name(f"{path.stem}.failed.ipynb")
@@ -454,7 +455,8 @@ def _say(folder: Path, line: str) -> None:
 
 def _log(folder: Path, line: str) -> None:
     now = datetime.datetime.now().isoformat(timespec="seconds")
-    with (folder / "log.txt").open("a", encoding="utf-8") as log:
+    # The user has been told already: a disk too full for the log must not hide why the run ended.
+    with contextlib.suppress(OSError), (folder / "log.txt").open("a", encoding="utf-8") as log:
         log.write(f"{now} {line}\n")
 
 
