@@ -37,7 +37,7 @@ from melib.errors import DataError
 
 PROTOCOLS = ("paper", "context")
 # Share of its peak above which a true movement counts as begun; below it everything counts as rest.
-RISEN = 0.05
+RISEN = 0.1
 # Shifts of the apex for apex_follow, as a share of the window.
 SHIFTS = (-1 / 8, -1 / 16, 0.0, 1 / 16, 1 / 8)
 

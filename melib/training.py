@@ -108,6 +108,7 @@ class FitSettings:
     flip: bool = True  # mirror left and right; the sign of u turns with it
     reverse: bool = False  # run time backwards: assumes that a fall looks like a rise played backwards
     shift: int = 2  # translation by up to so many pixels of the input
+    hide: int = 20  # side of a square set to 0 in every other window, so that no single region decides
     gain: float = (
         0.25  # motion (flow, difference) times U(1 - .8 gain, 1 + gain): labels don't know amplitude
     )
@@ -322,6 +323,11 @@ def augment(x, target, mask, settings, random):
         )
         for window, (top, left) in enumerate(random.integers(0, 2 * pad + 1, (n, 2))):
             x[window] = moved[window, ..., top : top + size, left : left + size]
+    if settings.hide:
+        corners = random.integers(-settings.hide // 2, size - settings.hide // 2, (n, 2))
+        for window in np.flatnonzero(random.random(n) < 0.5):
+            top, left = corners[window]
+            x[window, ..., max(0, top) : top + settings.hide, max(0, left) : left + settings.hide] = 0
     return x, target, mask
 
 
