@@ -13,23 +13,23 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from melib.errors import DataError
+from melib.errors import DataError, Misuse
 
 
 class _Readable(TyperGroup):
-    """Turns the errors that users are meant to read into one sentence and exit code 1."""
+    """Turns the errors that users are meant to read into one sentence and exit code 1, or 2 for a misuse."""
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command that was asked for."""
         try:
             return super().invoke(ctx)
         except DataError as error:
-            sentence = str(error)
+            sentence, code = str(error), 2 if isinstance(error, Misuse) else 1
         except KeyboardInterrupt as error:
             what = str(error) or "interrupted"
-            sentence = f"{what}; what was finished stays, the same command continues from there"
+            sentence, code = f"{what}; what was finished stays, the same command continues from there", 1
         print(f"melib: {sentence}", file=sys.stderr)
-        raise SystemExit(1)
+        raise SystemExit(code)
 
 
 app = typer.Typer(
@@ -192,13 +192,19 @@ def check_data(
 
     manifest = manifests.read_manifest(dataset)
     videos = manifests.videos(manifest, root)
-    events = annotations.read_events(manifest, *(tables or _tables(root)))
+    events = annotations.read_events(manifest, *(tables or manifests.tables(manifest, root)))
+    truth = manifests.load_truth(manifest, root)
     kept = events[events["status"] != "dropped"]
     folders = {(row.subject, row.video): row.folder for row in videos.itertuples()}
     annotated = {(row.subject, row.video) for row in kept.itertuples()}
     missing = sorted(annotated - set(folders))
 
-    frames = {key: manifests.frame_files(str(folder), manifest) for key, folder in folders.items()}
+    frames, unusable = {}, []
+    for key, folder in folders.items():
+        try:
+            frames[key] = manifests.frame_files(folder, manifest)
+        except DataError as error:
+            unusable.append(str(error))
     gaps = []
     for row in kept.itertuples():
         if (row.subject, row.video) in frames:
@@ -212,7 +218,11 @@ def check_data(
     chosen = [files[i] for i in np.linspace(0, len(files) - 1, min(sample, len(files))).astype(int)]
     seen, unreadable = _faces(chosen)
     problems = [f"{subject}/{video} is annotated, and no such folder was found" for subject, video in missing]
-    problems += gaps + [f"{path} can't be read as an image: unpack it again" for path in unreadable]
+    problems += unusable + gaps
+    problems += [f"{path} can't be read as an image: unpack it again" for path in unreadable]
+    if truth is not None:
+        unknown = sorted(set(folders) - set(zip(truth["subject"], truth["video"], strict=True)))
+        problems += [f"{manifest.truth} has no row of {subject}/{video}" for subject, video in unknown]
     if chosen and seen < 0.9 * len(chosen):
         problems.append(
             f"a face was found in {seen} of {len(chosen)} frames: is this the folder of whole frames?"
@@ -235,13 +245,6 @@ def check_data(
         "faces_found": seen,
         "problems": problems,
     }
-
-
-def _tables(root: Path) -> list[Path]:
-    found = [path for path in sorted(root.glob("*")) if path.suffix.lower() in {".xlsx", ".xls"}]
-    if not found:
-        raise DataError(f"{root} holds no annotation table (.xlsx or .xls): name it with --table FILE")
-    return found
 
 
 def _faces(paths: list[Path]) -> tuple[int, list[Path]]:

@@ -1,5 +1,9 @@
-"""The one error that users are meant to read."""
+"""The errors that users are meant to read."""
 
 
 class DataError(ValueError):
     """Input that can't be used: one sentence that names the file or row and the remedy."""
+
+
+class Misuse(DataError):
+    """A setting that can't be: the sentence says which can. The command line ends with 2 instead of 1."""

@@ -23,6 +23,7 @@ from melib import cache
 from melib.errors import DataError
 
 IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".pgm", ".tif", ".tiff")
+_TABLES = (".xlsx", ".xls")
 _HELP = "data_manifests/README.md explains every field"
 
 
@@ -113,6 +114,7 @@ def videos(manifest: Manifest, root: str | Path) -> pd.DataFrame:
         (match["subject"], match["video"], folder)
         for folder in root.glob(re.sub(r"\{\w+\}", "*", pattern))
         if folder.is_dir() and (match := _pattern(pattern).fullmatch(folder.relative_to(root).as_posix()))
+        if not any(part.startswith(".") for part in folder.relative_to(root).parts)  # left by a copy
     ]
     if not rows:
         raise DataError(
@@ -121,6 +123,26 @@ def videos(manifest: Manifest, root: str | Path) -> pd.DataFrame:
         )
     rows.sort(key=lambda row: (_natural(row[0]), _natural(row[1])))
     return pd.DataFrame(rows, columns=["subject", "video", "folder"])
+
+
+def tables(manifest: Manifest, root: str | Path) -> list[Path]:
+    """Annotation tables (.xlsx, .xls) that lie in the data set's folder, by name.
+
+    Raises
+    ------
+    DataError
+        If ``root`` is missing or holds none.
+    """
+    found = [path for path in sorted(_existing(root, manifest).iterdir()) if path.suffix.lower() in _TABLES]
+    found = [
+        path for path in found if not path.name.startswith(("~", "."))
+    ]  # open in a spreadsheet, a copy's
+    if not found:
+        raise DataError(
+            f"{root} holds no annotation table ({', '.join(_TABLES)}); put the release's table of "
+            f"{manifest.name} there."
+        )
+    return found
 
 
 def frame_files(folder: str | Path, manifest: Manifest) -> tuple[np.ndarray, list[Path]]:
@@ -249,7 +271,7 @@ def _names() -> list[str]:
 def _existing(root: str | Path, manifest: Manifest) -> Path:
     root = Path(root)
     if not root.is_dir():
-        raise DataError(f"{root} is missing; give the folder of {manifest.name} as root.")
+        raise DataError(f"{root} is missing or no folder; give that of {manifest.name} as root.")
     if not any(root.iterdir()):
         raise DataError(f"{root} is empty; copy {manifest.name} there, or give another root.")
     return root

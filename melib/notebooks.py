@@ -33,7 +33,7 @@ import nbformat
 import yaml
 
 from melib import cache
-from melib.errors import DataError
+from melib.errors import DataError, Misuse
 
 PACKAGE = Path(__file__).parent
 ENGINES = ("local", "dask")
@@ -102,7 +102,7 @@ def run(
     """
     _check_profile(profile)
     if engine not in ENGINES:
-        raise DataError(f"engine {engine!r} is unknown: use one of {', '.join(ENGINES)}")
+        raise Misuse(f"engine {engine!r} is unknown: use one of {', '.join(ENGINES)}")
     places = {name: Path(place).resolve() for name, place in sorted((data or {}).items())}
     for name, place in places.items():
         if not place.is_dir():
@@ -137,9 +137,7 @@ def find(folder: str | Path | None = None, only: Sequence[str] | None = None) ->
         raise DataError(f"{folder} holds no notebook 01 to 08: run from a checkout, or install melib again")
     for begin in only or ():
         if not any(path.stem.startswith(begin) for path in found):
-            raise DataError(
-                f"no notebook begins with {begin!r}: there are {', '.join(p.stem for p in found)}"
-            )
+            raise Misuse(f"no notebook begins with {begin!r}: there are {', '.join(p.stem for p in found)}")
     return [path for path in found if not only or path.stem.startswith(tuple(only))]
 
 
@@ -287,7 +285,7 @@ def _parameters(
     for name in parameters:
         if name not in known:
             names = ", ".join(known) or "none: no cell is tagged `parameters`"
-            raise DataError(f"{path.name} has no parameter {name!r}; it declares {names}")
+            raise Misuse(f"{path.name} has no parameter {name!r}; it declares {names}")
     return parameters
 
 
@@ -295,7 +293,7 @@ def _check_profile(profile: str) -> None:
     if _PROFILES.is_file():
         names = list(yaml.safe_load(_PROFILES.read_text()))
         if profile not in names:
-            raise DataError(f"profile {profile!r} is unknown: {_PROFILES} has {', '.join(names)}")
+            raise Misuse(f"profile {profile!r} is unknown: {_PROFILES} has {', '.join(names)}")
 
 
 def _profile(profile: str) -> Any:

@@ -30,7 +30,7 @@ import yaml
 from tqdm import tqdm
 
 from melib import cache
-from melib.errors import DataError
+from melib.errors import DataError, Misuse
 from melib.manifest import read_manifest
 from melib.simulate import events, portraits, render, units
 from melib.simulate.nuisance import Nuisance, draw_paths, resolve
@@ -147,7 +147,7 @@ _COLUMNS = [
 
 
 def _checked(**settings) -> dict:
-    """The settings, or a DataError that says which is impossible."""
+    """The settings, or a Misuse that says which is impossible."""
     for key, low, high in (
         ("people", 1, portraits.PEOPLE),
         ("clips", 0, 9999),
@@ -155,19 +155,19 @@ def _checked(**settings) -> dict:
         ("seed", 0, 2**63),
     ):
         if not (isinstance(settings[key], int | np.integer) and low <= settings[key] <= high):
-            raise DataError(
+            raise Misuse(
                 f"simulate: {key} = {settings[key]!r} must be a whole number from {low} to {high}."
             )
     if settings["clips"] + settings["empty"] == 0:
-        raise DataError("simulate: clips and empty are both 0, so there is nothing to write; raise one.")
+        raise Misuse("simulate: clips and empty are both 0, so there is nothing to write; raise one.")
     if settings["family"] not in units.FAMILIES:
-        raise DataError(
+        raise Misuse(
             f"simulate: family {settings['family']!r} must be one of {', '.join(units.FAMILIES)}."
         )
     if not 20 <= settings["fps"] <= 10_000:
-        raise DataError(f"simulate: fps = {settings['fps']} must lie between 20 and 10000.")
+        raise Misuse(f"simulate: fps = {settings['fps']} must lie between 20 and 10000.")
     if not re.fullmatch(r"[a-z][a-z0-9_]*", settings["name"]):
-        raise DataError(
+        raise Misuse(
             f"simulate: name {settings['name']!r} must be lower-case letters, digits and underscores."
         )
     events.figures(settings["statistics"])
@@ -197,9 +197,12 @@ def _claim(out: Path, settings: dict) -> None:
                 f"{out} holds a data set simulated with other settings (see record.json); "
                 "choose another folder or delete this one."
             )
-    elif out.exists() and any(out.iterdir()):
+    elif out.is_dir() and any(out.iterdir()):
         raise DataError(f"{out} isn't empty and wasn't simulated by melib; choose another folder.")
-    (out / _PARTS).mkdir(parents=True, exist_ok=True)
+    try:
+        (out / _PARTS).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"{out} can't be made ({error.strerror}); choose another folder.") from error
     for left in (out / _PARTS).glob("*.unfinished"):
         # Processes of a killed run may outlive it and still write their clip: that one is theirs.
         if not cache.alive(int(left.stem.rpartition(".")[2])):

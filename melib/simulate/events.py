@@ -22,7 +22,7 @@ import numpy as np
 from scipy.special import betainc
 from scipy.stats import norm
 
-from melib.errors import DataError
+from melib.errors import DataError, Misuse
 
 MEDIAN_PEAK, LOG_SD, PEAK_RANGE = 0.7, 0.5, (0.1, 2.5)  # pixels of the 112-pixel crop
 ONE_SIDED = 0.15  # share of events each side; units across the midline stay symmetric, so fewer come out
@@ -133,12 +133,12 @@ def figures(name: str) -> dict:
 
     Raises
     ------
-    DataError
+    Misuse
         If the name isn't one of those shipped.
     """
     known = [key for key, value in statistics().items() if isinstance(value, dict) and "apex_beta" in value]
     if name not in known:
-        raise DataError(f"No event statistics are called {name!r}; choose one of {', '.join(known)}.")
+        raise Misuse(f"No event statistics are called {name!r}; choose one of {', '.join(known)}.")
     return statistics()[name]
 
 

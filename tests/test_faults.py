@@ -1,0 +1,288 @@
+"""Bad input and interruptions as a user meets them: one sentence or a mask and a count, nothing finished is lost."""
+
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from melib import DataError, cli, experiments
+
+
+@pytest.fixture
+def data(tiny_set, tmp_path):
+    """A copy of a sound data set, to be broken."""
+    return Path(shutil.copytree(tiny_set, tmp_path / "synthme"))
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """Runs share a cache addressed by content: clips that a fault leaves alone are cropped once."""
+    return tmp_path_factory.mktemp("runs") / "one"
+
+
+def frames(data, video="s01_01"):
+    return sorted((data / "frames" / video[:3] / video).glob("*.jpg"))
+
+
+def windows(data, run):
+    """The path of notebooks 01 and 02: from a folder to what a network sees."""
+    study = experiments.open_study(data / "manifest.yml", data)
+    study = experiments.with_clips(study, run, jobs=1)
+    return study, [
+        experiments.prepare(study, protocol, run, "smoke", jobs=1) for protocol in experiments.PROTOCOLS
+    ]
+
+
+def check(data):
+    return CliRunner().invoke(
+        cli.app, ["data", "check", "synthme", "--root", str(data), "--sample", "4", "--json"]
+    )
+
+
+# Input that can't be used: one sentence that names the place
+
+
+def _remove(path):
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _empty(folder):
+    shutil.rmtree(folder)
+    folder.mkdir()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "place", "said"),
+    [
+        (_remove, "", "synthme (does not exist|is missing)"),
+        (_empty, "", "no annotation table .* in .*synthme|synthme (is empty|holds no annotation table)"),
+        (_remove, "frames", "synthme holds no folder of frames like"),
+        (_empty, "frames", "synthme holds no folder of frames like"),
+        (_empty, "frames/s01/s01_01", "s01_01 holds no image"),
+        (_remove, "annotations.xlsx", "no annotation table"),
+        (
+            lambda path: path.write_bytes(b"PK\x03\x04 cut"),
+            "annotations.xlsx",
+            "can't be read as a spreadsheet",
+        ),
+        (_remove, "truth.csv", "truth.csv is missing"),
+        (lambda path: path.write_text("subject,video\n"), "truth.csv", "truth.csv has no column"),
+    ],
+)
+def test_a_folder_that_cannot_be_used_is_one_sentence(data, run, spoil, place, said):
+    manifest = data.parent / "manifest.yml"
+    shutil.copy(data / "manifest.yml", manifest)
+    spoil(data / place)
+    with pytest.raises(DataError, match=said) as caught:
+        experiments.with_clips(experiments.open_study(manifest, data), run, jobs=1)
+    assert "\n" not in str(caught.value)
+    ended = check(data)
+    assert ended.exit_code == 1
+    assert isinstance(ended.exception, SystemExit)
+    if ended.stdout:  # found while everything else was checked too
+        assert len(json.loads(ended.stdout)["problems"]) == 1
+    else:
+        assert len(ended.stderr.splitlines()) == 1
+
+
+def test_what_a_copy_leaves_behind_is_no_fault(data, run):
+    (data / "~$annotations.xlsx").write_bytes(b"a spreadsheet program holds it open")
+    (data / "frames" / "s01" / ".cache").mkdir()
+    (data / "frames" / "s01" / "s01_01" / "notes.txt").write_text("mine")
+    study, _ = windows(data, run)
+    assert study.videos["video"].tolist() == ["s01_01", "s02_01"]
+    assert check(data).exit_code == 0
+
+
+# Input of which a part can be used: the part is left out, with a reason, a mask or a count
+
+
+@pytest.mark.parametrize(
+    ("kept", "reason"),
+    [(0, "its video has no folder of frames"), (60, r"its frames \d+ to \d+ aren't within 0 to 59")],
+)
+def test_a_row_whose_frames_do_not_exist_is_dropped_with_its_reason(data, run, kept, reason):
+    for path in frames(data)[kept:]:
+        path.unlink()
+    if not kept:
+        shutil.rmtree(data / "frames" / "s01")
+    with pytest.warns(UserWarning, match=f"1 of 2 events have no frames and are dropped .*{reason}"):
+        study, prepared = windows(data, run)
+    assert study.events["status"].tolist() == ["dropped", "ok"]
+    assert study.events["reason"].str.contains(reason).tolist() == [True, False]
+    for each in prepared:
+        assert set(each.table["subject"]) == {"s02"}
+        assert each.mask.all()
+    ended = check(data)
+    assert ended.exit_code == 1
+    (problem,) = json.loads(ended.stdout)["problems"]
+    assert "s01/s01_01" in problem
+
+
+def _unreadable(path):
+    path.write_bytes(path.read_bytes()[: 500 * (int(path.stem[-1]) % 2)])  # cut, or empty
+
+
+def _smaller(path):
+    cv2.imwrite(str(path), cv2.imread(str(path))[::2, ::2])
+
+
+def _faceless(path):
+    cv2.imwrite(str(path), np.full_like(cv2.imread(str(path)), 128))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "why"),
+    [(_unreadable, "unreadable"), (_smaller, "of another size"), (_faceless, "without a face")],
+)
+def test_frames_that_cannot_be_used_are_masked_and_counted(data, run, spoil, why):
+    broken = range(40, 60)
+    for path in frames(data)[40:60]:
+        spoil(path)
+    n = len(frames(data))
+    with pytest.warns(UserWarning, match=rf"20 of {n} frames of s01/s01_01 are masked \(20 {why}\)"):
+        study, prepared = windows(data, run)
+    found = experiments.detection([study]).set_index("video")
+    assert found.loc["s01_01", ["frames", "with_face"]].tolist() == [n, n - 20]
+    for each in prepared:
+        here = (each.table["video"] == "s01_01").to_numpy()
+        seen = ~np.isin(np.rint(each.positions), broken)
+        np.testing.assert_array_equal(each.mask[here], seen[here])
+        assert each.mask[~here].all()
+        assert np.isfinite(each.magnitude).all()
+
+
+def test_a_clip_without_a_face_is_masked_and_the_others_are_used(data, run):
+    for path in frames(data):
+        _faceless(path)
+    with pytest.warns(UserWarning, match=r"s01/s01_01 are masked"):
+        study, prepared = windows(data, run)
+    assert experiments.detection([study])["with_face"].tolist() == [0, len(frames(data, "s02_01"))]
+    for each in prepared:
+        here = (each.table["video"] == "s01_01").to_numpy()
+        assert not each.mask[here].any()
+        assert each.mask[~here].all()
+        assert np.isfinite(each.magnitude).all()
+    ended = check(data)
+    assert ended.exit_code == 1
+    assert "a face was found in 2 of 4 frames" in ended.stdout
+
+
+def test_frames_missing_in_between_are_masked_and_counted(data, run):
+    for path in frames(data)[40:60]:
+        path.unlink()
+    study, prepared = windows(data, run)
+    assert experiments.detection([study])["missing"].tolist() == [20, 0]
+    for each in prepared:
+        here = (each.table["video"] == "s01_01").to_numpy()
+        exists = ~np.isin(np.rint(each.positions), range(40, 60))
+        np.testing.assert_array_equal(each.mask[here], exists[here])
+
+
+# A disk that is full
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A function that mounts a disk of some megabytes, or gives it another size."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+
+    def mount(megabytes):
+        how = "remount," if folder.is_mount() else ""
+        command = ["mount", "-t", "tmpfs", "-o", f"{how}size={megabytes}m", "tmpfs", str(folder)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            pytest.skip(f"no small disk here ({done.stderr.strip()}); test_cache.py has a simulated one")
+        return folder
+
+    if not shutil.which("mount"):
+        pytest.skip("no mount command here; test_cache.py has a simulated full disk")
+    yield mount
+    if folder.is_mount():
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def test_a_disk_full_while_caching_keeps_what_is_finished_and_the_rerun_continues(data, small_disk):
+    disk = small_disk(3)  # room for one of the two clips
+    with pytest.raises(DataError, match=r"disk is full .* nothing finished is lost") as caught:
+        windows(data, disk / "run")
+    assert "\n" not in str(caught.value)
+    (finished,) = disk.glob("cache/*")
+    when = (finished / "frames.npy").stat().st_mtime_ns
+    small_disk(64)
+    study, _ = windows(data, disk / "run")
+    assert all(clip.mask.all() for clip in study.clips)
+    assert (finished / "frames.npy").stat().st_mtime_ns == when
+    assert not list(disk.glob("cache/.*"))
+
+
+def _command(*arguments):
+    return [sys.executable, "-m", "melib.cli", "run", "--profile", "smoke", "--only", "01_data", *arguments]
+
+
+@pytest.mark.long
+def test_a_disk_full_during_a_run_is_one_sentence(small_disk):
+    disk = small_disk(8)
+    ended = subprocess.run(_command("--run", str(disk / "run")), capture_output=True, text=True)
+    assert ended.returncode == 1
+    assert re.fullmatch("1/1 01_data: started\nmelib: 01_data stopped .* disk is full .*\n", ended.stderr)
+    free = shutil.disk_usage(disk).free
+    (disk / "filler").write_bytes(bytes(free - free % 4096))
+    ended = subprocess.run(_command("--run", str(disk / "run")), capture_output=True, text=True)
+    assert ended.returncode == 1
+    assert "disk is full" in ended.stderr.splitlines()[-1]
+    assert "Traceback" not in ended.stderr
+
+
+# Ctrl-C and kill -9
+
+
+def _results(folder):
+    return {path.name: path.read_bytes() for path in (folder / "runs" / "smoke" / "results").glob("*")}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("undisturbed")
+    subprocess.run(_command(), cwd=folder, check=True, capture_output=True)
+    return folder
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_a_run_cut_off_anywhere_continues_to_the_same_bytes(tmp_path, undisturbed, how):
+    """The signal goes to the whole group, as a terminal's Ctrl-C does, at any moment of the simulation."""
+    seed = random.randrange(1000)
+    clips = random.Random(seed).randrange(1, 12)
+    print(f"seed {seed}: cut off after {clips} clips")
+    errors = tmp_path / "errors.txt"
+    with errors.open("w") as file:
+        process = subprocess.Popen(_command(), cwd=tmp_path, start_new_session=True, stderr=file)
+    done = "runs/smoke/data/synthme/frames/*/*"
+    limit = time.monotonic() + 200
+    while len(list(tmp_path.glob(done))) < clips and time.monotonic() < limit:
+        time.sleep(0.02)
+    time.sleep(random.Random(seed).uniform(0, 1))
+    os.killpg(process.pid, how)
+    assert process.wait(timeout=60) == (1 if how == signal.SIGINT else -how)
+    if how == signal.SIGINT:
+        said = "1/1 01_data: started\nmelib: 01_data was interrupted in cell .*\n"
+        assert re.fullmatch(said, errors.read_text())
+    finished = {path: path.stat().st_mtime_ns for path in tmp_path.glob(done)}
+    assert clips <= len(finished)
+    subprocess.run(_command(), cwd=tmp_path, check=True, capture_output=True)
+    assert {path: path.stat().st_mtime_ns for path in finished} == finished
+    assert _results(tmp_path) == _results(undisturbed)
+    assert _results(tmp_path)
