@@ -107,6 +107,7 @@ class FitSettings:
     # Augmentation, drawn once a window and epoch; none is stated in the paper.
     flip: bool = True  # mirror left and right; the sign of u turns with it
     reverse: bool = False  # run time backwards: assumes that a fall looks like a rise played backwards
+    warp: float = 0.12  # two inner times move by up to this share of the window, and what lies between follows
     shift: int = 2  # translation by up to so many pixels of the input
     hide: int = 20  # side of a square set to 0 in every other window, so that no single region decides
     gain: float = (
@@ -311,6 +312,11 @@ def augment(x, target, mask, settings, random):
             target[turned].flip(1),
             mask[turned].flip(1),
         )
+    if settings.warp and x.shape[1] > 1:
+        for window in range(n):
+            x[window], target[window], mask[window] = _warp(
+                x[window], target[window], mask[window], settings.warp, random
+            )
     if settings.input == "raw":
         contrast = random.uniform(1 - settings.light, 1 + settings.light, n)
         x *= _each(contrast)
@@ -329,6 +335,19 @@ def augment(x, target, mask, settings, random):
             top, left = corners[window]
             x[window, ..., max(0, top) : top + settings.hide, max(0, left) : left + settings.hide] = 0
     return x, target, mask
+
+
+def _warp(x, target, mask, most, random):
+    """One window played faster here and slower there, its target with it; the first and last frame stay."""
+    last = len(x) - 1
+    knots = np.array([0, last / 3, 2 * last / 3, last])
+    moved = knots + np.r_[0, random.uniform(-most, most, 2) * last, 0]
+    time = np.interp(np.arange(last + 1), moved, knots)  # (T,) where each frame is taken from
+    left = torch.from_numpy(np.minimum(time.astype(int), last - 1))
+    share = torch.from_numpy(time).float() - left  # (T,)
+    across = share[:, None, None, None]
+    warped = x[left] * (1 - across) + x[left + 1] * across
+    return warped, target[left] * (1 - share) + target[left + 1] * share, mask[left] & mask[left + 1]
 
 
 def predict(fitted, windows, *, batch=16, device=None):

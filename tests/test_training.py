@@ -216,7 +216,7 @@ def test_a_mirrored_flow_is_the_flow_of_mirrored_frames():
     size, start, step = 16, (4, 3), (2, 5)  # v, u
     flow = torch.zeros(1, 1, 2, size, size)
     flow[0, 0, :, start[0], start[1]] = torch.tensor([step[1], step[0]])
-    settings = FitSettings(input="flow", shift=0, gain=0.0, hide=0)
+    settings = FitSettings(input="flow", shift=0, gain=0.0, hide=0, warp=0)
     seen = set()
     for seed in range(20):
         x, *_ = augment(
@@ -237,7 +237,7 @@ def test_reversing_time_turns_frames_targets_and_mask_together():
     x = torch.arange(6.0).reshape(1, 6, 1, 1, 1).expand(40, -1, -1, 4, 4).clone()
     target = torch.arange(6.0).expand(40, -1).clone()
     mask = target != 2
-    settings = FitSettings(input="flow", flip=False, shift=0, gain=0.0, hide=0, reverse=True)
+    settings = FitSettings(input="flow", flip=False, shift=0, gain=0.0, hide=0, warp=0, reverse=True)
     x, target, mask = augment(x[:, :, :1], target, mask, settings, np.random.default_rng(0))
     assert torch.equal(x[:, :, 0, 0, 0], target)
     assert torch.equal(mask, target != 2)
@@ -246,7 +246,7 @@ def test_reversing_time_turns_frames_targets_and_mask_together():
 
 def test_hiding_takes_the_same_square_from_all_frames_of_every_other_window():
     x = torch.ones(200, 3, 2, 16, 16)
-    settings = FitSettings(input="flow", flip=False, shift=0, gain=0.0, hide=6)
+    settings = FitSettings(input="flow", flip=False, shift=0, gain=0.0, hide=6, warp=0)
     hidden = augment(x, torch.zeros(200, 3), torch.ones(200, 3), settings, np.random.default_rng(0))[0] == 0
     assert torch.equal(hidden, hidden[:, :1, :1].expand_as(hidden))
     share = (hidden[:, 0, 0].sum((1, 2)) > 0).float().mean()
@@ -254,9 +254,21 @@ def test_hiding_takes_the_same_square_from_all_frames_of_every_other_window():
     assert hidden[:, 0, 0].sum((1, 2)).max() == 36
 
 
+def test_warping_time_moves_frames_and_targets_together_and_keeps_the_ends():
+    time = torch.linspace(0, 1, 9)
+    x = time.reshape(1, 9, 1, 1, 1).expand(30, -1, 2, 4, 4).clone()
+    settings = FitSettings(input="flow", flip=False, shift=0, gain=0.0, hide=0, warp=0.12)
+    target, mask = time.expand(30, -1).clone(), torch.ones(30, 9, dtype=bool)
+    x, target, mask = augment(x, target, mask, settings, np.random.default_rng(0))
+    assert torch.allclose(x[:, :, 0, 0, 0], target)
+    assert torch.equal(target[:, [0, -1]], time[[0, -1]].expand(30, -1))
+    assert (target.diff(dim=1) > 0).all()
+    assert (target - time).abs().max() > 0.05
+
+
 def test_without_augmentation_nothing_changes():
     x = torch.randn(3, 4, 1, 8, 8)
-    settings = FitSettings(input="raw", flip=False, shift=0, light=0.0, hide=0)
+    settings = FitSettings(input="raw", flip=False, shift=0, light=0.0, hide=0, warp=0)
     same_x, *_ = augment(x.clone(), torch.zeros(3, 4), torch.ones(3, 4), settings, np.random.default_rng(0))
     assert torch.equal(x, same_x)
 
