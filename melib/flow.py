@@ -182,6 +182,22 @@ def calmest(motion, mask):
     return int(frames[np.argmin(closeness)])
 
 
+def around(reference, mask):
+    """Frames whose mean stands for the reference: it and its neighbours with a face, a third less noise.
+
+    Parameters
+    ----------
+    reference : int
+    mask : (T,) bool
+
+    Returns
+    -------
+    frames : (1 to 3,) int
+    """
+    near = np.arange(max(0, reference - 1), min(len(mask), reference + 2))
+    return near[mask[near]] if mask[near].any() else near[near == reference]
+
+
 def window_inputs(frames, mask, landmarks, size=64):
     """The three inputs of a window, from the same pixels.
 
@@ -200,7 +216,7 @@ def window_inputs(frames, mask, landmarks, size=64):
     -------
     inputs : dict
         ``raw`` (T, size, size) uint8, head motion removed; ``flow`` (T, 2, size, size) float16, motion of the skin
-        since the reference, pixels of the aligned crop; ``reference`` () int64, index of the reference frame;
+        since the reference (mean of it and its neighbours), pixels of the aligned crop; ``reference`` () int64, its index;
         ``magnitude`` (T,) float32, 95th percentile over the face of the length of that motion, pixels;
         ``head`` (T,) float32, root mean square of the removed motion, pixels. Frames without a face hold 0 motion.
     """
@@ -230,7 +246,7 @@ def window_inputs(frames, mask, landmarks, size=64):
     coarse = skin[:, : height // 4 * 4, : width // 4 * 4]
     coarse = coarse.reshape(n, height // 4, 4, width // 4, 4, 2).mean(axis=(2, 4))  # (T, H/4, W/4, 2)
     reference = calmest(coarse, mask)
-    skin[seen] -= skin[reference].copy()
+    skin[seen] -= skin[around(reference, mask)].mean(axis=0)
     length = np.linalg.norm(skin[:, region], axis=-1) if len(seen) else np.zeros((n, 1))  # (T, pixels)
     flow = np.zeros((n, 2, size, size), np.float16)
     for t in seen:

@@ -24,7 +24,7 @@ import yaml
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from melib import cache
+from melib import cache, flow
 from melib.errors import DataError
 from melib.losses import intensity_loss
 from melib.models import CHANNELS, FramewiseNet, IntensityNet
@@ -107,7 +107,9 @@ class FitSettings:
     # Augmentation, drawn once a window and epoch; none is stated in the paper.
     flip: bool = True  # mirror left and right; the sign of u turns with it
     reverse: bool = False  # run time backwards: assumes that a fall looks like a rise played backwards
-    warp: float = 0.12  # two inner times move by up to this share of the window, and what lies between follows
+    warp: float = (
+        0.12  # two inner times move by up to this share of the window, and what lies between follows
+    )
     shift: int = 2  # translation by up to so many pixels of the input
     hide: int = 20  # side of a square set to 0 in every other window, so that no single region decides
     gain: float = (
@@ -187,7 +189,7 @@ def prepare(windows, rows, input, scale):
     windows : Windows
     rows : (n,) int or slice
     input : "raw", "difference" or "flow"
-        raw: grey values. difference: to the grey values of the window's reference frame. flow: pixels.
+        raw: grey values. difference: to the mean grey values of the window's reference and its neighbours. flow: pixels.
     scale : dict
         From `fit_scale` on the training windows.
 
@@ -457,8 +459,10 @@ def _native(windows, rows, input):
     raw = np.asarray(windows.raw[rows])
     if input == "raw":
         return raw[:, :, None]
-    reference = raw[np.arange(len(raw)), windows.reference[rows]]  # (n, S, S)
-    return (raw.astype(np.int16) - reference[:, None])[:, :, None]
+    mask = np.asarray(windows.mask[rows])
+    at = np.asarray(windows.reference[rows])
+    calm = [frames[flow.around(r, seen)].mean(axis=0) for frames, r, seen in zip(raw, at, mask, strict=True)]
+    return (raw - np.stack(calm).astype(np.float32)[:, None])[:, :, None]
 
 
 def _batch(windows, rows, settings, scale):
