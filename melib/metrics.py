@@ -238,7 +238,7 @@ def bootstrap(values, subjects, *, n=2000, seed=0, statistic=None, runs=None):
     values, subjects = np.asarray(values, dtype=float), np.asarray(subjects)
     if subjects.shape != values.shape[:1]:
         raise DataError(f"bootstrap needs one subject a value, got {subjects.shape} and {values.shape}.")
-    keep = np.isfinite(values).reshape(len(values), -1).all(axis=1)
+    keep = np.isfinite(values).all(axis=tuple(range(1, values.ndim)))
     if not keep.any():
         raise DataError("bootstrap has no value to work on: all are undefined, or there are none.")
     values = values[keep]
@@ -296,7 +296,7 @@ def paired_difference(a, b, subjects, *, n=2000, seed=0):
     swapped = (signs @ means[:, 0]) / people.size
     # A hair of tolerance: the unswapped sign pattern itself must count whatever the order of summation.
     larger = np.count_nonzero(np.abs(swapped) >= abs(estimate) - 1e-12)
-    return {"difference": estimate, "low": low, "high": high, "p": (larger + 1) / (n + 1)}
+    return {"difference": estimate, "low": low, "high": high, "p": float((larger + 1) / (n + 1))}
 
 
 def tie_limit(q):
@@ -311,12 +311,20 @@ def tie_limit(q):
     limit : float or (...,) float, sqrt(1 - q**3)
         In the limit of long windows, with no other ties.
 
+    Raises
+    ------
+    DataError
+        If a share lies outside [0, 1].
+
     Examples
     --------
     >>> round(tie_limit(0.6), 2)
     0.89
     """
-    limit = np.sqrt(1 - np.asarray(q, dtype=float) ** 3)
+    q = np.asarray(q, dtype=float)
+    if not ((q >= 0) & (q <= 1)).all():
+        raise DataError("a tied share lies in [0, 1].")
+    limit = np.sqrt(1 - q**3)
     return float(limit) if limit.ndim == 0 else limit
 
 

@@ -17,6 +17,7 @@ A duration prior says how long events last, an interval prior also where the ape
 import dataclasses
 import math
 from dataclasses import dataclass
+from numbers import Real
 
 import numpy as np
 from scipy.special import log_ndtr, ndtri
@@ -357,7 +358,8 @@ class IntervalPrior:
 
 
 def _check(onset, apex, offset):
-    if not all(math.isfinite(landmark) for landmark in (onset, apex, offset)):
+    # An events table's missing apex is pd.NA, which is no number at all.
+    if not all(isinstance(each, Real) and math.isfinite(each) for each in (onset, apex, offset)):
         raise DataError(f"landmarks must be finite, got onset {onset}, apex {apex}, offset {offset}.")
     if not onset <= apex <= offset:
         raise DataError(f"landmarks must be in order, got onset {onset}, apex {apex}, offset {offset}.")
@@ -366,7 +368,7 @@ def _check(onset, apex, offset):
 def _frames(onset, apex, offset, n_frames):
     """Frame indices (n_frames,) float64, once the landmarks are known to be in order."""
     _check(onset, apex, offset)
-    if n_frames < 0:
+    if n_frames < 0 or n_frames != int(n_frames):
         raise DataError(f"a clip can't have {n_frames} frames.")
     return np.arange(n_frames, dtype=float)
 

@@ -5,17 +5,13 @@ import time
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 from melib import DataError, metrics, priors
-
-# Cores are shared: how long an example takes says nothing about the law.
-settings.register_profile("no_deadline", deadline=None)
-settings.load_profile("no_deadline")
 
 KEYS = {"spearman", "kendall", "pearson", "ccc", "mae", "apex_error", "inside_spearman", "inside_auc"}
 VALUE = st.floats(0, 1) | st.sampled_from([0.0, 0.25, 0.5, 1.0])  # with ties
@@ -285,6 +281,8 @@ def test_one_subject_tells_nothing_about_others_and_none_is_refused():
     assert math.isnan(high)
     with pytest.raises(DataError, match="no value"):
         metrics.bootstrap([np.nan], ["a"])
+    with pytest.raises(DataError, match="no value"):
+        metrics.bootstrap([], [])
     with pytest.raises(DataError, match="one subject a value"):
         metrics.bootstrap([1.0], ["a", "b"])
 
@@ -325,6 +323,8 @@ def test_the_tie_limit_is_what_a_perfect_curve_with_faint_noise_gets():
         noisy = stats.spearmanr(target + 1e-6 * rng.random(n), target).statistic
         assert noisy == pytest.approx(metrics.tie_limit(np.mean(target == 0)), abs=0.01)
     np.testing.assert_allclose(metrics.tie_limit([0, 1]), [1, 0])
+    with pytest.raises(DataError, match=r"lies in \[0, 1\]"):
+        metrics.tie_limit(1.5)
 
 
 def test_scoring_is_fast_enough_for_thousands_of_windows():

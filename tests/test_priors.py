@@ -5,15 +5,11 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
 from melib import DataError, priors
-
-# Cores are shared: how long an example takes says nothing about the law.
-settings.register_profile("no_deadline", deadline=None)
-settings.load_profile("no_deadline")
 
 PRIORS = [priors.triangular, priors.boxcar, priors.half_apex, priors.gaussian, priors.raised_cosine]
 EVERY = pytest.mark.parametrize("prior", PRIORS, ids=lambda prior: prior.__name__)
@@ -88,7 +84,16 @@ def test_one_sided_and_one_frame_events_are_one_at_the_apex(prior):
 @EVERY
 @pytest.mark.parametrize(
     "landmarks",
-    [(3, 2, 5), (3, 6, 5), (5, 4, 3), (np.nan, 2, 3), (1, np.nan, 3), (1, 2, np.nan), (1, 2, np.inf)],
+    [
+        (3, 2, 5),
+        (3, 6, 5),
+        (5, 4, 3),
+        (np.nan, 2, 3),
+        (1, np.nan, 3),
+        (1, 2, np.nan),
+        (1, 2, np.inf),
+        (1, pd.NA, 3),
+    ],
 )
 def test_landmarks_that_are_missing_or_out_of_order_are_refused(prior, landmarks):
     with pytest.raises(ValueError, match="landmarks must be"):
