@@ -45,6 +45,15 @@ _PROFILES = PACKAGE / "profiles.yml"
 # For a profile that states no limit: a hung notebook must end, a slow machine must not be punished.
 _MINUTES = 60.0
 
+# What `python -m ipykernel_launcher` does, without asyncio's log of the cell that Ctrl-C abandoned.
+_LAUNCH = """
+import logging, sys
+logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+del sys.path[0]
+from ipykernel import kernelapp
+kernelapp.launch_new_instance()
+"""
+
 
 class NotebookError(RuntimeError):
     """A notebook didn't reach its end: one sentence that names notebook and cell."""
@@ -380,14 +389,7 @@ def _kernel(notebook: str) -> Iterator[None]:
     The kernel also learns the notebook's name, for the sidecars of its figures.
     """
     spec = {
-        "argv": [
-            sys.executable,
-            "-m",
-            "ipykernel_launcher",
-            "-f",
-            "{connection_file}",
-            "--log-level=CRITICAL",
-        ],
+        "argv": [sys.executable, "-c", _LAUNCH, "-f", "{connection_file}", "--log-level=CRITICAL"],
         "display_name": "Python 3 (melib)",
         "language": "python",
     }
