@@ -141,7 +141,7 @@ def oracle(cell):
     return None if number == -1 else number
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     rows=st.lists(st.tuples(frame_cells, frame_cells, frame_cells), min_size=1, max_size=8),
     policy=st.sampled_from(["repair", "drop"]),
@@ -329,7 +329,7 @@ def test_emotions_fall_into_classes(tmp_path, emotion, expected):
         st.tuples(st.sampled_from("ab"), st.sampled_from(["v", "v.1", "w"]), st.integers(1, 3)), min_size=1
     )
 )
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_event_names_are_unique_and_a_lone_event_is_called_like_its_video(tmp_path_factory, rows):
     folder = tmp_path_factory.mktemp("names")
     cells = [row(onset, 5, 9, subject, video) for subject, video, onset in rows]

@@ -3,14 +3,10 @@
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from melib import DataError, controls, metrics, priors, protocols
-
-# Cores are shared: how long an example takes says nothing about the law.
-settings.register_profile("no_deadline", deadline=None)
-settings.load_profile("no_deadline")
 
 T = 32
 

@@ -193,27 +193,6 @@ def test_frames_missing_in_between_are_masked_and_counted(data, run):
 # A disk that is full
 
 
-@pytest.fixture
-def small_disk(tmp_path):
-    """A function that mounts a disk of some megabytes, or gives it another size."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-
-    def mount(megabytes):
-        how = "remount," if folder.is_mount() else ""
-        command = ["mount", "-t", "tmpfs", "-o", f"{how}size={megabytes}m", "tmpfs", str(folder)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            pytest.skip(f"no small disk here ({done.stderr.strip()}); test_cache.py has a simulated one")
-        return folder
-
-    if not shutil.which("mount"):
-        pytest.skip("no mount command here; test_cache.py has a simulated full disk")
-    yield mount
-    if folder.is_mount():
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
-
-
 def test_a_disk_full_while_caching_keeps_what_is_finished_and_the_rerun_continues(data, small_disk):
     disk = small_disk(3)  # room for one of the two clips
     with pytest.raises(DataError, match=r"disk is full .* nothing finished is lost") as caught:

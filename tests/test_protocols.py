@@ -5,14 +5,10 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from melib import DataError, priors, protocols
-
-# Cores are shared: how long an example takes says nothing about the law.
-settings.register_profile("no_deadline", deadline=None)
-settings.load_profile("no_deadline")
 
 NAMES = st.lists(st.text("abc012", min_size=1, max_size=3), min_size=4, max_size=25, unique=True)
 

@@ -194,7 +194,7 @@ def folding(unit, side, family, strength, person, seed):
     return min(determinant(clip.displacement(t))[off_line].min() for t in (0, 10, 20, 30))
 
 
-@settings(max_examples=30, deadline=None, derandomize=True)
+@settings(max_examples=30, derandomize=True)
 @given(
     st.sampled_from(units.UNITS),
     st.sampled_from(units.SIDES),
@@ -362,7 +362,7 @@ def test_flow_agrees_on_all_people(family):
 # Events -------------------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 10**6))
 def test_every_profile_peaks_at_one_and_its_velocity_is_smooth(seed):
     event = events.draw_event(np.random.default_rng(seed), "samm_lv_micro", 0.0)
@@ -445,7 +445,6 @@ def test_labels_get_worse_as_the_movement_gets_weaker():
     assert (strong[:, 1:].mean(0) > 0).all()
 
 
-@settings(deadline=None)
 @given(st.integers(0, 10**6), st.integers(3, 60), st.floats(0.01, 3), st.data())
 def test_labels_are_ordered_and_inside_the_clip(seed, n, strength, data):
     course = strength * np.sin(np.linspace(0, np.pi, n))
@@ -480,7 +479,7 @@ def test_default_nuisance_is_no_milder_than_the_first_trial():
     assert default.blink_share >= 0.2
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 10**6), st.integers(60, 400))
 def test_the_head_moves_smoothly_and_within_its_scale(seed, n):
     scales = Nuisance()
