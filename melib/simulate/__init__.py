@@ -37,11 +37,11 @@ from melib.simulate.nuisance import Nuisance, draw_paths, resolve
 
 __all__ = ["Nuisance", "write"]
 
-VERSION = 3  # of the simulator: raise it when the same seed gives other bytes
+VERSION = 4  # of the simulator: raise it when the same seed gives other bytes
 NEUTRAL_S = (
-    0.35,
-    0.65,
-)  # neutral stretch before and after an expression, seconds (70 to 130 frames at 200 fps)
+    0.4,
+    1.0,
+)  # neutral stretch before and after an expression, seconds: windows of 1.1 s must be able to miss it
 _PARTS = ".parts"  # truth of finished clips and the clip being written
 
 
@@ -155,15 +155,11 @@ def _checked(**settings) -> dict:
         ("seed", 0, 2**63),
     ):
         if not (isinstance(settings[key], int | np.integer) and low <= settings[key] <= high):
-            raise Misuse(
-                f"simulate: {key} = {settings[key]!r} must be a whole number from {low} to {high}."
-            )
+            raise Misuse(f"simulate: {key} = {settings[key]!r} must be a whole number from {low} to {high}.")
     if settings["clips"] + settings["empty"] == 0:
         raise Misuse("simulate: clips and empty are both 0, so there is nothing to write; raise one.")
     if settings["family"] not in units.FAMILIES:
-        raise Misuse(
-            f"simulate: family {settings['family']!r} must be one of {', '.join(units.FAMILIES)}."
-        )
+        raise Misuse(f"simulate: family {settings['family']!r} must be one of {', '.join(units.FAMILIES)}.")
     if not 20 <= settings["fps"] <= 10_000:
         raise Misuse(f"simulate: fps = {settings['fps']} must lie between 20 and 10000.")
     if not re.fullmatch(r"[a-z][a-z0-9_]*", settings["name"]):
