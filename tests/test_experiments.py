@@ -99,9 +99,18 @@ def weights(run):
     return {path.parent.name: path.read_bytes() for path in sorted(run.glob("weights/*/weights.safetensors"))}
 
 
-def test_every_window_is_predicted_once_by_a_model_that_never_saw_its_subject(tiny):
-    run, prepared, folds = tiny
-    records = grid(run, prepared, folds)
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """The grid, run once undisturbed: only to be read."""
+    folder = tmp_path_factory.mktemp("grid")
+    prepared, folds = windows(folder / "cache"), protocols.folds(PEOPLE, 2, seed=0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(experiments, "settings", lambda profile: TINY)
+        return folder / "run", prepared, folds, grid(folder / "run", prepared, folds)
+
+
+def test_every_window_is_predicted_once_by_a_model_that_never_saw_its_subject(finished):
+    _, prepared, folds, records = finished
     for model in ("resnet18_bigru", "constant_frame"):
         rows = np.concatenate([record["rows"] for job, record in records.items() if job.model == model])
         assert sorted(rows) == list(range(len(prepared.table)))
@@ -110,34 +119,31 @@ def test_every_window_is_predicted_once_by_a_model_that_never_saw_its_subject(ti
         assert not set(prepared.table["subject"].iloc[record["rows"]]) & {*fold.train, *fold.validation}
 
 
-def test_a_test_subject_changes_no_weight(tiny, tmp_path):
+def test_a_test_subject_changes_no_weight(tiny, finished):
     run, prepared, folds = tiny
-    grid(run, prepared, folds)
     pseudo = prepared.pseudo.copy()
     test = prepared.table["subject"].isin(folds[0].test).to_numpy()
     pseudo[test] = 1 - pseudo[test]
     for subject in folds[0].test:
         for name in ("flow.npy", "raw.npy"):  # still a signal: the other fold is trained on it
             np.save(prepared.cache / subject / name, np.load(prepared.cache / subject / name)[:, ::-1])
-    other = tmp_path / "other"
-    grid(other, replace(prepared, pseudo=pseudo), folds)
-    same = {name: value for name, value in weights(run).items() if "fold0" in name}
+    grid(run, replace(prepared, pseudo=pseudo), folds)
+    same = {name: value for name, value in weights(finished[0]).items() if "fold0" in name}
     assert len(same) == 2
-    assert all(weights(other)[name] == value for name, value in same.items())
+    assert all(weights(run)[name] == value for name, value in same.items())
 
 
-def test_same_seed_same_bytes_on_one_process_and_on_two(tiny, tmp_path):
+def test_same_seed_same_bytes_on_one_process_and_on_two(tiny, finished):
     run, prepared, folds = tiny
-    one, two = grid(run, prepared, folds, jobs=1), grid(tmp_path / "two", prepared, folds, jobs=2)
+    one, two = finished[3], grid(run, prepared, folds, jobs=2)
     for job in one:
         for name, value in one[job].items():
             np.testing.assert_array_equal(value, two[job][name])
-    assert weights(run) == weights(tmp_path / "two")
+    assert weights(run) == weights(finished[0])
 
 
-def test_a_finished_fit_is_never_repeated_and_a_changed_one_never_read(tiny, monkeypatch):
-    run, prepared, folds = tiny
-    first = grid(run, prepared, folds)
+def test_a_finished_fit_is_never_repeated_and_a_changed_one_never_read(tiny, finished, monkeypatch):
+    run, prepared, folds, first = finished
 
     def refuse(*args, **kwargs):
         raise ValueError("fitted again")
