@@ -306,7 +306,9 @@ def reference(prepared):
     out = []
     for p in prepared:
         at = None if p.truth is None else p.truth[np.arange(len(p.table)), p.reference]
-        known = (np.nan, np.nan) if at is None else (float((at <= experiments.RISEN).mean()), float(at.mean()))
+        known = (
+            (np.nan, np.nan) if at is None else (float((at <= experiments.RISEN).mean()), float(at.mean()))
+        )
         out.append((p.dataset, p.protocol, len(p.table), *known))
     return pd.DataFrame(out, columns=["dataset", "protocol", "windows", "neutral", "residual"])
 

@@ -33,7 +33,7 @@ from melib import (
     protocols,
     training,
 )
-from melib.errors import DataError
+from melib.errors import DataError, Misuse
 
 PROTOCOLS = ("paper", "context")
 # Share of its peak above which a true movement counts as begun; below it everything counts as rest.
@@ -56,12 +56,12 @@ def settings(profile):
 
     Raises
     ------
-    DataError
+    Misuse
         If there is no such profile.
     """
     profiles = yaml.safe_load((Path(__file__).parent / "profiles.yml").read_text(encoding="utf-8"))
     if profile not in profiles:
-        raise DataError(f"There is no profile '{profile}'; choose one of {', '.join(profiles)}.")
+        raise Misuse(f"There is no profile '{profile}'; choose one of {', '.join(profiles)}.")
     return profiles[profile]
 
 
@@ -113,18 +113,18 @@ def open_study(dataset, root):
         If the folder, the table or the frames are missing or no event has frames.
     """
     found, root = manifest.read_manifest(dataset), Path(root)
-    if not root.is_dir():
-        raise DataError(
-            f"{found.name}: the folder {root} does not exist; unpack the data set there or name another."
-        )
-    tables = sorted(p for p in root.iterdir() if p.suffix in (".xlsx", ".xls") and not p.name.startswith("~"))
-    if not tables:
-        raise DataError(
-            f"{found.name}: no annotation table (.xlsx, .xls) in {root}; put the release's table there."
-        )
+    tables = manifest.tables(found, root)
     videos = manifest.videos(found, root)
     events = annotations.check_frames(annotations.read_events(found, *tables), manifest.spans(found, videos))
-    return Study(found, root, events, videos, manifest.load_truth(found, root))
+    truth = manifest.load_truth(found, root)
+    if truth is not None:
+        known = set(zip(truth["subject"], truth["video"], strict=True))
+        unknown = [f"{v.subject}/{v.video}" for v in videos.itertuples() if (v.subject, v.video) not in known]
+        if unknown:
+            raise DataError(
+                f"{root / str(found.truth)} has no row of {unknown[0]}; simulate {found.name} again."
+            )
+    return Study(found, root, events, videos, truth)
 
 
 def simulated(run, profile, seed, *, transfer=False, jobs=2):

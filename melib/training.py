@@ -333,7 +333,7 @@ def augment(x, target, mask, settings, random):
             x[window] = moved[window, ..., top : top + size, left : left + size]
     if settings.hide:
         corners = random.integers(-settings.hide // 2, size - settings.hide // 2, (n, 2))
-        for window in np.flatnonzero(random.random(n) < 0.5):
+        for window in np.flatnonzero(random.random(n) < 0.5).tolist():
             top, left = corners[window]
             x[window, ..., max(0, top) : top + settings.hide, max(0, left) : left + settings.hide] = 0
     return x, target, mask

@@ -186,8 +186,11 @@ def test_every_profile_names_fits_that_exist(profile):
 
 
 def test_a_missing_folder_is_one_sentence(tmp_path):
-    with pytest.raises(DataError, match="does not exist"):
+    with pytest.raises(DataError, match="is missing"):
         experiments.open_study("synthme", tmp_path / "nowhere")
+    with pytest.raises(DataError, match="is empty"):
+        experiments.open_study("synthme", tmp_path)
+    (tmp_path / "notes.txt").write_text("nothing else here")
     with pytest.raises(DataError, match="no annotation table"):
         experiments.open_study("synthme", tmp_path)
 
