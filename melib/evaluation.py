@@ -521,7 +521,14 @@ def evaluate(outcome, run):
             parts["windows"].append(windows(p, curves, folds))
         if p.protocol in outcome.transfer and outcome.transfer[p.protocol].dataset != p.dataset:
             parts["transfer"].append(transferred(p, outcome.transfer[p.protocol], records, folds))
-    tables = {name: pd.concat(part, ignore_index=True) for name, part in parts.items() if part}
+    # A data set without a second family, or without context, leaves its table empty but there.
+    empty = {
+        "windows": pd.DataFrame(columns=[*COLUMNS, "kind"]),
+        "transfer": pd.DataFrame(columns=[*COLUMNS, "trained_on"]),
+    }
+    tables = {
+        name: pd.concat(part, ignore_index=True) if part else empty[name] for name, part in parts.items()
+    }
     tables["summary"] = summary(tables["intensity"])
     tables["claims"] = claims(tables["intensity"], tables["face_card"])
     for name, table in tables.items():
