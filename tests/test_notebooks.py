@@ -58,15 +58,17 @@ def test_the_results_hold_both_protocols_and_every_control(folder):
         assert {"clip_swap", "apex_follow", "amplitude_spearman", "frozen_correlation"} <= set(part["metric"])
 
 
-def test_a_second_call_repeats_nothing_and_the_same_seed_gives_the_same_bytes(folder):
-    before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in (folder / "results").iterdir()}
+def test_a_second_call_repeats_nothing(folder):
+    before = {path: path.stat().st_mtime_ns for path in (folder / "results").iterdir()}
     notebooks.run("smoke", root=folder.parent)
-    assert {
-        path: (path.read_bytes(), path.stat().st_mtime_ns) for path in (folder / "results").iterdir()
-    } == before
-    again = notebooks.run("smoke", run="again", root=folder.parent)
-    for path, content in before.items():
-        assert (again / "results" / path.name).read_bytes() == content, path.name
+    assert {path: path.stat().st_mtime_ns for path in (folder / "results").iterdir()} == before
+
+
+@pytest.mark.long
+def test_the_same_seed_gives_the_same_bytes_in_another_folder(folder, tmp_path):
+    again = notebooks.run("smoke", root=tmp_path)
+    for path in (folder / "results").iterdir():
+        assert (again / "results" / path.name).read_bytes() == path.read_bytes(), path.name
 
 
 def test_the_report_names_every_notebook_and_shows_every_figure(folder):
