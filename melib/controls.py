@@ -24,7 +24,6 @@ __all__ = [
     "apex_of",
     "can_retime",
     "face_card",
-    "flow_magnitude",
     "freeze",
     "frozen_correlation",
     "lay_shape",
@@ -134,28 +133,6 @@ def lay_shape(shape, onset, offset, positions):
     share = np.divide(positions - onset, length, out=np.full(inside.shape, 0.5), where=length > 0)
     curve = np.interp(np.where(inside, share, 0.0), np.linspace(0, 1, shape.size), shape)
     return np.where(inside, curve, 0.0).astype(np.float32)
-
-
-def flow_magnitude(flow, percentile=95):
-    """How far the fastest part of the face has moved: the control without training.
-
-    Parameters
-    ----------
-    flow : (N, T, 2, H, W) float
-        Displacement from the reference frame.
-    percentile : float
-        Of the pixels of a frame. 95, since an expression moves a small part of the face.
-
-    Returns
-    -------
-    curves : (N, T) float32, unit of flow
-    """
-    flow = np.asarray(flow)
-    curves = np.zeros(flow.shape[:2], np.float32)
-    for i, clip in enumerate(flow):  # clip by clip: half-precision flow is widened
-        u, v = clip[:, 0].astype(np.float32), clip[:, 1].astype(np.float32)
-        curves[i] = np.percentile(np.hypot(u, v), percentile, axis=(1, 2))
-    return curves
 
 
 def freeze(inputs):

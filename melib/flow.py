@@ -217,14 +217,13 @@ def window_inputs(frames, mask, landmarks, size=64):
     inputs : dict
         ``raw`` (T, size, size) uint8, head motion removed; ``flow`` (T, 2, size, size) float16, motion of the skin
         since the reference (mean of it and its neighbours), pixels of the aligned crop; ``reference`` () int64, its index;
-        ``magnitude`` (T,) float32, 95th percentile over the face of the length of that motion, pixels;
-        ``head`` (T,) float32, root mean square of the removed motion, pixels. Frames without a face hold 0 motion.
+        ``magnitude`` (T,) float32, 95th percentile over the face of the length of that motion, pixels.
+        Frames without a face hold 0 motion.
     """
     n, height, width = frames.shape
     seen = np.flatnonzero(mask)
     skin = np.zeros((n, height, width, 2), np.float32)
     raw = np.zeros((n, size, size), np.uint8)
-    head = np.zeros(n, np.float32)
     region = face_region(landmarks, height) if len(seen) else np.zeros((height, width), bool)
     middle = int(seen[np.argmin(np.abs(seen - (n - 1) / 2))]) if len(seen) else 0
     y, x = np.mgrid[:height, :width].astype(np.float32)
@@ -242,7 +241,6 @@ def window_inputs(frames, mask, landmarks, size=64):
             borderMode=cv2.BORDER_REPLICATE,
         )
         raw[t] = cv2.resize(np.where(region, steady, 0), (size, size), interpolation=cv2.INTER_AREA)
-        head[t] = np.sqrt((motion[region] ** 2).sum(-1).mean())
     coarse = skin[:, : height // 4 * 4, : width // 4 * 4]
     coarse = coarse.reshape(n, height // 4, 4, width // 4, 4, 2).mean(axis=(2, 4))  # (T, H/4, W/4, 2)
     reference = calmest(coarse, mask)
@@ -256,5 +254,4 @@ def window_inputs(frames, mask, landmarks, size=64):
         "flow": flow,
         "reference": np.int64(reference),
         "magnitude": np.percentile(length, 95, axis=1).astype(np.float32),
-        "head": head,
     }

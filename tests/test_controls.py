@@ -241,11 +241,3 @@ def test_a_shape_is_laid_between_onset_and_offset_and_nowhere_else():
     assert not controls.lay_shape(shape, np.nan, np.nan, np.arange(5)).any()
     assert controls.lay_shape(shape, 2, 2, np.arange(5)).tolist() == [0, 0, 1, 0, 0]
     assert controls.lay_shape(shape, [0, 1], [2, 3], np.arange(4)).tolist() == [[0, 1, 0, 0], [0, 0, 1, 0]]
-
-
-def test_flow_magnitude_is_the_length_of_the_fastest_pixels():
-    flow = np.zeros((2, 3, 2, 10, 10), np.float16)
-    flow[1, 2, 0, :2], flow[1, 2, 1, :2] = 3, 4  # a fifth of the pixels moves by 5
-    curves = controls.flow_magnitude(flow)
-    assert curves.dtype == np.float32
-    assert curves.tolist() == [[0, 0, 0], [0, 0, 5]]
