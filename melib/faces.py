@@ -19,6 +19,8 @@ The contract of a crop (whoever works in "pixels of the 112-pixel crop", the sim
 - Detection is dlib's HOG detector (best-scoring box) at a stride, followed from box to box; landmarks are
   dlib's 68 points, smoothed over time. Frames are resampled linearly at a multiple of the crop's size and
   averaged down, so that fine texture doesn't alias into motion.
+- A clip has one similarity for all its frames. In a long video (``follow``) the face wanders, and the similarity
+  follows it slowly: whatever that moves, it moves as a whole.
 - ``mask`` is False where no face was found for longer than the detector's short lapses, where an image
   can't be read, and where a frame has another size than the rest. Nothing goes in silence: every reason is
   counted.
@@ -28,7 +30,7 @@ import functools
 import importlib.util
 import warnings
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -61,6 +63,12 @@ STRIDE = 8  # frames from one detection to the next: 40 ms at 200 frames/s; shor
 _SMOOTH = 0.1  # seconds: standard deviation of the Gaussian that smooths landmarks over time
 _VERSION = 1  # of load_clip's result; raise it with every change of what is computed
 
+# A long video, where a head goes some pixels a second: looked at this often (seconds), the crop following with this
+# standard deviation (seconds): slow beside a micro-expression, quick beside a change of posture.
+_LOOK = 0.2
+_FOLLOW_SMOOTH = 0.25
+_CHUNK = 64  # frames held in memory at a time
+
 Box = tuple[float, float, float, float]  # left, top, right, bottom in pixels of the image
 
 # dlib's detector sees faces from 80 pixels on. An image whose shorter side is below _SMALL is doubled for
@@ -87,6 +95,31 @@ class Face:
     box: Box
     score: float
     landmarks: np.ndarray
+
+
+@dataclass(frozen=True)
+class Followed:
+    """A stretch of a long video whose crop follows the face.
+
+    Attributes
+    ----------
+    numbers : (n,) int64
+        Positions in the list of paths, without gaps from one stretch to the next.
+    crops : (n, size, size) uint8
+        Grey; 0 where ``mask`` is False.
+    mask : (n,) bool
+        True where the face was seen.
+    landmarks : (n, 68, 2) float32
+        Smoothed over time, pixels of each frame's own crop; 0 where ``mask`` is False.
+    masked : (3,) int64
+        How many frames can't be read, have another size, show no face.
+    """
+
+    numbers: np.ndarray
+    crops: np.ndarray
+    mask: np.ndarray
+    landmarks: np.ndarray
+    masked: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -192,6 +225,53 @@ def load_clips(
     return [_clip(source, cache_folder) for source in bar]
 
 
+def follow(
+    paths: Sequence[str | Path], fps: float, *, size: int = SIZE, margin: float = MARGIN
+) -> Iterator[Followed]:
+    """Stream a video of any length, its crop following the face; memory doesn't grow with the video.
+
+    Each frame has a similarity of its own, from landmarks that are smoothed over time with a look-ahead. The crop may
+    reach beyond the picture, whose border is then repeated; it ends only where no face is found.
+
+    Parameters
+    ----------
+    paths : sequence of str or Path
+        The frames in order.
+    fps : float
+        Frames a second.
+    size, margin
+        See :func:`crop_transform`.
+
+    Yields
+    ------
+    Followed
+        At most 64 frames each, every frame once and in order.
+
+    Raises
+    ------
+    DataError
+        If there is no frame, or ``fps`` isn't positive.
+    """
+    paths = [Path(path) for path in paths]
+    if not paths or not (np.isfinite(fps) and fps > 0):
+        raise DataError(
+            f"A video of {len(paths)} frames at {fps} frames/s can't be followed; check its folder."
+        )
+    stride = max(1, round(_LOOK * fps))
+    reach = max(stride, round(3 * _FOLLOW_SMOOTH * fps))
+    shape = _usual_shape(paths, range(0, len(paths), max(1, len(paths) // 9)))
+    strided = sorted({*range(0, len(paths), stride), len(paths) - 1})
+    found: dict[int, Face] = {}
+    looked = 0  # how many of ``strided`` were looked at
+    for start in range(0, len(paths), _CHUNK):
+        stop = min(start + _CHUNK, len(paths))
+        ahead = [index for index in strided[looked:] if index < stop + reach]
+        found |= _follow(paths, shape, ahead, (strided[looked - 1], found) if looked else None)
+        looked += len(ahead)
+        found = {index: face for index, face in found.items() if index >= start - reach}
+        yield _stretch(paths, shape, np.arange(start, stop), found, stride, fps, size, margin)
+
+
 def may_show(manifest: Manifest, subject: str) -> bool:
     """Whether the data set's licence lets a figure show this subject's face; ask before drawing any."""
     return manifest.show_subjects == "all" or subject in manifest.show_subjects
@@ -256,7 +336,9 @@ def crop_transform(landmarks: np.ndarray, size: int = SIZE, margin: float = MARG
     return np.array([[a.real, -a.imag, b.real], [a.imag, a.real, b.imag]])
 
 
-def smooth_landmarks(landmarks: np.ndarray, seconds: np.ndarray, width: float = _SMOOTH) -> np.ndarray:
+def smooth_landmarks(
+    landmarks: np.ndarray, seconds: np.ndarray, width: float = _SMOOTH, at: np.ndarray | None = None
+) -> np.ndarray:
     """Gaussian mean over time of landmarks at uneven times.
 
     Parameters
@@ -266,13 +348,16 @@ def smooth_landmarks(landmarks: np.ndarray, seconds: np.ndarray, width: float = 
         When each was seen.
     width : float
         Standard deviation in seconds.
+    at : (M,) float, optional
+        When they are wanted, within some widths of ``seconds``; where they were seen if not given.
 
     Returns
     -------
-    (N, 68, 2) float64
+    (M, 68, 2) float64
         A face that doesn't move stays where it is.
     """
-    weights = np.exp(-0.5 * ((seconds[:, None] - seconds) / width) ** 2)  # (N, N)
+    at = seconds if at is None else at
+    weights = np.exp(-0.5 * ((at[:, None] - seconds) / width) ** 2)  # (M, N)
     return np.einsum("nm,mkd->nkd", weights / weights.sum(1, keepdims=True), landmarks)
 
 
@@ -350,8 +435,7 @@ def _crop_video(paths: list[Path], seconds: np.ndarray, size: int, margin: float
     masked (3,) int64: how many frames can't be read, have another size, show no face.
     """
     strided = sorted({*range(0, len(paths), STRIDE), len(paths) - 1})
-    shapes = Counter(image.shape for index in strided if (image := read_image(paths[index])) is not None)
-    shape = shapes.most_common(1)[0][0] if shapes else None
+    shape = _usual_shape(paths, strided)
     found = _follow(paths, shape, strided)
     mask = _bridged(sorted(found), len(paths))
 
@@ -417,9 +501,62 @@ def read_image(path: Path) -> np.ndarray | None:
     return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
 
 
-def _follow(paths: list[Path], shape: tuple[int, ...] | None, strided: list[int]) -> dict[int, Face]:
-    """Faces by index: at the stride, and at every frame between a stride that has one and one that hasn't."""
+def _usual_shape(paths: list[Path], indices: Iterable[int]) -> tuple[int, ...] | None:
+    """Commonest size of some frames, None if none can be read."""
+    shapes = Counter(image.shape for index in indices if (image := read_image(paths[index])) is not None)
+    return shapes.most_common(1)[0][0] if shapes else None
+
+
+def _stretch(
+    paths: list[Path],
+    shape: tuple[int, ...] | None,
+    numbers: np.ndarray,
+    found: dict[int, Face],
+    stride: int,
+    fps: float,
+    size: int,
+    margin: float,
+) -> Followed:
+    """Crop some frames in a row, given the faces found in them and around them."""
+    seen = np.array(sorted(found), np.int64)
+    low = min([*seen[:1].tolist(), numbers[0]])
+    high = max([*seen[-1:].tolist(), numbers[-1]])
+    mask = _bridged((seen - low).tolist(), high - low + 1, stride)[numbers - low]
+    crops = np.zeros((len(numbers), size, size), np.uint8)
+    landmarks = np.zeros((len(numbers), 68, 2), np.float32)
+    smooth = np.zeros(landmarks.shape)
+    if mask.any():
+        points = np.stack([found[index].landmarks for index in seen])
+        smooth[mask] = smooth_landmarks(points, seen / fps, _FOLLOW_SMOOTH, numbers[mask] / fps)
+    unreadable = misfits = 0
+    for row, number in enumerate(numbers):
+        image = read_image(paths[number])
+        if image is None or image.shape != shape:
+            unreadable += image is None
+            misfits += image is not None
+            mask[row] = False
+        elif mask[row]:
+            matrix = crop_transform(smooth[row], size, margin)
+            crops[row] = crop(image, matrix, size)
+            landmarks[row] = smooth[row] @ matrix[:, :2].T + matrix[:, 2]
+    faceless = len(numbers) - int(mask.sum()) - unreadable - misfits
+    return Followed(numbers, crops, mask, landmarks, np.array([unreadable, misfits, faceless], np.int64))
+
+
+def _follow(
+    paths: list[Path],
+    shape: tuple[int, ...] | None,
+    strided: list[int],
+    before: tuple[int, dict[int, Face]] | None = None,
+) -> dict[int, Face]:
+    """Faces by index: at the stride, and at every frame between a stride that has one and one that hasn't.
+
+    ``before`` is the index that was looked at last, and the faces known by then.
+    """
     found: dict[int, Face] = {}
+    last = [before[0]] if before else []
+    if before and before[0] in before[1]:
+        found[before[0]] = before[1][before[0]]
 
     def look(indices: Iterable[int], box: Box | None) -> None:
         for index in indices:
@@ -429,10 +566,10 @@ def _follow(paths: list[Path], shape: tuple[int, ...] | None, strided: list[int]
             if face:
                 found[index] = face
 
-    look(strided, None)
-    for before, after in pairwise(strided):
-        if (before in found) != (after in found):
-            look(range(before + 1, after), found[before].box if before in found else found[after].box)
+    look(strided, found[last[0]].box if last and last[0] in found else None)
+    for first, second in pairwise([*last, *strided]):
+        if (first in found) != (second in found):
+            look(range(first + 1, second), found[first].box if first in found else found[second].box)
     return found
 
 
@@ -455,12 +592,12 @@ def _find_near(image: np.ndarray, box: Box | None) -> Face | None:
     return find_face(image)
 
 
-def _bridged(found: list[int], n_frames: int) -> np.ndarray:
+def _bridged(found: list[int], n_frames: int, stride: int = STRIDE) -> np.ndarray:
     """(n_frames,) bool: True at and between found frames that are at most a stride apart."""
     mask = np.zeros(n_frames, bool)
     mask[found] = True
     for before, after in pairwise(found):
-        if after - before <= STRIDE:
+        if after - before <= stride:
             mask[before:after] = True
     return mask
 
