@@ -210,7 +210,13 @@ def profile(movement: Movement, seconds: np.ndarray) -> np.ndarray:
     return betainc(*movement.rise, up) * (1 - (1 - movement.residual) * fallen) * after
 
 
-def draw_event(rng: np.random.Generator, name: str, start: float, strength: float | None = None) -> Event:
+def draw_event(
+    rng: np.random.Generator,
+    name: str,
+    start: float,
+    strength: float | None = None,
+    typical: float = TYPICAL_PEAK,
+) -> Event:
     """Draw one expression.
 
     Parameters
@@ -222,6 +228,8 @@ def draw_event(rng: np.random.Generator, name: str, start: float, strength: floa
         When its visible part begins, seconds.
     strength : float or None
         Peak displacement in crop pixels; None draws it.
+    typical : float
+        That of a movement whose visible part has the drawn duration; ``inf`` if all of it is visible.
 
     Returns
     -------
@@ -247,7 +255,7 @@ def draw_event(rng: np.random.Generator, name: str, start: float, strength: floa
     residual = float(rng.uniform(0.03, 0.3)) if rng.uniform() < 0.6 else 0.0
     decay = float(np.inf) if rng.uniform() < 0.3 else float(rng.uniform(0.2, 1.5))
     # What is below the threshold in a movement of typical strength is added to both ends, at most half a flank.
-    hidden = VISIBLE_PX / TYPICAL_PEAK
+    hidden = VISIBLE_PX / typical
     lost = [_time_to_reach(rise, hidden), 1 - _time_to_reach(fall, 1 - hidden)]
     hold = float(rng.uniform(0.03, 0.15)) * duration if rng.uniform() < 0.4 else 0.0
     hold = min(hold, 0.8 * (1 - position) * duration)  # the fall keeps a time of its own

@@ -140,7 +140,7 @@ def draw_paths(rng: np.random.Generator, nuisance: Nuisance, n_frames: int, fps:
     seconds = np.arange(n_frames) / fps
 
     def excursion(pair, columns=1, top_hz=2.5):
-        path = _smooth_path(rng, seconds, columns, top_hz)
+        path = smooth_path(rng, seconds, columns, top_hz)
         return path * rng.uniform(*pair)
 
     blink, blink_px = np.zeros(n_frames), float(rng.uniform(*nuisance.blink))
@@ -166,7 +166,7 @@ def draw_paths(rng: np.random.Generator, nuisance: Nuisance, n_frames: int, fps:
     )
 
 
-def _smooth_path(rng: np.random.Generator, seconds: np.ndarray, columns: int, top_hz: float) -> np.ndarray:
+def smooth_path(rng: np.random.Generator, seconds: np.ndarray, columns: int, top_hz: float) -> np.ndarray:
     """(T, columns), zero at the first frame, largest length 1: slow sinusoids with falling amplitudes."""
     hz = rng.uniform(0.1, top_hz, size=(8, columns))
     phase = rng.uniform(0, 2 * np.pi, size=(8, columns))
@@ -176,28 +176,63 @@ def _smooth_path(rng: np.random.Generator, seconds: np.ndarray, columns: int, to
     return path / max(1e-9, float(np.linalg.norm(path, axis=1).max()))
 
 
-def _blink(rng: np.random.Generator, seconds: np.ndarray) -> np.ndarray:
-    """A blink somewhere in the clip, in [0, 1]: closing takes about a third of it, opening is slower."""
+@dataclass(frozen=True)
+class Blink:
+    """One blink.
+
+    Attributes
+    ----------
+    start, duration : float
+        Seconds.
+    closing, closed : float
+        Shares of the duration; the lid opens in the rest of it.
+    depth : float in (0, 1]
+        How far the lid goes.
+    """
+
+    start: float
+    duration: float
+    closing: float
+    closed: float
+    depth: float = 1.0
+
+    def course(self, seconds: np.ndarray) -> np.ndarray:
+        """(T,) in [0, depth] at times (T,)."""
+        phase = np.clip((seconds - self.start) / self.duration, 0, 1)
+        rise = ease(phase / self.closing)
+        fall = ease((phase - self.closing - self.closed) / (1 - self.closing - self.closed))
+        return self.depth * (rise - fall)
+
+
+def blink_duration(rng: np.random.Generator) -> float:
+    """Draw the duration of a blink, seconds, between the 5th and the 95th percentile of CAS(ME)^3."""
     knots = events.statistics()["casme3_blink"]["duration_s"]
-    duration = float(np.interp(rng.uniform(5, 95), events.statistics()["percentiles"], knots))
+    return float(np.interp(rng.uniform(5, 95), events.statistics()["percentiles"], knots))
+
+
+def blink_phases(rng: np.random.Generator) -> tuple[float, float]:
+    """Draw a blink's closing and closed shares: closing takes about a third of it, opening is slower."""
+    return float(rng.uniform(0.25, 0.38)), float(rng.uniform(0.05, 0.15))
+
+
+def _blink(rng: np.random.Generator, seconds: np.ndarray) -> np.ndarray:
+    """A blink somewhere in the clip, in [0, 1]."""
+    duration = blink_duration(rng)
     start = float(rng.uniform(-0.5 * duration, seconds[-1] - 0.5 * duration))
-    phase = np.clip((seconds - start) / duration, 0, 1)
-    closing, closed = float(rng.uniform(0.25, 0.38)), float(rng.uniform(0.05, 0.15))
-    rise, fall = _ease(phase / closing), _ease((phase - closing - closed) / (1 - closing - closed))
-    return rise - fall
+    return Blink(start, duration, *blink_phases(rng)).course(seconds)
 
 
 def _gaze(rng: np.random.Generator, seconds: np.ndarray) -> np.ndarray:
     """(T, 2), length up to 1: a quick jump (a saccade of 40 ms), in half of the clips a jump back."""
     direction = rng.uniform(-0.35, 0.35) + np.pi * rng.integers(0, 2)
     first, second = np.sort(rng.uniform(0.05, 1.0, 2)) * seconds[-1]
-    path = _ease((seconds - first) / 0.04)
+    path = ease((seconds - first) / 0.04)
     if rng.uniform() < 0.5:
-        path = path - _ease((seconds - second) / 0.04)
+        path = path - ease((seconds - second) / 0.04)
     return path[:, None] * np.array([np.cos(direction), np.sin(direction)])
 
 
-def _ease(x: np.ndarray) -> np.ndarray:
+def ease(x: np.ndarray) -> np.ndarray:
     """0 before 0, 1 after 1, smooth to the second derivative."""
     x = np.clip(x, 0, 1)
     return x**3 * (10 - 15 * x + 6 * x**2)

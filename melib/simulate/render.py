@@ -10,6 +10,7 @@ Three things don't move with the skin and are layers of their own: the eyeball (
 opening of the lids), the lid that unrolls in a blink, and the inside of the mouth.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -57,38 +58,41 @@ class Scene:
     event : Event or None
     paths : Paths
     fps : float
+    movements : sequence of K Fields
+        What moves the skin where it isn't one event (which then is None); the truth of it is the caller's.
+    amplitudes : (T, K) float64 or None
+        Crop pixels of each of these fields in each frame.
 
     Attributes
     ----------
     truth : Truth
+        Of the event.
     movements : list of Field
     amplitudes : (T, K) float64
         Crop pixels of each movement in each frame.
     """
 
     def __init__(  # noqa: D107
-        self, canvas: Canvas, family: str, event: Event | None, paths: Paths, fps: float
+        self,
+        canvas: Canvas,
+        family: str,
+        event: Event | None,
+        paths: Paths,
+        fps: float,
+        movements: Sequence[Field] = (),
+        amplitudes: np.ndarray | None = None,
     ):
         self.canvas, self.paths, self.event = canvas, paths, event
         self.n_frames = len(paths.gain)
         seconds = np.arange(self.n_frames) / fps
-        self.movements: list[Field] = []
-        amplitudes = np.zeros((self.n_frames, 0))
+        self.movements = list(movements)
+        skin = np.zeros((0, 1, 2), np.float32)
         if event is not None:
             self.movements = [unit_field(canvas, family, m.unit, m.side) for m in event.movements]
-            courses = [UNIT_SCALE[m.unit] * m.share * profile(m, seconds) for m in event.movements]
-            amplitudes = np.stack(courses, axis=1)
-        skin_fields = [field.displacement(canvas)[canvas.skin] for field in self.movements]
-        # (K, P, 2) at the P pixels of skin
-        stacked = np.stack(skin_fields) if skin_fields else np.zeros((0, 1, 2), np.float32)
-        if event is not None:
-            peaks = _peaks(amplitudes, stacked)
-            amplitudes = amplitudes * (event.strength / peaks.max())
-            top = amplitudes[np.argmax(peaks)]
-            while smallest_jacobian(canvas, self.movements, top) < SMALLEST_JACOBIAN:
-                amplitudes, top = 0.93 * amplitudes, 0.93 * top
-        self.amplitudes = amplitudes
-        self.truth = _truth(event, amplitudes, stacked, seconds)
+            skin = on_skin(canvas, self.movements)
+            amplitudes = driven(canvas, event, self.movements, skin, seconds)
+        self.amplitudes = np.zeros((self.n_frames, 0)) if amplitudes is None else amplitudes
+        self.truth = _truth(event, self.amplitudes, skin, seconds)
         self._prepare(family)
 
     # ---------------------------------------------------------------------------------------------------------------
@@ -222,7 +226,42 @@ def _size_and_slope(layer: np.ndarray) -> tuple[float, float]:
     return float(np.linalg.norm(layer[..., :2], axis=-1).max()), float(max(steps))
 
 
-def _peaks(amplitudes: np.ndarray, fields: np.ndarray) -> np.ndarray:
+def on_skin(canvas: Canvas, movements: Sequence[Field]) -> np.ndarray:
+    """Displacement of the P pixels of skin by each of K fields, (K, P, 2) float32 crop pixels."""
+    return np.stack([field.displacement(canvas)[canvas.skin] for field in movements])
+
+
+def driven(
+    canvas: Canvas, event: Event, movements: list[Field], skin: np.ndarray, seconds: np.ndarray
+) -> np.ndarray:
+    """How far each movement of an event goes.
+
+    Parameters
+    ----------
+    canvas : Canvas
+    event : Event
+    movements : list of K Fields
+        One a movement of the event.
+    skin : (K, P, 2) float32
+        As :func:`on_skin` gives.
+    seconds : (T,) float
+
+    Returns
+    -------
+    (T, K) float64
+        Crop pixels; together they reach the event's strength, or as much as doesn't fold the skin.
+    """
+    courses = [UNIT_SCALE[m.unit] * m.share * profile(m, seconds) for m in event.movements]
+    amplitudes = np.stack(courses, axis=1)
+    reached = peaks(amplitudes, skin)
+    amplitudes = amplitudes * (event.strength / reached.max())
+    top = amplitudes[np.argmax(reached)]
+    while smallest_jacobian(canvas, movements, top) < SMALLEST_JACOBIAN:
+        amplitudes, top = 0.93 * amplitudes, 0.93 * top
+    return amplitudes
+
+
+def peaks(amplitudes: np.ndarray, fields: np.ndarray) -> np.ndarray:
     """(T,) largest displacement over the skin; amplitudes (T, K), fields (K, P, 2)."""
     n = len(amplitudes)
     out = np.zeros(n)
@@ -241,15 +280,19 @@ def _truth(event: Event | None, amplitudes: np.ndarray, fields: np.ndarray, seco
     n = len(amplitudes)
     if event is None:
         return Truth(np.zeros(n), np.zeros(n), {}, np.zeros(n, bool))
+    rms, alone = root_mean_squares(amplitudes, fields)
+    units = {movement.unit: alone[:, k] for k, movement in enumerate(event.movements)}
+    inside = (seconds > event.start) & (seconds < event.stop)
+    return Truth(rms, peaks(amplitudes, fields), units, inside)
+
+
+def root_mean_squares(amplitudes: np.ndarray, fields: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Root mean square displacement over the skin by all fields, (T,), and by each alone, (T, K)."""
     flat = fields.reshape(len(fields), -1).astype(np.float64)
     # Mean over the skin of products of displacements; not by BLAS, whose last digit depends on its threads.
     gram = np.einsum("kp,lp->kl", flat, flat) / fields.shape[1]
     rms = np.sqrt(np.maximum(np.einsum("tk,kl,tl->t", amplitudes, gram, amplitudes), 0))
-    units: dict[int, np.ndarray] = {}
-    for k, movement in enumerate(event.movements):
-        units[movement.unit] = amplitudes[:, k] * np.sqrt(gram[k, k])
-    inside = (seconds > event.start) & (seconds < event.stop)
-    return Truth(rms, _peaks(amplitudes, fields), units, inside)
+    return rms, amplitudes * np.sqrt(np.diag(gram))
 
 
 def smallest_jacobian(canvas: Canvas, movements: list[Field], amplitudes: np.ndarray) -> float:

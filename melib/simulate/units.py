@@ -29,6 +29,7 @@ from melib.simulate.portraits import Portrait
 FAMILIES = ("patches", "muscles")
 SIDES = ("both", "left", "right")
 UNITS = tuple(UNIT_SCALE)
+JAW = 26  # the jaw drops: in talking, not in expressions, so it isn't one of UNITS
 EYES = {
     "right": np.arange(36, 42),
     "left": np.arange(42, 48),
@@ -180,7 +181,7 @@ def unit_field(canvas: Canvas, family: str, unit: int, side: str = "both") -> Fi
     canvas : Canvas
     family : {"patches", "muscles"}
     unit : int
-        One of UNITS; 45 (blink) is the same field as 43 (eyes closed).
+        One of UNITS, or JAW; 45 (blink) is the same field as 43 (eyes closed).
     side : {"both", "left", "right"}
         The subject's own side.
 
@@ -195,7 +196,7 @@ def unit_field(canvas: Canvas, family: str, unit: int, side: str = "both") -> Fi
         If family, unit or side is unknown.
     """
     unit = 43 if unit == 45 else unit
-    for value, known in ((family, FAMILIES), (unit, UNITS), (side, SIDES)):
+    for value, known in ((family, FAMILIES), (unit, (*UNITS, JAW)), (side, SIDES)):
         if value not in known:
             raise DataError(f"{value!r} is not one of {', '.join(map(str, known))}.")
     layer = _Layer(canvas)
@@ -412,6 +413,10 @@ def _patches(layer: _Layer, a: SimpleNamespace, unit: int) -> None:
     elif unit == 25:
         layer.push(a.boss + [3 * o, -2], (8, 6), (0, 1), 0.25)
         layer.part(0.35, 0.8, o)
+    elif unit == JAW:
+        layer.push(a.chin + [3 * o, -3], (11, 9), (0, 1))
+        layer.push(a.lower_lip + [2 * o, 2], (7, 6), (0, 1), 0.5)
+        layer.part(0.1, 0.9, o, reach=(5, 12))
     elif unit == 38:
         layer.push(a.wing + [0.5 * o, -1], (3.6, 4), (1 * o, -0.2))
     elif unit == 43:
@@ -464,6 +469,9 @@ def _muscles(layer: _Layer, a: SimpleNamespace, unit: int) -> None:
     elif unit == 25:
         layer.pull(a.chin + [3 * o, 4], a.lower_lip + [0, 5], 48, 8, 0.3)
         layer.part(0.3, 0.8, o)
+    elif unit == JAW:  # digastric
+        layer.pull(a.chin + [4 * o, 22], a.chin + [4 * o, -2], 48, 14)
+        layer.part(0.1, 0.9, o)
     elif unit == 38:  # dilator naris
         layer.pull(a.wing + [9 * o, -2], a.wing + [0, -1], 48, 7)
     elif unit == 43:  # orbicularis oculi, lids

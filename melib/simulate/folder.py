@@ -1,0 +1,244 @@
+"""The folder that a simulated data set is written to: claimed once, filled video by video, joined at the end.
+
+A video's frames are written under ``.parts`` and renamed into place last, when its truth and its labels are on disk, so
+that what was finished before an interruption is kept, and the same call continues from there.
+"""
+
+import errno
+import io
+import os
+import platform
+import re
+import shutil
+import zipfile
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from importlib.metadata import version
+from pathlib import Path
+
+import cv2
+import joblib
+import numpy as np
+import pandas as pd
+import yaml
+from tqdm import tqdm
+
+from melib import cache
+from melib.errors import DataError, Misuse
+from melib.manifest import read_manifest
+from melib.simulate import render, units
+
+PARTS = ".parts"  # truth of finished videos and the video being written
+
+
+def check(settings: dict, **whole: tuple[int, int]) -> None:
+    """Refuse what is impossible in any data set.
+
+    Parameters
+    ----------
+    settings : dict
+        With name, family and fps.
+    **whole : pair of int
+        Lowest and highest value of those settings that are whole numbers.
+
+    Raises
+    ------
+    Misuse
+        In a sentence that says what is possible.
+    """
+    for key, (low, high) in whole.items():
+        if not (isinstance(settings[key], int | np.integer) and low <= settings[key] <= high):
+            raise Misuse(f"simulate: {key} = {settings[key]!r} must be a whole number from {low} to {high}.")
+    if settings["family"] not in units.FAMILIES:
+        raise Misuse(f"simulate: family {settings['family']!r} must be one of {', '.join(units.FAMILIES)}.")
+    if not 20 <= settings["fps"] <= 10_000:
+        raise Misuse(f"simulate: fps = {settings['fps']} must lie between 20 and 10000.")
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", settings["name"]):
+        raise Misuse(
+            f"simulate: name {settings['name']!r} must be lower-case letters, digits and underscores."
+        )
+
+
+def claim(out: Path, settings: dict, simulator_version: int, like: str) -> None:
+    """Prepare the folder, and refuse one with a data set of other settings.
+
+    Parameters
+    ----------
+    out : Path
+    settings : dict
+        With name and fps; what the record keeps.
+    simulator_version : int
+    like : str
+        Name of the manifest that the folder's own is a copy of, but for name and fps.
+
+    Raises
+    ------
+    DataError
+        If the folder holds something else, or can't be made.
+    """
+    record = {
+        "made_by": "melib.simulate",
+        "simulator_version": simulator_version,
+        "settings": settings,
+        "versions": {
+            "python": platform.python_version(),
+            **{
+                name: version(name)
+                for name in ("numpy", "scipy", "opencv-contrib-python-headless", "dlib-bin")
+            },
+        },
+    }
+    path = out / "record.json"
+    if path.exists():
+        old = yaml.safe_load(path.read_text())  # JSON is YAML; tuples come back as lists on both sides
+        new = yaml.safe_load(yaml.safe_dump(_plain(record)))
+        if (old.get("settings"), old.get("simulator_version")) != (new["settings"], simulator_version):
+            raise DataError(
+                f"{out} holds a data set simulated with other settings (see record.json); "
+                "choose another folder or delete this one."
+            )
+    elif out.is_dir() and any(out.iterdir()):
+        raise DataError(f"{out} isn't empty and wasn't simulated by melib; choose another folder.")
+    try:
+        (out / PARTS).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"{out} can't be made ({error.strerror}); choose another folder.") from error
+    for left in (out / PARTS).glob("*.unfinished"):
+        # Processes of a killed run may outlive it and still write their clip: that one is theirs.
+        if not cache.alive(int(left.stem.rpartition(".")[2])):
+            shutil.rmtree(left)
+    cache.write_json(path, _plain(record))
+    manifest = read_manifest(like).source.read_text()
+    manifest = re.sub(r"(?m)^name: \S+", f"name: {settings['name']}", manifest, count=1)
+    manifest = re.sub(r"(?m)^fps: \S+", f"fps: {settings['fps']:g}", manifest, count=1)
+    with cache.atomic(out / "manifest.yml") as temporary:
+        temporary.write_text(manifest)
+
+
+def _plain(value):
+    if isinstance(value, dict):
+        return {key: _plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def names(person: int, number: int) -> tuple[str, str]:
+    """Subject and video, as the table and the folders call them."""
+    return f"s{person:02d}", f"s{person:02d}_{number:02d}"
+
+
+def _folder(out: Path, person: int, number: int) -> Path:
+    subject, video = names(person, number)
+    return out / "frames" / subject / video
+
+
+def _part(out: Path, person: int, number: int) -> Path:
+    return out / PARTS / f"{names(person, number)[1]}.csv"
+
+
+def finished(out: Path, person: int, number: int) -> bool:
+    """Whether a video is complete."""
+    # The folder is renamed into place last, when truth and label are on disk.
+    part = _part(out, person, number)
+    return _folder(out, person, number).is_dir() and part.exists() and part.with_suffix(".yml").exists()
+
+
+def fill(tasks: Sequence[tuple], jobs: int, total: int, unit: str, progress: bool) -> None:
+    """Run tasks (a function and its arguments, returning how many videos it wrote) in some processes."""
+    workers = joblib.Parallel(
+        n_jobs=max(1, min(jobs, len(tasks))), batch_size=1, return_as="generator_unordered"
+    )
+    with tqdm(total=total, desc="simulate", unit=unit, disable=not progress) as bar:
+        for written in workers(joblib.delayed(function)(*arguments) for function, *arguments in tasks):
+            bar.update(written)
+
+
+def write_video(
+    out: Path,
+    person: int,
+    number: int,
+    scene: render.Scene,
+    noise: np.random.Generator,
+    truth: pd.DataFrame,
+    labels: dict | list[dict],
+    digits: int,
+) -> None:
+    """Render one video and put it, its truth and its labels in their places.
+
+    Parameters
+    ----------
+    out : Path
+    person, number : int
+    scene : Scene
+    noise : Generator
+        For the camera's noise.
+    truth : DataFrame
+        A row a frame.
+    labels : dict or list of dict
+        What :func:`labels` gives back.
+    digits : int
+        Of the frame numbers in file names.
+
+    Raises
+    ------
+    DataError
+        If the disk is full.
+    """
+    video = names(person, number)[1]
+    unfinished = out / PARTS / f"{video}.{os.getpid()}.unfinished"
+    try:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir(parents=True)
+        quality = [cv2.IMWRITE_JPEG_QUALITY, scene.paths.jpeg]
+        grain = scene.grain(noise)
+        for t in range(scene.n_frames):
+            _, data = cv2.imencode(".jpg", scene.written(t, grain, noise), quality)
+            (unfinished / f"img{t + 1:0{digits}d}.jpg").write_bytes(data.tobytes())
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            shutil.rmtree(unfinished, ignore_errors=True)
+            raise DataError(
+                f"The disk is full at {out}; make room and run again: finished clips are kept."
+            ) from error
+        raise
+    cache.write_table(_part(out, person, number), truth)
+    cache.write_yaml(_part(out, person, number).with_suffix(".yml"), labels)
+    folder = _folder(out, person, number)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        unfinished.rename(folder)
+    except OSError:
+        # Its truth was missing, or a process that outlived a killed run was faster: same settings, same bytes.
+        if not folder.is_dir():
+            raise
+        shutil.rmtree(unfinished)
+
+
+def write_truth(out: Path, todo: Iterable[tuple[int, int]]) -> None:
+    """Join the truth of all videos (person, number), in this order, to ``truth.csv``."""
+    parts = [pd.read_csv(_part(out, *job), dtype={"event": str}, keep_default_na=False) for job in todo]
+    cache.write_table(out / "truth.csv", pd.concat(parts, ignore_index=True))
+
+
+def labels(out: Path, todo: Iterable[tuple[int, int]]) -> list:
+    """What was kept as labels of each video."""
+    return [yaml.safe_load(_part(out, *job).with_suffix(".yml").read_text()) for job in todo]
+
+
+def write_xlsx(path: Path, table: pd.DataFrame, sheet: str) -> None:
+    """An Excel table whose bytes depend on its content alone: no time of writing inside."""
+    buffer = io.BytesIO()
+    with pd.ExcelWriter(buffer, engine="openpyxl") as writer:
+        table.to_excel(writer, sheet_name=sheet, index=False)
+    stamp = datetime(2000, 1, 1).strftime("%Y-%m-%dT%H:%M:%SZ")
+    with (
+        cache.atomic(path) as temporary,
+        zipfile.ZipFile(buffer) as old,
+        zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as new,
+    ):
+        for entry in sorted(old.namelist()):
+            data = old.read(entry)
+            if entry == "docProps/core.xml":
+                data = re.sub(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", stamp.encode(), data)
+            new.writestr(zipfile.ZipInfo(entry, (2000, 1, 1, 0, 0, 0)), data, zipfile.ZIP_DEFLATED)

@@ -1,0 +1,702 @@
+r"""Long videos: micro- and macro-expressions, blinks, talking, gaze, posture and light, as a data set of spotting has.
+
+    macro    ______/~~~~~~~~~~~~\______________/~~~~~\____     annotated, seconds, several pixels
+    micro    __________/\_________________/\______________     annotated, under half a second, mostly under a pixel
+    blink    ___|______|____|__________|______|______|____     annotated, about 15 a minute
+    talking  __________________|||||||||__________________     not annotated: bursts of syllables in some videos
+    head     __/~~~~~~~~~~\________/vv\~~~~~~~~~~~~~~~~~~      posture shifts and nods, sway all the time
+
+How many, how long and how far apart follows event_statistics.json; displacements add where movements overlap. Times are
+drawn in seconds and each part has a generator of its own, so that another frame rate or nuisance keeps the events.
+
+What real videos have and these lack: lids that follow the gaze, wrinkles beyond shading, expressions that grow out of
+one another, hair and shoulders that move by themselves, hands before the face, large turns, steps of the screen's light.
+"""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+
+from melib.errors import Misuse
+from melib.simulate import events, folder, portraits, render, units
+from melib.simulate.events import Event, Movement
+from melib.simulate.nuisance import Blink, Nuisance, Paths, blink_duration, blink_phases, ease, smooth_path
+
+VERSION = 1  # of the long videos: raise it when the same seed gives other bytes
+STATISTICS = ("samm_lv", "casme3")
+
+# Scales of a video's nuisance: larger and slower than in clips; shares of 1 mean that every video has it.
+NUISANCE = Nuisance(
+    drift=(3.0, 8.0),
+    rotation=(1.0, 4.0),
+    zoom=(0.01, 0.04),
+    turn=(2.5, 7.0),
+    blink_share=1.0,
+    gaze_share=1.0,
+    gaze=(0.8, 2.0),
+    gain=(0.01, 0.05),
+    light_turn=(0.02, 0.08),
+)
+
+# Expressions
+MACRO_MEDIAN, MACRO_LOG_SD, MACRO_RANGE = (
+    2.6,
+    0.45,
+    (0.8, 6.0),
+)  # crop pixels; the weak overlap strong micro ones
+MACRO_SHARE = 0.5  # of a video at most, so that a micro-expression finds room beside macro ones
+LONGEST = 0.4  # of a video: a longer macro-expression is shortened to it
+MARGIN_S = 0.2  # no expression begins or ends nearer to a video's ends
+APART_S = {"micro": 0.3, "macro": 0.15}  # true movements of micro ones keep this distance to others, seconds
+QUICK_S = (0.35, 1.0)  # flanks of a long macro-expression: the face gets there quickly and then stays near
+QUICKEST_S = 0.2  # no macro-expression comes or goes faster
+CREEP = 0.3  # share of its strength that a long macro-expression gains and loses while it stays
+AFTERGLOW_S = (0.5, 3.0)  # time constant of a residual: in a long video none stays for good
+STILL_PX = 1e-3  # crop pixels: less is rest
+
+# Blinks
+BLINK_RATE, BLINK_LOG_SD, BLINK_RANGE = 15.0, 0.4, (4.0, 35.0)  # a minute, one rate a video
+BLINK_GAP_S = 0.35  # shortest time between two
+PARTIAL = (0.15, 0.5, 0.9)  # share of blinks that don't close the eye, and how far those go
+
+# Talking
+TALK_SHARE = 0.4  # of videos
+TALK_EVERY_S = 25.0  # a burst, on average, in those
+BURST_S = (1.0, 8.0)
+SYLLABLE_HZ = (3.0, 6.0)
+TALK_PX, TALK_LOG_SD, TALK_MOST = 1.2, 0.35, 2.5  # opening of a syllable, crop pixels
+PHRASE = 0.12, (0.2, 0.6)  # chance of a pause after a syllable, and its length in seconds
+_LIPS = (units.JAW, 25, 20, 18, 24)  # jaw, parting, spread, round, pressed together
+
+# Head, eyes
+POSTURE_EVERY_S, POSTURE_S = 10.0, (0.5, 1.8)  # between two postures, and how long a change takes
+SWAY = 0.15  # of the posture's scale: what a head that keeps its posture does
+NODS_EVERY_S, NOD_HZ, NOD_DEGREES = 40.0, (1.0, 2.2), (1.5, 4.0)
+FIXATION_S, FIXATION_LOG_SD, SACCADE_S = 0.8, 0.7, (0.03, 0.06)
+
+_COLUMNS = [
+    "Subject",
+    "Filename",
+    "Event",
+    "Type",
+    "Onset Frame",
+    "Apex Frame",
+    "Offset Frame",
+    "Action Units",
+    "Estimated Emotion",
+]
+
+
+def write_long(
+    out,
+    *,
+    name: str = "synthme_lv",
+    family: str = "patches",
+    people: int = 40,
+    videos: int = 2,
+    seed: int = 0,
+    statistics: str = "samm_lv",
+    fps: float = 30,
+    seconds: tuple[float, float] = (20, 90),
+    nuisance: float = 1.0,
+    jobs: int = 2,
+    progress: bool = True,
+) -> Path:
+    """Write a simulated data set of long videos; a second call with the same settings only adds what is missing.
+
+    Parameters
+    ----------
+    out : path
+        Folder to write to, made if needed.
+    name : str
+        The data set's name in its manifest.
+    family : {"patches", "muscles"}
+        How units move the skin. Events and nuisance are the same for both.
+    people : int
+        1 to 40 subjects.
+    videos : int
+        Videos a person, at least 1.
+    seed : int
+        At least 0; same seed, same bytes.
+    statistics : {"samm_lv", "casme3"}
+        Which data set durations, apex positions and units follow. How many micro-expressions a video has is SAMM-LV's
+        in both; how many macro ones there are for each micro one is its own.
+    fps : float
+        Frames a second, at least 20.
+    seconds : pair of float
+        Shortest and longest video, 3 to 3600.
+    nuisance : float
+        A factor on the scales of everything that isn't an expression; 0 turns blinks and talking off too.
+    jobs : int
+        Processes.
+    progress : bool
+        Show a progress bar.
+
+    Returns
+    -------
+    Path
+        The folder: as :func:`melib.simulate.write` leaves it, frames called ``img00001.jpg``, several rows a video and
+        a column ``Type`` in the table, and in truth.csv ``macro_px`` and ``talk_px`` (largest displacement by
+        macro-expressions and by talking) and ``gaze_px`` (way of the iris), crop pixels.
+
+    Raises
+    ------
+    DataError
+        If a setting is impossible, the folder holds a data set of other settings, or the disk is full.
+    """
+    settings = {
+        "name": name,
+        "family": family,
+        "people": people,
+        "videos": videos,
+        "seed": seed,
+        "statistics": statistics,
+        "fps": fps,
+        "seconds": [float(each) for each in seconds],
+    }
+    folder.check(settings, people=(1, portraits.PEOPLE), videos=(1, 9999), seed=(0, 2**63))
+    if statistics not in STATISTICS:
+        raise Misuse(f"simulate: statistics {statistics!r} must be one of {', '.join(STATISTICS)}.")
+    if len(seconds) != 2 or not 3 <= seconds[0] <= seconds[1] <= 3600:
+        raise Misuse(
+            f"simulate: seconds = {tuple(seconds)} must be the shortest and the longest video, between 3 and 3600."
+        )
+    scales = NUISANCE.scaled(nuisance)
+    out = Path(out)
+    folder.claim(
+        out, {**settings, "factor": nuisance, "nuisance": asdict(scales)}, VERSION, like="synthme_lv"
+    )
+    todo = [(person, number) for person in range(1, people + 1) for number in range(1, videos + 1)]
+    missing = [job for job in todo if not folder.finished(out, *job)]
+    folder.fill(
+        [(_write, out, *job, settings, nuisance) for job in missing], jobs, len(missing), "video", progress
+    )
+    folder.write_truth(out, todo)
+    rows = [row for labels in folder.labels(out, todo) for row in labels]
+    folder.write_xlsx(out / "annotations.xlsx", pd.DataFrame(rows, columns=_COLUMNS), "Events")
+    return out
+
+
+def _write(out: Path, person: int, number: int, settings: dict, nuisance: float) -> int:
+    cv2.setNumThreads(1)
+    video = make_video(person, number, settings, nuisance)
+    noise = _generator(settings["seed"], person, number, "noise")
+    folder.write_video(out, person, number, video.scene, noise, video.truth, video.labels, digits=5)
+    return 1
+
+
+_PARTS = ("length", "expressions", "talking", "blinks", "head", "eyes", "camera", "labels", "noise")
+
+
+def _generator(seed: int, person: int, number: int, part: str) -> np.random.Generator:
+    return np.random.default_rng([seed, person, number, 3, _PARTS.index(part)])
+
+
+# From a schedule to a video -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Video:
+    """One long video, ready to be rendered.
+
+    Attributes
+    ----------
+    scene : Scene
+    truth : DataFrame
+        A row a frame.
+    labels : list of dict
+        The annotator's rows, 1-based, by onset.
+    """
+
+    scene: render.Scene
+    truth: pd.DataFrame
+    labels: list[dict]
+
+
+def make_video(person: int, number: int, settings: dict, nuisance: float = 1.0) -> Video:
+    """Draw one video.
+
+    Parameters
+    ----------
+    person, number : int
+        From 1.
+    settings : dict
+        seed, statistics, fps, seconds and family, as in :func:`write_long`.
+    nuisance : float
+
+    Returns
+    -------
+    Video
+    """
+
+    def generator(part):
+        return _generator(settings["seed"], person, number, part)
+
+    fps, scales = settings["fps"], NUISANCE.scaled(nuisance)
+    length = float(generator("length").uniform(*settings["seconds"]))
+    pictures = portraits.portraits(person)
+    stage = _Stage(units.make_canvas(pictures[(number - 1) % len(pictures)]), settings["family"], length, fps)
+    expressions = schedule(generator("expressions"), settings["statistics"], length)
+    for kind, event in expressions:
+        stage.express(kind, event)
+    bursts = draw_bursts(generator("talking"), length) if nuisance > 0 else []
+    for burst in bursts:
+        stage.talk(burst, nuisance)
+    stage.unfold()
+    blinks = draw_blinks(generator("blinks"), length) if nuisance > 0 else []
+    paths = _paths(generator, scales, stage.seconds, blinks, bursts)
+    amplitudes = stage.total("micro", "macro", "talk")
+    scene = render.Scene(stage.canvas, stage.family, None, paths, fps, stage.fields, amplitudes)
+    names = folder.names(person, number)
+    labels = _annotate(generator("labels"), stage, blinks, paths, names)
+    return Video(scene, _truth(stage, paths, names), labels)
+
+
+@dataclass
+class _Source:
+    """Something that moves the skin: amplitudes (T, k) of the fields whose places are ``index``."""
+
+    kind: str
+    event: Event | None
+    index: list[int]
+    amplitudes: np.ndarray
+
+    @property
+    def times(self) -> np.ndarray:
+        """Frames in which it moves anything."""
+        return np.flatnonzero(self.amplitudes.any(axis=1))
+
+
+class _Stage:
+    """A face and everything that moves its skin; equal units share a field."""
+
+    def __init__(self, canvas: units.Canvas, family: str, length: float, fps: float):
+        self.canvas, self.family, self.fps = canvas, family, fps
+        self.seconds = np.arange(round(length * fps)) / fps
+        self.keys: list[tuple[int, str]] = []
+        self.fields: list[units.Field] = []
+        self.skin = np.zeros((0, int(canvas.skin.sum()), 2), np.float32)
+        self.sources: list[_Source] = []
+
+    def _index(self, wanted: list[tuple[int, str]]) -> list[int]:
+        for unit, side in wanted:
+            if (unit, side) not in self.keys:
+                self.keys.append((unit, side))
+                self.fields.append(units.unit_field(self.canvas, self.family, unit, side))
+                self.skin = np.concatenate([self.skin, render.on_skin(self.canvas, self.fields[-1:])])
+        return [self.keys.index(key) for key in wanted]
+
+    def express(self, kind: str, event: Event) -> None:
+        """Add an expression."""
+        index = self._index([(m.unit, m.side) for m in event.movements])
+        fields = [self.fields[k] for k in index]
+        amplitudes = render.driven(self.canvas, event, fields, self.skin[index], self.seconds)
+        self.sources.append(_Source(kind, event, index, np.where(amplitudes > STILL_PX, amplitudes, 0)))
+
+    def talk(self, burst: "Burst", factor: float) -> None:
+        """Add a burst of talking."""
+        index = self._index([(unit, "both") for unit in _LIPS])
+        self.sources.append(_Source("talk", None, index, factor * burst.course(self.seconds)))
+
+    def unfold(self) -> None:
+        """Weaken macro-expressions and talking where movements that overlap would fold the skin."""
+        steep = np.array([np.abs(np.diff(f.common, axis=0)).max() for f in self.fields])
+        steep /= self.canvas.portrait.scale
+        every = np.arange(len(self.seconds)) // max(1, round(0.25 * self.fps))
+        total = self.total("micro", "macro", "talk")
+        slope = total @ steep
+        for window in np.unique(every[slope > 1 - render.SMALLEST_JACOBIAN]):
+            frames = np.flatnonzero(every == window)
+            t = int(frames[np.argmax(slope[frames])])
+            strong = [s for s in self.sources if s.kind != "micro" and s.amplitudes[t].any()]
+            for _ in range(40):
+                now = self.total("micro", "macro", "talk", at=slice(t, t + 1))[0]
+                moving = np.flatnonzero(now)
+                fields = [self.fields[k] for k in moving]
+                if (
+                    not strong
+                    or render.smallest_jacobian(self.canvas, fields, now[moving]) >= render.SMALLEST_JACOBIAN
+                ):
+                    break
+                for source in strong:
+                    source.amplitudes *= 0.93
+
+    def total(self, *kinds: str, at: slice = slice(None)) -> np.ndarray:
+        """(T, K) amplitudes of all sources of some kinds."""
+        out = np.zeros((len(self.seconds[at]), len(self.fields)))
+        for source in self.sources:
+            if source.kind in kinds:
+                for column, k in enumerate(source.index):
+                    out[:, k] += source.amplitudes[at, column]
+        return out
+
+    def peak(self, *sources: _Source) -> np.ndarray:
+        """(T,) largest displacement over the skin by some sources together."""
+        out = np.zeros(len(self.seconds))
+        if not sources:
+            return out
+        used = sorted({k for source in sources for k in source.index})
+        together = np.zeros((len(out), len(used)))
+        for source in sources:
+            for column, k in enumerate(source.index):
+                together[:, used.index(k)] += source.amplitudes[:, column]
+        return render.peaks(together, self.skin[used])
+
+    def of(self, kind: str) -> list[_Source]:
+        """Sources of one kind, as they were added."""
+        return [source for source in self.sources if source.kind == kind]
+
+    def named(self, video: str) -> list[tuple[str, _Source, Event]]:
+        """Expressions by the names of their events."""
+        return [
+            (f"{video}_{kind}{number}", source, source.event)
+            for kind in ("micro", "macro")
+            for number, source in enumerate(self.of(kind), 1)
+            if source.event is not None
+        ]
+
+
+def _truth(stage: _Stage, paths: Paths, names: tuple[str, str]) -> pd.DataFrame:
+    n = len(stage.seconds)
+    event, profile_ = np.full(n, "", dtype=object), np.zeros(n)
+    for name, source, movement in stage.named(names[1]):
+        if source.kind != "micro":
+            continue
+        event[(stage.seconds > movement.start) & (stage.seconds < movement.stop)] = name
+        own = render.root_mean_squares(source.amplitudes, stage.skin[source.index])[0]
+        profile_ = np.maximum(profile_, own / own.max())
+    micro = stage.total("micro")
+    rms, alone = np.zeros(n), micro
+    if stage.of("micro"):
+        rms, alone = render.root_mean_squares(micro, stage.skin)
+    by_unit = {
+        unit: sum((alone[:, k] for k, key in enumerate(stage.keys) if key[0] == unit), np.zeros(n))
+        for unit in units.UNITS
+    }
+    return pd.DataFrame(
+        {
+            "subject": names[0],
+            "video": names[1],
+            "frame": np.arange(1, n + 1),
+            "event": event,
+            "rms_px": rms,
+            "peak_px": stage.peak(*stage.of("micro")),
+            "profile": profile_,
+            "blink": paths.blink,
+            "macro_px": stage.peak(*stage.of("macro")),
+            "talk_px": stage.peak(*stage.of("talk")),
+            "gaze_px": np.linalg.norm(paths.gaze, axis=1),
+            **{f"au{unit}": course for unit, course in by_unit.items()},
+        }
+    )
+
+
+def _annotate(
+    rng: np.random.Generator, stage: _Stage, blinks: list[Blink], paths: Paths, names: tuple[str, str]
+) -> list[dict]:
+    """The annotator's rows, 1-based: each event is judged by its own displacement."""
+    last, prefix = len(stage.seconds) - 1, {"both": "", "left": "L", "right": "R"}
+    rows = []
+
+    def write(kind, event, displacement, stop, aus, emotion):
+        onset, apex, offset = events.annotate(rng, displacement, min(last, int(stop * stage.fps)), stage.fps)
+        values = (*names, event, kind.capitalize(), onset + 1, apex + 1, offset + 1, aus, emotion)
+        rows.append(dict(zip(_COLUMNS, values, strict=True)))
+
+    for name, source, event in stage.named(names[1]):
+        aus = "+".join(dict.fromkeys(f"{prefix[m.side]}{m.unit}" for m in event.movements))
+        write(source.kind, name, stage.peak(source), event.stop, aus, event.emotion)
+    for number, blink in enumerate(blinks, 1):
+        way = blink.course(stage.seconds) * paths.blink_px
+        write("blink", f"{names[1]}_blink{number}", way, blink.start + blink.duration, "45", "")
+    return sorted(rows, key=lambda row: (row["Onset Frame"], row["Offset Frame"], row["Event"]))
+
+
+# When what happens --------------------------------------------------------------------------------------------------
+
+
+def schedule(rng: np.random.Generator, statistics: str, length: float) -> list[tuple[str, Event]]:
+    """Draw the expressions of one video.
+
+    Parameters
+    ----------
+    rng : Generator
+    statistics : {"samm_lv", "casme3"}
+    length : float
+        Seconds.
+
+    Returns
+    -------
+    list of (kind, Event)
+        Micro and macro ones, each by time, all inside the video. True movements of one kind don't overlap one another. A
+        micro-expression that finds no room in 200 attempts is left out (none of a hundred in videos of 20 s).
+    """
+    figures, data = events.statistics()["samm_lv"], events.statistics()
+    counts = {int(n): videos for n, videos in figures["micro_per_video"].items()}
+    micro_a_video = sum(n * videos for n, videos in counts.items()) / figures["videos"]
+    macro_a_micro = data[f"{statistics}_macro"]["n"] / data[f"{statistics}_micro"]["n"]
+    macro_expected = micro_a_video * macro_a_micro * length / figures["mean_length_s"]
+
+    macro = _place_macro(rng, statistics, length, int(rng.poisson(macro_expected)))
+    n_micro = 0
+    if rng.uniform() >= figures["share_without_micro"]:
+        n_micro = int(rng.choice(list(counts), p=np.array(list(counts.values())) / sum(counts.values())))
+    overlapping = figures["micro_overlapping_macro"] / sum(n * videos for n, videos in counts.items())
+    overlapping /= 1 - np.exp(-macro_expected)  # a video without macro-expressions has none to overlap
+    micro: list[Event] = []
+    for _ in range(n_micro):
+        event = _settled(rng, events.draw_event(rng, f"{statistics}_micro", 0.0))
+        start = _room(rng, event.stop - event.start, length, macro, micro, bool(rng.uniform() < overlapping))
+        if start is not None:
+            micro.append(event.moved(start - event.start))
+    return [("micro", e) for e in sorted(micro, key=lambda e: e.start)] + [("macro", e) for e in macro]
+
+
+def _place_macro(rng: np.random.Generator, statistics: str, length: float, n: int) -> list[Event]:
+    """Macro-expressions one after the other, apart as in SAMM-LV, the first at any time."""
+    chosen, free = [], MACRO_SHARE * length
+    for _ in range(n):
+        strength = float(np.clip(MACRO_MEDIAN * np.exp(MACRO_LOG_SD * rng.standard_normal()), *MACRO_RANGE))
+        event = _settled(rng, events.draw_event(rng, f"{statistics}_macro", 0.0, strength, typical=np.inf))
+        event = _plateau(rng, _shortened(event, LONGEST * length))
+        if event.stop - event.start <= free:
+            chosen.append(event)
+            free -= event.stop - event.start
+    if not chosen:
+        return []
+    lengths = np.array([event.stop - event.start for event in chosen])
+    figures = events.statistics()
+    gaps = np.interp(
+        100 * rng.uniform(size=len(chosen) - 1), figures["percentiles"], figures["samm_lv"]["gap_s"]
+    )
+    gaps = np.maximum(gaps, APART_S["macro"])
+    room = length - 2 * MARGIN_S - lengths.sum()
+    gaps *= min(1.0, room / max(gaps.sum(), 1e-9))
+    first = MARGIN_S + rng.uniform(0, 1) * (room - gaps.sum())
+    starts = first + np.concatenate([[0], np.cumsum(lengths[:-1] + gaps)])
+    return [event.moved(start - event.start) for event, start in zip(chosen, starts, strict=True)]
+
+
+def _room(
+    rng: np.random.Generator, own: float, length: float, macro: list[Event], micro: list[Event], over: bool
+) -> float | None:
+    """A start for a micro-expression of ``own`` seconds, half of it at least over a macro one, or clear of all."""
+
+    def clear(start, others, apart):
+        return all(start + own + apart <= e.start or e.stop + apart <= start for e in others)
+
+    for _ in range(200):
+        if over and macro:
+            lengths = np.array([event.stop - event.start for event in macro])
+            event = macro[rng.choice(len(macro), p=lengths / lengths.sum())]
+            start = float(rng.uniform(event.start, event.stop)) - own / 2
+        else:
+            start = float(rng.uniform(MARGIN_S, max(MARGIN_S, length - MARGIN_S - own)))
+            if not clear(start, macro, APART_S["macro"]):
+                continue
+        if MARGIN_S <= start <= length - MARGIN_S - own and clear(start, micro, APART_S["micro"]):
+            return start
+    return None
+
+
+def _settled(rng: np.random.Generator, event: Event) -> Event:
+    """The same event without a residual that stays for good."""
+    decay = float(rng.uniform(*AFTERGLOW_S))
+    return replace(event, movements=tuple(replace(m, decay=min(m.decay, decay)) for m in event.movements))
+
+
+def _shortened(event: Event, longest: float) -> Event:
+    """The same event, in fast motion if it is longer than ``longest`` seconds."""
+    factor = min(1.0, longest / (event.stop - event.start))
+    return replace(
+        event,
+        movements=tuple(
+            replace(
+                m, start=factor * m.start, apex=factor * m.apex, hold=factor * m.hold, stop=factor * m.stop
+            )
+            for m in event.movements
+        ),
+    )
+
+
+def _plateau(rng: np.random.Generator, event: Event) -> Event:
+    """The same event with quick flanks (not too quick) and, in between, a slow way to the apex and down again."""
+    up, down = rng.uniform(*QUICK_S, size=2)
+    movements: list[Movement] = []
+    for m in event.movements:
+        start, stop = min(m.start, m.apex - QUICKEST_S), max(m.stop, m.apex + m.hold + QUICKEST_S)
+        m = replace(m, start=start, stop=stop)
+        top, end = min(m.apex, m.start + up), max(m.apex + m.hold, m.stop - down)
+        movements.append(replace(m, share=(1 - CREEP) * m.share, apex=top, hold=end - top))
+        movements.append(replace(m, share=CREEP * m.share))
+    return replace(event, movements=tuple(movements))
+
+
+def draw_blinks(rng: np.random.Generator, length: float) -> list[Blink]:
+    """Draw the blinks of one video of ``length`` seconds, by time; none is cut off by its ends."""
+    rate = float(np.clip(BLINK_RATE * np.exp(BLINK_LOG_SD * rng.standard_normal()), *BLINK_RANGE))
+    mean = 60 / rate - BLINK_GAP_S
+    blinks: list[Blink] = []
+    start = float(rng.uniform(0, mean))
+    while True:
+        duration = blink_duration(rng)
+        if start + duration + 0.1 > length:
+            return blinks
+        depth = float(rng.uniform(*PARTIAL[1:])) if rng.uniform() < PARTIAL[0] else 1.0
+        blinks.append(Blink(start, duration, *blink_phases(rng), depth))
+        # Gaps from the start of one to that of the next: a shape of 1.5 makes them less regular than a clock's.
+        start += max(duration, BLINK_GAP_S + float(rng.gamma(1.5, mean / 1.5)))
+
+
+@dataclass(frozen=True)
+class Burst:
+    """A stretch of talking.
+
+    Attributes
+    ----------
+    start, stop : float
+        Seconds.
+    syllables : (n, 2) float64
+        Middle and half width of each, seconds.
+    openings : (n, 5) float64
+        Crop pixels of jaw drop, lips parted, spread, rounded and pressed together at each one's middle.
+    """
+
+    start: float
+    stop: float
+    syllables: np.ndarray
+    openings: np.ndarray
+
+    def course(self, seconds: np.ndarray) -> np.ndarray:
+        """(T, 5) crop pixels at times (T,)."""
+        out = np.zeros((len(seconds), len(_LIPS)))
+        for (middle, half), opening in zip(self.syllables, self.openings, strict=True):
+            here = slice(*np.searchsorted(seconds, [middle - half, middle + half]))
+            out[here] += np.cos(np.pi / 2 * (seconds[here, None] - middle) / half) ** 2 * opening
+        return out
+
+
+def draw_bursts(rng: np.random.Generator, length: float) -> list[Burst]:
+    """Draw when and what is said in one video of ``length`` seconds; most videos are silent."""
+    if rng.uniform() >= TALK_SHARE:
+        return []
+    voice = float(np.exp(TALK_LOG_SD * rng.standard_normal()))
+    bursts: list[Burst] = []
+    start = float(rng.uniform(0, TALK_EVERY_S / 2))
+    while start + BURST_S[0] < length:
+        stop = min(length, start + float(np.exp(rng.uniform(*np.log(BURST_S)))))
+        bursts.append(_burst(rng, start, stop, voice))
+        start = stop + 0.5 + float(rng.exponential(TALK_EVERY_S))
+    return bursts
+
+
+def _burst(rng: np.random.Generator, start: float, stop: float, voice: float) -> Burst:
+    rate = float(rng.uniform(*SYLLABLE_HZ))
+    syllables: list[tuple[float, float]] = []
+    openings: list[list[float]] = []
+    time = start
+    while True:
+        period = float(
+            np.clip(np.exp(0.15 * rng.standard_normal()) / rate, 1 / SYLLABLE_HZ[1], 1 / SYLLABLE_HZ[0])
+        )
+        if time + 1.2 * period > stop:
+            return Burst(
+                start, stop, np.array(syllables).reshape(-1, 2), np.array(openings).reshape(-1, len(_LIPS))
+            )
+        opening = min(TALK_MOST, voice * TALK_PX * float(np.exp(TALK_LOG_SD * rng.standard_normal())))
+        shape, amount = rng.choice(3, p=[0.4, 0.3, 0.3]), float(rng.uniform(0.2, 0.6))
+        # Neighbours overlap a little, as sounds do: the mouth doesn't close between all of them.
+        syllables.append((time + 0.6 * period, 0.6 * period))
+        openings.append(
+            [opening, 0.4 * opening, amount * opening * (shape == 1), amount * opening * (shape == 2), 0]
+        )
+        if rng.uniform() < 0.25:  # lips meet before the next, as for b, m and p
+            syllables.append((time + 1.1 * period, 0.25 * period))
+            openings.append([0, 0, 0, 0, 0.4 * opening])
+        time += period
+        if rng.uniform() < PHRASE[0]:
+            time += float(rng.uniform(*PHRASE[1]))
+
+
+# Head, eyes, light, camera ------------------------------------------------------------------------------------------
+
+
+def _paths(
+    generator: Callable[[str], np.random.Generator],
+    scales: Nuisance,
+    seconds: np.ndarray,
+    blinks: list[Blink],
+    bursts: list[Burst],
+) -> Paths:
+    """Everything over time that isn't skin, (T,) or (T, 2)."""
+    head = _head(generator("head"), scales, seconds, bursts)
+    eyes, camera = generator("eyes"), generator("camera")
+    gaze = _gaze(eyes, seconds) * eyes.uniform(*scales.gaze)
+    slow = camera.uniform(*scales.gain) * smooth_path(camera, seconds, 1, 0.3)[:, 0]
+    light = camera.uniform(*scales.light_turn) * smooth_path(camera, seconds, 2, 0.3)
+    flicker, noise = (float(camera.uniform(*pair)) for pair in (scales.flicker, scales.noise))
+    jpeg = int(camera.integers(scales.jpeg[0], scales.jpeg[1] + 1))
+    return Paths(
+        shift=head[:, :2],
+        angle=np.radians(head[:, 2]),
+        size=1 + head[:, 3],
+        turn=np.radians(head[:, 4:]),
+        blink=np.max([np.zeros(len(seconds)), *(blink.course(seconds) for blink in blinks)], axis=0),
+        blink_px=float(eyes.uniform(*scales.blink)),
+        gaze=gaze,
+        gain=1 + slow + flicker * camera.standard_normal(len(seconds)),
+        light=light,
+        noise=noise,
+        jpeg=jpeg,
+    )
+
+
+def _head(rng: np.random.Generator, scales: Nuisance, seconds: np.ndarray, bursts: list[Burst]) -> np.ndarray:
+    """(T, 6): shift x and y (crop pixels), rotation (degrees), zoom (relative), yaw and pitch (degrees)."""
+    pairs = (scales.drift, scales.drift, scales.rotation, scales.zoom, scales.turn, scales.turn)
+    scale = np.array([rng.uniform(*pair) for pair in pairs]) * [
+        1,
+        0.7,
+        1,
+        1,
+        1,
+        0.6,
+    ]  # heads bend less than they turn
+    path = SWAY * np.hstack([smooth_path(rng, seconds, 1, 0.8) for _ in range(6)])
+    posture, time = np.zeros(6), float(rng.exponential(POSTURE_EVERY_S))
+    while time < seconds[-1]:
+        target = rng.uniform(-1, 1, 6) * rng.uniform(0.2, 1)
+        path += (target - posture) * ease((seconds - time) / rng.uniform(*POSTURE_S))[:, None]
+        posture, time = target, time + float(rng.exponential(POSTURE_EVERY_S))
+    path *= scale
+    factor = scales.turn[1] / NUISANCE.turn[1]
+    for _ in range(int(rng.poisson(seconds[-1] / NODS_EVERY_S))):
+        hz, cycles = rng.uniform(*NOD_HZ), rng.integers(1, 4)
+        phase = np.clip((seconds - rng.uniform(0, seconds[-1])) * hz / cycles, 0, 1)  # 0 to 1 over the nod
+        nod = np.sin(2 * np.pi * cycles * phase) * np.sin(np.pi * phase) ** 2
+        nod = factor * rng.uniform(*NOD_DEGREES) * nod
+        path[:, 5] += nod
+        path[:, 1] += 0.3 * nod  # a head that nods sinks, too: crop pixels a degree
+    beat = smooth_path(rng, seconds, 2, 3.0) * scale[4:] * 0.3  # a speaker's head keeps time
+    for burst in bursts:
+        path[:, 4:] += (
+            beat * (ease((seconds - burst.start) / 0.4) - ease((seconds - burst.stop + 0.4) / 0.4))[:, None]
+        )
+    return path
+
+
+def _gaze(rng: np.random.Generator, seconds: np.ndarray) -> np.ndarray:
+    """(T, 2), length up to 1: fixations on a screen and quick jumps between them."""
+    path, place, time = np.zeros((len(seconds), 2)), np.zeros(2), 0.0
+    while True:
+        time += FIXATION_S * float(np.exp(FIXATION_LOG_SD * rng.standard_normal()))
+        if time > seconds[-1]:
+            return path
+        target = rng.normal(0, [0.5, 0.25])
+        target /= max(1.0, float(np.linalg.norm(target)))
+        path += (target - place) * ease((seconds - time) / rng.uniform(*SACCADE_S))[:, None]
+        place = target
