@@ -146,7 +146,7 @@ class Scene:
         """Noise-free frame ``t``, (H, W) float32 in grey levels."""
         base_x, base_y = self.undo_similarity(t)
         total = self._sum(t)
-        x, y, shade = _invert(total, base_x, base_y, self._iterations(t))
+        x, y, shade = _invert(total, base_x, base_y, self._iterations(t, total))
         out = _sample(self.photo, x, y)
         self.mouth.paint(out, self, t, base_x, base_y, total)
         for eye in self.eyes:
@@ -185,7 +185,8 @@ class Scene:
 
     def origin(self, t: int) -> tuple[np.ndarray, np.ndarray]:
         """Material point that each pixel of frame ``t`` shows: x and y, (H, W) float32, image pixels."""
-        return _invert(self._sum(t), *self.undo_similarity(t), self._iterations(t))[:2]
+        total = self._sum(t)
+        return _invert(total, *self.undo_similarity(t), self._iterations(t, total))[:2]
 
     def undo_similarity(self, t: int) -> tuple[np.ndarray, np.ndarray]:
         """Where each pixel was before the head's shift, rotation and zoom: x and y, (H, W) float32."""
@@ -204,12 +205,25 @@ class Scene:
                 cv2.scaleAdd(layer, float(amount), total, total)
         return total
 
-    def _iterations(self, t: int) -> int:
+    def _iterations(self, t: int, total: np.ndarray) -> int:
         """Enough for an error below .03 image pixel: each one shrinks it at least by the steepest slope."""
-        size, slope = np.abs(self.amounts[t]) @ self.sizes
+        if self.event is None and self.movements:
+            size, slope = self._steepness(total)
+        else:  # one event: a bound from its layers, fast and far above what they come to together
+            size, slope = np.abs(self.amounts[t]) @ self.sizes
         return int(
             np.clip(np.ceil(np.log(0.03 / max(size, 0.031)) / np.log(np.clip(slope, 1e-3, 0.8))), 1, 12)
         )
+
+    def _steepness(self, total: np.ndarray) -> tuple[float, float]:
+        """Largest displacement and steepest slope of a frame's sum, at every third pixel, lips' edges left out."""
+        u, v = total[::3, ::3, 0].copy(), total[::3, ::3, 1].copy()
+        above = self.canvas.below[::3, ::3] < 0
+        across = (u[:, 1:] - u[:, :-1]) ** 2 + (v[:, 1:] - v[:, :-1]) ** 2
+        down = (u[1:] - u[:-1]) ** 2 + (v[1:] - v[:-1]) ** 2
+        across[above[:, 1:] != above[:, :-1]] = 0
+        down[above[1:] != above[:-1]] = 0
+        return float(np.sqrt((u * u + v * v).max())), float(np.sqrt((across[1:] + down[:, 1:]).max()) / 3)
 
     def turned(self, t: int, rows: slice, columns: slice) -> np.ndarray:
         """Displacement by the head's turn alone inside a window, (h, w, 2) image pixels."""
