@@ -5,6 +5,11 @@
     rank     the apex must stand above every other frame, the further the lower the other frame's target:
              hinge  max(0, margin * (y[apex] - y[t]) - (p[apex] - p[t]))
 
+A long video's scores and emotions are punished for distance and for surprise:
+
+    regression      the mean squared distance to the targets
+    classification  the cross-entropy of the emotion, frames weighted by class
+
 A frame whose mask is False takes part in nothing: neither its prediction nor its target is read.
 """
 
@@ -12,7 +17,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import relu
+from torch.nn.functional import cross_entropy, relu
 
 from melib.errors import DataError
 
@@ -74,6 +79,74 @@ def intensity_loss(predicted, target, mask, *, mse=1.0, smooth=0.1, rank=0.1, ma
     ranking = _mean(short, mask & (gap > 0))
 
     return Loss(mse * distance + smooth * roughness + rank * ranking, distance, roughness, ranking)
+
+
+class VideoLoss(NamedTuple):
+    """The weighted sum and its unweighted parts, each a scalar tensor."""
+
+    total: Tensor
+    regression: Tensor
+    classification: Tensor
+
+
+def video_loss(
+    scores,
+    logits,
+    targets,
+    emotion,
+    mask,
+    *,
+    regression: float = 0.9,
+    classification: float = 0.1,
+    class_weights: Tensor | None = None,
+):
+    """Weighted sum of both heads' losses, as in the published code of the second paper.
+
+    Parameters
+    ----------
+    scores, targets : (N, T, S) float tensor in [0, 1]
+        One curve a kind of movement.
+    logits : (N, T, K) float tensor
+    emotion : (N, T) int64 tensor in [0, K)
+    mask : (N, T) bool tensor
+        False where no face was found: such frames never count, whatever they hold.
+    regression, classification : float
+        Weights of the terms.
+    class_weights : (K,) float tensor or None
+        Weight of a frame by its emotion; None weighs all alike. The cross-entropy is the weighted mean: doubling all
+        weights changes nothing.
+
+    Returns
+    -------
+    loss : VideoLoss
+        ``loss.total`` is the sum to minimise; a term is 0 where no frame counts.
+
+    Raises
+    ------
+    DataError
+        If the shapes don't belong together.
+    """
+    shapes = [tuple(part.shape) for part in (scores, logits, targets, emotion, mask)]
+    if mask.ndim != 2 or scores.ndim != 3 or scores.shape != targets.shape or logits.ndim != 3:
+        fits = False
+    else:
+        fits = scores.shape[:2] == logits.shape[:2] == emotion.shape == mask.shape
+    if not fits:
+        raise DataError(
+            "scores {}, logits {}, targets {}, emotion {} and mask {} must be (N, T, S), (N, T, K), (N, T, S), (N, T) and "
+            "(N, T); pass one row of each for every frame.".format(*shapes)
+        )
+    seen = mask[..., None]
+    distance = _mean((torch.where(seen, scores, 0) - torch.where(seen, targets, 0)).square().mean(-1), mask)
+
+    emotion = torch.where(mask, emotion, 0)
+    surprise = cross_entropy(
+        torch.where(seen, logits, 0).transpose(1, 2), emotion, reduction="none"
+    )  # (N, T)
+    weight = mask.to(surprise.dtype) if class_weights is None else class_weights[emotion] * mask
+    wrong = (weight * surprise).sum() / weight.sum().clamp(min=torch.finfo(surprise.dtype).tiny)
+
+    return VideoLoss(regression * distance + classification * wrong, distance, wrong)
 
 
 def _mean(values, mask):

@@ -1,6 +1,8 @@
-"""Networks that read a window of frames and give one intensity a frame.
+"""Networks that read frames and give one intensity a frame, or a whole video's features and give a score a frame.
 
     x (N, T, C, H, W) -> ResNet18 on each frame -> (N, T, 8 * width) -> BiGRU over time -> (N, T) in [0, 1]
+
+    x (N, T, C) features -> stem -> body over time (melib.bodies) -> score (N, T) in (0, 1), logits (N, T, K)
 
 Channels by input:   raw 1 (grey)   difference 1 (to the reference frame)   flow 2 (u, v from the reference)
 
@@ -9,17 +11,21 @@ torchvision's names and shapes, so that weights made for torchvision load; a sma
 """
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
+from torch.nn.functional import silu
 from torchvision.models import ResNet18_Weights
 from torchvision.models.resnet import BasicBlock, ResNet
 
+from melib.bodies import Dilated, Recurrent, TimeConv, TwoRate
 from melib.errors import DataError
 
 CHANNELS = {"raw": 1, "difference": 1, "flow": 2}
+BODIES: dict[str, Any] = {"ssm": TwoRate, "bigru": Recurrent, "dilated": Dilated}
 
 
 def resnet18(in_channels, width=64):
@@ -166,6 +172,73 @@ class IntensityNet(nn.Module):
         with torch.autocast(x.device.type, enabled=False):
             states, _ = self.gru(self.project(self.dropout(features)))  # (N, T, 2 * hidden)
             return self.head(self.dropout(states)).squeeze(-1).sigmoid()
+
+
+class VideoRegressor(nn.Module):
+    """Score and emotion of each frame of a whole video, from motion features: one shared body, two heads.
+
+    Parameters
+    ----------
+    in_channels : int
+    classes : int
+        Emotions, neutral last.
+    body : "ssm", "bigru" or "dilated"
+        See `melib.bodies`.
+    width : int
+        Channels of stem and body, a multiple of 8.
+    blocks : int
+        Depth of the body.
+    dropout : float
+        Share of the body's channels dropped in training, and of the features before the heads.
+    causal : bool
+        True: a frame sees only what came before, as the published network does.
+    kinds : int
+        Score curves: 1 for micro-expressions alone, 3 for micro, macro, blink.
+
+    Raises
+    ------
+    DataError
+        If the body is unknown or the width no multiple of 8.
+
+    Notes
+    -----
+    ``forward(x, mask)``: x (N, T, C) float, T >= 1; mask (N, T) bool, None where every frame is visible. What x holds in a
+    frame whose mask is False is never read, and such a frame changes nothing for others; its own score and logits
+    are constants that say nothing. No frame's values depend on other videos of the batch or on padding.
+    """
+
+    def __init__(  # noqa: D107
+        self, in_channels=36, classes=5, *, body="ssm", width=64, blocks=2, dropout=0.1, causal=False, kinds=1
+    ):
+        super().__init__()
+        if body not in BODIES:
+            raise DataError(f'body "{body}" is unknown; use {", ".join(BODIES)}.')
+        if width < 8 or width % 8:
+            raise DataError(f"width {width} is not a multiple of 8; use 64, for example.")
+        # One channel more says which frames are there: a video's borders and gaps are no calm face.
+        self.stem = nn.ModuleList(
+            [TimeConv(in_channels + 1, width, causal=causal), TimeConv(width, width, causal=causal)]
+        )
+        shared = BODIES[body](width, blocks, dropout, causal)
+        self.body, self.dropout = shared, nn.Dropout(dropout)
+        self.score = nn.Linear(shared.out, kinds)
+        self.emotion = nn.Linear(shared.out, classes)
+
+    def forward(self, x, mask=None):
+        """Give score (N, T) in (0, 1), of the first kind, and logits (N, T, classes)."""
+        scores, logits = self.curves(x, mask)
+        return scores[..., 0], logits
+
+    def curves(self, x, mask=None):
+        """Give scores (N, T, kinds) in (0, 1) and logits (N, T, classes)."""
+        if mask is None:
+            mask = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)
+        seen = mask[..., None]
+        x = torch.cat([torch.where(seen, x, 0), seen.to(x.dtype)], dim=-1)
+        for layer in self.stem:
+            x = torch.where(seen, silu(layer(x)), 0)
+        x = self.dropout(self.body(x, mask))
+        return self.score(x).sigmoid(), self.emotion(x)
 
 
 def _features(encoder, x, mask):

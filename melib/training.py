@@ -16,6 +16,7 @@ import dataclasses
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -133,16 +134,16 @@ class Fitted:
 
     Parameters
     ----------
-    settings : FitSettings
+    settings : FitSettings or melib.video_training.VideoSettings
     state : dict of torch.Tensor
         The best epoch's weights, on the CPU.
     scale : dict
-        ``mean`` and ``sd`` of `prepare`.
+        ``mean`` and ``sd`` of `prepare`, or `melib.video_training.fit_scale`.
     history : DataFrame
         epoch, train, validation (losses), best (bool: the epoch whose weights were kept).
     """
 
-    settings: FitSettings
+    settings: Any
     state: dict
     scale: dict
     history: pd.DataFrame
@@ -232,56 +233,100 @@ def fit(settings, train, validation, seed, *, device=None, progress=None):
         if not np.asarray(windows.mask).any():
             raise DataError(f"no {name} window with a visible face; give more subjects, or check the masks.")
     scale = fit_scale(train, settings.input)
-    device = _device(device)
-    best: tuple[float, dict] = (math.inf, {})
-    rows = []
-    with _reproducible(device):
+    device = find_device(device)
+    steps = math.ceil(len(train) / settings.batch)
+    with reproducible(device):
         torch.manual_seed(seed)
         net = _network(settings, settings.weights).to(device, memory_format=torch.channels_last)
-        optimiser = torch.optim.AdamW(_decayed(net, settings.weight_decay), lr=settings.lr)
-        steps = math.ceil(len(train) / settings.batch)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimiser, settings.lr, epochs=settings.epochs, steps_per_epoch=steps, pct_start=0.2
-        )
-        since = 0
-        for epoch in range(settings.epochs):
+
+        def losses(epoch):
             random = np.random.default_rng([seed, epoch])
-            losses = []
-            net.train()
             for batch in np.array_split(random.permutation(len(train)), steps):
                 x, target, mask = _batch(train, np.sort(batch), settings, scale)
                 x, target, mask = augment(x, target, mask, settings, random)
                 with _autocast(device):
-                    loss = _loss(net, x.to(device), target.to(device), mask.to(device), settings)
-                optimiser.zero_grad(set_to_none=True)
-                loss.backward()
-                torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
-                optimiser.step()
-                schedule.step()
-                losses.append(loss.detach())
-            trained = float(torch.stack(losses).mean())
-            if not math.isfinite(trained):
-                raise DataError(
-                    f"the training loss is {trained} in epoch {epoch + 1}; "
-                    "lower lr, or look for NaN in the inputs."
-                )
-            validated = _validate(net, validation, settings, scale, device)
-            since += 1
-            if validated < best[0]:
-                best = (
-                    validated,
-                    {name: tensor.to("cpu", copy=True) for name, tensor in net.state_dict().items()},
-                )
-                since = 0
-            rows.append({"epoch": epoch + 1, "train": trained, "validation": validated})
-            if progress:
-                progress(epoch + 1, settings.epochs, trained, validated)
-            if since >= settings.patience:
-                break
-    history = pd.DataFrame(rows)
-    history["best"] = history.index == history["validation"].idxmin()
-    state = {name: tensor.contiguous() for name, tensor in best[1].items()}
+                    yield _loss(net, x.to(device), target.to(device), mask.to(device), settings)
+
+        state, history = optimise(
+            net,
+            settings,
+            steps,
+            losses,
+            lambda: _validate(net, validation, settings, scale, device),
+            progress=progress,
+        )
     return Fitted(settings, state, scale, history)
+
+
+def optimise(net, settings, steps, losses, validate, *, last=False, progress=None):
+    """Descend epoch by epoch (AdamW, one cycle of the learning rate) and keep the best weights.
+
+    Parameters
+    ----------
+    net : torch.nn.Module
+        Trained in place.
+    settings : FitSettings or melib.video_training.VideoSettings
+        epochs, lr, weight_decay and patience are read.
+    steps : int
+        An epoch's.
+    losses : callable
+        ``losses(epoch)`` yields the scalar loss of each step, computed when it is asked for.
+    validate : callable
+        Gives the validation loss (float) of the network as it stands.
+    last : bool
+        Keep the last epoch's weights and stop at none before, whatever the validation loss.
+    progress : callable or None
+        See `fit`.
+
+    Returns
+    -------
+    state : dict of torch.Tensor
+        The kept weights, on the CPU.
+    history : DataFrame
+        See `Fitted`.
+
+    Raises
+    ------
+    DataError
+        If a loss stops being a number.
+    """
+    optimiser = torch.optim.AdamW(_decayed(net, settings.weight_decay), lr=settings.lr)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, settings.lr, epochs=settings.epochs, steps_per_epoch=steps, pct_start=0.2
+    )
+    best: tuple[float, dict] = (math.inf, {})
+    rows, since, kept = [], 0, 0
+    for epoch in range(settings.epochs):
+        seen = []
+        net.train()
+        for loss in losses(epoch):
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+            optimiser.step()
+            schedule.step()
+            seen.append(loss.detach())
+        trained = float(torch.stack(seen).mean())
+        if not math.isfinite(trained):
+            raise DataError(
+                f"the training loss is {trained} in epoch {epoch + 1}; lower lr, or look for NaN in the inputs."
+            )
+        validated = validate()
+        since += 1
+        if last or validated < best[0]:
+            best = (
+                validated,
+                {name: tensor.to("cpu", copy=True) for name, tensor in net.state_dict().items()},
+            )
+            since, kept = 0, epoch
+        rows.append({"epoch": epoch + 1, "train": trained, "validation": validated})
+        if progress:
+            progress(epoch + 1, settings.epochs, trained, validated)
+        if since >= settings.patience:
+            break
+    history = pd.DataFrame(rows)
+    history["best"] = history.index == kept
+    return {name: tensor.contiguous() for name, tensor in best[1].items()}, history
 
 
 def augment(x, target, mask, settings, random):
@@ -369,8 +414,8 @@ def predict(fitted, windows, *, batch=16, device=None):
     curves : (N, T) float32 in [0, 1]
     """
     settings = fitted.settings
-    device = _device(device)
-    with _reproducible(device):
+    device = find_device(device)
+    with reproducible(device):
         net = _restored(fitted, device)
         curves = []
         for rows in _chunks(len(windows), batch):
@@ -398,8 +443,8 @@ def predict_inputs(fitted, inputs, mask=None, *, batch=16, device=None):
     """
     inputs = torch.as_tensor(inputs)
     mask = torch.ones(inputs.shape[:2], dtype=torch.bool) if mask is None else torch.as_tensor(np.array(mask))
-    device = _device(device)
-    with _reproducible(device):
+    device = find_device(device)
+    with reproducible(device):
         net = _restored(fitted, device)
         frames = slice(0, 1) if fitted.settings.constant_frame else slice(None)
         curves = [
@@ -425,12 +470,14 @@ def save(fitted, folder):
     cache.write_yaml(folder / "settings.yml", record)
 
 
-def load(folder):
+def load(folder, settings=FitSettings):
     """Read what `save` wrote.
 
     Parameters
     ----------
     folder : path
+    settings : type
+        What the fit was made with: FitSettings or melib.video_training.VideoSettings.
 
     Returns
     -------
@@ -444,10 +491,9 @@ def load(folder):
     folder = Path(folder)
     try:
         record = yaml.safe_load((folder / "settings.yml").read_text())
-        settings = FitSettings(**record["settings"])
         state = load_file(folder / "weights.safetensors")
         history = pd.read_csv(folder / "history.csv")
-        return Fitted(settings, state, record["scale"], history)
+        return Fitted(settings(**record["settings"]), state, record["scale"], history)
     except (OSError, KeyError, TypeError, ValueError, yaml.YAMLError, SafetensorError) as error:
         raise DataError(f"{folder} holds no whole fit ({error}); delete the folder and run again.") from error
 
@@ -541,7 +587,8 @@ def _each(values):
     return torch.from_numpy(np.asarray(values, dtype=np.float32)).reshape(-1, 1, 1, 1, 1)
 
 
-def _device(name):
+def find_device(name):
+    """Give the torch device of a name; None takes CUDA where there is one."""
     return torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
 
 
@@ -551,7 +598,7 @@ def _autocast(device):
 
 
 @contextlib.contextmanager
-def _reproducible(device):
+def reproducible(device):
     """One CPU thread, deterministic kernels, and the caller's random state and thread count given back."""
     threads, deterministic = torch.get_num_threads(), torch.backends.cudnn.deterministic
     torch.set_num_threads(1)
