@@ -103,6 +103,8 @@ class Followed:
 
     Attributes
     ----------
+    fps : float
+        Frames a second.
     numbers : (n,) int64
         Positions in the list of paths, without gaps from one stretch to the next.
     crops : (n, size, size) uint8
@@ -115,6 +117,7 @@ class Followed:
         How many frames can't be read, have another size, show no face.
     """
 
+    fps: float
     numbers: np.ndarray
     crops: np.ndarray
     mask: np.ndarray
@@ -252,24 +255,24 @@ def follow(
     DataError
         If there is no frame, or ``fps`` isn't positive.
     """
-    paths = [Path(path) for path in paths]
-    if not paths or not (np.isfinite(fps) and fps > 0):
+    files = [Path(path) for path in paths]
+    if not files or not (np.isfinite(fps) and fps > 0):
         raise DataError(
-            f"A video of {len(paths)} frames at {fps} frames/s can't be followed; check its folder."
+            f"A video of {len(files)} frames at {fps} frames/s can't be followed; check its folder."
         )
     stride = max(1, round(_LOOK * fps))
     reach = max(stride, round(3 * _FOLLOW_SMOOTH * fps))
-    shape = _usual_shape(paths, range(0, len(paths), max(1, len(paths) // 9)))
-    strided = sorted({*range(0, len(paths), stride), len(paths) - 1})
+    shape = _usual_shape(files, range(0, len(files), max(1, len(files) // 9)))
+    strided = sorted({*range(0, len(files), stride), len(files) - 1})
     found: dict[int, Face] = {}
     looked = 0  # how many of ``strided`` were looked at
-    for start in range(0, len(paths), _CHUNK):
-        stop = min(start + _CHUNK, len(paths))
+    for start in range(0, len(files), _CHUNK):
+        stop = min(start + _CHUNK, len(files))
         ahead = [index for index in strided[looked:] if index < stop + reach]
-        found |= _follow(paths, shape, ahead, (strided[looked - 1], found) if looked else None)
+        found |= _follow(files, shape, ahead, (strided[looked - 1], found) if looked else None)
         looked += len(ahead)
         found = {index: face for index, face in found.items() if index >= start - reach}
-        yield _stretch(paths, shape, np.arange(start, stop), found, stride, fps, size, margin)
+        yield _stretch(files, shape, np.arange(start, stop), found, stride, fps, size, margin)
 
 
 def may_show(manifest: Manifest, subject: str) -> bool:
@@ -540,7 +543,7 @@ def _stretch(
             crops[row] = crop(image, matrix, size)
             landmarks[row] = smooth[row] @ matrix[:, :2].T + matrix[:, 2]
     faceless = len(numbers) - int(mask.sum()) - unreadable - misfits
-    return Followed(numbers, crops, mask, landmarks, np.array([unreadable, misfits, faceless], np.int64))
+    return Followed(fps, numbers, crops, mask, landmarks, np.array([unreadable, misfits, faceless], np.int64))
 
 
 def _follow(

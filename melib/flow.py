@@ -11,6 +11,12 @@
 All three inputs of the models (raw, difference, flow) come from this one function, so that they share pixels,
 stabilisation and sampling. Flow is Dense Inverse Search at its medium preset down to the finest scale: the fast
 preset loses half of a movement below one pixel.
+
+Of a long video only the motion of 18 regions is kept (:func:`regional`), measured from a chain of key frames:
+
+    video   . . . . . . . . . . . . . . . . . .      each frame is compared with the key before it; what the new key
+    key     K > > > > > > >                          had moved by then is added, so that the curve has no step;
+                        K > > > > > > >              then the running median of some seconds is taken off
 """
 
 import functools
@@ -30,6 +36,26 @@ _CALM_SHARE = 0.25
 _ROUNDS = 5
 # Every third pixel carries the fit of the head's motion: it is smooth, and the fit 9 times faster.
 _FIT_STEP = 3
+
+# Regions of a long video's motion, image-left first; landmarks are dlib's, 0-based.
+REGIONS = (
+    *("left brow", "right brow", "brow 18", "brow 19", "brow 20", "brow 23", "brow 24", "brow 25", "mouth"),
+    *("corner 48", "lip 51", "corner 54", "lip 57", "lip 62", "wing 31", "wing 35", "left lid", "right lid"),
+)
+CHANNELS = 2 * len(REGIONS)
+_TWIN = np.array([1, 0, 7, 6, 5, 4, 3, 2, 8, 11, 10, 9, 12, 13, 15, 14, 17, 16])
+# motion[:, order] * sign is the motion of the mirrored face
+MIRROR = (
+    np.stack([2 * _TWIN, 2 * _TWIN + 1], axis=1).ravel(),
+    np.tile(np.array([-1, 1], np.float32), len(REGIONS)),
+)
+# Half a patch around a landmark, pixels of the 112-pixel crop: the reference's 20 x 20 at its scale.
+_PATCH = 2.5
+# Seconds from one key frame to the next, for which two are compared with the same frames, after which the face counts
+# as gone, and of the running median: far longer than a micro-expression, and shorter than a change of posture.
+_KEY, _OVERLAP, _GONE, _REST = 1.0, 0.2, 0.5, 3.0
+# Pixels of the 112-pixel crop that a head may be off its key: further, and flow gets coarse.
+_FAR = 6.0
 
 
 def dense_flow(reference, frame):
@@ -94,6 +120,11 @@ def head_motion(flow, landmarks):
     """
     basis, places, rows = _head_basis(flow.shape[0], landmarks.astype(np.float32).tobytes())
     values = flow[::_FIT_STEP, ::_FIT_STEP][rows].astype(np.float64)  # (n, 2)
+    return (basis @ _robust_fit(places, values)).astype(np.float32)
+
+
+def _robust_fit(places, values):
+    """Coefficients (7, 2) of functions of the place (n, 7) that explain most of the values (n, 2)."""
     weight = np.ones(len(values))
     for _ in range(_ROUNDS):
         weighted = places * weight[:, None]
@@ -102,7 +133,7 @@ def head_motion(flow, landmarks):
         residual = np.linalg.norm(values - places @ coefficients, axis=1)  # (n,)
         scale = np.median(residual) + 1e-6
         weight = 1 / (1 + (residual / (2 * scale)) ** 2)
-    return (basis @ coefficients).astype(np.float32)
+    return coefficients
 
 
 @functools.lru_cache(maxsize=4)
@@ -110,12 +141,17 @@ def _head_basis(side, landmarks):
     """Functions of the place (H, W, 7), their values where the fit looks (n, 7), and where that is (h, w) bool."""
     points = np.frombuffer(landmarks, np.float32).reshape(68, 2)
     y, x = np.mgrid[-1 : 1 : side * 1j, -1 : 1 : side * 1j]
+    basis = _head_functions(x, y, points, side)
+    rows = face_region(points, side)[::_FIT_STEP, ::_FIT_STEP]
+    return basis, basis[::_FIT_STEP, ::_FIT_STEP][rows], rows
+
+
+def _head_functions(x, y, points, side):
+    """1, x, y, x x, x y, y y and the nose's bump, (..., 7), at places from -1 to 1 across the crop."""
     across, down = (points[30] / (side - 1)) * 2 - 1  # tip of the nose
     spread = _NOSE * np.linalg.norm(points[36:42].mean(0) - points[42:48].mean(0)) / (side - 1) * 2
     nose = np.exp(-((x - across) ** 2 + (y - down) ** 2) / (2 * spread**2))
-    basis = np.stack([np.ones_like(x), x, y, x * x, x * y, y * y, nose], axis=-1)
-    rows = face_region(points, side)[::_FIT_STEP, ::_FIT_STEP]
-    return basis, basis[::_FIT_STEP, ::_FIT_STEP][rows], rows
+    return np.stack([np.ones_like(x), x, y, x * x, x * y, y * y, nose], axis=-1)
 
 
 def sample(frames, positions, width=1):
@@ -255,3 +291,146 @@ def window_inputs(frames, mask, landmarks, size=64):
         "reference": np.int64(reference),
         "magnitude": np.percentile(length, 95, axis=1).astype(np.float32),
     }
+
+
+# Long videos
+
+
+def regional(stream):
+    """Motion of 18 regions of the face through a whole video, head motion taken out; each flow is computed once.
+
+    The curve depends on no window: it is the motion since a chain of key frames, less its running median, so that a
+    movement of seconds (a posture, the drift of the chain) is no motion.
+
+    Parameters
+    ----------
+    stream : iterable of Followed
+        From :func:`melib.faces.follow`.
+
+    Returns
+    -------
+    features : dict
+        ``motion`` (T, 36) float32, pixels of the 112-pixel crop: channel 2 r is region r (``REGIONS``) to the right,
+        2 r + 1 down, 0 where the face wasn't seen; ``mask`` (T,) bool, True where it was; ``masked`` (3,) int64, how
+        many frames can't be read, have another size, show no face.
+    """
+    motions, masks, masked = [], [], np.zeros(3, np.int64)
+    chain, fps = None, 1.0
+    for stretch in stream:
+        fps = stretch.fps
+        chain = chain or _Chain(fps)
+        pairs = zip(stretch.numbers, stretch.mask, stretch.crops, stretch.landmarks, strict=True)
+        measured = [chain.motion(int(t), *both) if seen else np.zeros(CHANNELS) for t, seen, *both in pairs]
+        motions.append(np.array(measured, np.float32))
+        masks.append(stretch.mask)
+        masked += stretch.masked
+    motion = np.concatenate(motions) if motions else np.zeros((0, CHANNELS), np.float32)
+    mask = np.concatenate(masks) if masks else np.zeros(0, bool)
+    seen = np.flatnonzero(mask)
+    for run in np.split(seen, np.flatnonzero(np.diff(seen) > _GONE * fps) + 1):
+        motion[run] -= _running_median(motion[run], run / fps)
+    return {"motion": motion, "mask": mask, "masked": masked}
+
+
+class _Chain:
+    """Motion since a chain of key frames, fed frame by frame."""
+
+    def __init__(self, fps):
+        self.fps = fps
+        self.flow = _fast_dis()
+        self.key: _Key | None = None  # the key in use
+        self.following: _Key | None = None  # its successor, while both are measured
+        self.level = np.zeros(CHANNELS)  # what had moved when the key in use was taken
+        self.steps: list[np.ndarray] = []  # how much more the key in use says than its successor
+        self.last = 0
+
+    def motion(self, t, crop, landmarks):
+        """(36,) motion of frame ``t`` since the first frame of this run."""
+        if self.key is None or t - self.last > _GONE * self.fps:
+            self.key, self.following, self.level = _Key(t, crop, landmarks), None, np.zeros(CHANNELS)
+        self.last = t
+        measured, far = self.key.compare(crop, self.flow)
+        now = self.level + measured
+        if self.following is not None:
+            self.steps.append(now - self.following.compare(crop, self.flow)[0])
+            if far or t - self.following.taken >= _OVERLAP * self.fps:
+                self.key, self.level, self.following = self.following, np.mean(self.steps, axis=0), None
+        elif far or t - self.key.taken >= _KEY * self.fps:
+            self.following, self.steps = _Key(t, crop, landmarks), [now]
+        return now
+
+
+class _Key:
+    """A frame that others are compared with: its picture, and where in it the regions lie."""
+
+    def __init__(self, t, crop, landmarks):
+        side = len(crop)
+        self.taken, self.unit = t, 112 / side
+        points, self.regions = _region_points(landmarks.astype(np.float64) * self.unit)
+        points /= self.unit
+        margin = 10 / self.unit  # flow needs to see around a region
+        low = np.clip(points.min(axis=0) - margin, 0, side - 16).astype(int)
+        high = np.clip(points.max(axis=0) + margin, low + 16, side).astype(int)
+        self.part = slice(low[1], high[1]), slice(low[0], high[0])
+        self.picture = np.ascontiguousarray(crop[self.part])
+        self.at = (points - low).astype(np.float32)
+        x, y = (points / (side - 1) * 2 - 1).T
+        self.places = _head_functions(x, y, landmarks, side)
+
+    def compare(self, crop, flow):
+        """Motion of each region since the key (36,), and whether the head is too far from it to measure well."""
+        field = flow.calc(self.picture, np.ascontiguousarray(crop[self.part]), None)
+        across, down = np.ascontiguousarray(self.at.T)[..., None]  # (P, 1) each
+        moved = cv2.remap(field, across, down, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        moved = moved[:, 0].astype(np.float64) * self.unit  # (P, 2)
+        head = self.places @ _robust_fit(self.places, moved)
+        return (self.regions @ (moved - head)).ravel(), np.median(np.linalg.norm(head, axis=1)) > _FAR
+
+
+def _region_points(landmarks):
+    """Points on the skin of a face (P, 2), and the mean over each region of what they say, (18, P).
+
+    Landmarks and points in pixels of the 112-pixel crop. What lies between the regions helps to find the head's motion.
+    """
+    offsets = _PATCH * np.stack(np.meshgrid((-1, 0, 1), (-1, 0, 1)), axis=-1).reshape(-1, 2)
+    groups = [landmarks[k] + offsets for k in (*range(17, 27), 48, 51, 54, 57, 62, 31, 35)]
+    groups.append(landmarks[[49, 50, 52, 53, 55, 56, 58, 59]])  # the rest of the lips' outline
+    for lid in (landmarks[[36, 41, 40, 39]], landmarks[[42, 47, 46, 45]]):
+        line = np.vstack([(lid[:-1] + lid[1:]) / 2, lid[1:3]])
+        groups.append((line + np.array([[[0, _PATCH]], [[0, 2 * _PATCH]]])).reshape(-1, 2))
+    inside = face_region(landmarks, 112)
+    y, x = np.mgrid[4:110:7, 4:110:7]  # as dense as the noise of the fit asks for: it is some 150 points
+    between = np.stack([x, y], axis=-1)[inside[y, x]]
+    left, right, lips = range(5), range(5, 10), (*range(10, 15), 17)
+    members = [
+        left,
+        right,
+        *([k] for k in (1, 2, 3, 6, 7, 8)),
+        lips,
+        *([k] for k in range(10, 17)),
+        [18],
+        [19],
+    ]
+    sizes = [len(group) for group in groups]
+    owner = np.repeat(np.arange(len(groups)), sizes)
+    share = np.array([np.isin(owner, list(member)) for member in members], np.float64)
+    share = np.pad(share / share.sum(axis=1, keepdims=True), ((0, 0), (0, len(between))))
+    return np.vstack([*groups, between]), share
+
+
+def _fast_dis():
+    """As :func:`dense_flow`, twice as fast and as exact on average over a region: fewer patches and rounds."""
+    dis = _dis()
+    dis.setPatchStride(4)
+    dis.setGradientDescentIterations(12)
+    dis.setVariationalRefinementIterations(2)
+    return dis
+
+
+def _running_median(values, seconds):
+    """Median over ``_REST`` seconds around each moment, (n, C); taken every twelfth of that and linear in between."""
+    moments = np.arange(seconds[0], seconds[-1] + _REST / 12, _REST / 12) if len(seconds) else np.zeros(0)
+    low, high = (np.searchsorted(seconds, moments + side * _REST / 2) for side in (-1, 1))
+    known = [np.median(values[a:b], axis=0) for a, b in zip(low, high, strict=True)]
+    columns = [np.interp(seconds, moments, each) for each in np.transpose(known)]
+    return np.stack(columns, axis=1) if columns else values
