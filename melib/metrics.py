@@ -1,12 +1,25 @@
-"""How well a curve agrees with another one, and how sure a mean over subjects is.
+"""How well curves and intervals agree with the truth, and how sure a mean over subjects is.
 
-Ranks are taken after rounding predictions to .01: outside an event the target is exactly 0, so a model
-that clamps its output to exact zeros would otherwise gain up to .15 in Spearman over one that says .001.
+Curves: ranks are taken after rounding predictions to .01: outside an event the target is exactly 0, so a
+model that clamps its output to exact zeros would otherwise gain up to .15 in Spearman over one that says
+.001.
+
+Intervals: tables with one row an interval, columns subject, video, onset, offset (frames, closed; a negative
+onset is legal) and where it matters emotion. Counts are pooled over all videos before a score is
+formed.
+
+    frame       0 1 2 3 4 5 6 7 8 9
+    truth           |-------|              [2, 6], 5 frames
+    predicted         |---------|          [3, 8], 6 frames      IoU = 4 shared / 7 in either
 """
 
 import math
+from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
+from scipy.optimize import linear_sum_assignment
 from scipy.stats import rankdata
 
 from melib.errors import DataError
@@ -17,6 +30,8 @@ _DECIMALS = 2
 _FEWEST_INSIDE = 3
 # Rows of the pair matrix that Kendall's tau looks at in one go; bounds its memory for whole videos.
 _PAIR_ROWS = 512
+# The least overlap of a true positive in every challenge of the field (inclusive frames).
+_IOU = 0.5
 # Streams of random numbers.
 _BOOTSTRAP, _SWAPS = range(2)
 
@@ -328,6 +343,325 @@ def tie_limit(q):
     return float(limit) if limit.ndim == 0 else limit
 
 
+# Intervals
+# ---------------------------------------------------------------------------------------
+
+
+def spotting(predicted, truth, iou=0.5, videos=None):
+    """Count found, missed and invented intervals, blind to emotion.
+
+    Parameters
+    ----------
+    predicted, truth : DataFrame
+        subject, video, onset, offset (frames, closed; between two frames after sampling too); other columns are
+        ignored. Tables without a row are legal.
+    iou : float in (0, 1]
+        Least intersection over union of a true positive, in frames, both ends included.
+    videos : DataFrame, optional
+        subject, video: only these are scored. By default all that occur in either table.
+
+    Returns
+    -------
+    counts : dict
+        tp, fp, fn (int), precision, recall, f1 (float, 0 with a zero denominator), matches (DataFrame:
+        predicted, truth, the labels of the rows in the tables' index, and iou). Within a video the matching is one to
+        one, of as many pairs as possible, and among those of largest total IoU, so the order of rows
+        changes nothing.
+
+    Raises
+    ------
+    DataError
+        If a column is missing, a frame is no number, an interval ends before it starts, or something
+        is predicted in a video that isn't listed.
+
+    Examples
+    --------
+    >>> truth = pd.DataFrame({"subject": ["1"], "video": ["a"], "onset": [2], "offset": [6]})
+    >>> counts = spotting(truth.assign(onset=3, offset=8), truth)
+    >>> counts["tp"], counts["fp"], counts["fn"], counts["matches"]["iou"].round(3).tolist()
+    (1, 0, 0, [0.571])
+    """
+    return _counts(predicted, truth, iou, videos)
+
+
+def end_to_end(predicted, truth, iou=0.5, videos=None):
+    """Count intervals that are found and whose emotion is right; anything else is wrong.
+
+    Parameters
+    ----------
+    predicted, truth, iou, videos
+        As in `spotting`, with a column emotion. The matching is maximal among pairs of the same emotion.
+
+    Returns
+    -------
+    counts : dict
+        As `spotting` returns.
+
+    Raises
+    ------
+    DataError
+        As `spotting`; also if an emotion is missing.
+    """
+    return _counts(predicted, truth, iou, videos, "emotion")
+
+
+def strs(predicted, truth, emotions=None, rule="strict"):
+    """Spot-then-recognise score: F1 of spotting times F1 of recognising what was spotted.
+
+    Parameters
+    ----------
+    predicted, truth : DataFrame
+        subject, video, onset, offset, emotion.
+    emotions : sequence of str, optional
+        The classes that recognition is judged on: pairs whose true emotion is another are left out, and
+        macro means run over these. By default all of the truth's.
+    rule : {"strict", "megc", "boosting"}
+        - strict: the matching of `spotting`; every subject and video counts; a class with a zero denominator
+          scores 0.
+        - megc: the public scorer (github.com/genbing99/STRS-Metric). Only subjects with a prediction, and
+          only their videos with a truth; predictions in the order of rows, each takes every free truth with
+          IoU >= .5. An emotion that all pairs have, or none, scores 0.
+        - boosting: the scorer of BoostingVRME (arXiv 2508.18834). Only videos with a truth; predictions in
+          the order of time, each tries its best truth only (the last row of equally good ones). An emotion
+          that all pairs have, or none, is left out of the macro means.
+
+    Returns
+    -------
+    score : dict
+        tp, fp, fn (int), precision, recall, spotting_f1 (float, 0 with a zero denominator), recognition_f1
+        (harmonic mean of macro precision and macro recall) and strs. Where megc and boosting divide by zero
+        or stop with an error (no pair is right, or there is none) recognition_f1 and strs are NaN; strict
+        gives 0.
+
+    Raises
+    ------
+    DataError
+        If the rule is unknown or a table can't be read as `spotting` says.
+
+    Examples
+    --------
+    >>> truth = pd.DataFrame({"subject": ["1"] * 2, "video": ["a"] * 2, "onset": [0, 50], "offset": [9, 59],
+    ...                       "emotion": ["negative", "surprise"]})
+    >>> score = strs(truth.head(1), truth)
+    >>> round(score["spotting_f1"], 3), score["recognition_f1"], round(score["strs"], 3)
+    (0.667, 0.5, 0.333)
+    """
+    scorers = {"strict": _strict_pairs, "megc": _megc_pairs, "boosting": _boosting_pairs}
+    if rule not in scorers:
+        raise DataError(f"there is no rule {rule!r}; use {', '.join(scorers)}.")
+    p = _intervals(predicted, "predicted", "emotion")
+    t = _intervals(truth, "truth", "emotion")
+    pairs, fp, fn = scorers[rule](p, t)
+    said, true = [p.label[row] for row, _ in pairs], [t.label[row] for _, row in pairs]
+    spotted = _ratios(len(pairs), fp, fn)
+    recognised = _macro_f1(true, said, sorted(set(t.label)) if emotions is None else emotions, rule)
+    return {
+        **{name: spotted[name] for name in ("tp", "fp", "fn", "precision", "recall")},
+        "spotting_f1": spotted["f1"],
+        "recognition_f1": recognised,
+        "strs": spotted["f1"] * recognised,
+    }
+
+
+def f1_over_iou(predicted, truth, ious=(0.3, 0.4, 0.5, 0.6, 0.7), videos=None):
+    """F1 of `spotting` at several thresholds, (len(ious),) float64."""
+    return np.array([spotting(predicted, truth, iou, videos)["f1"] for iou in ious])
+
+
+def average_precision(predicted, truth, iou=0.5):
+    """Area under precision over recall, when intervals are taken in the order of their confidence.
+
+    Parameters
+    ----------
+    predicted : DataFrame
+        subject, video, onset, offset, score (any finite numbers; only their order counts).
+    truth : DataFrame
+        subject, video, onset, offset.
+    iou : float in (0, 1]
+
+    Returns
+    -------
+    ap : float in [0, 1]
+        Precision at each recall is the best at that recall or a higher one (all points, as in PASCAL VOC
+        from 2010 on). In order of score each interval takes the free truth of its video with which it
+        overlaps most. Equal scores enter together, so they say nothing about order. NaN without any truth.
+
+    Raises
+    ------
+    DataError
+        As `spotting`; also if a score is missing or infinite.
+    """
+    p, t = _intervals(predicted, "predicted", "score"), _intervals(truth, "truth")
+    _check_iou(iou)
+    n_true = len(t.place)
+    if n_true == 0:
+        return math.nan
+    order = sorted(range(len(p.place)), key=lambda i: (-p.label[i], p.place[i], p.onset[i], p.offset[i]))
+    free = t.rows()
+    hit = np.zeros(len(order), bool)
+    for rank, row in enumerate(order):
+        left = free.get(p.place[row], [])
+        overlap = _overlap(p, [row], t, left)[0]
+        if overlap.size and overlap.max() >= iou:
+            hit[rank] = True
+            left.pop(int(overlap.argmax()))
+    last = np.flatnonzero(np.diff(p.label[order], append=np.inf))  # of each run of equal scores
+    found = np.cumsum(hit)[last]
+    precision = np.maximum.accumulate((found / (last + 1))[::-1])[::-1]
+    return float((np.diff(found, prepend=0) / n_true) @ precision)
+
+
+def false_alarms_per_hour(predicted, truth, hours, iou=0.5):
+    """Invented intervals an hour of video.
+
+    Parameters
+    ----------
+    predicted, truth, iou
+        As in `spotting`.
+    hours : DataFrame
+        subject, video, hours: one row for every video that was searched, with its length.
+
+    Returns
+    -------
+    rates : dict of float
+        all: on all these videos; without_events: on those without any truth. NaN where there is no video.
+
+    Raises
+    ------
+    DataError
+        As `spotting`; also if a length isn't above 0.
+
+    Examples
+    --------
+    >>> hours = pd.DataFrame({"subject": ["1", "1"], "video": ["a", "b"], "hours": [0.5, 0.5]})
+    >>> truth = pd.DataFrame({"subject": ["1"], "video": ["a"], "onset": [2], "offset": [6]})
+    >>> false_alarms_per_hour(truth.assign(video="b"), truth, hours)
+    {'all': 1.0, 'without_events': 2.0}
+    """
+    _need(hours, "the table of hours", ["subject", "video", "hours"])
+    length = hours["hours"].to_numpy(float)
+    if not (length > 0).all():
+        raise DataError("false_alarms_per_hour needs the length of each video in hours, above 0.")
+    counts = spotting(predicted, truth, iou, hours)
+    events = set(_intervals(truth, "truth").place)
+    empty = np.array([place not in events for place in _places(hours)], bool)
+    alarms = sum(place not in events for place in _intervals(predicted, "predicted").place)
+    return {
+        "all": float(counts["fp"] / length.sum()) if length.size else math.nan,
+        "without_events": float(alarms / length[empty].sum()) if empty.any() else math.nan,
+    }
+
+
+def timing_errors(predicted, truth, matches, fps):
+    """How far the landmarks of matched intervals lie from the true ones.
+
+    Parameters
+    ----------
+    predicted, truth : DataFrame
+        onset, apex, offset, frames; apex may be missing.
+    matches : DataFrame
+        As `spotting` returns for these two tables.
+    fps : float
+        Frames a second.
+
+    Returns
+    -------
+    errors : DataFrame
+        onset, apex, offset, one row a match: predicted minus true, in milliseconds; NaN where an apex is
+        missing.
+
+    Raises
+    ------
+    DataError
+        If fps isn't above 0.
+    """
+    if not fps > 0:
+        raise DataError(f"fps is {fps}; give the frames a second.")
+
+    def frames(table, rows, landmark):
+        if landmark not in table:
+            return np.full(len(rows), np.nan)
+        return _numbers(table.loc[rows, landmark])
+
+    late = {
+        landmark: frames(predicted, matches["predicted"], landmark)
+        - frames(truth, matches["truth"], landmark)
+        for landmark in ("onset", "apex", "offset")
+    }
+    return pd.DataFrame(late) * (1000 / fps)
+
+
+def recall_by(truth, matches, column, bins=None):
+    """Recall in groups of events: by amplitude, by duration, overlapped against isolated.
+
+    Parameters
+    ----------
+    truth : DataFrame
+        The table that was scored, with the column.
+    matches : DataFrame
+        As `spotting` returns.
+    column : str
+        What to group by.
+    bins : sequence of float, optional
+        Rising borders: groups are [a, b), the last one closed. By default each value is a group.
+
+    Returns
+    -------
+    groups : DataFrame
+        group (text), events, found (int), recall (NaN in an empty group). Events without a value or outside
+        all bins form a last group, "elsewhere", where there are any.
+    """
+    found = truth.index.isin(matches["truth"])
+    if bins is None:
+        missing = truth[column].isna().to_numpy()
+        names = sorted(truth[column][~missing].unique())
+        group = np.where(missing, len(names), 0)
+        group[~missing] = [names.index(value) for value in truth[column][~missing]]
+    else:
+        borders = np.asarray(bins, dtype=float)
+        if borders.size < 2 or not (np.diff(borders) > 0).all():
+            raise DataError(f"bins must be two or more rising borders, got {list(bins)}.")
+        values = _numbers(truth[column])
+        names = [f"{a:g} to {b:g}" for a, b in pairwise(borders)]
+        group = np.searchsorted(borders, values, side="right") - 1
+        group[values == borders[-1]] = len(names) - 1
+        group[~((values >= borders[0]) & (values <= borders[-1]))] = len(names)
+    if (group == len(names)).any():
+        names.append("elsewhere")
+    rows = [
+        (str(name), int((group == i).sum()), int(found[group == i].sum())) for i, name in enumerate(names)
+    ]
+    table = pd.DataFrame(rows, columns=["group", "events", "found"])
+    return table.assign(recall=table["found"] / table["events"].where(table["events"] > 0))
+
+
+def uf1(true, predicted, classes):
+    """Unweighted F1: mean over classes of 2 TP / (2 TP + FP + FN).
+
+    Parameters
+    ----------
+    true, predicted : (N,) of str
+    classes : sequence of str
+        Samples whose true class is another are left out. A class that never occurs counts 0, so that no
+        average flatters; give only the classes that the task has.
+
+    Returns
+    -------
+    uf1 : float in [0, 1]
+    """
+    counts = _confusions(true, predicted, classes)
+    return float(np.mean([2 * tp / max(2 * tp + fp + fn, 1) for tp, fp, fn in counts]))
+
+
+def uar(true, predicted, classes):
+    """Unweighted average recall: mean over classes of TP / (TP + FN), everything else as in `uf1`."""
+    return float(np.mean([tp / max(tp + fn, 1) for tp, _, fn in _confusions(true, predicted, classes)]))
+
+
+# Helpers
+# ---------------------------------------------------------------------------------------
+
+
 def _interval(estimate, samples, n_subjects):
     if n_subjects < 2:
         return estimate, math.nan, math.nan
@@ -402,3 +736,228 @@ def _apex_error(predicted, target, mask):
         return math.nan
     predicted, target = apex_of(np.stack([predicted, target]), np.stack([mask, mask]))
     return float(abs(predicted - target))
+
+
+class _Intervals(NamedTuple):
+    """A checked table as arrays, in the order of its rows."""
+
+    place: list[tuple[str, str]]  # subject, video
+    onset: np.ndarray  # (N,) float64
+    offset: np.ndarray  # (N,) float64
+    label: np.ndarray  # (N,) emotion (object) or score (float64) where it is needed, else zeros
+
+    def rows(self, order=None):
+        """(subject, video) -> its rows, in their order or that given."""
+        rows: dict[tuple[str, str], list[int]] = {}
+        for row in range(len(self.place)) if order is None else order:
+            rows.setdefault(self.place[row], []).append(int(row))
+        return rows
+
+
+def _intervals(table, name, needed=None):
+    """Read the columns subject, video, onset, offset and the needed one (emotion or score)."""
+    columns = ["subject", "video", "onset", "offset"] + ([needed] if needed else [])
+    if len(table) == 0:
+        return _Intervals([], np.empty(0), np.empty(0), np.empty(0))
+    _need(table, name, columns)
+    frames = {column: _numbers(table[column]) for column in ("onset", "offset")}
+    for column, values in frames.items():
+        wrong = np.flatnonzero(~np.isfinite(values))
+        if wrong.size:
+            raise DataError(
+                f"{name}, row {wrong[0]}: {column} {table[column].iloc[wrong[0]]} is no frame number; correct "
+                "or remove that row."
+            )
+    onset, offset = frames["onset"], frames["offset"]
+    wrong = np.flatnonzero(offset < onset)
+    if wrong.size:
+        raise DataError(
+            f"{name}, row {wrong[0]}: offset {offset[wrong[0]]:g} lies before onset {onset[wrong[0]]:g}; correct "
+            "or remove that row."
+        )
+    for column in [column for column in columns if column in ("subject", "video", "emotion")]:
+        wrong = np.flatnonzero(table[column].isna() | (table[column] == ""))
+        if wrong.size:
+            raise DataError(f"{name}, row {wrong[0]} has no {column}; give it one or remove that row.")
+    label = np.zeros(len(table))
+    if needed == "emotion":
+        label = np.array([str(each) for each in table["emotion"]], dtype=object)
+    elif needed == "score":
+        label = _numbers(table["score"])
+        wrong = np.flatnonzero(~np.isfinite(label))
+        if wrong.size:
+            raise DataError(f"{name}, row {wrong[0]} has no finite score; every interval needs one.")
+    return _Intervals(_places(table), onset, offset, label)
+
+
+def _need(table, name, columns):
+    lacking = [column for column in columns if column not in table]
+    if lacking:
+        raise DataError(f"{name} has no column {lacking[0]}; it needs {', '.join(columns)}.")
+
+
+def _numbers(column):
+    return pd.to_numeric(column, errors="coerce").to_numpy(float, na_value=np.nan)
+
+
+def _places(table):
+    return [
+        (str(subject), str(video)) for subject, video in zip(table["subject"], table["video"], strict=True)
+    ]
+
+
+def _overlap(p, p_rows, t, t_rows):
+    """Intersection over union of closed intervals in frames: (P, T) float64."""
+    onset, offset = p.onset[p_rows, None], p.offset[p_rows, None]
+    start, stop = t.onset[None, t_rows], t.offset[None, t_rows]
+    shared = np.maximum(np.minimum(offset, stop) - np.maximum(onset, start) + 1, 0)
+    return shared / ((offset - onset + 1) + (stop - start + 1) - shared)
+
+
+def _check_iou(iou):
+    if not 0 < iou <= 1:
+        raise DataError(f"iou is {iou}; a least overlap lies above 0 and at most at 1.")
+
+
+def _matches(p, t, iou, same_label=False):
+    """Largest one-to-one matching a video, then largest total IoU: (predicted row, true row, IoU), sorted."""
+    _check_iou(iou)
+
+    def ordered(part):
+        """Rows of each video in an order of their own, so that ties don't hang on the table's."""
+        return part.rows(
+            sorted(range(len(part.place)), key=lambda i: (part.onset[i], part.offset[i], part.label[i]))
+        )
+
+    true, matches = ordered(t), []
+    for place, rows in ordered(p).items():
+        columns = true.get(place)
+        if columns is None:
+            continue
+        overlap = _overlap(p, rows, t, columns)
+        fits = overlap >= iou
+        if same_label:
+            fits &= p.label[rows, None] == t.label[None, columns]
+        # One more pair outweighs whatever all overlaps together could gain.
+        worth = np.where(fits, min(fits.shape) + 1 + overlap, 0)
+        for i, j in zip(*linear_sum_assignment(worth, maximize=True), strict=True):
+            if fits[i, j]:
+                matches.append((rows[i], columns[j], float(overlap[i, j])))
+    return sorted(matches)
+
+
+def _counts(predicted, truth, iou, videos, same=None):
+    """Counts of the largest matching, among pairs that share the column ``same`` where one is named."""
+    p, t = _intervals(predicted, "predicted", same), _intervals(truth, "truth", same)
+    n_true = len(t.place)
+    if videos is not None:
+        _need(videos, "the list of videos", ["subject", "video"])
+        listed = set(_places(videos))
+        stray = next((place for place in p.place if place not in listed), None)
+        if stray is not None:
+            raise DataError(
+                f"something is predicted in {'/'.join(stray)}, which isn't among the {len(listed)} videos to "
+                "score; list that video or remove the prediction."
+            )
+        n_true = sum(place in listed for place in t.place)  # the others have nothing to be matched with
+    matches = _matches(p, t, iou, same is not None)
+    rows, columns, overlap = (list(part) for part in zip(*matches, strict=True)) if matches else ([], [], [])
+    table = {
+        "predicted": predicted.index[rows],
+        "truth": truth.index[columns],
+        "iou": np.array(overlap, float),
+    }
+    found = len(matches)
+    return _ratios(found, len(p.place) - found, n_true - found) | {"matches": pd.DataFrame(table)}
+
+
+def _ratios(tp, fp, fn):
+    return {
+        "tp": tp,
+        "fp": fp,
+        "fn": fn,
+        "precision": tp / max(tp + fp, 1),
+        "recall": tp / max(tp + fn, 1),
+        "f1": 2 * tp / max(2 * tp + fp + fn, 1),
+    }
+
+
+def _strict_pairs(p, t):
+    pairs = [(row, true) for row, true, _ in _matches(p, t, _IOU)]
+    return pairs, len(p.place) - len(pairs), len(t.place) - len(pairs)
+
+
+def _megc_pairs(p, t):
+    """Every free truth that overlaps enough is taken, several by one prediction too."""
+    said, subjects = p.rows(), {subject for subject, _ in p.place}
+    pairs, fp, fn = [], 0, 0
+    for place, columns in t.rows().items():
+        if place[0] not in subjects:
+            continue
+        rows, free = said.get(place, []), np.ones(len(columns), bool)
+        for row, fits in zip(rows, _overlap(p, rows, t, columns) >= _IOU, strict=True):
+            taken = np.flatnonzero(fits & free)
+            free[taken] = False
+            pairs += [(row, columns[i]) for i in taken]
+            fp += taken.size == 0
+        fn += int(free.sum())
+    return pairs, fp, fn
+
+
+def _boosting_pairs(p, t):
+    """Only the best truth is tried; one that is taken already makes a false positive."""
+    said = p.rows(np.argsort(p.onset, kind="stable"))
+    pairs, fp, fn = [], 0, 0
+    for place, columns in t.rows().items():
+        rows, taken = said.get(place, []), set()
+        for row, overlap in zip(rows, _overlap(p, rows, t, columns), strict=True):
+            best = len(columns) - 1 - int(overlap[::-1].argmax())  # the last of equally good ones
+            if overlap[best] >= _IOU and best not in taken:
+                taken.add(best)
+                pairs.append((row, columns[best]))
+            else:
+                fp += 1
+        fn += len(columns) - len(taken)
+    return pairs, fp, fn
+
+
+def _confusions(true, said, classes):
+    """TP, FP and FN of each class, on the samples whose true class is one of them."""
+    true, said = np.asarray(true, dtype=object), np.asarray(said, dtype=object)
+    classes = list(dict.fromkeys(classes))
+    if true.shape != said.shape or not classes:
+        raise DataError(
+            f"recognition needs as many predicted classes as true ones and a class to judge, got {said.shape}, "
+            f"{true.shape} and {len(classes)} classes."
+        )
+    judged = np.array([each in classes for each in true], bool)
+    true, said = true[judged], said[judged]
+    return [
+        (
+            int(((true == each) & (said == each)).sum()),
+            int(((true != each) & (said == each)).sum()),
+            int(((true == each) & (said != each)).sum()),
+        )
+        for each in classes
+    ]
+
+
+def _macro_f1(true, said, emotions, rule):
+    """Harmonic mean of macro precision and macro recall, zero denominators as the rule has it."""
+    emotions = list(emotions)
+    if not emotions:
+        return 0.0 if rule == "strict" else math.nan
+    judged = sum(each in emotions for each in true)
+    precision, recall = [], []
+    for tp, fp, fn in _confusions(true, said, emotions):
+        lone = tp + fp + fn == 0 or tp == judged  # a confusion matrix of one cell
+        if lone and rule == "boosting":
+            continue
+        if lone and rule == "megc":
+            tp = fp = fn = 0
+        precision.append(tp / max(tp + fp, 1))
+        recall.append(tp / max(tp + fn, 1))
+    if not any(precision):
+        return 0.0 if rule == "strict" else math.nan
+    p, r = float(np.mean(precision)), float(np.mean(recall))
+    return 2 * p * r / (p + r)

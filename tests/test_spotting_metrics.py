@@ -1,0 +1,439 @@
+"""Scores of intervals against brute force, against scorers written plainly, and against cases derived by hand."""
+
+import itertools
+import math
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import f1_score, recall_score
+
+from melib import DataError, metrics
+
+CONFORMANCE = Path(__file__).parent / "conformance"
+EXPECTED = pd.read_csv(
+    CONFORMANCE / "expected.csv", keep_default_na=False, na_values=["nan"], dtype={"emotions": str}
+)
+RULES = ("strict", "megc", "boosting")
+COLUMNS = ["subject", "video", "onset", "offset", "emotion"]
+COUNTS = ["tp", "fp", "fn"]
+
+
+def table(*rows):
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def frames(row):
+    return set(range(row.onset, row.offset + 1))
+
+
+def iou_of(p, t):
+    same_video = (p.subject, p.video) == (t.subject, t.video)
+    return len(frames(p) & frames(t)) / len(frames(p) | frames(t)) if same_video else 0
+
+
+EMOTIONS = ("negative", "positive", "others")
+PLACE = st.tuples(st.sampled_from("12"), st.sampled_from("ab"))
+
+
+@st.composite
+def scenes(draw):
+    """A few true intervals and predictions, most of them near a true one."""
+    truth = draw(
+        st.lists(
+            st.tuples(PLACE, st.integers(-3, 15), st.integers(0, 9), st.sampled_from(EMOTIONS)), max_size=5
+        )
+    )
+    near = (
+        st.tuples(st.sampled_from(truth), st.integers(-2, 2), st.integers(-2, 2), st.sampled_from(EMOTIONS))
+        if truth
+        else st.nothing()
+    )
+    anywhere = st.tuples(PLACE, st.integers(-3, 15), st.integers(0, 9), st.sampled_from(EMOTIONS))
+    predicted = draw(
+        st.lists(
+            near.map(lambda n: (n[0][0], n[0][1] + n[1], max(0, n[0][2] + n[2]), n[3])) | anywhere, max_size=5
+        )
+    )
+    return tuple(table(*((*w, on, on + more, e) for w, on, more, e in rows)) for rows in (predicted, truth))
+
+
+def matchings(predicted, truth, fits):
+    """Every one-to-one matching, as lists of (predicted, truth)."""
+    p, t = list(predicted.itertuples()), list(truth.itertuples())
+    allowed = [[None, *(b for b in t if fits(a, b))] for a in p]
+    for choice in itertools.product(*allowed):
+        taken = [b.Index for b in choice if b]
+        if len(taken) == len(set(taken)):
+            yield [(a, b) for a, b in zip(p, choice, strict=True) if b]
+
+
+def best_matchings(predicted, truth, fits):
+    """All matchings of most pairs and, among these, of largest total IoU."""
+    every = list(matchings(predicted, truth, fits))
+    worth = [(len(m), round(sum(iou_of(a, b) for a, b in m), 9)) for m in every]
+    return [m for m, w in zip(every, worth, strict=True) if w == max(worth)]
+
+
+# Scorers written for clarity, the oracle of strs
+# ------------------------------------------------------------------------------------------
+
+
+def megc_pairs(predicted, truth):
+    pairs, fp, fn = [], 0, 0
+    for subject in set(predicted["subject"]):
+        known = truth[truth["subject"] == subject]
+        for video in set(known["video"]):
+            free = list(known[known["video"] == video].itertuples())
+            for p in predicted[
+                (predicted["subject"] == subject) & (predicted["video"] == video)
+            ].itertuples():
+                taken = [t for t in free if iou_of(p, t) >= 0.5]
+                free = [t for t in free if iou_of(p, t) < 0.5]
+                pairs += [(p, t) for t in taken]
+                fp += len(taken) == 0
+            fn += len(free)
+    return pairs, fp, fn
+
+
+def boosting_pairs(predicted, truth):
+    pairs, fp, fn = [], 0, 0
+    for place, known in truth.groupby(["subject", "video"]):
+        known, taken = list(known.itertuples()), set()
+        mine = [p for p in predicted.itertuples() if (p.subject, p.video) == place]
+        for p in sorted(mine, key=lambda p: p.onset):
+            best = max(range(len(known)), key=lambda i: (iou_of(p, known[i]), i))
+            if iou_of(p, known[best]) >= 0.5 and best not in taken:
+                taken.add(best)
+                pairs.append((p, known[best]))
+            else:
+                fp += 1
+        fn += len(known) - len(taken)
+    return pairs, fp, fn
+
+
+def recognition_f1(pairs, emotions, rule):
+    pairs = [(p.emotion, t.emotion) for p, t in pairs if t.emotion in emotions]
+    precisions, recalls = [], []
+    for emotion in emotions:
+        binary = [(said == emotion, true == emotion) for said, true in pairs]
+        one_cell = len({label for pair in binary for label in pair}) < 2
+        if one_cell and rule == "boosting":
+            continue
+        if one_cell and rule == "megc":
+            binary = []
+        tp, fp, fn = (binary.count(cell) for cell in ((True, True), (True, False), (False, True)))
+        precisions.append(tp / (tp + fp) if tp + fp else 0)
+        recalls.append(tp / (tp + fn) if tp + fn else 0)
+    p, r = (np.mean(values) if values else 0 for values in (precisions, recalls))
+    return 2 * p * r / (p + r) if p + r else (0 if rule == "strict" else math.nan)
+
+
+# Cases
+# ------------------------------------------------------------------------------------------
+
+
+def read_case(name):
+    case = pd.read_csv(CONFORMANCE / "cases" / f"{name}.csv", dtype={"subject": str})
+    return tuple(
+        case[case["role"] == role][COLUMNS].reset_index(drop=True) for role in ("predicted", "truth")
+    )
+
+
+@pytest.mark.parametrize("expected", list(EXPECTED.itertuples()), ids=lambda row: f"{row.case}-{row.rule}")
+def test_every_case_scores_what_was_derived_by_hand(expected):
+    predicted, truth = read_case(expected.case)
+    emotions = expected.emotions.split() or sorted(set(truth["emotion"]))
+    score = metrics.strs(predicted, truth, expected.emotions.split() or None, expected.rule)
+    for name, value in score.items():
+        assert value == pytest.approx(getattr(expected, name), rel=1e-5, nan_ok=True), name
+    if expected.rule == "strict":
+        options = best_matchings(predicted, truth, lambda p, t: iou_of(p, t) >= 0.5)
+        assert len({recognition_f1(m, emotions, "strict") for m in options}) == 1  # no case rests on a tie
+        pairs, fp, fn = options[0], len(predicted) - len(options[0]), len(truth) - len(options[0])
+    else:
+        pairs, fp, fn = {"megc": megc_pairs, "boosting": boosting_pairs}[expected.rule](predicted, truth)
+    assert (len(pairs), fp, fn) == (expected.tp, expected.fp, expected.fn)
+    oracle = recognition_f1(pairs, emotions, expected.rule)
+    assert oracle == pytest.approx(expected.recognition_f1, rel=1e-5, nan_ok=True)
+
+
+def test_the_suite_is_complete():
+    cases = {path.stem for path in (CONFORMANCE / "cases").iterdir()}
+    assert len(cases) >= 30
+    assert sorted(zip(EXPECTED["case"], EXPECTED["rule"], strict=True)) == sorted(
+        itertools.product(cases, RULES)
+    )
+    readme = (CONFORMANCE / "README.md").read_text(encoding="utf-8")
+    assert all(f"| `{case}` |" in readme for case in cases)
+
+
+def test_each_fault_of_a_public_scorer_is_shown_by_a_case():
+    wide = EXPECTED.set_index(["case", "rule"])[[*COUNTS, "strs"]].fillna(-1)
+    differs = {
+        rule: {
+            case
+            for case in set(EXPECTED["case"])
+            if not wide.loc[case, rule].equals(wide.loc[case, "strict"])
+        }
+        for rule in ("megc", "boosting")
+    }
+    assert {"one_prediction_two_truths", "subject_without_prediction", "order_of_rows"} <= differs["megc"]
+    assert {"best_truth_is_taken", "order_of_time", "class_never_occurs"} <= differs["boosting"]
+    for rule in differs:
+        assert {"video_without_truth", "single_class", "all_wrong"} <= differs[rule]
+
+
+def test_the_worked_example_scores_a_fifth_under_every_rule():
+    predicted, truth = read_case("worked_example")
+    for rule in RULES:
+        score = metrics.strs(predicted, truth, rule=rule)
+        assert (score["tp"], score["fp"], score["fn"]) == (3, 2, 2)
+        assert score["spotting_f1"] == pytest.approx(0.6) and score["strs"] == pytest.approx(0.2)
+
+
+# Laws
+# ------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=200)
+@given(scenes(), st.sampled_from([0.3, 0.5, 0.7]), st.booleans())
+def test_the_matching_is_the_best_of_all(scene, iou, same_class):
+    predicted, truth = scene
+
+    def fits(p, t):
+        return iou_of(p, t) >= iou and (not same_class or p.emotion == t.emotion)
+
+    score = (metrics.end_to_end if same_class else metrics.spotting)(predicted, truth, iou)
+    best = best_matchings(predicted, truth, fits)[0]
+    assert (score["tp"], score["fp"], score["fn"]) == (
+        len(best),
+        len(predicted) - len(best),
+        len(truth) - len(best),
+    )
+    assert score["matches"]["iou"].sum() == pytest.approx(sum(iou_of(p, t) for p, t in best))
+    for row in score["matches"].itertuples():
+        p, t = next(predicted.loc[[row.predicted]].itertuples()), next(truth.loc[[row.truth]].itertuples())
+        assert fits(p, t) and row.iou == pytest.approx(iou_of(p, t))
+    assert score["matches"]["predicted"].is_unique and score["matches"]["truth"].is_unique
+
+
+@settings(max_examples=200)
+@given(scenes(), st.sampled_from([None, ("negative", "positive", "surprise")]))
+def test_each_rule_is_its_scorer(scene, emotions):
+    predicted, truth = scene
+    judged = sorted(set(truth["emotion"])) if emotions is None else emotions
+    for rule, pairing in (("megc", megc_pairs), ("boosting", boosting_pairs)):
+        pairs, fp, fn = pairing(predicted, truth)
+        score = metrics.strs(predicted, truth, emotions, rule)
+        assert (score["tp"], score["fp"], score["fn"]) == (len(pairs), fp, fn)
+        oracle = recognition_f1(pairs, judged, rule)
+        assert score["recognition_f1"] == pytest.approx(oracle, nan_ok=True)
+        assert score["strs"] == pytest.approx(score["spotting_f1"] * oracle, nan_ok=True)
+    strict = metrics.strs(predicted, truth, emotions)
+    options = best_matchings(predicted, truth, lambda p, t: iou_of(p, t) >= 0.5)
+    assert strict["tp"] == len(options[0])
+    oracles = [recognition_f1(m, judged, "strict") for m in options]
+    assert any(strict["recognition_f1"] == pytest.approx(oracle) for oracle in oracles)
+
+
+def test_of_equally_good_truths_boosting_takes_the_last_row():
+    truth = table(("1", "a", 0, 4, "negative"), ("1", "a", 5, 9, "positive"), ("1", "z", 0, 9, "negative"))
+    predicted = table(("1", "a", 0, 9, "positive"), ("1", "z", 0, 9, "negative"))
+    assert metrics.strs(predicted, truth, rule="boosting")["recognition_f1"] == 1
+    assert metrics.strs(predicted, truth.iloc[[1, 0, 2]], rule="boosting")["recognition_f1"] < 1
+
+
+@given(scenes(), st.randoms(use_true_random=False))
+def test_neither_order_nor_other_subjects_change_a_strict_score(scene, random):
+    predicted, truth = scene
+    shuffled = [part.iloc[random.sample(range(len(part)), len(part))] for part in scene]
+    assert metrics.strs(*shuffled) == metrics.strs(predicted, truth)
+    whole = metrics.spotting(predicted, truth)
+    parts = [metrics.spotting(*(part[part["subject"] == s] for part in scene)) for s in "12"]
+    for name in COUNTS:
+        assert whole[name] == sum(part[name] for part in parts)
+    pairs = pd.concat([part["matches"] for part in parts]).sort_values("predicted")
+    assert pairs["iou"].sum() == pytest.approx(whole["matches"]["iou"].sum())
+
+
+@given(scenes())
+def test_end_to_end_asks_for_more_than_spotting(scene):
+    predicted, truth = scene
+    assert metrics.end_to_end(predicted, truth)["tp"] <= metrics.spotting(predicted, truth)["tp"]
+    same = [part.assign(emotion="others") for part in scene]
+    assert metrics.end_to_end(*same)["tp"] == metrics.spotting(*same)["tp"]
+    over = metrics.f1_over_iou(predicted, truth)
+    assert (np.diff(over) <= 0).all() and over[2] == metrics.spotting(predicted, truth)["f1"]
+
+
+def test_a_prediction_that_is_right_is_not_lost_to_a_better_fitting_wrong_one():
+    truth = table(("1", "a", 0, 9, "negative"))
+    predicted = table(("1", "a", 0, 9, "positive"), ("1", "a", 1, 9, "negative"))
+    assert metrics.end_to_end(predicted, truth)["tp"] == 1
+
+
+@given(scenes(), st.lists(st.integers(0, 3), min_size=5, max_size=5))
+def test_average_precision_is_the_area_under_its_thresholds(scene, scores):
+    predicted, truth = scene
+    predicted = predicted.assign(score=np.array(scores[: len(predicted)], float))
+    found = metrics.average_precision(predicted, truth)
+    if truth.empty:
+        assert math.isnan(found)
+        return
+    order = ["score", "subject", "video", "onset", "offset"]
+    ranked = predicted.sort_values(order, ascending=[False, True, True, True, True])
+    points = []
+    for threshold in set(ranked["score"]):
+        chosen, taken = ranked[ranked["score"] >= threshold], set()
+        for p in chosen.itertuples():
+            free = [t for t in truth.itertuples() if t.Index not in taken and iou_of(p, t) >= 0.5]
+            if free:
+                taken.add(max(free, key=lambda t: (iou_of(p, t), -t.Index)).Index)
+        points.append((len(taken) / len(truth), len(taken) / len(chosen)))
+    steps = sorted({recall for recall, _ in points} | {0.0})
+    area = sum(
+        (b - a) * max(precision for recall, precision in points if recall >= b)
+        for a, b in itertools.pairwise(steps)
+    )
+    assert found == pytest.approx(area)
+    monotone = predicted.assign(score=np.exp(predicted["score"]) - 7)
+    assert metrics.average_precision(monotone, truth) == found
+
+
+def test_average_precision_has_its_limits():
+    truth = table(*(("1", "a", 20 * i, 20 * i + 9, "others") for i in range(4)))
+    alarm = table(("1", "b", 0, 9, "others"))
+    both = pd.concat([truth, alarm], ignore_index=True)
+    assert metrics.average_precision(truth.assign(score=1.0), truth) == 1
+    assert metrics.average_precision(both.assign(score=[4.0, 3, 2, 1, 0]), truth) == 1
+    assert metrics.average_precision(both.assign(score=1.0), truth) == pytest.approx(0.8)
+    assert metrics.average_precision(alarm.assign(score=1.0), truth) == 0
+    assert metrics.average_precision(truth.iloc[:0], truth) == 0
+
+
+def test_false_alarms_are_counted_over_the_hours_searched():
+    truth = table(("1", "a", 0, 9, "others"))
+    predicted = table(("1", "a", 0, 9, "others"), ("1", "a", 50, 59, "others"), ("2", "a", 0, 9, "others"))
+    hours = pd.DataFrame({"subject": ["1", "2", "2"], "video": ["a", "a", "b"], "hours": [0.5, 0.25, 0.25]})
+    rates = metrics.false_alarms_per_hour(predicted, truth, hours)
+    assert rates == {"all": 2.0, "without_events": 2.0}
+    rates = metrics.false_alarms_per_hour(predicted.iloc[:2], truth, hours.iloc[:1])
+    assert rates["all"] == 2 and math.isnan(rates["without_events"])
+
+
+def test_only_the_listed_videos_are_scored():
+    truth = table(("1", "a", 0, 9, "others"), ("1", "b", 0, 9, "others"))
+    videos = pd.DataFrame({"subject": ["1", "1"], "video": ["a", "empty"]})
+    counts = metrics.spotting(truth.iloc[:1], truth, videos=videos)
+    assert [counts[name] for name in COUNTS] == [1, 0, 0]
+    with pytest.raises(DataError, match="1/b, which isn't among the 2 videos"):
+        metrics.spotting(truth, truth, videos=videos)
+
+
+@given(st.integers(-50, 50), st.integers(-50, 50), st.sampled_from([30, 200]))
+def test_timing_errors_are_the_shifts_in_milliseconds(apex, offset, fps):
+    truth = table(("1", "a", 0, 299, "others"), ("1", "b", 0, 299, "others")).assign(
+        apex=pd.array([100, None])
+    )
+    predicted = truth.assign(apex=100 + apex, offset=truth["offset"] + offset)[::-1]
+    matches = metrics.spotting(predicted, truth)["matches"]
+    errors = metrics.timing_errors(predicted, truth, matches, fps)
+    assert errors["onset"].tolist() == [0, 0]
+    assert errors["offset"].tolist() == pytest.approx([1000 * offset / fps] * 2)
+    assert sorted(errors["apex"].isna()) == [False, True]
+    assert errors["apex"].dropna().tolist() == pytest.approx([1000 * apex / fps])
+
+
+def test_recall_is_split_by_value_and_by_bins():
+    truth = table(*(("1", "a", 20 * i, 20 * i + 9, "others") for i in range(5)))
+    truth = truth.assign(px=[0.1, 0.5, 1.0, 2.0, np.nan], overlapped=[True, True, False, False, False])
+    matches = metrics.spotting(truth.iloc[[0, 2, 3]], truth)["matches"]
+    by_px = metrics.recall_by(truth, matches, "px", [0, 0.5, 1, 2])
+    assert by_px["group"].tolist() == ["0 to 0.5", "0.5 to 1", "1 to 2", "elsewhere"]
+    assert by_px["events"].tolist() == [1, 1, 2, 1] and by_px["found"].tolist() == [1, 0, 2, 0]
+    by_value = metrics.recall_by(truth, matches, "overlapped")
+    assert by_value["group"].tolist() == ["False", "True"]
+    assert by_value["recall"].tolist() == pytest.approx([2 / 3, 1 / 2])
+    assert metrics.recall_by(truth, matches, "px", [5, 6])["recall"].isna().tolist() == [True, False]
+
+
+@given(
+    st.lists(st.tuples(*[st.sampled_from(["negative", "positive", "surprise"])] * 2), min_size=1, max_size=9)
+)
+def test_uf1_and_uar_are_macro_means_over_all_classes(pairs):
+    true, said = zip(*pairs, strict=True)
+    classes = ["negative", "positive", "surprise", "never"]
+    options = {"labels": classes, "average": "macro", "zero_division": 0}
+    assert metrics.uf1(true, said, classes) == pytest.approx(f1_score(true, said, **options))
+    assert metrics.uar(true, said, classes) == pytest.approx(recall_score(true, said, **options))
+    judged = [(t, s) for t, s in pairs if t != "surprise"]  # a true class that isn't judged takes no part
+    if judged:
+        options["labels"] = classes[:2]
+        assert metrics.uf1(true, said, classes[:2]) == pytest.approx(
+            f1_score(*zip(*judged, strict=True), **options)
+        )
+
+
+# Bad input
+# ------------------------------------------------------------------------------------------
+
+
+def test_nothing_is_scored_as_zeros():
+    nothing, truth = table(), table(("1", "a", 0, 9, "others"))
+    for predicted, known, counts in (
+        (nothing, nothing, [0, 0, 0]),
+        (nothing, truth, [0, 0, 1]),
+        (truth, nothing, [0, 1, 0]),
+    ):
+        for empty in (lambda part: part, lambda part: part if len(part) else pd.DataFrame()):
+            score = metrics.spotting(empty(predicted), empty(known))
+            assert [score[name] for name in COUNTS] == counts
+            assert score["precision"] == score["recall"] == score["f1"] == 0 and score["matches"].empty
+            assert metrics.end_to_end(empty(predicted), empty(known))["tp"] == 0
+            assert metrics.strs(empty(predicted), empty(known))["strs"] == 0
+
+
+def test_subjects_may_be_numbers_and_frames_floats():
+    truth = table(("1", "a", 0, 9, "others"))
+    read_back = truth.assign(subject=1, onset=0.0, offset=pd.array([9], dtype="Int64"))
+    assert metrics.spotting(read_back, truth)["tp"] == 1
+
+
+GOOD = table(("1", "a", 0, 9, "others"))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: metrics.spotting(GOOD.drop(columns="onset"), GOOD), "predicted has no column onset"),
+        (lambda: metrics.spotting(GOOD.assign(onset=np.nan), GOOD), "row 0: onset nan is no frame number"),
+        (
+            lambda: metrics.spotting(GOOD, GOOD.assign(offset="x")),
+            "truth, row 0: offset x is no frame number",
+        ),
+        (lambda: metrics.spotting(GOOD.assign(offset=-1), GOOD), "row 0: offset -1 lies before onset 0"),
+        (lambda: metrics.spotting(GOOD.assign(subject=None), GOOD), "row 0 has no subject"),
+        (lambda: metrics.spotting(GOOD, GOOD, iou=0), "iou is 0"),
+        (
+            lambda: metrics.spotting(GOOD, GOOD, videos=GOOD[["video"]]),
+            "list of videos has no column subject",
+        ),
+        (lambda: metrics.strs(GOOD.assign(emotion=None), GOOD), "row 0 has no emotion"),
+        (lambda: metrics.strs(GOOD, GOOD, rule="kind"), "no rule 'kind'; use strict, megc, boosting"),
+        (lambda: metrics.average_precision(GOOD.assign(score=np.inf), GOOD), "row 0 has no finite score"),
+        (lambda: metrics.false_alarms_per_hour(GOOD, GOOD, GOOD.assign(hours=0)), "in hours, above 0"),
+        (lambda: metrics.timing_errors(GOOD, GOOD, metrics.spotting(GOOD, GOOD)["matches"], 0), "fps is 0"),
+        (
+            lambda: metrics.recall_by(GOOD, metrics.spotting(GOOD, GOOD)["matches"], "onset", [1]),
+            "rising borders",
+        ),
+        (lambda: metrics.uf1(["a"], [], ["a"]), "as many predicted classes"),
+    ],
+)
+def test_bad_input_ends_in_one_sentence(call, message):
+    with pytest.raises(DataError, match=message):
+        call()
