@@ -65,34 +65,55 @@ def simulate(
     out: Annotated[
         Path, typer.Argument(help="Folder to write the data set into; finished clips in it are kept.")
     ],
-    name: Annotated[str, typer.Option(help="Name of the data set.")] = "synthme",
+    long: Annotated[
+        bool, typer.Option("--long", help="Long videos with several expressions, blinks and talking.")
+    ] = False,
+    name: Annotated[str | None, typer.Option(help="Name of the data set.")] = None,
     family: Annotated[str, typer.Option(help="Displacement fields: patches or muscles.")] = "patches",
     people: Annotated[int, typer.Option(min=1, max=40, help="How many people.")] = 40,
-    clips: Annotated[int, typer.Option(min=0, help="Clips with an expression, a person.")] = 5,
-    empty: Annotated[int, typer.Option(min=0, help="Clips without any expression, a person.")] = 1,
+    clips: Annotated[
+        int | None, typer.Option(min=0, help="Clips with an expression, a person; 5 if not given.")
+    ] = None,
+    empty: Annotated[
+        int | None, typer.Option(min=0, help="Clips without any, a person; 1 if not given.")
+    ] = None,
+    videos: Annotated[int | None, typer.Option(min=1, help="Long videos a person; 2 if not given.")] = None,
+    seconds: Annotated[
+        tuple[float, float] | None, typer.Option(help="Shortest and longest long video; 20 90 if not given.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = 0,
-    statistics: Annotated[str, typer.Option(help="Whose event statistics to follow.")] = "samm_lv_micro",
-    fps: Annotated[int, typer.Option(min=1, help="Frames a second.")] = 200,
+    statistics: Annotated[
+        str | None,
+        typer.Option(help="Whose event statistics to follow: samm_lv_micro, of long videos samm_lv."),
+    ] = None,
+    fps: Annotated[
+        int | None, typer.Option(min=1, help="Frames a second; 200 if not given, of long videos 30.")
+    ] = None,
     nuisance: Annotated[
         float, typer.Option(min=0, help="Scale of head motion, light and noise; 0 is none.")
     ] = 1.0,
     jobs: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
 ) -> None:
-    """Write clips of real photographs that move by a known amount, as a data set would arrive."""
+    """Write clips (or long videos) of real photographs that move by a known amount, as a data set would arrive."""
     from melib import simulate as simulator
 
-    folder = simulator.write(
+    of_clips, of_videos = {"clips": clips, "empty": empty}, {"videos": videos, "seconds": seconds}
+    for option, value in (of_clips if long else of_videos).items():
+        if value is not None:
+            raise Misuse(f"--{option} is for {'clips: leave out' if long else 'long videos: add'} --long.")
+    given: dict[str, Any] = (of_videos if long else of_clips) | {
+        "name": name,
+        "statistics": statistics,
+        "fps": fps,
+    }
+    folder = (simulator.write_long if long else simulator.write)(
         out,
-        name=name,
         family=family,
         people=people,
-        clips=clips,
-        empty=empty,
         seed=seed,
-        statistics=statistics,
-        fps=fps,
         nuisance=nuisance,
         jobs=jobs,
+        **{option: value for option, value in given.items() if value is not None},
     )
     print(folder)
 

@@ -6,9 +6,9 @@
     out/manifest.yml, out/record.json              how to read it; settings and versions
 
 portraits.py has the photographs, units.py the movements of the skin, events.py their times and their labels,
-nuisance.py all other change, render.py the frames, folder.py the files, long.py the long videos. Every clip has its own
-generator, from the seed and its own numbers, so that bytes don't depend on the number of processes or on what was
-written before.
+nuisance.py all other change, render.py the frames, folder.py the files, schedule.py and long.py the long videos.
+Every clip has its own generator, from the seed and its own numbers, so that bytes don't depend on the number of
+processes or on what was written before.
 """
 
 from dataclasses import asdict

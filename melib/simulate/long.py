@@ -1,20 +1,20 @@
-r"""Long videos: micro- and macro-expressions, blinks, talking, gaze, posture and light, as a data set of spotting has.
+r"""Long videos: micro- and macro-expressions, blinks, talking, gaze, posture and light, as in data for spotting.
 
     macro    ______/~~~~~~~~~~~~\______________/~~~~~\____     annotated, seconds, several pixels
-    micro    __________/\_________________/\______________     annotated, under half a second, mostly under a pixel
+    micro    __________/\_________________/\______________     annotated, half a second, mostly under a pixel
     blink    ___|______|____|__________|______|______|____     annotated, about 15 a minute
-    talking  __________________|||||||||__________________     not annotated: bursts of syllables in some videos
-    head     __/~~~~~~~~~~\________/vv\~~~~~~~~~~~~~~~~~~      posture shifts and nods, sway all the time
+    talking  __________________|||||||||__________________     not annotated: syllables, in some videos
+    head     __/~~~~~~~~~~\________/vv\~~~~~~~~~~~~~~~~~~     posture shifts and nods, sway all the time
 
-How many, how long and how far apart follows event_statistics.json; displacements add where movements overlap. Times are
-drawn in seconds and each part has a generator of its own, so that another frame rate or nuisance keeps the events.
+schedule.py says when. Displacements add where movements overlap. Times are drawn in seconds and each part has a
+generator of its own, so that another frame rate or nuisance keeps the events.
 
-What real videos have and these lack: lids that follow the gaze, wrinkles beyond shading, expressions that grow out of
-one another, hair and shoulders that move by themselves, hands before the face, large turns, steps of the screen's light.
+What real videos have and these lack: lids that follow the gaze, expressions that grow out of one another, shoulders
+and hair that move by themselves, hands before the face, large turns, steps of a screen's light, a still background.
 """
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import cv2
@@ -23,11 +23,11 @@ import pandas as pd
 
 from melib.errors import Misuse
 from melib.simulate import events, folder, portraits, render, units
-from melib.simulate.events import Event, Movement
-from melib.simulate.nuisance import Blink, Nuisance, Paths, blink_duration, blink_phases, ease, smooth_path
+from melib.simulate.events import Event
+from melib.simulate.nuisance import Blink, Nuisance, Paths, ease, smooth_path
+from melib.simulate.schedule import LIPS, STATISTICS, Burst, draw_blinks, draw_bursts, schedule
 
 VERSION = 1  # of the long videos: raise it when the same seed gives other bytes
-STATISTICS = ("samm_lv", "casme3")
 
 # Scales of a video's nuisance: larger and slower than in clips; shares of 1 mean that every video has it.
 NUISANCE = Nuisance(
@@ -42,35 +42,7 @@ NUISANCE = Nuisance(
     light_turn=(0.02, 0.08),
 )
 
-# Expressions
-MACRO_MEDIAN, MACRO_LOG_SD, MACRO_RANGE = (
-    2.6,
-    0.45,
-    (0.8, 6.0),
-)  # crop pixels; the weak overlap strong micro ones
-MACRO_SHARE = 0.5  # of a video at most, so that a micro-expression finds room beside macro ones
-LONGEST = 0.4  # of a video: a longer macro-expression is shortened to it
-MARGIN_S = 0.2  # no expression begins or ends nearer to a video's ends
-APART_S = {"micro": 0.3, "macro": 0.15}  # true movements of micro ones keep this distance to others, seconds
-QUICK_S = (0.35, 1.0)  # flanks of a long macro-expression: the face gets there quickly and then stays near
-QUICKEST_S = 0.2  # no macro-expression comes or goes faster
-CREEP = 0.3  # share of its strength that a long macro-expression gains and loses while it stays
-AFTERGLOW_S = (0.5, 3.0)  # time constant of a residual: in a long video none stays for good
 STILL_PX = 1e-3  # crop pixels: less is rest
-
-# Blinks
-BLINK_RATE, BLINK_LOG_SD, BLINK_RANGE = 15.0, 0.4, (4.0, 35.0)  # a minute, one rate a video
-BLINK_GAP_S = 0.35  # shortest time between two
-PARTIAL = (0.15, 0.5, 0.9)  # share of blinks that don't close the eye, and how far those go
-
-# Talking
-TALK_SHARE = 0.4  # of videos
-TALK_EVERY_S = 25.0  # a burst, on average, in those
-BURST_S = (1.0, 8.0)
-SYLLABLE_HZ = (3.0, 6.0)
-TALK_PX, TALK_LOG_SD, TALK_MOST = 1.2, 0.35, 2.5  # opening of a syllable, crop pixels
-PHRASE = 0.12, (0.2, 0.6)  # chance of a pause after a syllable, and its length in seconds
-_LIPS = (units.JAW, 25, 20, 18, 24)  # jaw, parting, spread, round, pressed together
 
 # Head, eyes
 POSTURE_EVERY_S, POSTURE_S = 10.0, (0.5, 1.8)  # between two postures, and how long a change takes
@@ -299,7 +271,7 @@ class _Stage:
 
     def talk(self, burst: "Burst", factor: float) -> None:
         """Add a burst of talking."""
-        index = self._index([(unit, "both") for unit in _LIPS])
+        index = self._index([(unit, "both") for unit in LIPS])
         self.sources.append(_Source("talk", None, index, factor * burst.course(self.seconds)))
 
     def unfold(self) -> None:
@@ -414,212 +386,6 @@ def _annotate(
         way = blink.course(stage.seconds) * paths.blink_px
         write("blink", f"{names[1]}_blink{number}", way, blink.start + blink.duration, "45", "")
     return sorted(rows, key=lambda row: (row["Onset Frame"], row["Offset Frame"], row["Event"]))
-
-
-# When what happens --------------------------------------------------------------------------------------------------
-
-
-def schedule(rng: np.random.Generator, statistics: str, length: float) -> list[tuple[str, Event]]:
-    """Draw the expressions of one video.
-
-    Parameters
-    ----------
-    rng : Generator
-    statistics : {"samm_lv", "casme3"}
-    length : float
-        Seconds.
-
-    Returns
-    -------
-    list of (kind, Event)
-        Micro and macro ones, each by time, all inside the video. True movements of one kind don't overlap one another. A
-        micro-expression that finds no room in 200 attempts is left out (none of a hundred in videos of 20 s).
-    """
-    figures, data = events.statistics()["samm_lv"], events.statistics()
-    counts = {int(n): videos for n, videos in figures["micro_per_video"].items()}
-    micro_a_video = sum(n * videos for n, videos in counts.items()) / figures["videos"]
-    macro_a_micro = data[f"{statistics}_macro"]["n"] / data[f"{statistics}_micro"]["n"]
-    macro_expected = micro_a_video * macro_a_micro * length / figures["mean_length_s"]
-
-    macro = _place_macro(rng, statistics, length, int(rng.poisson(macro_expected)))
-    n_micro = 0
-    if rng.uniform() >= figures["share_without_micro"]:
-        n_micro = int(rng.choice(list(counts), p=np.array(list(counts.values())) / sum(counts.values())))
-    overlapping = figures["micro_overlapping_macro"] / sum(n * videos for n, videos in counts.items())
-    overlapping /= 1 - np.exp(-macro_expected)  # a video without macro-expressions has none to overlap
-    micro: list[Event] = []
-    for _ in range(n_micro):
-        event = _settled(rng, events.draw_event(rng, f"{statistics}_micro", 0.0))
-        start = _room(rng, event.stop - event.start, length, macro, micro, bool(rng.uniform() < overlapping))
-        if start is not None:
-            micro.append(event.moved(start - event.start))
-    return [("micro", e) for e in sorted(micro, key=lambda e: e.start)] + [("macro", e) for e in macro]
-
-
-def _place_macro(rng: np.random.Generator, statistics: str, length: float, n: int) -> list[Event]:
-    """Macro-expressions one after the other, apart as in SAMM-LV, the first at any time."""
-    chosen, free = [], MACRO_SHARE * length
-    for _ in range(n):
-        strength = float(np.clip(MACRO_MEDIAN * np.exp(MACRO_LOG_SD * rng.standard_normal()), *MACRO_RANGE))
-        event = _settled(rng, events.draw_event(rng, f"{statistics}_macro", 0.0, strength, typical=np.inf))
-        event = _plateau(rng, _shortened(event, LONGEST * length))
-        if event.stop - event.start <= free:
-            chosen.append(event)
-            free -= event.stop - event.start
-    if not chosen:
-        return []
-    lengths = np.array([event.stop - event.start for event in chosen])
-    figures = events.statistics()
-    gaps = np.interp(
-        100 * rng.uniform(size=len(chosen) - 1), figures["percentiles"], figures["samm_lv"]["gap_s"]
-    )
-    gaps = np.maximum(gaps, APART_S["macro"])
-    room = length - 2 * MARGIN_S - lengths.sum()
-    gaps *= min(1.0, room / max(gaps.sum(), 1e-9))
-    first = MARGIN_S + rng.uniform(0, 1) * (room - gaps.sum())
-    starts = first + np.concatenate([[0], np.cumsum(lengths[:-1] + gaps)])
-    return [event.moved(start - event.start) for event, start in zip(chosen, starts, strict=True)]
-
-
-def _room(
-    rng: np.random.Generator, own: float, length: float, macro: list[Event], micro: list[Event], over: bool
-) -> float | None:
-    """A start for a micro-expression of ``own`` seconds, half of it at least over a macro one, or clear of all."""
-
-    def clear(start, others, apart):
-        return all(start + own + apart <= e.start or e.stop + apart <= start for e in others)
-
-    for _ in range(200):
-        if over and macro:
-            lengths = np.array([event.stop - event.start for event in macro])
-            event = macro[rng.choice(len(macro), p=lengths / lengths.sum())]
-            start = float(rng.uniform(event.start, event.stop)) - own / 2
-        else:
-            start = float(rng.uniform(MARGIN_S, max(MARGIN_S, length - MARGIN_S - own)))
-            if not clear(start, macro, APART_S["macro"]):
-                continue
-        if MARGIN_S <= start <= length - MARGIN_S - own and clear(start, micro, APART_S["micro"]):
-            return start
-    return None
-
-
-def _settled(rng: np.random.Generator, event: Event) -> Event:
-    """The same event without a residual that stays for good."""
-    decay = float(rng.uniform(*AFTERGLOW_S))
-    return replace(event, movements=tuple(replace(m, decay=min(m.decay, decay)) for m in event.movements))
-
-
-def _shortened(event: Event, longest: float) -> Event:
-    """The same event, in fast motion if it is longer than ``longest`` seconds."""
-    factor = min(1.0, longest / (event.stop - event.start))
-    return replace(
-        event,
-        movements=tuple(
-            replace(
-                m, start=factor * m.start, apex=factor * m.apex, hold=factor * m.hold, stop=factor * m.stop
-            )
-            for m in event.movements
-        ),
-    )
-
-
-def _plateau(rng: np.random.Generator, event: Event) -> Event:
-    """The same event with quick flanks (not too quick) and, in between, a slow way to the apex and down again."""
-    up, down = rng.uniform(*QUICK_S, size=2)
-    movements: list[Movement] = []
-    for m in event.movements:
-        start, stop = min(m.start, m.apex - QUICKEST_S), max(m.stop, m.apex + m.hold + QUICKEST_S)
-        m = replace(m, start=start, stop=stop)
-        top, end = min(m.apex, m.start + up), max(m.apex + m.hold, m.stop - down)
-        movements.append(replace(m, share=(1 - CREEP) * m.share, apex=top, hold=end - top))
-        movements.append(replace(m, share=CREEP * m.share))
-    return replace(event, movements=tuple(movements))
-
-
-def draw_blinks(rng: np.random.Generator, length: float) -> list[Blink]:
-    """Draw the blinks of one video of ``length`` seconds, by time; none is cut off by its ends."""
-    rate = float(np.clip(BLINK_RATE * np.exp(BLINK_LOG_SD * rng.standard_normal()), *BLINK_RANGE))
-    mean = 60 / rate - BLINK_GAP_S
-    blinks: list[Blink] = []
-    start = float(rng.uniform(0, mean))
-    while True:
-        duration = blink_duration(rng)
-        if start + duration + 0.1 > length:
-            return blinks
-        depth = float(rng.uniform(*PARTIAL[1:])) if rng.uniform() < PARTIAL[0] else 1.0
-        blinks.append(Blink(start, duration, *blink_phases(rng), depth))
-        # Gaps from the start of one to that of the next: a shape of 1.5 makes them less regular than a clock's.
-        start += max(duration, BLINK_GAP_S + float(rng.gamma(1.5, mean / 1.5)))
-
-
-@dataclass(frozen=True)
-class Burst:
-    """A stretch of talking.
-
-    Attributes
-    ----------
-    start, stop : float
-        Seconds.
-    syllables : (n, 2) float64
-        Middle and half width of each, seconds.
-    openings : (n, 5) float64
-        Crop pixels of jaw drop, lips parted, spread, rounded and pressed together at each one's middle.
-    """
-
-    start: float
-    stop: float
-    syllables: np.ndarray
-    openings: np.ndarray
-
-    def course(self, seconds: np.ndarray) -> np.ndarray:
-        """(T, 5) crop pixels at times (T,)."""
-        out = np.zeros((len(seconds), len(_LIPS)))
-        for (middle, half), opening in zip(self.syllables, self.openings, strict=True):
-            here = slice(*np.searchsorted(seconds, [middle - half, middle + half]))
-            out[here] += np.cos(np.pi / 2 * (seconds[here, None] - middle) / half) ** 2 * opening
-        return out
-
-
-def draw_bursts(rng: np.random.Generator, length: float) -> list[Burst]:
-    """Draw when and what is said in one video of ``length`` seconds; most videos are silent."""
-    if rng.uniform() >= TALK_SHARE:
-        return []
-    voice = float(np.exp(TALK_LOG_SD * rng.standard_normal()))
-    bursts: list[Burst] = []
-    start = float(rng.uniform(0, TALK_EVERY_S / 2))
-    while start + BURST_S[0] < length:
-        stop = min(length, start + float(np.exp(rng.uniform(*np.log(BURST_S)))))
-        bursts.append(_burst(rng, start, stop, voice))
-        start = stop + 0.5 + float(rng.exponential(TALK_EVERY_S))
-    return bursts
-
-
-def _burst(rng: np.random.Generator, start: float, stop: float, voice: float) -> Burst:
-    rate = float(rng.uniform(*SYLLABLE_HZ))
-    syllables: list[tuple[float, float]] = []
-    openings: list[list[float]] = []
-    time = start
-    while True:
-        period = float(
-            np.clip(np.exp(0.15 * rng.standard_normal()) / rate, 1 / SYLLABLE_HZ[1], 1 / SYLLABLE_HZ[0])
-        )
-        if time + 1.2 * period > stop:
-            return Burst(
-                start, stop, np.array(syllables).reshape(-1, 2), np.array(openings).reshape(-1, len(_LIPS))
-            )
-        opening = min(TALK_MOST, voice * TALK_PX * float(np.exp(TALK_LOG_SD * rng.standard_normal())))
-        shape, amount = rng.choice(3, p=[0.4, 0.3, 0.3]), float(rng.uniform(0.2, 0.6))
-        # Neighbours overlap a little, as sounds do: the mouth doesn't close between all of them.
-        syllables.append((time + 0.6 * period, 0.6 * period))
-        openings.append(
-            [opening, 0.4 * opening, amount * opening * (shape == 1), amount * opening * (shape == 2), 0]
-        )
-        if rng.uniform() < 0.25:  # lips meet before the next, as for b, m and p
-            syllables.append((time + 1.1 * period, 0.25 * period))
-            openings.append([0, 0, 0, 0, 0.4 * opening])
-        time += period
-        if rng.uniform() < PHRASE[0]:
-            time += float(rng.uniform(*PHRASE[1]))
 
 
 # Head, eyes, light, camera ------------------------------------------------------------------------------------------
