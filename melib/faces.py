@@ -272,7 +272,7 @@ def follow(
         found |= _follow(files, shape, ahead, (strided[looked - 1], found) if looked else None)
         looked += len(ahead)
         found = {index: face for index, face in found.items() if index >= start - reach}
-        yield _stretch(files, shape, np.arange(start, stop), found, stride, fps, size, margin)
+        yield _stretch(files, shape, np.arange(start, stop), found, (stride, reach), fps, size, margin)
 
 
 def may_show(manifest: Manifest, subject: str) -> bool:
@@ -410,14 +410,7 @@ def _stored(source: _Source, cache_folder: str | Path) -> dict[str, np.ndarray]:
 def _clip(source: _Source, cache_folder: str | Path) -> Clip:
     stored = _stored(source, cache_folder)
     name = source.manifest.name
-    reasons = ("unreadable", "of another size", "without a face")
-    counts = [f"{n} {why}" for n, why in zip(stored["masked"].tolist(), reasons, strict=True) if n]
-    if counts:
-        warnings.warn(
-            f"{name}: {int(stored['masked'].sum())} of {len(source.numbers)} frames of "
-            f"{source.subject}/{source.video} are masked ({', '.join(counts)}).",
-            stacklevel=3,
-        )
+    warn_of_masked(name, source.subject, source.video, stored["masked"], len(source.numbers))
     return Clip(
         dataset=name,
         subject=source.subject,
@@ -429,6 +422,18 @@ def _clip(source: _Source, cache_folder: str | Path) -> Clip:
         landmarks=stored["landmarks"],
         key=source.key,
     )
+
+
+def warn_of_masked(dataset: str, subject: str, video: str, masked: np.ndarray, n_frames: int) -> None:
+    """Say in one sentence how many frames are masked (3,) and why; nothing if none is."""
+    reasons = ("unreadable", "of another size", "without a face")
+    counts = [f"{n} {why}" for n, why in zip(masked.tolist(), reasons, strict=True) if n]
+    if counts:
+        warnings.warn(
+            f"{dataset}: {int(masked.sum())} of {n_frames} frames of {subject}/{video} are masked "
+            f"({', '.join(counts)}).",
+            stacklevel=4,
+        )
 
 
 def _crop_video(paths: list[Path], seconds: np.ndarray, size: int, margin: float) -> dict[str, np.ndarray]:
@@ -515,22 +520,19 @@ def _stretch(
     shape: tuple[int, ...] | None,
     numbers: np.ndarray,
     found: dict[int, Face],
-    stride: int,
+    frames: tuple[int, int],
     fps: float,
     size: int,
     margin: float,
 ) -> Followed:
-    """Crop some frames in a row, given the faces found in them and around them."""
+    """Crop some frames in a row, given the faces found at a stride in them and within reach around them."""
+    stride, reach = frames
     seen = np.array(sorted(found), np.int64)
     low = min([*seen[:1].tolist(), numbers[0]])
     high = max([*seen[-1:].tolist(), numbers[-1]])
     mask = _bridged((seen - low).tolist(), high - low + 1, stride)[numbers - low]
     crops = np.zeros((len(numbers), size, size), np.uint8)
     landmarks = np.zeros((len(numbers), 68, 2), np.float32)
-    smooth = np.zeros(landmarks.shape)
-    if mask.any():
-        points = np.stack([found[index].landmarks for index in seen])
-        smooth[mask] = smooth_landmarks(points, seen / fps, _FOLLOW_SMOOTH, numbers[mask] / fps)
     unreadable = misfits = 0
     for row, number in enumerate(numbers):
         image = read_image(paths[number])
@@ -539,9 +541,14 @@ def _stretch(
             misfits += image is not None
             mask[row] = False
         elif mask[row]:
-            matrix = crop_transform(smooth[row], size, margin)
+            near = seen[
+                np.abs(seen - number) <= reach
+            ]  # the same faces however the video is cut into stretches
+            points = np.stack([found[index].landmarks for index in near])
+            smooth = smooth_landmarks(points, near / fps, _FOLLOW_SMOOTH, np.array([number / fps]))[0]
+            matrix = crop_transform(smooth, size, margin)
             crops[row] = crop(image, matrix, size)
-            landmarks[row] = smooth[row] @ matrix[:, :2].T + matrix[:, 2]
+            landmarks[row] = smooth @ matrix[:, :2].T + matrix[:, 2]
     faceless = len(numbers) - int(mask.sum()) - unreadable - misfits
     return Followed(fps, numbers, crops, mask, landmarks, np.array([unreadable, misfits, faceless], np.int64))
 

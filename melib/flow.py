@@ -20,9 +20,13 @@ Of a long video only the motion of 18 regions is kept (:func:`regional`), measur
 """
 
 import functools
+from pathlib import Path
 
 import cv2
 import numpy as np
+
+from melib import cache, faces
+from melib.manifest import frame_files
 
 # Half the preset's weight of smoothness: the response is linear from .2 to 2.5 pixels within 6 %, for 15 % more noise.
 _SMOOTHNESS = 10
@@ -54,6 +58,7 @@ _PATCH = 2.5
 # Seconds from one key frame to the next, for which two are compared with the same frames, after which the face counts
 # as gone, and of the running median: far longer than a micro-expression, and shorter than a change of posture.
 _KEY, _OVERLAP, _GONE, _REST = 1.0, 0.2, 0.5, 3.0
+_REGIONAL_VERSION = 1  # of what is followed and measured; raise it with every change of either
 # Pixels of the 112-pixel crop that a head may be off its key: further, and flow gets coarse.
 _FAR = 6.0
 
@@ -294,6 +299,44 @@ def window_inputs(frames, mask, landmarks, size=64):
 
 
 # Long videos
+
+
+def load_regional(manifest, root, subject, video, cache_folder, *, step=1):
+    """Follow the face through one video and measure its regions, or read that from the cache.
+
+    Parameters
+    ----------
+    manifest : Manifest
+    root : str or Path
+        The data set's folder.
+    subject, video : str
+        As in ``manifest.videos``.
+    cache_folder : str or Path
+    step : int
+        Every so manieth frame is used; 7 brings 200 frames/s to the 28.6 of the reference.
+
+    Returns
+    -------
+    features : dict
+        As :func:`regional`, and ``numbers`` (T,) int64, the 0-based frame of each row.
+
+    Warns
+    -----
+    UserWarning
+        One sentence if frames are masked: how many, and why. A video without any face is all masked.
+
+    Raises
+    ------
+    DataError
+        If the video's folder is missing, empty or inconsistent, or the disk is full.
+    """
+    folder = Path(root) / manifest.frames["pattern"].format(subject=subject, video=video)
+    numbers, paths = frame_files(folder, manifest)
+    numbers, paths, fps = numbers[::step], paths[::step], manifest.fps / step
+    key = cache.key(_REGIONAL_VERSION, {"fps": fps}, cache.content_hash(paths))
+    stored = cache.arrays(cache_folder, key, lambda: regional(faces.follow(paths, fps)))
+    faces.warn_of_masked(manifest.name, subject, video, stored["masked"], len(numbers))
+    return {**stored, "numbers": numbers}
 
 
 def regional(stream):
