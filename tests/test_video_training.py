@@ -1,0 +1,434 @@
+import dataclasses
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from melib import models, video_training
+from melib.errors import DataError
+from melib.losses import video_loss
+from melib.video_training import Sequence, VideoSettings, augment, fit, fit_scale, load, predict, save
+
+TINY = VideoSettings(
+    body="dilated", width=16, blocks=1, epochs=12, batch=4, lr=1e-2, segment=64, patience=12, dropout=0.0
+)
+STILL = {"gain": 0.0, "warp": 0.0, "hide": 0.0, "noise": 0.0}  # no augmentation
+MIRROR = (np.array([1, 0, 3, 2]), np.array([-1, -1, 1, 1], dtype=np.float32))
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Small products gain nothing by threads, and lose much on shared cores."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def bumps(n, seed, t=200, kinds=1, events=2):
+    """Videos with smooth movements of two classes, told apart by their channels, over slow drift and noise."""
+    out = []
+    for video in range(n):
+        random = np.random.default_rng([seed, video])
+        time = np.arange(t)
+        x = random.normal(0, 0.1, (t, 4)) + np.sin(time[:, None] / 40 + random.uniform(0, 6, 4))
+        target, emotion = np.zeros((t, kinds), np.float32), np.full(t, 4)
+        for _ in range(events):
+            onset, length, kind = random.integers(5, t - 20), random.integers(8, 14), random.integers(2)
+            curve = np.clip(1 - abs(time - onset - length / 2) / (length / 2), 0, 1)
+            x[:, [kind, 2 + kind]] += 1.5 * curve[:, None]
+            target[:, 0] = np.maximum(target[:, 0], curve)
+            emotion[curve > 0] = kind
+        out.append(Sequence(x.astype(np.float32), np.ones(t, bool), target, emotion))
+    return out
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    return fit(TINY, bumps(24, 1), bumps(6, 2), seed=0)
+
+
+def same(a, b):
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+# The loss
+
+
+def by_hand(scores, logits, targets, emotion, mask, weights):
+    """Both terms as loops over frames, in numpy."""
+    distance, wrong, weight = [], 0.0, 0.0
+    for row, frame in np.argwhere(mask):
+        distance.append(np.mean((scores[row, frame] - targets[row, frame]) ** 2))
+        p = np.exp(logits[row, frame]) / np.exp(logits[row, frame]).sum()
+        wrong -= weights[emotion[row, frame]] * np.log(p[emotion[row, frame]])
+        weight += weights[emotion[row, frame]]
+    return (np.mean(distance) if distance else 0), (wrong / weight if weight else 0)
+
+
+def drawn(seed):
+    random = np.random.default_rng(seed)
+    scores, targets = random.random((2, 3, 7, 2))
+    mask = random.random((3, 7)) < random.choice([0, 0.6, 1])
+    weights = random.random(5) * (random.random(5) < 0.7)
+    return scores, random.normal(size=(3, 7, 5)), targets, random.integers(0, 5, (3, 7)), mask, weights
+
+
+@given(st.integers(0, 2**31))
+def test_each_part_of_the_loss_equals_its_definition_frame_by_frame(seed):
+    *parts, weights = drawn(seed)
+    tensors = [torch.from_numpy(part) for part in parts]
+    loss = video_loss(*tensors, class_weights=torch.from_numpy(weights))
+    distance, wrong = by_hand(*parts, weights)
+    assert [float(part) for part in loss[1:]] == pytest.approx([distance, wrong])
+    assert float(loss.total) == pytest.approx(0.9 * distance + 0.1 * wrong)
+    plain = video_loss(*tensors, regression=2.0, classification=3.0)
+    distance, wrong = by_hand(*parts, np.ones(5))
+    assert float(plain.total) == pytest.approx(2 * distance + 3 * wrong)
+
+
+@given(st.integers(0, 2**31))
+def test_masked_frames_have_no_gradient_and_no_say_in_the_loss(seed):
+    scores, logits, targets, emotion, mask, weights = map(torch.from_numpy, drawn(seed))
+    dark = ~mask
+    results = []
+    for content, label in ((0.5, 0), (torch.nan, -1)):
+        parts = [part.clone() for part in (scores, logits, targets, emotion)]
+        for part in parts[:3]:
+            part[dark] = content
+        parts[3][dark] = label
+        leaves = [part.requires_grad_() for part in parts[:2]]
+        loss = video_loss(*parts, mask, class_weights=weights).total
+        gradients = torch.autograd.grad(loss, leaves)
+        assert not any(gradient[dark].any() for gradient in gradients)
+        results.append((loss.detach(), *gradients))
+    torch.testing.assert_close(*results, atol=0, rtol=0)
+
+
+def test_a_loss_of_shapes_that_differ_is_refused():
+    scores, logits, targets, emotion, mask, _ = map(torch.from_numpy, drawn(0))
+    with pytest.raises(DataError, match=r"\(3, 6\)"):
+        video_loss(scores, logits, targets, emotion, mask[:, 1:])
+    with pytest.raises(DataError, match=r"\(N, T, S\)"):
+        video_loss(scores[..., 0], logits, targets[..., 0], emotion, mask)
+
+
+# Sequences and what is fitted on them
+
+
+@pytest.mark.parametrize("field", ["x", "target"])
+def test_nan_is_refused_in_visible_frames_alone(field):
+    (sequence,) = bumps(1, 1)
+    values = getattr(sequence, field).copy()
+    values[[3, 7]] = np.nan
+    hidden = np.arange(200) != 3
+    with pytest.raises(DataError, match=f"{field} holds NaN or infinity in frame 7"):
+        dataclasses.replace(sequence, **{field: values, "mask": hidden})
+    hidden[7] = False
+    assert len(dataclasses.replace(sequence, **{field: values, "mask": hidden})) == 200
+
+
+def test_arrays_of_different_lengths_are_no_sequence():
+    (sequence,) = bumps(1, 1)
+    for field in ("x", "target", "emotion"):
+        with pytest.raises(DataError, match=f"{field} has shape"):
+            dataclasses.replace(sequence, **{field: getattr(sequence, field)[:-1]})
+    with pytest.raises(DataError, match="x has shape"):
+        dataclasses.replace(sequence, x=sequence.x[:, 0])
+
+
+def test_the_scale_is_that_of_the_visible_training_frames():
+    train = bumps(3, 1)
+    mask = np.arange(200) % 3 > 0
+    x = np.where(mask[:, None], train[0].x, 1e6).astype(np.float32)
+    x[:, 2] = train[1].x[:, 2] = train[2].x[:, 2] = 7
+    train[0] = dataclasses.replace(train[0], x=x, mask=mask)
+    scale = fit_scale(train, TINY)
+    seen = np.concatenate([x[mask], train[1].x, train[2].x]).astype(float)
+    np.testing.assert_allclose(scale["mean"], seen.mean(0), rtol=1e-6)
+    np.testing.assert_allclose(scale["sd"], np.where(np.arange(4) == 2, 1, seen.std(0)), rtol=1e-6)
+    still = [dataclasses.replace(s, x=np.ones_like(s.x)) for s in train]
+    with pytest.raises(DataError, match="never change"):
+        fit_scale(still, TINY)
+
+
+def test_classes_weigh_alike_neutral_by_its_factor_and_absent_ones_nothing():
+    train = bumps(5, 1)
+    weights = np.array(fit_scale(train, dataclasses.replace(TINY, neutral_factor=3.0))["class_weights"])
+    counts = np.bincount(np.concatenate([s.emotion for s in train]), minlength=5)
+    in_sum = weights * counts / counts.sum()
+    np.testing.assert_allclose(in_sum, [1 / 3, 1 / 3, 0, 0, 1])
+
+
+# Segments
+
+
+def places(train, n, settings, seed=0):
+    return video_training._places(train, n, settings, np.random.default_rng(seed))
+
+
+def test_half_of_the_segments_hold_an_event_and_each_event_is_seen_as_often_as_any_other():
+    t, segment = 4000, 50
+    target = np.zeros((t, 1), np.float32)
+    target[1000:1010] = target[2000:2004] = target[3990:] = 1
+    busy = Sequence(np.zeros((t, 4), np.float32), np.ones(t, bool), target, np.full(t, 4))
+    calm = dataclasses.replace(busy, target=0 * target)
+    settings = dataclasses.replace(TINY, segment=segment, around=0.5)
+    found = places([busy, calm], 600, settings)
+    start = found[found[:, 0] == 0, 1]
+    assert ((found[:, 1] >= 0) & (found[:, 1] <= t - segment)).all()
+    for middle in (1005, 2002, 3995):
+        assert 100 <= ((start <= middle) & (middle < start + segment)).sum() <= 115
+    assert (found[:, 0] == 1).sum() == pytest.approx(150, abs=40)
+    assert len(places([calm], 7, settings)) == 7
+
+
+@pytest.mark.parametrize("length", [1, 20, 64, 65, 300])
+def test_a_segment_is_a_piece_of_its_video_padded_where_that_ends(length):
+    sequence = bumps(1, 1, t=300)[0]
+    parts = {f.name: getattr(sequence, f.name)[:length] for f in dataclasses.fields(sequence)}
+    sequence = Sequence(**parts | {"mask": np.arange(length) % 5 != 2})
+    for _, start in places([sequence], 20, TINY):
+        settings = dataclasses.replace(TINY, warp=0.0)
+        x, mask, target, emotion = video_training._segment(
+            sequence, start, settings, np.random.default_rng(0)
+        )
+        assert x.shape == (64, 4) and mask.shape == emotion.shape == (64,)
+        rows = slice(start, min(start + 64, length))
+        n = rows.stop - rows.start
+        assert n == min(64, length)
+        np.testing.assert_array_equal(mask[:n], sequence.mask[rows])
+        seen = sequence.mask[rows]
+        np.testing.assert_array_equal(x[:n][seen], sequence.x[rows][seen])
+        np.testing.assert_array_equal(target[:n][seen], sequence.target[rows][seen])
+        np.testing.assert_array_equal(emotion[:n][seen], sequence.emotion[rows][seen])
+        assert not x[~mask].any() and not mask[n:].any()
+
+
+def test_warping_time_moves_features_targets_and_emotions_together():
+    t = 200
+    ramp = np.linspace(0, 1, t, dtype=np.float32)[:, None]
+    sequence = Sequence(np.repeat(ramp, 4, 1), np.ones(t, bool), ramp, (ramp[:, 0] > 0.5).astype(np.int64))
+    speeds = []
+    for seed in range(40):
+        x, mask, target, emotion = video_training._segment(sequence, 80, TINY, np.random.default_rng(seed))
+        np.testing.assert_allclose(x[:, 0], target[:, 0], atol=1e-6)
+        assert mask.all() and (emotion == (target[:, 0] > 0.5))[abs(target[:, 0] - 0.5) > 0.01].all()
+        speeds.append((target[-1, 0] - target[0, 0]) * (t - 1) / 63)
+    assert 0.9 <= min(speeds) < 0.93 and 1.07 < max(speeds) <= 1.1001
+
+
+def test_mirroring_twice_changes_nothing_and_once_is_the_mirror():
+    x = np.random.default_rng(0).normal(size=(60, 5, 4)).astype(np.float32)
+    scale = {"mean": [0.0] * 4, "sd": [1.0] * 4}
+    settings = dataclasses.replace(TINY, **STILL)
+    np.testing.assert_array_equal(augment(x.copy(), scale, settings, None, np.random.default_rng(0)), x)
+    once = augment(x.copy(), scale, settings, MIRROR, np.random.default_rng(0))
+    turned = (once != x).any((1, 2))
+    assert 15 < turned.sum() < 45
+    order, sign = MIRROR
+    np.testing.assert_array_equal(once[turned], x[turned][..., order] * sign)
+    np.testing.assert_array_equal(augment(once, scale, settings, MIRROR, np.random.default_rng(0)), x)
+
+
+def test_each_augmentation_does_what_it_says_and_no_more():
+    x = np.ones((300, 8, 4), np.float32)
+    scale = {"mean": [0.0] * 4, "sd": [2.0] * 4}
+
+    def varied(**more):
+        settings = dataclasses.replace(TINY, **STILL | more)
+        return augment(x.copy(), scale, settings, None, np.random.default_rng(0))
+
+    gained = varied(gain=0.25)
+    assert (gained == gained[:, :1, :1]).all()
+    assert 0.4 <= gained.min() < 0.42 and 0.61 < gained.max() <= 0.625
+    hidden = varied(hide=0.3)
+    assert (hidden == hidden[:, :1]).all() and set(np.unique(hidden)) == {0, 0.5}
+    assert (hidden == 0).mean() == pytest.approx(0.3, abs=0.05)
+    assert (varied(noise=0.1) - 0.5).std() == pytest.approx(0.1, rel=0.05)
+
+
+# Fits
+
+
+def correlation(fitted, sequences, column=0):
+    found = np.concatenate([curves["scores"][:, column] for curves in predict(fitted, sequences)])
+    return np.corrcoef(found, np.concatenate([s.target[:, column] for s in sequences]))[0, 1]
+
+
+def accuracy(fitted, sequences):
+    logits = np.concatenate([curves["logits"] for curves in predict(fitted, sequences)])
+    emotion = np.concatenate([s.emotion for s in sequences])
+    return (logits.argmax(1) == emotion)[emotion < 4].mean()
+
+
+def test_a_fit_learns_where_events_are_and_which(fitted):
+    unseen = bumps(10, 3)
+    assert correlation(fitted, unseen) > 0.8
+    assert accuracy(fitted, unseen) > 0.6
+
+
+@pytest.mark.parametrize("body", models.BODIES)
+@pytest.mark.parametrize("causal", [False, True])
+def test_every_body_fits_and_scores_every_kind(body, causal):
+    settings = dataclasses.replace(TINY, body=body, causal=causal, kinds=3, epochs=1)
+    result = fit(settings, bumps(3, 1, kinds=3), bumps(2, 2, kinds=3), seed=0, mirror=MIRROR)
+    (curves,) = predict(result, bumps(1, 3, kinds=3))
+    assert curves["scores"].shape == (200, 3) and curves["logits"].shape == (200, 5)
+    assert curves["scores"].dtype == curves["logits"].dtype == np.float32
+    assert ((curves["scores"] > 0) & (curves["scores"] < 1)).all()
+
+
+def test_a_fit_of_one_task_leaves_the_other_head_as_it_started():
+    starts = fit(dataclasses.replace(TINY, epochs=1, lr=0.0), bumps(3, 1), bumps(2, 2), seed=0).state
+    for tasks, idle, busy in [("spotting", "emotion", "score"), ("recognition", "score", "emotion")]:
+        settings = dataclasses.replace(TINY, tasks=tasks, epochs=1, weight_decay=0.0)
+        state = fit(settings, bumps(3, 1), bumps(2, 2), seed=0).state
+        assert torch.equal(state[f"{idle}.weight"], starts[f"{idle}.weight"])
+        assert not torch.equal(state[f"{busy}.weight"], starts[f"{busy}.weight"])
+
+
+def test_the_kept_epoch_is_the_best_on_validation_or_the_last():
+    settings = dataclasses.replace(TINY, epochs=5, lr=0.05)
+    seen = []
+    best = fit(settings, bumps(4, 1), bumps(2, 2), seed=0, progress=lambda *epoch: seen.append(epoch))
+    losses = best.history["validation"]
+    assert best.history["best"].tolist() == [epoch == losses.idxmin() for epoch in range(5)]
+    assert [epoch[:2] for epoch in seen] == [(epoch, 5) for epoch in range(1, 6)]
+    last = fit(dataclasses.replace(settings, select="last"), bumps(4, 1), bumps(2, 2), seed=0)
+    assert last.history["best"].tolist() == [False] * 4 + [True]
+    pd.testing.assert_series_equal(last.history["validation"], losses)
+    alone = fit(dataclasses.replace(settings, select="last"), bumps(4, 1), [], seed=0)
+    assert same(alone.state, last.state) and alone.history["validation"].isna().all()
+
+
+def test_validation_loss_does_not_depend_on_how_frames_are_shared_among_sequences(monkeypatch):
+    """All visible frames count alike, in long videos and in short ones, and masked ones not at all."""
+    (video,) = bumps(1, 2)
+    parts = {f.name: getattr(video, f.name) for f in dataclasses.fields(video)}
+    pieces = [Sequence(**{name: a[rows] for name, a in parts.items()}) for rows in (np.s_[:30], np.s_[30:])]
+    dark = dataclasses.replace(video, mask=np.zeros(200, bool))
+    monkeypatch.setattr(
+        video_training,
+        "_whole",
+        lambda net, sequence, *_: (sequence.target * 0 + 0.5, np.eye(5, dtype=np.float32)[sequence.emotion]),
+    )
+    settings = dataclasses.replace(TINY, epochs=1)
+    losses = [
+        fit(settings, bumps(2, 1), validation, seed=0).history["validation"][0]
+        for validation in ([video], pieces, [video, dark])
+    ]
+    assert losses == pytest.approx([losses[0]] * 3)
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(tmp_path):
+    for name, seed, threads in [("a", 5, 1), ("b", 5, 2), ("c", 6, 1)]:
+        torch.set_num_threads(threads)
+        torch.rand(3)  # what others drew before must not matter
+        settings = dataclasses.replace(TINY, body="ssm", epochs=2, dropout=0.2)
+        save(fit(settings, bumps(4, 1), bumps(2, 2), seed, mirror=MIRROR), tmp_path / name)
+    files = sorted(path.name for path in (tmp_path / "a").iterdir())
+    assert files == ["history.csv", "settings.yml", "weights.safetensors"]
+    for file in files:
+        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+    assert (tmp_path / "a" / files[-1]).read_bytes() != (tmp_path / "c" / files[-1]).read_bytes()
+
+
+def test_what_is_saved_comes_back(fitted, tmp_path):
+    save(fitted, tmp_path / "fit")
+    again = load(tmp_path / "fit")
+    assert again.settings == fitted.settings and again.scale == fitted.scale
+    assert same(again.state, fitted.state)
+    pd.testing.assert_frame_equal(again.history, fitted.history)
+    (tmp_path / "fit" / "settings.yml").unlink()
+    with pytest.raises(DataError, match="no whole fit"):
+        load(tmp_path / "fit")
+
+
+# Bad input
+
+
+def test_a_training_fold_without_any_event_still_fits():
+    result = fit(dataclasses.replace(TINY, epochs=2), bumps(3, 1, events=0), bumps(2, 2), seed=0)
+    assert result.scale["class_weights"] == [0, 0, 0, 0, 6]
+    assert all(np.isfinite(curves["scores"]).all() for curves in predict(result, bumps(2, 3)))
+
+
+@pytest.mark.parametrize("name", ["training", "validation"])
+def test_sets_that_cannot_be_trained_on_are_refused(name):
+    full = bumps(2, 1)
+    (dark,) = bumps(1, 1)
+    for bad, words in [
+        ([], "no .* with a visible face"),
+        ([dataclasses.replace(dark, mask=np.zeros(200, bool))], "no .* with a visible face"),
+        ([dataclasses.replace(dark, target=None)], "no target or no emotion"),
+        (bumps(1, 1, kinds=3), "3 target curves where settings ask for 1"),
+        ([dataclasses.replace(dark, emotion=dark.emotion + 1)], "emotion 5 where 0 to 4"),
+        ([dataclasses.replace(dark, x=dark.x[:, :3])], "3 channels"),
+    ]:
+        sets = (full + bad if "channels" in words else bad, full) if name == "training" else (full, bad)
+        with pytest.raises(DataError, match=words):
+            fit(dataclasses.replace(TINY, epochs=1), *sets, seed=0)
+
+
+def test_settings_that_mean_nothing_are_refused():
+    for bad in ({"body": "transformer"}, {"tasks": "both"}, {"select": "best"}):
+        with pytest.raises(DataError, match="is unknown; use"):
+            VideoSettings(**bad)
+
+
+# Predictions
+
+
+def test_predictions_need_no_labels_and_do_not_depend_on_order_or_company(fitted):
+    videos = [Sequence(s.x, s.mask) for s in (*bumps(3, 4), *bumps(2, 5, t=31))]
+    together = predict(fitted, videos)
+    for order in ([4, 2, 0, 1, 3], [3]):
+        for row, curves in zip(order, predict(fitted, [videos[row] for row in order]), strict=True):
+            assert all(np.array_equal(curves[name], together[row][name]) for name in curves)
+    assert predict(fitted, []) == []
+
+
+def test_short_and_faceless_videos_have_curves_too(fitted):
+    one = Sequence(np.zeros((1, 4), np.float32), np.ones(1, bool))
+    dark = Sequence(np.full((9, 4), np.nan, np.float32), np.zeros(9, bool))
+    curves = predict(fitted, [one, dark, Sequence(np.zeros((0, 4), np.float32), np.ones(0, bool))])
+    assert [len(c["scores"]) for c in curves] == [1, 9, 0]
+    assert all(np.isfinite(c["scores"]).all() for c in curves)
+    with pytest.raises(DataError, match="3 channels where those trained on have 4"):
+        predict(fitted, [Sequence(np.zeros((5, 3), np.float32), np.ones(5, bool))])
+
+
+@pytest.mark.parametrize(("body", "tolerance"), [("dilated", 1e-5), ("bigru", 1e-4), ("ssm", 2e-2)])
+def test_chunks_of_a_long_video_agree_with_one_pass(body, tolerance, monkeypatch):
+    settings = dataclasses.replace(TINY, body=body, epochs=2)
+    result = fit(settings, bumps(12, 1), bumps(2, 2), seed=0)
+    (long,) = bumps(1, 3, t=9001, events=40)
+    mask = np.ones(len(long), bool)
+    mask[4000:4200] = mask[-40:] = False  # a gap across a border of chunks
+    long = dataclasses.replace(long, mask=mask)
+    (chunked,) = predict(result, [long])
+    monkeypatch.setattr(video_training, "_KEPT", 10**6)  # one chunk
+    (whole,) = predict(result, [long])
+    np.testing.assert_allclose(chunked["scores"], whole["scores"], atol=tolerance, rtol=0)
+
+
+def test_memory_of_a_prediction_does_not_grow_with_length(fitted, tmp_path):
+    """Peak memory after a 30-minute video is that after a 3-minute one, at 30 frames/s, within 10 %."""
+    save(fitted, tmp_path)
+    program = """
+import resource, sys
+import numpy as np
+from melib.video_training import Sequence, load, predict
+for t in (5400, 54000):
+    predict(load(sys.argv[1]), [Sequence(np.zeros((t, 4), np.float32), np.ones(t, bool))])
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+    command = [sys.executable, "-c", program, str(tmp_path)]
+    short, long = map(int, subprocess.run(command, capture_output=True, check=True).stdout.split())
+    assert long < 1.1 * short
