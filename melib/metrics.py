@@ -353,8 +353,8 @@ def spotting(predicted, truth, iou=0.5, videos=None):
     Parameters
     ----------
     predicted, truth : DataFrame
-        subject, video, onset, offset (frames, closed; between two frames after sampling too); other columns are
-        ignored. Tables without a row are legal.
+        subject, video, onset, offset (frames, closed; after sampling also between two frames); other columns
+        are ignored. Tables without a row are legal.
     iou : float in (0, 1]
         Least intersection over union of a true positive, in frames, both ends included.
     videos : DataFrame, optional
@@ -364,9 +364,9 @@ def spotting(predicted, truth, iou=0.5, videos=None):
     -------
     counts : dict
         tp, fp, fn (int), precision, recall, f1 (float, 0 with a zero denominator), matches (DataFrame:
-        predicted, truth, the labels of the rows in the tables' index, and iou). Within a video the matching is one to
-        one, of as many pairs as possible, and among those of largest total IoU, so the order of rows
-        changes nothing.
+        predicted, truth, the labels of the rows in the tables' index, and iou). Within a video the matching
+        is one to one, of as many pairs as possible, and among those of largest total IoU, so the order of
+        rows changes nothing.
 
     Raises
     ------
@@ -765,15 +765,15 @@ def _intervals(table, name, needed=None):
         wrong = np.flatnonzero(~np.isfinite(values))
         if wrong.size:
             raise DataError(
-                f"{name}, row {wrong[0]}: {column} {table[column].iloc[wrong[0]]} is no frame number; correct "
-                "or remove that row."
+                f"{name}, row {wrong[0]}: {column} {table[column].iloc[wrong[0]]} is no frame number; "
+                "correct or remove that row."
             )
     onset, offset = frames["onset"], frames["offset"]
     wrong = np.flatnonzero(offset < onset)
     if wrong.size:
         raise DataError(
-            f"{name}, row {wrong[0]}: offset {offset[wrong[0]]:g} lies before onset {onset[wrong[0]]:g}; correct "
-            "or remove that row."
+            f"{name}, row {wrong[0]}: offset {offset[wrong[0]]:g} lies before onset {onset[wrong[0]]:g}; "
+            "correct or remove that row."
         )
     for column in [column for column in columns if column in ("subject", "video", "emotion")]:
         wrong = np.flatnonzero(table[column].isna() | (table[column] == ""))
@@ -927,8 +927,8 @@ def _confusions(true, said, classes):
     classes = list(dict.fromkeys(classes))
     if true.shape != said.shape or not classes:
         raise DataError(
-            f"recognition needs as many predicted classes as true ones and a class to judge, got {said.shape}, "
-            f"{true.shape} and {len(classes)} classes."
+            f"recognition needs as many predicted classes as true ones and a class to judge, got "
+            f"{said.shape}, {true.shape} and {len(classes)} classes."
         )
     judged = np.array([each in classes for each in true], bool)
     true, said = true[judged], said[judged]

@@ -1,4 +1,4 @@
-"""Scores of intervals against brute force, against scorers written plainly, and against cases derived by hand."""
+"""Scores of intervals against brute force, scorers written plainly, and cases derived by hand."""
 
 import itertools
 import math

@@ -1,0 +1,223 @@
+"""Classes of intervals: against a loop over frames, and the laws of weights, priors, rejection and votes."""
+
+from collections import Counter
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.special import log_softmax
+from sklearn.metrics import f1_score
+
+from melib import DataError, recognition
+
+NAMES = [*recognition.CLASSES, "neutral"]
+CHANCES = [f"p_{name}" for name in NAMES]
+
+
+def intervals(*pairs):
+    return pd.DataFrame(pairs, columns=["onset", "offset"])
+
+
+@st.composite
+def videos(draw):
+    """Intervals, score curve and logits of a short video, some frames masked."""
+    n = draw(st.integers(3, 30))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    score, logits = rng.random(n), 3 * rng.standard_normal((n, 5))
+    lost = rng.random(n) < draw(st.sampled_from([0, 0.2]))
+    score[lost], logits[lost] = np.nan, np.nan
+    ends = np.sort(rng.integers(0, n, (draw(st.integers(0, 4)), 2)), axis=1)
+    return intervals(*ends.tolist()), score, logits
+
+
+@given(videos(), st.booleans(), st.booleans())
+def test_a_class_is_the_weighted_mean_of_its_frames(video, weighted, adjusted):
+    found, score, logits = video
+    log_prior = np.log([0.1, 0.02, 0.05, 0.03, 0.8]) if adjusted else None
+    named = recognition.classify(found, score, logits, weighted=weighted, log_prior=log_prior, reject=False)
+    assert len(named) == len(found) and (named.index == found.index).all()
+    for row in named.itertuples():
+        frames = [t for t in range(row.onset, row.offset + 1) if np.isfinite(score[t])]
+        if not frames:
+            assert row.p_neutral == 1
+            continue
+        total = sum(score[t] if weighted else 1 for t in frames)
+        mean = sum((score[t] if weighted else 1) * logits[t] for t in frames) / total
+        mean = mean - log_prior if adjusted else mean
+        chances = np.array([getattr(row, name) for name in CHANCES])
+        np.testing.assert_allclose(chances, np.exp(log_softmax(mean)), rtol=1e-9)
+        assert row.emotion == NAMES[int(np.argmax(mean[:4]))]
+
+
+@given(videos())
+def test_rejection_drops_exactly_the_neutral(video):
+    found, score, logits = video
+    everyone = recognition.classify(found, score, logits, reject=False)
+    kept = recognition.classify(found, score, logits)
+    neutral = everyone[CHANCES].to_numpy().argmax(axis=1) == 4
+    pd.testing.assert_frame_equal(kept, everyone[~neutral])
+    assert "neutral" not in set(everyone["emotion"])
+
+
+@given(videos(), st.floats(-5, 5), st.floats(0.1, 10))
+def test_neither_an_offset_of_logits_nor_the_scale_of_scores_matters(video, offset, scale):
+    found, score, logits = video
+    one = recognition.classify(found, score, logits, reject=False)
+    other = recognition.classify(found, scale * score, logits + offset, reject=False)
+    np.testing.assert_allclose(one[CHANCES].astype(float), other[CHANCES].astype(float), atol=1e-9)
+
+
+@given(videos(), st.integers(0, 4))
+def test_neutral_may_stand_anywhere(video, neutral):
+    found, score, logits = video
+    moved = np.insert(logits[:, :4], neutral, logits[:, 4], axis=1)
+    one = recognition.classify(found, score, logits)
+    other = recognition.classify(found, score, moved, neutral=neutral)
+    pd.testing.assert_frame_equal(one, other[one.columns])
+    for reject in (True, False):
+        voted = recognition.vote(found, logits, reject=reject)
+        pd.testing.assert_frame_equal(voted, recognition.vote(found, moved, reject=reject, neutral=neutral))
+
+
+def test_the_prior_turns_the_scale_and_an_unseen_class_never_wins():
+    logits = np.tile([1.0, 0.5, 0.4, 9.0, 0.0], (10, 1))
+    found, score = intervals((2, 7)), np.ones(10)
+    shares = np.array([0.7, 0.1, 0.2, 0.0, 0.01])
+    with np.errstate(divide="ignore"):
+        named = recognition.classify(found, score, logits, log_prior=np.log(shares), reject=False)
+    assert recognition.classify(found, score, logits)["emotion"].tolist() == ["others"]
+    assert named["emotion"].tolist() == ["positive"] and named["p_others"].tolist() == [0]
+
+
+def test_frames_count_by_their_score():
+    logits = np.zeros((10, 5))
+    logits[2:4, 0], logits[4:8, 1] = 3, 2
+    score = np.array([0, 0, 0.9, 0.9, 0.1, 0.1, 0.1, 0.1, 0, 0])
+    found = intervals((2, 7))
+    assert recognition.classify(found, score, logits)["emotion"].tolist() == ["negative"]
+    assert recognition.classify(found, score, logits, weighted=False)["emotion"].tolist() == ["positive"]
+    assert recognition.classify(found, -score, logits)["emotion"].tolist() == [
+        "positive"
+    ]  # no weight: all alike
+
+
+def test_an_interval_keeps_its_columns_and_its_place():
+    found = intervals((0, 4), (5, 9)).assign(apex=[2, 7], score=[0.3, 0.9]).set_index(pd.Index([4, 9]))
+    logits = np.zeros((10, 5))
+    logits[:5, 4], logits[5:, 2] = 5, 5
+    named = recognition.classify(found, np.ones(10), logits)
+    assert named.index.tolist() == [9] and named["apex"].tolist() == [7] and named["score"].tolist() == [0.9]
+    assert recognition.vote(found, logits - 1)["emotion"].tolist() == ["surprise"]
+
+
+# The reference's vote
+# ------------------------------------------------------------------------------------------
+
+
+@given(videos())
+def test_the_vote_is_the_majority_of_the_inner_frames(video):
+    found, _, logits = video
+    expected = {}
+    for row in found.itertuples():
+        ballots = []
+        for t in range(row.onset + 1, row.offset - 1):
+            if np.isfinite(logits[t]).all():
+                ballots.append(int(np.argmax([*logits[t, :4], 0])))
+        count = Counter(ballots)
+        winner = max(count, key=lambda c: (count[c], -ballots.index(c))) if ballots else 4
+        if winner != 4:
+            expected[row.Index] = NAMES[winner]
+    assert recognition.vote(found, logits)["emotion"].to_dict() == expected
+    everyone = recognition.vote(found, logits, reject=False)
+    assert everyone.index.equals(found.index) and set(everyone["emotion"]) <= set(recognition.CLASSES)
+
+
+def test_the_neutral_logit_is_replaced_by_nought():
+    found, logits = intervals((0, 9)), np.tile([-1.0, -2, 0.5, -3, 99], (10, 1))
+    assert recognition.vote(found, logits)["emotion"].tolist() == ["surprise"]
+    assert recognition.vote(found, logits - 1).empty
+    assert recognition.vote(found, logits - 1, reject=False)["emotion"].tolist() == ["surprise"]
+
+
+def test_too_short_an_interval_is_neutral_in_the_reference():
+    logits = np.tile([5.0, 0, 0, 0, 0], (10, 1))
+    assert recognition.vote(intervals((3, 5)), logits).empty
+    assert recognition.vote(intervals((3, 6)), logits)["emotion"].tolist() == ["negative"]
+    assert recognition.vote(intervals((3, 5)), logits, reject=False)["emotion"].tolist() == ["negative"]
+
+
+# What the action units allow
+# ------------------------------------------------------------------------------------------
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["4", "L4", "1+2", "12"]), st.sampled_from("abc")), min_size=2, max_size=12
+    )
+)
+def test_the_ceiling_leaves_each_event_out(events):
+    aus, classes = zip(*events, strict=True)
+    ceiling = recognition.unit_ceiling(aus, classes)
+    for i, predicted in enumerate(ceiling["predicted"]):
+        others = [(a.strip("L"), c) for j, (a, c) in enumerate(events) if j != i]
+        alike = Counter(c for a, c in others if a == aus[i].strip("L"))
+        overall = Counter(c for _, c in others)
+        best = max(set(classes), key=lambda c: (alike[c], overall[c], -ord(c)))
+        assert predicted == best
+    hits = ceiling["predicted"] == np.array(classes, object)
+    assert ceiling["accuracy"] == pytest.approx(hits.mean())
+    scores = f1_score(
+        classes, list(ceiling["predicted"]), average="macro", labels=sorted(set(classes)), zero_division=0
+    )
+    assert ceiling["uf1"] == pytest.approx(scores)
+
+
+def test_classes_with_the_same_units_cannot_be_told():
+    alike = recognition.unit_ceiling(["4"] * 10, ["negative"] * 6 + ["others"] * 4)
+    apart = recognition.unit_ceiling(["4"] * 6 + ["12"] * 4, ["negative"] * 6 + ["others"] * 4)
+    assert alike["accuracy"] == 0.6 and apart["accuracy"] == apart["uf1"] == 1
+
+
+# Bad input
+# ------------------------------------------------------------------------------------------
+
+
+def test_no_interval_and_no_face_are_defined():
+    logits, score = np.full((8, 5), np.nan), np.full(8, np.nan)
+    for found in (intervals(), pd.DataFrame()):
+        assert recognition.classify(found, score, logits).empty and recognition.vote(found, logits).empty
+    found = intervals((0, 7))
+    assert recognition.classify(found, score, logits).empty and recognition.vote(found, logits).empty
+    for named in (
+        recognition.classify(found, score, logits, reject=False),
+        recognition.vote(found, logits, reject=False),
+    ):
+        assert named["emotion"].tolist() == ["negative"]
+
+
+ONE, SCORE, LOGITS = intervals((0, 4)), np.ones(5), np.zeros((5, 5))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda: recognition.classify(intervals((0, 5)), SCORE, LOGITS),
+            "0 to 5, doesn't lie within the video's 5",
+        ),
+        (lambda: recognition.vote(intervals((3, 2)), LOGITS), "3 to 2, doesn't lie"),
+        (lambda: recognition.classify(ONE, SCORE[:4], LOGITS), "equally long"),
+        (lambda: recognition.classify(ONE, SCORE * np.inf, LOGITS), "a score is infinite"),
+        (lambda: recognition.classify(ONE, SCORE, LOGITS + np.inf), "a logit is infinite"),
+        (lambda: recognition.classify(ONE, SCORE, LOGITS[:, :4]), r"logits must be \(T, 5\)"),
+        (lambda: recognition.vote(ONE, LOGITS, neutral=5), "neutral in 0 to 4"),
+        (lambda: recognition.classify(ONE, SCORE, LOGITS, log_prior=[0.5]), "log_prior must be 5 logarithms"),
+        (lambda: recognition.classify(ONE, SCORE, LOGITS, log_prior=[-np.inf] * 5), "of which one is finite"),
+        (lambda: recognition.unit_ceiling(["4"], ["others"]), "two or more events"),
+    ],
+)
+def test_bad_input_ends_in_one_sentence(call, message):
+    with pytest.raises(DataError, match=message):
+        call()
