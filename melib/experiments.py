@@ -497,15 +497,39 @@ def run_grid(run, profile, jobs_list, prepared, folds, *, transfer=None, jobs=2)
         )
         for job in jobs_list
     )
+    return dict(zip(jobs_list, finish(list(tasks), [job.name for job in jobs_list], jobs), strict=True))
+
+
+def finish(tasks, names, jobs):
+    """Run fits in several processes, to the last one even where some fail.
+
+    Parameters
+    ----------
+    tasks : list of joblib.delayed calls
+        Each returns its result, or a str: the reason why it failed.
+    names : list of str
+    jobs : int
+        Processes, one thread each.
+
+    Returns
+    -------
+    list
+        Results in the order of the tasks.
+
+    Raises
+    ------
+    DataError
+        If a fit failed: says which and why; the others are finished and kept.
+    """
     pool = joblib.Parallel(n_jobs=jobs, return_as="generator")
-    done = list(tqdm(pool(tasks), total=len(jobs_list), desc="fits", unit="fit"))
-    failed = [(job, result) for job, result in zip(jobs_list, done, strict=True) if isinstance(result, str)]
+    done = list(tqdm(pool(tasks), total=len(tasks), desc="fits", unit="fit"))
+    failed = [(name, result) for name, result in zip(names, done, strict=True) if isinstance(result, str)]
     if failed:
-        said = "; ".join(f"{job.name}: {reason}" for job, reason in failed)
+        said = "; ".join(f"{name}: {reason}" for name, reason in failed)
         raise DataError(
             f"{len(failed)} of {len(done)} fits failed, the others are kept ({said}); mend and run again."
         )
-    return dict(zip(jobs_list, done, strict=True))
+    return done
 
 
 def _run_job(run, job, options, prepared, fold, transfer):

@@ -114,7 +114,7 @@ def save(fig: Figure, run: str | Path, name: str, *, settings: Mapping[str, Any]
         "caption": fig.get_label(),
         "notebook": os.environ.get("MELIB_NOTEBOOK", ""),
         "commit": report.commit(),
-        "results": cache.content_hash(results) if results else "",
+        "results": {file.name: cache.content_hash([file]) for file in results},
         "settings": {**report.settings(run), **(settings or {})},
     }
     cache.write_json(folder / f"{name}.json", record)
@@ -444,13 +444,24 @@ def draw_all(run: str | Path) -> list[Path]:
     DataError
         If the run has no results.
     """
+    from melib import spotting_figures
+
     run = Path(run)
     plt.switch_backend("Agg")
     results, cards = run / "results" / "intensity.csv", run / "results" / "face_card.csv"
-    if not results.is_file():
+    if not results.is_file() and not (run / "results" / "spotting.csv").is_file():
         raise DataError(
             f"{results} doesn't exist: run `melib run --run {run.name}` first, or name another run"
         )
+    drawn = _draw_intensity(results, cards) if results.is_file() else []
+    for name, fig in drawn:
+        save(fig, run, name)
+        plt.close(fig)
+    return [*(run / "figures" / f"{name}.png" for name, _ in drawn), *spotting_figures.draw(run)]
+
+
+def _draw_intensity(results: Path, cards: Path) -> list[tuple[str, Figure]]:
+    """Figures of the first paper, by name."""
     drawn = []
     table = read(results)
     several = len(set(table["dataset"])) > 1
@@ -464,15 +475,23 @@ def draw_all(run: str | Path) -> list[Path]:
             card = card[card["dataset"] == dataset]
             for protocol in card["protocol"].unique():
                 drawn.append((f"face_card_{protocol}{ending}", face_card(card, protocol=protocol)))
-    for name, fig in drawn:
-        save(fig, run, name)
-        plt.close(fig)
-    return [run / "figures" / f"{name}.png" for name, _ in drawn]
+    return drawn
 
 
 def read(file: str | Path) -> pd.DataFrame:
     """Read a result table: names stay text (``006``), an empty input is ``none``."""
-    names = ("dataset", "protocol", "model", "input", "subject", "event", "metric", "quantity")
+    names = (
+        "dataset",
+        "protocol",
+        "model",
+        "input",
+        "subject",
+        "event",
+        "metric",
+        "quantity",
+        "group",
+        "panel",
+    )
     table = pd.read_csv(file, dtype=dict.fromkeys(names, str))
     return table.fillna({name: "none" if name == "input" else "" for name in names if name in table})
 

@@ -83,6 +83,7 @@ def build(run: str | Path) -> Path:
         metrics=figures.METRICS,
         untestable=_untestable(results) if results is not None else [],
         transfer=_transfer(results, _read(run, "transfer")) if results is not None else [],
+        spotting=_spotting(run),
         published=_published(results) if results is not None else [],
         figures=_figures(run),
         notebooks=_notebooks(run),
@@ -163,8 +164,13 @@ def checklist(run: str | Path) -> list[tuple[bool, str, str]]:
     if results is not None:
         found += _protocol_checks(results)
     sidecars = [_json(path) for path in sorted(run.glob("figures/*.json"))]
-    now = cache.content_hash(sorted((run / "results").glob("*.csv"))) if results is not None else ""
-    stale = [str(record.get("figure")) for record in sidecars if record.get("results") != now]
+    now = {file.name: cache.content_hash([file]) for file in (run / "results").glob("*.csv")}
+    # A notebook that ran later may have added tables; those that a figure saw must be the same.
+    stale = [
+        str(record.get("figure"))
+        for record in sidecars
+        if not record.get("results", {}).items() <= now.items()
+    ]
     found.append(
         (
             bool(sidecars) and not stale,
@@ -476,6 +482,45 @@ def _published(results: pd.DataFrame) -> list[dict[str, Any]]:
                 }
             )
     return out
+
+
+def _spotting(run: Path) -> dict[str, Any]:
+    """Systems, claims, effects and inflation of the second paper, as text; empty where notebook 06 hasn't run."""
+    table = _read(run, "spotting")
+    if table is None:
+        return {}
+
+    def bounded(row: Any, name: str) -> str:
+        return _interval({"estimate": row[name], "low": row[f"{name}_low"], "high": row[f"{name}_high"]})
+
+    def moved(name: str, column: str) -> list[dict[str, Any]]:
+        found = _read(run, name)
+        rows = [] if found is None else figures.records(found)
+        return [{**row, "interval": _interval({**row, "estimate": row[column]})} for row in rows]
+
+    systems = [
+        {
+            **row,
+            **{name: bounded(row, name) for name in ("spotting_f1", "strs", "end_to_end_f1", "fp_per_hour")},
+        }
+        for row in figures.records(table[table["rule"] == "strict"])
+    ]
+    by_rule: Any = table.pivot_table(index=["dataset", "system"], columns="rule", values="strs", sort=False)
+    published = figures.records(pd.read_csv(PACKAGE / "published_spotting.csv"))
+    here = set(table["dataset"])
+    return {
+        "systems": systems,
+        "rules": [
+            {"system": system, **row} for (_, system), row in by_rule.round(3).to_dict("index").items()
+        ],
+        "claims": moved("spotting_claims", "difference"),
+        "effects": [
+            row for row in moved("factorial", "effect") if row["metric"] in ("end_to_end_f1", "strs")
+        ],
+        "ledger": [row for row in moved("inflation_ledger", "inflation") if row["fault"] != "none"],
+        "recognition": figures.records(found) if (found := _read(run, "recognition")) is not None else [],
+        "published": [{**row, "other_data": row["dataset"] not in here} for row in published],
+    }
 
 
 def _figures(run: Path) -> list[dict[str, Any]]:

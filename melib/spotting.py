@@ -1,0 +1,676 @@
+"""Long videos, from their frames to the score curves of every fit: features, targets, the grid of fits.
+
+    study -> features of a whole video (cached) -> sequences -> fit on training subjects -> curves of test and validation
+             regional  (T, 36)                     whole videos, any length                subjects, (T, kinds) and (T, 5)
+             reference (n, k, 36)                  windows of k frames, half overlapping, stitched
+
+Samples are every `step`-th native frame, so that they lie about 1/30 s apart: the rate of both papers' data. Positions are
+0-based samples; `Video.numbers` turns them back into native frames. Decoding, classes and tables: spotting_tables.py.
+"""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import cv2
+import joblib
+import numpy as np
+import pandas as pd
+from tqdm.auto import tqdm
+
+from melib import (
+    cache,
+    experiments,
+    faces,
+    flow,
+    losses,
+    manifest,
+    models,
+    priors,
+    reference_recipe,
+    training,
+    video_training,
+)
+from melib.errors import DataError
+
+CLASSES = ("negative", "positive", "surprise", "others")
+NEUTRAL = len(CLASSES)
+KINDS = ("micro", "macro", "blink")
+RATE = 30  # samples a second: CAS(ME)^3 has 30, the reference reads SAMM-LV at 200 / 7
+# Windows of the intensity model start so many samples apart: each frame is seen by two of its windows of 32.
+_INTENSITY_HOP = 16
+
+
+# ---- videos ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Video:
+    """One long video as the networks see it.
+
+    Attributes
+    ----------
+    dataset, subject, video : str
+    fps : float
+        Samples a second.
+    numbers : (T,) int64
+        0-based native frame of each sample.
+    motion : (T, 36) float32
+        Regional motion, pixels of the 112-pixel crop (melib.regions).
+    mask : (T,) bool
+        False where no face was found.
+    windows : (n, k, 36) float32
+        The reference's features of half-overlapping windows, and ``starts`` (n,) int, their first samples.
+    events : DataFrame
+        The video's usable events in samples: event, kind, emotion_class, aus, onset, apex, offset (float), peak_px (NaN
+        where nobody knows it).
+    """
+
+    dataset: str
+    subject: str
+    video: str
+    fps: float
+    numbers: np.ndarray
+    motion: np.ndarray
+    mask: np.ndarray
+    windows: np.ndarray
+    starts: np.ndarray
+    events: pd.DataFrame
+
+    def __len__(self):
+        """Count the samples."""
+        return len(self.numbers)
+
+    def of(self, kind):
+        """Events of one kind."""
+        return self.events[self.events["kind"] == kind]
+
+
+def studies(run, profile, seed=0, data="", *, transfer=False, jobs=2):
+    """Open the long videos of a run: the licensed ones that were named, else the simulated ones.
+
+    Returns
+    -------
+    list of experiments.Study
+    """
+    from melib import simulate
+
+    if data:
+        return experiments.studies(run, profile, seed, data, jobs=jobs)
+    found = []
+    for spec in experiments.settings(profile)["long_transfer" if transfer else "long"]:
+        out = Path(run) / "data" / spec["name"]
+        simulate.write_long(out, seed=seed, jobs=jobs, **spec)
+        found.append(experiments.open_study(out / "manifest.yml", out))
+    return found
+
+
+def prepare(study, run, profile, *, jobs=2):
+    """Compute the features of every video of a study; cached by content.
+
+    Parameters
+    ----------
+    study : experiments.Study
+    run, profile : as in the notebooks
+    jobs : int
+        Processes, one thread each.
+
+    Returns
+    -------
+    list of Video
+    """
+    k = experiments.settings(profile)["spotting"]["window"]
+    step = max(1, round(study.manifest.fps / RATE))
+    folder = experiments.cache_folder(run) / "motion"
+    version = experiments.code_version(flow, faces, reference_recipe)
+    tasks = (
+        joblib.delayed(_features)(folder, version, study.manifest, row.folder, step, k)
+        for row in study.videos.itertuples()
+    )
+    pool = joblib.Parallel(n_jobs=jobs, return_as="generator")
+    bar = tqdm(pool(tasks), total=len(study.videos), desc=f"{study.name}: motion", unit="video")
+    return [
+        _video(study, row, found, step) for row, found in zip(study.videos.itertuples(), bar, strict=True)
+    ]
+
+
+def _features(folder, version, of, frames, step, k):
+    """Read or compute both kinds of features of one video (in a worker process)."""
+    cv2.setNumThreads(1)
+    numbers, paths = manifest.frame_files(frames, of)
+    numbers, paths = numbers[::step], paths[::step]
+    key = cache.key(version, {"fps": of.fps, "step": step, "k": k}, cache.content_hash(paths))
+
+    def compute():
+        found = flow.regional(faces.follow(paths, of.fps / step))
+        features, starts, ok = reference_recipe.windows(paths, k)
+        return {"numbers": numbers, **found, "windows": features, "starts": starts, "ok": ok}
+
+    return {name: np.array(value) for name, value in cache.arrays(folder, key, compute).items()}
+
+
+def _video(study, row, found, step):
+    table = study.events
+    mine = table[
+        (table["subject"] == row.subject) & (table["video"] == row.video) & (table["status"] != "dropped")
+    ]
+    mine = mine[mine["onset"].notna() & mine["offset"].notna()]
+    samples = np.arange(len(found["numbers"]))
+    place = {}
+    for name in ("onset", "apex", "offset"):
+        native = mine[name].astype("Float64").to_numpy(float, na_value=np.nan)
+        place[name] = np.interp(native, found["numbers"], samples)
+    place["apex"] = np.where(np.isnan(place["apex"]), (place["onset"] + place["offset"]) / 2, place["apex"])
+    peak = pd.Series(np.nan, index=mine.index)
+    if study.truth is not None:
+        truth = study.truth[(study.truth["subject"] == row.subject) & (study.truth["video"] == row.video)]
+        peak = mine["event"].map(truth[truth["event"] != ""].groupby("event")["peak_px"].max())
+    events = mine[["event", "kind", "emotion_class", "aus"]].assign(**place, peak_px=peak.astype(float))
+    return Video(
+        study.name,
+        row.subject,
+        row.video,
+        study.manifest.fps / step,
+        found["numbers"],
+        found["motion"],
+        found["mask"],
+        found["windows"],
+        found["starts"],
+        events.sort_values("onset").reset_index(drop=True),
+    )
+
+
+def annotated(videos, kind="micro"):
+    """Events of some videos in samples: for micro-expressions the truth that intervals are scored against.
+
+    Returns
+    -------
+    DataFrame
+        subject, video, event, onset, apex, offset (int, closed), emotion (class), kind, fps, aus, peak_px, duration_s,
+        overlapped (bool: a macro-expression overlaps it).
+    """
+    parts = []
+    for video in videos:
+        mine, macro = video.of(kind), video.of("macro")
+        overlap = [
+            ((macro["onset"] <= e.offset) & (macro["offset"] >= e.onset)).any() for e in mine.itertuples()
+        ]
+        whole = {name: np.rint(mine[name]).astype(int) for name in ("onset", "apex", "offset")}
+        about = {"subject": video.subject, "video": video.video, "event": mine["event"], **whole}
+        about |= {"emotion": mine["emotion_class"], "kind": kind, "fps": video.fps, "aus": mine["aus"]}
+        seconds = (whole["offset"] - whole["onset"] + 1) / video.fps
+        about |= {"peak_px": mine["peak_px"], "duration_s": seconds, "overlapped": np.array(overlap, bool)}
+        parts.append(pd.DataFrame(about))
+    return pd.concat(parts, ignore_index=True)
+
+
+def lengths(videos):
+    """How long each video is: DataFrame subject, video, n_frames (samples), fps."""
+    rows = [(video.subject, video.video, len(video), video.fps) for video in videos]
+    return pd.DataFrame(rows, columns=["subject", "video", "n_frames", "fps"])
+
+
+def prior_of(videos, kind="micro"):
+    """When events of a kind happen in some videos (the training fold's): priors.IntervalPrior, in samples."""
+    return priors.IntervalPrior.fit(annotated(videos, kind), lengths(videos), videos[0].fps)
+
+
+# ---- what is learned ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Fit:
+    """One fit of one fold.
+
+    Attributes
+    ----------
+    dataset : str
+    features : str
+        regional (ours) or reference.
+    target : str
+        hard, triangular or gaussian.
+    body : str
+        ssm, bigru or dilated on whole videos; windowed_ssm: the reference's causal one, on windows.
+    tasks : str
+        joint, spotting or recognition.
+    fold, seed : int
+    published : bool
+        Keep the reference's faults of training: videos with events only, the last epoch, every subject but the test one.
+    peek : bool
+        Choose the epoch on the test subjects: a fault, for the inflation ledger alone.
+    """
+
+    dataset: str
+    features: str
+    target: str
+    body: str
+    tasks: str
+    fold: int
+    seed: int
+    published: bool = False
+    peek: bool = False
+
+    @property
+    def name(self):
+        """Readable name, unique in a run."""
+        faults = "-published" * self.published + "-peek" * self.peek
+        what = f"{self.features}-{self.target}-{self.body}-{self.tasks}{faults}"
+        return f"{self.dataset}-spotting-{what}-fold{self.fold}-seed{self.seed}"
+
+    @property
+    def windowed(self):
+        """Whether it sees windows and not whole videos."""
+        return self.body == "windowed_ssm"
+
+
+def hard(onset, apex, offset, n_frames):
+    """The reference's target: 1 strictly between onset and offset; otherwise as `priors.triangular`."""
+    inside = priors.boxcar(onset, apex, offset, n_frames)
+    frame = np.arange(n_frames)
+    return inside * ((frame > onset) & (frame < offset)).astype(np.float32)
+
+
+TARGETS = {"hard": hard, "triangular": priors.triangular, "gaussian": priors.gaussian}
+
+
+def targets(video, target):
+    """Target curves and classes of a video.
+
+    Parameters
+    ----------
+    video : Video
+    target : str
+        A key of ``TARGETS``. Where events of a kind overlap, the higher one counts.
+
+    Returns
+    -------
+    curves : (T, 3) float32 in [0, 1]
+        One column a kind.
+    emotion : (T,) int64
+        Index into ``CLASSES`` during a micro-expression, ``NEUTRAL`` elsewhere.
+    """
+    curves, emotion = np.zeros((len(video), len(KINDS)), np.float32), np.full(len(video), NEUTRAL)
+    for event in video.events.itertuples():
+        column = KINDS.index(event.kind)
+        curve = TARGETS[target](event.onset, event.apex, event.offset, len(video))
+        curves[:, column] = np.maximum(curves[:, column], curve)
+        if event.kind == "micro" and event.emotion_class in CLASSES:
+            inside = TARGETS["hard"](event.onset, event.apex, event.offset, len(video)) > 0
+            emotion[inside] = CLASSES.index(event.emotion_class)
+    return curves, emotion.astype(np.int64)
+
+
+def sequences(video, fit):
+    """What a fit reads of a video: one sequence, or one a window.
+
+    Returns
+    -------
+    list of video_training.Sequence
+    """
+    curves, emotion = targets(video, fit.target)
+    if not fit.windowed:
+        x = video.motion if fit.features == "regional" else stitch(video.windows, video.starts, len(video))
+        return [video_training.Sequence(x, video.mask, curves, emotion)]
+    k = video.windows.shape[1]
+    out = []
+    for window, start in zip(video.windows, video.starts, strict=True):
+        part = slice(int(start), int(start) + k)
+        x = window if fit.features == "reference" else video.motion[part] - video.motion[part][:1]
+        # The reference has no mask: a window without a face counts as one without motion.
+        out.append(video_training.Sequence(x, np.ones(len(x), bool), curves[part, :1], emotion[part]))
+    return out
+
+
+def stitch(windows, starts, n, whole=None):
+    """Put what windows say one after another: of each its second half, of the first one all.
+
+    Parameters
+    ----------
+    windows : (m, k, ...) float
+    starts : (m,) int
+    n : int
+        Samples of the video.
+    whole : (m,) bool, optional
+        Windows whose first half counts; by default the one that starts the video.
+
+    Returns
+    -------
+    (n, ...) float
+        0 where no window speaks.
+    """
+    whole = starts == 0 if whole is None else whole
+    out = np.zeros((n, *windows.shape[2:]), windows.dtype)
+    k = windows.shape[1]
+    for window, start, all_of_it in zip(windows, starts, whole, strict=True):
+        first = 0 if all_of_it else k // 2
+        part = out[start + first : start + k]
+        part[:] = window[first : first + len(part)]
+    return out
+
+
+# ---- the grid of fits -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Curves:
+    """What a source says of one video: ``scores`` (T, S) float32, a column a kind; ``logits`` (T, 5) or None."""
+
+    scores: np.ndarray
+    logits: np.ndarray | None
+
+
+def run_fits(run, profile, fits, videos, folds, *, transfer=(), jobs=2):
+    """Run the fits that are not on disk yet.
+
+    Parameters
+    ----------
+    run, profile : as in the notebooks
+    fits : list of Fit
+    videos : list of Video
+    folds : list of protocols.Fold
+    transfer : list of Video
+        Of another data set with the same subjects: each fit also speaks of its test subjects there.
+    jobs : int
+        Processes, one thread each.
+
+    Returns
+    -------
+    dict Fit -> dict (dataset, subject, video) -> Curves
+        Of the validation and test subjects of the fit's fold.
+
+    Raises
+    ------
+    DataError
+        If a fit failed: says which and why; the others are finished and kept.
+    """
+    options = experiments.settings(profile)["spotting"]
+    everything = [*videos, *transfer]
+    tasks = [
+        joblib.delayed(_run_fit)(Path(run), fit, options, everything, folds[fit.fold], fit.dataset)
+        for fit in fits
+    ]
+    return dict(zip(fits, experiments.finish(tasks, [fit.name for fit in fits], jobs), strict=True))
+
+
+def _run_fit(run, fit, options, videos, fold, dataset):
+    """Fit and predict once, or read what an earlier call stored; a failure comes back as its reason."""
+    try:
+        return _stored_fit(run, fit, options, videos, fold, dataset)
+    except (ValueError, RuntimeError, OSError) as error:
+        return f"{type(error).__name__}: {error}"
+
+
+def _stored_fit(run, fit, options, videos, fold, dataset):
+    asked = {*fold.validation, *fold.test}
+    spoken = [video for video in videos if video.subject in asked]
+    settings = _settings(fit, options)
+    key = cache.key(
+        experiments.code_version(
+            video_training, training, models, losses, __import__(__name__, fromlist=["_"])
+        ),
+        {"fit": asdict(fit), "settings": asdict(settings), "fold": asdict(fold)},
+        *(_content(video) for video in videos),
+    )
+
+    def compute():
+        mine = [video for video in videos if video.dataset == dataset]
+        train, validation = _split(mine, fit, fold)
+        fitted = video_training.fit(
+            settings,
+            [s for video in train for s in sequences(video, fit)],
+            [s for video in validation for s in sequences(video, fit)],
+            seed=fit.seed,
+            mirror=None if fit.windowed else flow.MIRROR,
+        )
+        training.save(fitted, run / "weights" / fit.name)
+        found = _speak(fitted, fit, spoken, options["batch_of_windows"])
+        return {
+            "scores": np.concatenate([curves.scores for curves in found]),
+            "logits": np.concatenate([curves.logits for curves in found]),
+        }
+
+    stored = cache.arrays(run / "fits", key, compute)
+    ends = np.cumsum([len(video) for video in spoken])[:-1]
+    parts = zip(np.split(stored["scores"], ends), np.split(stored["logits"], ends), strict=True)
+    return {
+        (v.dataset, v.subject, v.video): Curves(np.array(scores), np.array(logits))
+        for v, (scores, logits) in zip(spoken, parts, strict=True)
+    }
+
+
+def _content(video):
+    text = [video.subject, video.video, video.events.to_csv(index=False)]
+    return cache.key(1, {"text": text}, *(joblib.hash(a) for a in (video.motion, video.mask, video.windows)))
+
+
+def _split(videos, fit, fold):
+    """Videos to train on and to choose the epoch on."""
+    train = [video for video in videos if video.subject in fold.train]
+    validation = [video for video in videos if video.subject in fold.validation]
+    if fit.published:
+        train = [video for video in (*train, *validation) if len(video.of("micro"))]
+    if fit.peek:
+        validation = [video for video in videos if video.subject in fold.test]
+    return train, validation
+
+
+def _settings(fit, options):
+    """The profile's budget on one fit; what the reference states about training goes with its windows."""
+    common = options["fit"] | {"tasks": fit.tasks}
+    if not fit.windowed:
+        return video_training.VideoSettings(
+            **common, body=fit.body, kinds=len(KINDS), **options["whole_videos"]
+        )
+    return video_training.VideoSettings(
+        **common,
+        body="ssm",
+        causal=True,
+        kinds=1,
+        **options["windows"],
+        select="last" if fit.published else "validation",
+    )
+
+
+def _speak(fitted, fit, videos, batch):
+    """Curves of whole videos, in order."""
+    if not fit.windowed:
+        said = video_training.predict(fitted, [sequences(video, fit)[0] for video in videos])
+        return [Curves(each["scores"], each["logits"]) for each in said]
+    out, seen = [], 0
+    for video in videos:
+        said = video_training.predict(fitted, sequences(video, fit))
+        # The published stitching asks for a window's place in its batch where it means the video's first.
+        whole = (seen + np.arange(len(said))) % batch == 0 if fit.published else None
+        seen += len(said)
+        both = [
+            stitch(_stacked(said, name, video.windows.shape[1], columns), video.starts, len(video), whole)
+            for name, columns in (("scores", 1), ("logits", NEUTRAL + 1))
+        ]
+        out.append(Curves(*both))
+    return out
+
+
+def _stacked(said, name, k, columns):
+    return np.stack([each[name] for each in said]) if said else np.zeros((0, k, columns), np.float32)
+
+
+# ---- the first paper's model on the second paper's videos -----------------------------------------------------
+
+
+def intensity_curves(run, profile, study, videos, folds, seed=0, *, jobs=2):
+    """Score curves by the intensity model of the first paper, each made without its own subject.
+
+    The model is the one that notebook 04 trained on clips (context protocol, flow), of the fold that tests the subject;
+    a validation subject's curve comes from the fold that it validates, too.
+
+    Parameters
+    ----------
+    run, profile, seed : as in the notebooks
+    study : experiments.Study
+    videos : list of Video
+    folds : list of protocols.Fold
+        Must be those of the intensity experiment: same subjects, number and seed.
+    jobs : int
+
+    Returns
+    -------
+    dict fold index -> dict (dataset, subject, video) -> Curves
+        Without logits.
+
+    Raises
+    ------
+    DataError
+        If the intensity model's weights aren't there.
+    """
+    names = [_intensity_weights(run, profile, fold.index, seed) for fold in folds]
+    folder = experiments.cache_folder(run) / "intensity"
+    options = experiments.settings(profile)["windows"]["context"]
+    step = max(1, round(study.manifest.fps / RATE))
+    frames = dict(
+        zip(
+            zip(study.videos["subject"], study.videos["video"], strict=True),
+            study.videos["folder"],
+            strict=True,
+        )
+    )
+    tasks = []
+    for video in videos:
+        mine = {f.index: names[f.index] for f in folds if video.subject in (*f.validation, *f.test)}
+        tasks.append(
+            joblib.delayed(_intensity)(
+                folder, mine, study.manifest, frames[video.subject, video.video], step, options
+            )
+        )
+    pool = joblib.Parallel(n_jobs=jobs, return_as="generator")
+    bar = tqdm(pool(tasks), total=len(tasks), desc=f"{study.name}: intensity", unit="video")
+    out: dict[int, dict] = {fold.index: {} for fold in folds}
+    for video, found in zip(videos, bar, strict=True):
+        for index, curve in found.items():
+            out[index][video.dataset, video.subject, video.video] = Curves(curve[:, None], None)
+    return out
+
+
+def _intensity_weights(run, profile, fold, seed):
+    clips = experiments.settings(profile)["data"][0]["name"]
+    job = experiments.Job(clips, "context", "resnet18_bigru", "flow", fold, seed)
+    path = Path(run) / "weights" / job.name
+    if not (path / "settings.yml").is_file():
+        raise DataError(f"{path} has no trained intensity model; run notebook 04 in this run first.")
+    return path
+
+
+def _dense_windows(paths, fps, length, stride):
+    """Windows of the intensity model over a whole video, as they come: first sample, mask (T,), inputs without batch."""
+    first, span, hop = 0, (length - 1) * stride + 1, _INTENSITY_HOP * stride
+    crops, seen, landmarks = (np.zeros((0, *rest)) for rest in ((1, 1), (), (68, 2)))
+
+    def window():
+        at = np.minimum(stride * np.arange(length), len(crops) - 1)
+        mask = seen[at]
+        shape = np.median(landmarks[at][mask], axis=0) if mask.any() else np.zeros((68, 2))
+        return first, mask, flow.window_inputs(crops[at], mask, shape)
+
+    for part in faces.follow(paths, fps):
+        joined = zip((crops, seen, landmarks), (part.crops, part.mask, part.landmarks), strict=True)
+        crops, seen, landmarks = (np.concatenate(pair) if len(pair[0]) else pair[1] for pair in joined)
+        while len(crops) >= span:
+            yield window()
+            crops, seen, landmarks, first = crops[hop:], seen[hop:], landmarks[hop:], first + hop
+    if len(crops) > (span - hop if first else 0):
+        yield window()  # cut by the end of the video: its last frame is repeated
+
+
+def _intensity(folder, weights, of, frames, step, options):
+    """Curves of one video by each of some models (in a worker process)."""
+    cv2.setNumThreads(1)
+    _, paths = manifest.frame_files(frames, of)
+    paths, fps, length = paths[::step], of.fps / step, options["T"]
+    stride = max(1, round(options["step"] * fps))
+    version = experiments.code_version(flow, faces, models, training)
+    files = [path / name for path in weights.values() for name in ("weights.safetensors", "settings.yml")]
+    about = {"fps": fps, "T": length, "stride": stride, "hop": _INTENSITY_HOP, "folds": list(weights)}
+    key = cache.key(version, about, cache.content_hash(paths), cache.content_hash(files))
+
+    def compute():
+        models_of = {index: training.load(path) for index, path in weights.items()}
+        total = {index: np.zeros(len(paths)) for index in weights}
+        weight = np.zeros(len(paths))
+        hat = np.minimum(np.arange(1, length + 1), np.arange(length, 0, -1)).astype(
+            float
+        )  # the middle knows most
+        for first, seen, inputs in _dense_windows(paths, fps, length, stride):
+            at = np.minimum(first + stride * np.arange(length), len(paths) - 1)
+            np.add.at(weight, at, hat)
+            one = {name: inputs[name][None] for name in ("raw", "flow", "reference")}
+            windows = training.Windows(**one, target=np.zeros((1, length), np.float32), mask=seen[None])
+            for index, model in models_of.items():
+                np.add.at(total[index], at, hat * training.predict(model, windows)[0])
+        curves = {str(index): values / np.maximum(weight, 1) for index, values in total.items()}
+        return {name: curve.astype(np.float32) for name, curve in curves.items()}
+
+    return {int(name): np.array(curve) for name, curve in cache.arrays(folder, key, compute).items()}
+
+
+# ---- an experiment --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Long:
+    """Long videos of a run: ``study``, ``videos`` and ``folds`` of the data set to train on, ``transfer`` of another."""
+
+    study: experiments.Study
+    videos: list
+    transfer: list
+    folds: list
+
+
+def open_long(run, profile, seed=0, data="", *, jobs=2):
+    """Simulate or open the long videos of a run and compute their features; everything finished is kept.
+
+    Parameters
+    ----------
+    run, profile, seed, data : as in the notebooks
+    jobs : int
+
+    Returns
+    -------
+    list of Long
+        One a data set that holds micro-expressions with frames around them.
+
+    Raises
+    ------
+    DataError
+        If no data set of the run has long videos.
+    """
+    found = []
+    other = [] if data else studies(run, profile, seed, transfer=True, jobs=jobs)
+    elsewhere = [video for study in other for video in prepare(study, run, profile, jobs=jobs)]
+    for study in studies(run, profile, seed, data, jobs=jobs):
+        if study.manifest.has_context:
+            videos = prepare(study, run, profile, jobs=jobs)
+            found.append(Long(study, videos, elsewhere, experiments.folds_of(study, profile, seed)))
+    if not found:
+        raise DataError(
+            "no data set of this run has frames around its events; name one with long videos as data."
+        )
+    return found
+
+
+def overview(long):
+    """What a data set of long videos holds: counts, minutes, how often the face was found.
+
+    Returns
+    -------
+    dict
+    """
+    micro = annotated(long.videos)
+    frames = sum(len(video) for video in long.videos)
+    return {
+        "dataset": long.study.name,
+        "subjects": len({video.subject for video in long.videos}),
+        "videos": len(long.videos),
+        "minutes": round(sum(len(video) / video.fps for video in long.videos) / 60, 1),
+        **{kind: sum(len(video.of(kind)) for video in long.videos) for kind in KINDS},
+        "videos without micro": sum(video.of("micro").empty for video in long.videos),
+        "micro overlapping macro": int(micro["overlapped"].sum()),
+        "frames with a face": round(sum(int(video.mask.sum()) for video in long.videos) / frames, 4),
+    }

@@ -1,0 +1,281 @@
+"""From the score curves of a fold to intervals with their classes: decoder, tuned parameter, emissions, recognition.
+
+    curves of a fold's validation subjects -> one tuned parameter a decoder, emissions --+
+    prior of its training subjects ------------------------------------------------------+-> intervals of its test subjects
+    logits ------------------------------------------------------------------------------+-> their classes
+
+Nothing is fitted on a test subject, but for the faults of the inflation ledger, one at a time and named.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from melib import decoders, metrics, recognition, spotting, video_training
+from melib.spotting import CLASSES, KINDS, NEUTRAL
+
+IOUS = (0.3, 0.4, 0.5, 0.6, 0.7)
+# Nine values for the one parameter that each decoder tunes on validation subjects.
+_FRACTIONS = tuple(np.linspace(0.15, 0.95, 9).round(3).tolist())
+PARAMETERS = {
+    "fixed_window": _FRACTIONS,
+    "extensible_interval": _FRACTIONS,
+    "half_height": _FRACTIONS,
+    "semi_markov": tuple((2.0 ** np.arange(-4, 5)).tolist()),
+}
+PUBLISHED_FRACTION = 0.55
+
+
+@dataclass(frozen=True)
+class System:
+    """One row of spotting.csv: a source of curves, a decoder, a way to name the class.
+
+    Attributes
+    ----------
+    name : str
+    body, features, target, training : str
+        As in `spotting.Fit`; training is joint or separate. Bodies without a fit: intensity (the first paper's model),
+        motion (length of the regional motion) and chance (no pixels at all).
+    decoder : str
+        A key of ``PARAMETERS``.
+    add_intensity : bool
+        Weigh the intensity model's evidence beside the body's.
+    recognition : str
+        ours (weighted by the score, class prior, rejection) or vote (the reference's).
+    faults : tuple of str
+        What the inflation ledger switches on: see ``FAULTS``.
+    """
+
+    name: str
+    body: str = "ssm"
+    features: str = "regional"
+    target: str = "triangular"
+    training: str = "joint"
+    decoder: str = "semi_markov"
+    add_intensity: bool = False
+    recognition: str = "ours"
+    faults: tuple = ()
+
+
+FAULTS = {
+    "events_only": "videos without a micro-expression aren't scored",
+    "half_length_of_all": "the prior comes from all subjects",
+    "skipped_classes": "a class that never occurs is left out of the mean",
+    "dropped_subjects": "subjects without a prediction aren't scored",
+    "epoch_on_test": "the epoch is picked on the test subjects",
+    "parameter_on_test": "the decoder's parameter is picked on the test subjects",
+}
+
+
+def fits_of(system, dataset, folds, seed):
+    """Fits that a system needs: list of spotting.Fit, those that spot before those that only name the class."""
+    if system.body in ("intensity", "motion", "chance"):
+        return []
+    tasks = ("joint",) if system.training == "joint" else ("spotting", "recognition")
+    published, peek = "published" in system.faults, "epoch_on_test" in system.faults
+    return [
+        spotting.Fit(
+            dataset,
+            system.features,
+            # The class doesn't depend on the target curve: recognition alone is fitted once.
+            "hard" if task == "recognition" else system.target,
+            system.body,
+            task,
+            fold.index,
+            seed,
+            published,
+            peek,
+        )
+        for task in tasks
+        for fold in folds
+    ]
+
+
+@dataclass(frozen=True)
+class Material:
+    """Everything that decoding reads.
+
+    ``videos`` list of spotting.Video (of one or two data sets); ``folds``; ``said`` dict spotting.Fit -> curves a
+    video, as `spotting.run_fits` returns; ``intensity`` dict fold -> curves a video, or empty; ``dataset`` the one that
+    was trained on.
+    """
+
+    dataset: str
+    videos: list
+    folds: list
+    said: dict
+    intensity: dict
+    seed: int
+
+
+def predict(system, material, dataset="", statistics=""):
+    """Intervals of every test subject by one system, each fitted without that subject.
+
+    Parameters
+    ----------
+    system : System
+    material : Material
+    dataset : str
+        Data set to decode; by default the one that was trained on. Curves and emissions always come from fits and
+        validation subjects of the one that was trained on.
+    statistics : str
+        Data set whose events of the training subjects make the prior; by default the one that was trained on.
+
+    Returns
+    -------
+    DataFrame
+        subject, video, onset, apex, offset (samples), score, emotion; sorted by subject, video, onset.
+    """
+    dataset, statistics = dataset or material.dataset, statistics or material.dataset
+    parts = []
+    for fold in material.folds:
+        home = [v for v in material.videos if v.dataset == material.dataset]
+        train, validation = ([v for v in home if v.subject in part] for part in (fold.train, fold.validation))
+        test = [v for v in material.videos if v.dataset == dataset and v.subject in fold.test]
+        if test:
+            parts.append(_predict_fold(system, material, fold, train, validation, test, statistics))
+    found = pd.concat(parts, ignore_index=True)
+    return found.sort_values(["subject", "video", "onset"], kind="stable").reset_index(drop=True)
+
+
+def _predict_fold(system, material, fold, train, validation, test, statistics):
+    leaky = {"half_length_of_all", "published"} & set(system.faults)
+    events_of = [v for v in material.videos if v.dataset == statistics and (leaky or v.subject in fold.train)]
+    prior = spotting.prior_of(events_of)
+    if system.body == "chance":
+        return _chance(test, prior, train, np.random.default_rng([material.seed, fold.index]))
+    curves = {_key(v): curves_of(system, material, fold, v) for v in (*validation, *test)}
+    decoder = _decoder(system, train, validation, curves, prior)
+    if "published" in system.faults:
+        parameter = PUBLISHED_FRACTION
+    else:
+        judges = test if "parameter_on_test" in system.faults else validation
+        parameter = _tuned(decoder, PARAMETERS[system.decoder], judges, curves)
+    common, log_prior = most_frequent(train), class_prior(train)
+    out = []
+    for video in test:
+        found = decoder(curves[_key(video)], parameter)
+        logits = curves[_key(video)]["logits"]
+        if logits is None:
+            named = found.assign(emotion=common)
+        elif system.recognition == "vote":
+            named = recognition.vote(found, logits)
+        else:
+            score = curves[_key(video)]["micro"]
+            named = recognition.classify(found, score, logits, log_prior=log_prior)
+        out.append(named.assign(subject=video.subject, video=video.video))
+    columns = ["subject", "video", "onset", "apex", "offset", "score", "emotion"]
+    return pd.concat(out, ignore_index=True)[columns]
+
+
+def _key(video):
+    return video.dataset, video.subject, video.video
+
+
+def curves_of(system, material, fold, video):
+    """Curves of one video by the fold's fits: dict kind -> (T,), logits (T, 5) or None, intensity (T,) or None."""
+    if system.body == "motion":
+        length = np.linalg.norm(video.motion.reshape(len(video), -1, 2), axis=-1).max(axis=1)  # (T,) pixels
+        return {"micro": np.where(video.mask, length, np.nan), "logits": None, "intensity": None}
+    added = None
+    if system.add_intensity or system.body == "intensity":
+        added = np.where(video.mask, material.intensity[fold.index][_key(video)].scores[:, 0], np.nan)
+    if system.body == "intensity":
+        return {"micro": added, "logits": None, "intensity": None}
+    mine = fits_of(system, material.dataset, [fold], material.seed)
+    scores = material.said[mine[0]][_key(video)].scores
+    # The published method takes a frame without a face for one without motion.
+    seen = np.ones_like(video.mask) if "published" in system.faults else video.mask
+    columns = {kind: np.where(seen, scores[:, i], np.nan) for i, kind in enumerate(KINDS[: scores.shape[1]])}
+    logits = material.said[mine[-1]][_key(video)].logits
+    return {**columns, "logits": logits, "intensity": added}
+
+
+def _decoder(system, train, videos, curves, prior):
+    """The system's decoder with everything but its one parameter: function of a video's curves and the parameter."""
+    if system.decoder != "semi_markov":
+        rule = getattr(decoders, system.decoder)
+        return lambda of, parameter: rule(of["micro"], prior, peak_fraction=parameter)
+
+    def emission(scores, kind, prior):
+        return decoders.Emission.fit(scores, [_inside(video, kind) for video in videos], prior)
+
+    micro = emission([curves[_key(v)]["micro"] for v in videos], "micro", prior)
+    scores = lambda of: of["micro"]  # noqa: E731
+    if system.add_intensity:
+        alone, other = micro, emission([curves[_key(v)]["intensity"] for v in videos], "micro", prior)
+        scores = lambda of: alone.llr(of["micro"]) + other.llr(of["intensity"])  # noqa: E731
+        # The two see the same face: what their sum is worth is fitted again.
+        micro = emission([scores(curves[_key(v)]) for v in videos], "micro", prior)
+    others = {}
+    for kind in KINDS[1:]:
+        if kind in curves[_key(videos[0])] and any(len(v.of(kind)) for v in train):
+            of_kind = spotting.prior_of(train, kind)
+            seconds = (
+                np.exp(of_kind.duration.log_mean + of_kind.duration.log_spread**2 / 2) / of_kind.duration.fps
+            )
+            fitted = emission([curves[_key(v)][kind] for v in videos], kind, of_kind)
+            others[kind] = (of_kind.events_per_minute, float(seconds), fitted)
+
+    def decode(of, parameter):
+        nuisance = [(of[kind], *about) for kind, about in others.items()]
+        return decoders.semi_markov(scores(of), prior, emission=micro, rate=parameter, nuisance=nuisance)
+
+    return decode
+
+
+def _inside(video, kind):
+    """Frames of a video that lie in an event of a kind, (T,) bool."""
+    out = np.zeros(len(video), bool)
+    for event in video.of(kind).itertuples():
+        out[int(np.rint(event.onset)) : int(np.rint(event.offset)) + 1] = True
+    return out
+
+
+def _tuned(decoder, values, videos, curves):
+    """The value of the decoder's parameter with the highest spotting F1 over several IoU on some videos.
+
+    Of equals the middle one is taken, so that a validation set without events changes nothing.
+    """
+    truth = spotting.annotated(videos)
+    found = []
+    for value in values:
+        parts = [decoder(curves[_key(v)], value).assign(subject=v.subject, video=v.video) for v in videos]
+        f1 = metrics.f1_over_iou(pd.concat(parts, ignore_index=True), truth, IOUS)
+        found.append(float(np.mean(f1)))
+    best = np.flatnonzero(np.isclose(found, max(found)))
+    return values[int(best[np.argmin(np.abs(best - len(values) // 2))])]
+
+
+def class_prior(videos):
+    """What the training told a network about classes before it saw a frame: (5,) log weight, for logit adjustment.
+
+    Frames of all classes weigh alike in training, whatever their share, and neutral more (video_training.VideoSettings); a
+    class that never occurs has -inf.
+    """
+    seen = np.isin(CLASSES, [name for video in videos for name in video.of("micro")["emotion_class"]])
+    factor = video_training.VideoSettings().neutral_factor
+    return np.log(
+        np.append(seen.astype(float), factor), where=np.append(seen, True), out=np.full(NEUTRAL + 1, -np.inf)
+    )
+
+
+def most_frequent(videos):
+    """The class of most micro-expressions of some videos; the first of CLASSES where there is none."""
+    names = pd.concat([video.of("micro")["emotion_class"] for video in videos])
+    counts = names.value_counts().reindex(CLASSES, fill_value=0)
+    return str(counts.idxmax())
+
+
+def _chance(videos, prior, train, rng):
+    """Intervals drawn from the prior alone: the control that has seen no pixel."""
+    common = most_frequent(train)
+    rows = []
+    for video in videos:
+        for _ in range(rng.poisson(prior.events_per_minute * len(video) / video.fps / 60)):
+            length = min(int(prior.duration.quantile(rng.uniform())), len(video))
+            onset = int(rng.integers(0, len(video) - length + 1))
+            apex = onset + round(rng.beta(prior.apex_a, prior.apex_b) * (length - 1))
+            rows.append((video.subject, video.video, onset, apex, onset + length - 1, rng.uniform(), common))
+    return pd.DataFrame(rows, columns=["subject", "video", "onset", "apex", "offset", "score", "emotion"])

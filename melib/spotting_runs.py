@@ -1,0 +1,300 @@
+"""What notebooks 06 and 07 run: the named systems, everything that they need, and the tables that come of them.
+
+The systems were named before any test subject was scored; a profile may leave some out, none is chosen by its result.
+"""
+
+import itertools
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from melib import cache, challenge, experiments, metrics, spotting, spotting_tables
+from melib.spotting_decoding import PARAMETERS, Material, System, curves_of, fits_of, predict
+
+# The reference as its code does it, but for what keeps that code from running to its end; and the same, mended.
+PUBLISHED = System(
+    "reference, published",
+    body="windowed_ssm",
+    features="reference",
+    target="hard",
+    decoder="extensible_interval",
+    recognition="vote",
+    faults=("published",),
+)
+REPAIRED = replace(PUBLISHED, name="reference, repaired", faults=())
+OURS = System("ours")
+INTENSITY = System("intensity model", body="intensity", features="dense", training="separate")
+BOTH = replace(OURS, name="ours + intensity model", add_intensity=True)
+CHANCE = System("chance", body="chance", features="none", target="none", training="none", decoder="none")
+MOTION = System("motion", body="motion", target="none", training="none")
+SYSTEMS = (CHANCE, MOTION, PUBLISHED, REPAIRED, OURS, INTENSITY, BOTH)
+
+FACTORS = {
+    "features": ("reference", "regional"),
+    "target": ("hard", "triangular"),
+    "body": ("windowed_ssm", "ssm"),
+    "decoder": ("extensible_interval", "semi_markov"),
+    "training": ("separate", "joint"),
+}
+
+
+def factorial():
+    """Every combination of the levels of ``FACTORS``: list of System."""
+    found = []
+    for levels in itertools.product(*FACTORS.values()):
+        parts: dict[str, Any] = dict(zip(FACTORS, levels, strict=True))
+        found.append(System(", ".join(levels), **parts))
+    return found
+
+
+def variants():
+    """Our system with one part changed: bodies, targets, decoders, training; list of System."""
+    changed: list[dict[str, Any]] = [
+        *({"body": body} for body in ("bigru", "dilated")),
+        *({"target": target} for target in ("hard", "gaussian")),
+        *({"decoder": decoder} for decoder in PARAMETERS if decoder != OURS.decoder),
+        {"training": "separate"},
+        {"recognition": "vote"},
+    ]
+    return [OURS, *(replace(OURS, name=f"ours, {next(iter(c.values()))}", **c) for c in changed)]
+
+
+def testable(systems, run, profile, long, seed):
+    """Systems that this run can test: those with the intensity model need its weights, on the same subjects and folds."""
+    clips = experiments.settings(profile)["data"][0]["name"]
+    names = [f"{clips}-context-resnet18_bigru-flow-fold{fold.index}-seed{seed}" for fold in long.folds]
+    trained = all((Path(run) / "weights" / name / "settings.yml").is_file() for name in names)
+    trained = trained and long.study.name in {spec["name"] for spec in experiments.settings(profile)["long"]}
+    return [s for s in systems if trained or not (s.add_intensity or s.body == "intensity")]
+
+
+def gather(systems, run, profile, long, seed, *, jobs=2):
+    """Run every fit that some systems need, and the intensity model where they ask for it.
+
+    Parameters
+    ----------
+    systems : list of System
+    run, profile, seed : as in the notebooks
+    long : spotting.Long
+    jobs : int
+
+    Returns
+    -------
+    Material
+    """
+    wanted = [fit for system in systems for fit in fits_of(system, long.study.name, long.folds, seed)]
+    fits = sorted(set(wanted), key=lambda fit: (not fit.windowed, fit.name))
+    said = spotting.run_fits(run, profile, fits, long.videos, long.folds, transfer=long.transfer, jobs=jobs)
+    intensity = {}
+    if any(system.add_intensity or system.body == "intensity" for system in systems):
+        intensity = spotting.intensity_curves(
+            run, profile, long.study, long.videos, long.folds, seed, jobs=jobs
+        )
+    return Material(long.study.name, [*long.videos, *long.transfer], long.folds, said, intensity, seed)
+
+
+def with_faults(systems):
+    """Each system with each fault that changes what it predicts, one at a time: list of System."""
+    changing = ("half_length_of_all", "epoch_on_test", "parameter_on_test")
+    return [replace(s, name=f"{s.name}, {fault}", faults=(fault,)) for s in systems for fault in changing]
+
+
+def spotting_study(run, profile, longs, seed=0, *, jobs=2):
+    """Notebook 06: every named system, its differences, its faults and its details; written into the run's results.
+
+    Parameters
+    ----------
+    run, profile, seed : as in the notebooks
+    longs : list of spotting.Long
+    jobs : int
+
+    Returns
+    -------
+    tables : dict name -> DataFrame
+        spotting, spotting_claims, spotting_iou, spotting_recall, spotting_timing, recognition, inflation_ledger,
+        spotting_curves, spotting_intervals; each with the data set's name.
+    """
+    return _write(run, [(long, _spotting_study(run, profile, long, seed, jobs)) for long in longs])
+
+
+def _spotting_study(run, profile, long, seed, jobs):
+    systems = testable(SYSTEMS, run, profile, long, seed)
+    faulty = with_faults([REPAIRED, OURS])
+    material = gather([*systems, *faulty], run, profile, long, seed, jobs=jobs)
+    predictions = {system.name: predict(system, material) for system in [*systems, *faulty]}
+    for system in systems:
+        _export(run, long, system, predictions[system.name])
+    learned = [s for s in systems if s.body not in ("chance", "motion", "intensity")]
+    ledger = [spotting_tables.ledger(system, predictions, material) for system in (REPAIRED, OURS)]
+    return {
+        "spotting": spotting_tables.spotting_table(systems, predictions, material),
+        "spotting_claims": claims(predictions, material),
+        **spotting_tables.details(systems, predictions, material),
+        "recognition": spotting_tables.recognition_table(learned, material),
+        "inflation_ledger": pd.concat(ledger, ignore_index=True),
+        **timelines(predictions[OURS.name], material),
+    }
+
+
+def _export(run, long, system, predicted):
+    """The challenge's csv of a system, in the data set's own frame numbers."""
+    name = "".join(c if c.isalnum() else "_" for c in system.name)
+    path = Path(run) / "results" / "challenge" / f"{long.study.name}_{name}.csv"
+    numbers = {(v.subject, v.video): v.numbers for v in long.videos}
+    challenge.export(predicted, numbers, long.study.manifest, path)
+
+
+def claims(predictions, material):
+    """What must hold of our system against the repaired reference, each with its interval.
+
+    Returns
+    -------
+    DataFrame
+        claim, metric, ours, other, difference, low, high, p, events, events_needed, needed, holds.
+    """
+    videos = [v for v in material.videos if v.dataset == material.dataset]
+    truth = spotting.annotated(videos)
+    ours, theirs = (spotting_tables.tally(predictions[s.name], truth, videos) for s in (OURS, REPAIRED))
+    table = spotting_tables.difference(ours, theirs, material.seed).set_index("metric")
+    rows = []
+    for claim, metric, needed in (
+        ("end-to-end F1 above the repaired reference's", "end_to_end_f1", "interval above 0"),
+        ("STRS above the repaired reference's", "strs", "interval above 0"),
+        ("fewer false alarms an hour than the repaired reference", "fp_per_hour", "below 0"),
+        ("STRS 1.5 times the repaired reference's", "strs", "1.5 times"),
+    ):
+        row = table.loc[metric]
+        holds = {
+            "interval above 0": row["low"] > 0,
+            "below 0": row["difference"] < 0,
+            "1.5 times": row["ours"] >= 1.5 * row["other"],
+        }[needed]
+        rows.append({"claim": claim, "metric": metric, **row, "needed": needed, "holds": bool(holds)})
+    return pd.DataFrame(rows)
+
+
+def timelines(predicted, material, n=6):
+    """Curves and intervals of some videos, chosen evenly over the share of their events that were found.
+
+    Returns
+    -------
+    dict of DataFrame
+        ``spotting_curves``: panel, seconds, score; ``spotting_intervals``: panel, what, start, stop (seconds), score.
+    """
+    home = [v for v in material.videos if v.dataset == material.dataset and len(v.of("micro"))]
+    truth = spotting.annotated(home)
+    pairs = {(v.subject, v.video) for v in home}
+    inside = [pair in pairs for pair in zip(predicted["subject"], predicted["video"], strict=True)]
+    matches = metrics.spotting(predicted[inside], truth)["matches"]
+    found = (
+        truth.assign(found=truth.index.isin(matches["truth"])).groupby(["subject", "video"])["found"].mean()
+    )
+    order = sorted(home, key=lambda v: (found[v.subject, v.video], v.subject, v.video))
+    chosen = [order[i] for i in np.unique(np.linspace(0, len(order) - 1, n).round().astype(int))]
+    fold_of = {subject: fold for fold in material.folds for subject in fold.test}
+    curves, intervals = [], []
+    for video in chosen:
+        panel = f"{video.video}: {found[video.subject, video.video]:.0%} of {len(video.of('micro'))} found"
+        score = curves_of(OURS, material, fold_of[video.subject], video)["micro"]
+        curves.append(
+            pd.DataFrame({"panel": panel, "seconds": np.arange(len(video)) / video.fps, "score": score})
+        )
+        mine = predicted[(predicted["subject"] == video.subject) & (predicted["video"] == video.video)]
+        for table, what in ((mine, "found"), (video.events, None)):
+            for row in table.itertuples():
+                kind = what or row.kind
+                seconds = (row.onset / video.fps, row.offset / video.fps)
+                intervals.append((panel, kind, *seconds, row.score if what else np.nan))
+    return {
+        "spotting_curves": pd.concat(curves, ignore_index=True),
+        "spotting_intervals": pd.DataFrame(intervals, columns=["panel", "what", "start", "stop", "score"]),
+    }
+
+
+def ablations(run, profile, longs, seed=0, *, jobs=2):
+    """Notebook 07: the full factorial, our system with one part changed, and the decoders under other priors.
+
+    Parameters
+    ----------
+    run, profile, seed, longs, jobs : as in `spotting_study`
+
+    Returns
+    -------
+    tables : dict name -> DataFrame
+        ablations (rows as in spotting.csv), factorial, decoders, decoder_differences; each with the data set's name.
+    """
+    return _write(run, [(long, _ablations(run, profile, long, seed, jobs)) for long in longs])
+
+
+def _ablations(run, profile, long, seed, jobs):
+    combinations, changed = factorial(), variants()
+    material = gather([*combinations, *changed], run, profile, long, seed, jobs=jobs)
+    predictions = {system.name: predict(system, material) for system in [*combinations, *changed]}
+    rows = spotting_tables.spotting_table([*changed, *combinations], predictions, material)
+    compared, differences = decoder_comparison(material, long)
+    return {
+        "ablations": rows,
+        "factorial": spotting_tables.effects(combinations, predictions, material, FACTORS),
+        "decoders": compared,
+        "decoder_differences": differences,
+    }
+
+
+def decoder_comparison(material, long):
+    """Every decoder on the same curves of held-out subjects, with priors of its own and of other statistics.
+
+    Returns
+    -------
+    decoders : DataFrame
+        setting, decoder, iou, f1, low, high.
+    differences : DataFrame
+        setting, other, difference (of spotting F1, semi_markov minus the other), low, high, p, events.
+    """
+    sets = {material.dataset: long.videos}
+    for video in long.transfer:
+        sets.setdefault(video.dataset, []).append(video)
+    rows, differences = [], []
+    for dataset, statistics in itertools.product(sets, sets):
+        videos = sets[dataset]
+        truth = spotting.annotated(videos)
+        setting = f"{dataset}, prior of {'its own' if dataset == statistics else statistics}"
+        counts = {}
+        for decoder in PARAMETERS:
+            system = replace(OURS, name=decoder, decoder=decoder)
+            found = predict(system, material, dataset, statistics)
+            for iou in spotting_tables.IOUS:
+                each = spotting_tables.tally(found, truth, videos, iou)
+                drawn = spotting_tables.scores(each, spotting_tables.draws(len(each.subjects), material.seed))
+                low, high = np.percentile(drawn["spotting_f1"], [2.5, 97.5])
+                rows.append(
+                    (setting, decoder, iou, spotting_tables.scores(each)["spotting_f1"][0], low, high)
+                )
+                if iou == 0.5:
+                    counts[decoder] = each
+        for other in PARAMETERS:
+            if other != "semi_markov":
+                gap = spotting_tables.difference(counts["semi_markov"], counts[other], material.seed)
+                row = gap.set_index("metric").loc["spotting_f1"]
+                differences.append((setting, other, *row[["difference", "low", "high", "p", "events"]]))
+    columns = ["setting", "other", "difference", "low", "high", "p", "events"]
+    return (
+        pd.DataFrame(rows, columns=["setting", "decoder", "iou", "f1", "low", "high"]),
+        pd.DataFrame(differences, columns=columns),
+    )
+
+
+def _write(run, found):
+    """Tables of several data sets, one below the other, and on disk."""
+    tables: dict[str, list[pd.DataFrame]] = {}
+    for long, each in found:
+        for name, table in each.items():
+            if "dataset" not in table:
+                table.insert(0, "dataset", long.study.name)
+            tables.setdefault(name, []).append(table)
+    whole = {name: pd.concat(parts, ignore_index=True) for name, parts in tables.items()}
+    for name, table in whole.items():
+        cache.write_table(Path(run) / "results" / f"{name}.csv", table)
+    return whole

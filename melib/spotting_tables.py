@@ -1,0 +1,440 @@
+"""The tables of the second paper: spotting.csv, differences, effects of each part, the inflation ledger, recognition.
+
+    intervals of every test subject + truth -> counts of each subject -> pooled scores
+                                                                      -> 95 % intervals: subjects drawn again and again
+                                                                      -> p of a difference: two systems swapped for a subject
+
+Counts are pooled over folds and subjects before a score is formed, and the same resamples serve all that is compared.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from melib import metrics, recognition, spotting
+from melib.spotting import CLASSES
+from melib.spotting_decoding import FAULTS, IOUS, class_prior, curves_of
+
+# The classes that recognition is scored on, as published: "others" is left out (facts of the spotting paper).
+SCORED = CLASSES[:3]
+
+
+@dataclass(frozen=True)
+class Tally:
+    """Counts of each subject, from which every pooled score follows.
+
+    ``subjects`` (S,); ``tp``, ``fp``, ``fn``, ``right`` (true positives whose class is right), ``fp_empty`` (false alarms in
+    videos without an event), ``hours``, ``hours_empty``: (S,) float; ``confusion`` (S, 4, 4): true and predicted class of
+    the true positives.
+    """
+
+    subjects: np.ndarray
+    tp: np.ndarray
+    fp: np.ndarray
+    fn: np.ndarray
+    right: np.ndarray
+    fp_empty: np.ndarray
+    hours: np.ndarray
+    hours_empty: np.ndarray
+    confusion: np.ndarray
+
+
+def tally(predicted, truth, videos, iou=0.5):
+    """Count what was found, missed and invented for each subject.
+
+    Parameters
+    ----------
+    predicted, truth : DataFrame
+        subject, video, onset, offset, emotion.
+    videos : list of spotting.Video
+        Everything that is scored; a prediction elsewhere isn't counted.
+    iou : float
+
+    Returns
+    -------
+    Tally
+    """
+    subjects = np.array(sorted({video.subject for video in videos}))
+    length = [(v.subject, v.video, len(v) / v.fps / 3600) for v in videos]
+    hours = pd.DataFrame(length, columns=["subject", "video", "hours"])
+    hours["empty"] = ~_pairs(hours).isin(_pairs(truth))
+    predicted, truth = (t[_pairs(t).isin(_pairs(hours))].reset_index(drop=True) for t in (predicted, truth))
+    found = metrics.spotting(predicted, truth, iou)["matches"]
+    right = metrics.end_to_end(predicted, truth, iou)["matches"]
+
+    def count(names):
+        return names.value_counts().reindex(subjects, fill_value=0).to_numpy(float)
+
+    missed, invented = truth.drop(index=found["truth"]), predicted.drop(index=found["predicted"])
+    in_empty = _pairs(invented).isin(_pairs(hours[hours["empty"]]))
+    confusion = np.zeros((len(subjects), len(CLASSES), len(CLASSES)))
+    true, said = truth.loc[found["truth"]], predicted.loc[found["predicted"]]
+    for subject, *pair in zip(true["subject"], true["emotion"], said["emotion"], strict=True):
+        if set(pair) <= set(CLASSES):  # an event without an emotion says nothing about recognition
+            confusion[np.searchsorted(subjects, subject), CLASSES.index(pair[0]), CLASSES.index(pair[1])] += 1
+    each = hours.groupby("subject")["hours"].sum().reindex(subjects).to_numpy()
+    alone = hours[hours["empty"]].groupby("subject")["hours"].sum().reindex(subjects, fill_value=0).to_numpy()
+    return Tally(
+        subjects,
+        tp=count(true["subject"]),
+        fp=count(invented["subject"]),
+        fn=count(missed["subject"]),
+        right=count(truth.loc[right["truth"], "subject"]),
+        fp_empty=count(invented["subject"][in_empty]),
+        hours=each,
+        hours_empty=alone,
+        confusion=confusion,
+    )
+
+
+def _pairs(table):
+    """Subject and video of each row as one text."""
+    return table["subject"].astype(str) + "/" + table["video"].astype(str)
+
+
+def scores(counts, weight=None, *, skip_absent=False):
+    """Pooled scores of a tally.
+
+    Parameters
+    ----------
+    counts : Tally
+    weight : (n, S) float, optional
+        How often each subject is drawn; by default once each.
+    skip_absent : bool
+        Leave classes that occur neither in truth nor in prediction out of the means: a fault, for the inflation ledger.
+
+    Returns
+    -------
+    dict of (n,) float64
+        spotting_f1, recognition_f1, strs, end_to_end_f1, fp_per_hour, fp_per_hour_empty. The macro means of recognition
+        run over ``SCORED``; a class with a zero denominator scores 0.
+    """
+    weight = np.ones((1, len(counts.subjects))) if weight is None else weight
+    tp, fp, fn, right = (weight @ each for each in (counts.tp, counts.fp, counts.fn, counts.right))
+    confusion = np.einsum("ns,sij->nij", weight, counts.confusion)[
+        :, : len(SCORED)
+    ]  # true class "others" left out
+    hit = np.einsum("nii->ni", confusion[:, :, : len(SCORED)])
+    said, true = confusion.sum(1)[:, : len(SCORED)], confusion.sum(2)
+    counted = (said + true > 0) if skip_absent else np.ones_like(true)
+    precision = _ratio((_ratio(hit, said) * counted).sum(1), counted.sum(1))
+    recall = _ratio((_ratio(hit, true) * counted).sum(1), counted.sum(1))
+    spotted = _ratio(2 * tp, 2 * tp + fp + fn)
+    recognised = _ratio(2 * precision * recall, precision + recall)
+    return {
+        "spotting_f1": spotted,
+        "recognition_f1": recognised,
+        "strs": spotted * recognised,
+        "end_to_end_f1": _ratio(2 * right, 2 * tp + fp + fn),
+        "fp_per_hour": _ratio(fp, weight @ counts.hours),
+        "fp_per_hour_empty": _ratio(weight @ counts.fp_empty, weight @ counts.hours_empty),
+    }
+
+
+def _ratio(a, b):
+    return np.divide(a, b, out=np.zeros(np.broadcast(a, b).shape), where=b > 0)
+
+
+def draws(n_subjects, seed=0, n=2000):
+    """How often each subject is drawn in each resample, (n, S) float: the same draws for all that is compared."""
+    picked = np.random.default_rng([seed, 6]).integers(n_subjects, size=(n, n_subjects))
+    return np.stack([np.bincount(each, minlength=n_subjects) for each in picked]).astype(float)
+
+
+# ---- tables ---------------------------------------------------------------------------------------------------
+
+COLUMNS = [
+    *("dataset", "body", "features", "target", "decoder", "training", "seed", "rule", "videos", "minutes"),
+    *("tp", "fp", "fn", "precision", "recall", "spotting_f1", "recognition_f1", "strs", "end_to_end_f1"),
+    *("fp_per_hour", "ap"),
+]
+
+
+def spotting_table(systems, predictions, material, dataset=""):
+    """Rows of spotting.csv: every system under every rule, counts beside every score.
+
+    Parameters
+    ----------
+    systems : list of System
+    predictions : dict name -> DataFrame
+        As `predict` returns.
+    material : Material
+    dataset : str
+        The one that was decoded.
+
+    Returns
+    -------
+    DataFrame
+        system, ``COLUMNS``, and 95 % intervals over subjects of the strict rule's scores (``*_low``, ``*_high``),
+        fp_per_hour_empty.
+    """
+    dataset = dataset or material.dataset
+    videos = [v for v in material.videos if v.dataset == dataset]
+    truth = spotting.annotated(videos)
+    seconds = sum(len(v) / v.fps for v in videos)
+    rows = []
+    for system in systems:
+        found = predictions[system.name]
+        counts = tally(found, truth, videos)
+        drawn = scores(counts, draws(len(counts.subjects), material.seed))
+        known = {name: float(value[0]) for name, value in scores(counts).items()}
+        bounds = {
+            f"{name}_{side}": float(np.percentile(drawn[name], q))
+            for name in ("spotting_f1", "strs", "end_to_end_f1", "fp_per_hour")
+            for side, q in (("low", 2.5), ("high", 97.5))
+        }
+        about = {
+            "system": system.name,
+            "dataset": dataset,
+            "body": system.body + "+intensity" * system.add_intensity,
+            "features": system.features,
+            "target": system.target,
+            "decoder": system.decoder,
+            "training": system.training,
+            "seed": material.seed,
+            "videos": len(videos),
+            "minutes": seconds / 60,
+            "end_to_end_f1": known["end_to_end_f1"],
+            "fp_per_hour": known["fp_per_hour"],
+            "fp_per_hour_empty": known["fp_per_hour_empty"],
+            "ap": metrics.average_precision(found, truth),
+        }
+        for rule in ("strict", "megc", "boosting"):
+            by_rule = metrics.strs(found, truth, emotions=SCORED, rule=rule)
+            rows.append({**about, "rule": rule, **by_rule, **(bounds if rule == "strict" else {})})
+    table = pd.DataFrame(rows)
+    return table[["system", *COLUMNS, *(name for name in table if name not in (*COLUMNS, "system"))]]
+
+
+def difference(ours, other, seed=0):
+    """Scores of one system minus another's, paired over subjects.
+
+    Parameters
+    ----------
+    ours, other : Tally
+        Of the same videos.
+    seed : int
+
+    Returns
+    -------
+    DataFrame
+        metric, ours, other, difference, low, high (95 %, bootstrap over subjects), p (swaps of a subject's predictions
+        between the two; two-sided), events (true ones), events_needed (how many a difference of this size needs for its
+        interval to leave 0 out, if intervals shrink with the root of their number; NaN for a difference of 0).
+    """
+    weight = draws(len(ours.subjects), seed)
+    swap = np.random.default_rng([seed, 7]).random(weight.shape) < 0.5
+    one, two = scores(ours), scores(other)
+    drawn = [scores(each, weight) for each in (ours, other)]
+    swapped = _swap_scores(ours, other, swap)
+    events = int(ours.tp.sum() + ours.fn.sum())
+    rows = []
+    for name in one:
+        gap = float(one[name][0] - two[name][0])
+        low, high = np.percentile(drawn[0][name] - drawn[1][name], [2.5, 97.5])
+        larger = np.count_nonzero(np.abs(swapped[name]) >= abs(gap) - 1e-12)
+        half = (high - low) / 2
+        needed = events * (half / gap) ** 2 if gap else np.nan
+        p = (larger + 1) / (len(swap) + 1)
+        rows.append((name, one[name][0], two[name][0], gap, low, high, p, events, needed))
+    columns = ["metric", "ours", "other", "difference", "low", "high", "p", "events", "events_needed"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _swap_scores(ours, other, swap):
+    """Difference of scores after swapping the two systems for some subjects: dict metric -> (n,)."""
+    stays = (~swap).astype(float)
+    both = Tally(
+        np.concatenate([ours.subjects, other.subjects]),
+        *(
+            np.concatenate([getattr(ours, name), getattr(other, name)])
+            for name in ("tp", "fp", "fn", "right", "fp_empty", "hours", "hours_empty", "confusion")
+        ),
+    )
+    first = scores(both, np.hstack([stays, 1 - stays]))
+    second = scores(both, np.hstack([1 - stays, stays]))
+    return {name: first[name] - second[name] for name in first}
+
+
+def effects(systems, predictions, material, factors):
+    """What each part brings: its mean effect over all combinations of the other parts.
+
+    Parameters
+    ----------
+    systems : list of System
+        A full factorial: every combination of the levels of ``factors``.
+    predictions : dict name -> DataFrame
+    material : Material
+    factors : dict attribute -> (reference's level, our level)
+
+    Returns
+    -------
+    DataFrame
+        factor, reference, ours, metric, effect (ours minus reference's), low, high (95 %, over subjects), combinations.
+    """
+    videos = [v for v in material.videos if v.dataset == material.dataset]
+    truth = spotting.annotated(videos)
+    tallies = {system: tally(predictions[system.name], truth, videos) for system in systems}
+    weight = draws(len(next(iter(tallies.values())).subjects), material.seed)
+    known = {system: scores(each) for system, each in tallies.items()}
+    drawn = {system: scores(each, weight) for system, each in tallies.items()}
+    rows = []
+    for factor, (reference, ours) in factors.items():
+        with_ours = [system for system in systems if getattr(system, factor) == ours]
+        pairs = [(system, _partner(systems, system, factor, reference)) for system in with_ours]
+        for name in ("spotting_f1", "strs", "end_to_end_f1", "fp_per_hour"):
+            effect = np.mean([known[a][name][0] - known[b][name][0] for a, b in pairs])
+            spread = np.mean([drawn[a][name] - drawn[b][name] for a, b in pairs], axis=0)
+            low, high = np.percentile(spread, [2.5, 97.5])
+            rows.append((factor, reference, ours, name, effect, low, high, len(pairs)))
+    columns = ["factor", "reference", "ours", "metric", "effect", "low", "high", "combinations"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _partner(systems, system, factor, level):
+    wanted = replace(system, **{factor: level}, name="")
+    return next(other for other in systems if replace(other, name="") == wanted)
+
+
+def ledger(system, predictions, material):
+    """How much STRS each published fault of evaluation adds, switched on alone.
+
+    Parameters
+    ----------
+    system : System
+        Without faults.
+    predictions : dict name -> DataFrame
+        Of the system itself and of ``f"{system.name}, {fault}"`` for the faults that change predictions.
+    material : Material
+
+    Returns
+    -------
+    DataFrame
+        system, fault, meaning, strs, inflation, low, high (95 %, over subjects).
+    """
+    videos = [v for v in material.videos if v.dataset == material.dataset]
+    truth = spotting.annotated(videos)
+    clean = tally(predictions[system.name], truth, videos)
+    weight = draws(len(clean.subjects), material.seed)
+    base, base_drawn = scores(clean)["strs"][0], scores(clean, weight)["strs"]
+    rows = [(system.name, "none", "nothing is wrong", base, 0.0, 0.0, 0.0)]
+    for fault, meaning in FAULTS.items():
+        found = predictions.get(f"{system.name}, {fault}", predictions[system.name])
+        counts = tally(found, truth, videos)
+        if fault == "events_only":
+            inside = set(zip(truth["subject"], truth["video"], strict=True))
+            kept = [pair in inside for pair in zip(found["subject"], found["video"], strict=True)]
+            counts = tally(found[kept], truth, videos)
+        if fault == "dropped_subjects":
+            silent = ~np.isin(counts.subjects, found["subject"].unique())
+            counts = replace(counts, fn=np.where(silent, 0, counts.fn))
+        skipping = fault == "skipped_classes"
+        value = scores(counts, skip_absent=skipping)["strs"][0]
+        low, high = np.percentile(
+            scores(counts, weight, skip_absent=skipping)["strs"] - base_drawn, [2.5, 97.5]
+        )
+        rows.append((system.name, fault, meaning, value, value - base, low, high))
+    columns = ["system", "fault", "meaning", "strs", "inflation", "low", "high"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+# Borders of the bins of recall: peak in pixels of the 112-pixel crop, duration in seconds.
+BINS = {
+    "peak_px": (0, 0.5, 0.7, 1.0, 1.5, np.inf),
+    "duration_s": (0, 0.3, 0.4, 0.5, np.inf),
+    "overlapped": None,
+}
+
+
+def details(systems, predictions, material):
+    """F1 over IoU, recall by kind of event and errors of the landmarks.
+
+    Returns
+    -------
+    dict of DataFrame
+        ``spotting_iou``: system, iou, f1. ``spotting_recall``: system, by, group, events, found, recall.
+        ``spotting_timing``: system, landmark, events, median_ms, p90_ms (absolute error), bias_ms (median of found minus
+        true) over true positives.
+    """
+    videos = [v for v in material.videos if v.dataset == material.dataset]
+    truth = spotting.annotated(videos)
+    over, recall, timing = [], [], []
+    for system in systems:
+        found = predictions[system.name]
+        f1 = metrics.f1_over_iou(found, truth, IOUS)
+        over += [(system.name, iou, value) for iou, value in zip(IOUS, f1, strict=True)]
+        matches = metrics.spotting(found, truth)["matches"]
+        for column, bins in BINS.items():
+            if truth[column].notna().any():
+                part = metrics.recall_by(truth, matches, column, bins)
+                recall.append(part.assign(system=system.name, by=column))
+        errors = metrics.timing_errors(found, truth, matches, videos[0].fps)
+        for landmark in ("onset", "apex", "offset"):
+            off = errors[landmark].to_numpy(float)
+            if len(off):
+                middle, far = np.percentile(np.abs(off), [50, 90])
+                timing.append((system.name, landmark, len(off), middle, far, float(np.median(off))))
+    return {
+        "spotting_iou": pd.DataFrame(over, columns=["system", "iou", "f1"]),
+        "spotting_recall": pd.concat(recall, ignore_index=True),
+        "spotting_timing": pd.DataFrame(
+            timing, columns=["system", "landmark", "events", "median_ms", "p90_ms", "bias_ms"]
+        ),
+    }
+
+
+def recognition_table(systems, material):
+    """Class of the true intervals by each system, beside what can be known at all.
+
+    Returns
+    -------
+    DataFrame
+        system, classes, events, uf1, uar, accuracy. ``action units`` is given the true units of each event (the best
+        that recognition can do here), ``most frequent`` the training fold's most frequent class.
+    """
+    home = [v for v in material.videos if v.dataset == material.dataset]
+    truth = spotting.annotated(home)
+    rows = []
+    for system in systems:
+        said: dict[int, str] = {}
+        for fold in material.folds:
+            train = [v for v in home if v.subject in fold.train]
+            log_prior = class_prior(train)
+            for video in (v for v in home if v.subject in fold.test):
+                mine = truth[(truth["subject"] == video.subject) & (truth["video"] == video.video)]
+                curves = curves_of(system, material, fold, video)
+                if system.recognition == "vote":
+                    # The reference's rejection has no place where the intervals are given.
+                    named = recognition.vote(mine, curves["logits"], reject=False)
+                else:
+                    named = recognition.classify(
+                        mine, curves["micro"], curves["logits"], log_prior=log_prior, reject=False
+                    )
+                said |= dict(zip(mine.index, named["emotion"], strict=True))
+        rows.append((system.name, truth["emotion"], truth.index.map(said)))
+    common = truth["emotion"].mode()[0]
+    rows.append(("most frequent", truth["emotion"], pd.Index([common] * len(truth))))
+    rows.append(
+        (
+            "action units",
+            truth["emotion"],
+            pd.Index(recognition.unit_ceiling(truth["aus"], truth["emotion"])["predicted"]),
+        )
+    )
+    out = []
+    for name, true, found in rows:
+        right = float(np.mean(true.to_numpy() == found.to_numpy()))
+        uf1, uar = (rule(true.to_numpy(), found.to_numpy(), CLASSES) for rule in (metrics.uf1, metrics.uar))
+        out.append((name, len(CLASSES), len(true), uf1, uar, right))
+    return pd.DataFrame(out, columns=["system", "classes", "events", "uf1", "uar", "accuracy"])
+
+
+def to_native(predicted, videos):
+    """Intervals in native 0-based frames instead of samples: what an export is made from."""
+    numbers = {(v.subject, v.video): v.numbers for v in videos}
+    out = predicted.copy()
+    for name in ("onset", "apex", "offset"):
+        pairs = zip(predicted["subject"], predicted["video"], predicted[name], strict=True)
+        out[name] = [int(numbers[subject, video][at]) for subject, video, at in pairs]
+    return out

@@ -1,0 +1,280 @@
+"""Laws of the spotting experiment: what is learned from whom, how windows are stitched, what is counted."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from melib import challenge, metrics, protocols, spotting, spotting_runs, spotting_tables
+from melib.manifest import read_manifest
+from melib.spotting import CLASSES, NEUTRAL, Curves, Video
+from melib.spotting_decoding import FAULTS, Material, System, fits_of, predict
+
+FPS, LENGTH = 30.0, 300
+DECODED = [spotting_runs.OURS, spotting_runs.REPAIRED, spotting_runs.CHANCE, spotting_runs.MOTION]
+PEOPLE = [f"s{i}" for i in range(8)]
+
+
+def made_up_video(subject, name, events, rng, *, step=1):
+    """A video whose motion is noise; ``events`` rows of kind, class, onset, apex, offset."""
+    columns = ["kind", "emotion_class", "onset", "apex", "offset"]
+    table = pd.DataFrame(events, columns=columns).astype({"onset": float, "apex": float, "offset": float})
+    table = table.assign(event=[f"{name}.{i}" for i in range(len(table))], aus="4", peak_px=1.0)
+    windows = rng.normal(size=(LENGTH // 15 - 1, 30, 36)).astype(np.float32)
+    return Video(
+        "toy",
+        subject,
+        name,
+        FPS,
+        np.arange(LENGTH) * step,
+        rng.normal(size=(LENGTH, 36)).astype(np.float32),
+        np.ones(LENGTH, bool),
+        windows,
+        np.arange(len(windows)) * 15,
+        table,
+    )
+
+
+def made_up_material(seed=0, fault=()):
+    """Eight people, two videos each, one of them without a micro-expression; curves that nearly know the truth."""
+    rng = np.random.default_rng(seed)
+    videos = []
+    for i, person in enumerate(PEOPLE):
+        at = int(rng.integers(40, 240))
+        events = [
+            ("micro", CLASSES[i % 4], at, at + 5, at + 11),
+            ("blink", "", 10, 14, 22),
+            ("macro", "others", at - 30, at, at + 25),
+        ]
+        videos += [
+            made_up_video(person, f"{person}_a", events, rng),
+            made_up_video(person, f"{person}_b", [], rng),
+        ]
+    folds = protocols.folds(PEOPLE, 2, seed=0, validation_share=0.4)
+    material = Material("toy", videos, folds, {}, {}, 0)
+    wanted = [spotting_runs.OURS, spotting_runs.REPAIRED, spotting_runs.PUBLISHED, *fault]
+    said = {}
+    for system in wanted:
+        for fit in fits_of(system, "toy", folds, 0):
+            fold = folds[fit.fold]
+            spoken = [v for v in videos if v.subject in (*fold.validation, *fold.test)]
+            said[fit] = {("toy", v.subject, v.video): _nearly(v, fit, rng) for v in spoken}
+    return replace(material, said=said)
+
+
+def _nearly(video, fit, rng):
+    curves, emotion = spotting.targets(video, "triangular")
+    noisy = np.clip(0.1 + 0.7 * curves + rng.normal(0, 0.05, curves.shape), 0.001, 0.999)
+    logits = 3 * np.eye(NEUTRAL + 1)[emotion] + rng.normal(0, 0.5, (len(video), NEUTRAL + 1))
+    return Curves((noisy[:, :1] if fit.windowed else noisy).astype(np.float32), logits.astype(np.float32))
+
+
+@pytest.fixture(scope="module")
+def material():
+    return made_up_material()
+
+
+def truth_of(material):
+    return spotting.annotated(material.videos)
+
+
+def test_the_hard_target_is_one_strictly_between_onset_and_offset(material):
+    video = material.videos[0]
+    event = video.of("micro").iloc[0]
+    curves, emotion = spotting.targets(video, "hard")
+    inside = np.zeros(len(video), bool)
+    inside[int(event.onset) + 1 : int(event.offset)] = True
+    np.testing.assert_array_equal(curves[:, 0], inside)
+    np.testing.assert_array_equal(emotion != NEUTRAL, inside)
+
+
+def test_each_kind_has_its_own_curve_and_overlapping_events_don_t_add_up(material):
+    video = material.videos[0]
+    twice = replace(video, events=pd.concat([video.events, video.events], ignore_index=True))
+    curves, _ = spotting.targets(video, "triangular")
+    np.testing.assert_array_equal(spotting.targets(twice, "triangular")[0], curves)
+    assert (curves.max(axis=0) == 1).all()
+    assert not spotting.targets(material.videos[1], "triangular")[0].any()
+
+
+@given(st.integers(30, 400), st.integers(2, 30))
+def test_stitching_puts_a_cut_signal_together_again(n, half):
+    k = 2 * half
+    signal = np.arange(max(n, k), dtype=float)
+    starts = np.unique(np.append(np.arange(0, len(signal) - k + 1, half), len(signal) - k))
+    windows = np.stack([signal[s : s + k] for s in starts])
+    np.testing.assert_array_equal(spotting.stitch(windows, starts, len(signal)), signal)
+
+
+def test_the_published_stitching_loses_the_first_half_window_of_all_but_the_batch_s_first_video():
+    windows, starts = np.ones((3, 10)), np.array([0, 5, 10])
+    assert not spotting.stitch(windows, starts, 20, whole=np.zeros(3, bool))[:5].any()
+    assert spotting.stitch(windows, starts, 20, whole=np.array([True, False, False])).all()
+
+
+def test_windows_hold_what_their_place_in_the_video_holds(material):
+    fit = fits_of(spotting_runs.REPAIRED, "toy", material.folds, 0)[0]
+    video = material.videos[0]
+    curves, _ = spotting.targets(video, "hard")
+    parts = spotting.sequences(video, fit)
+    assert len(parts) == len(video.starts)
+    for part, start in zip(parts, video.starts, strict=True):
+        np.testing.assert_array_equal(part.target[:, 0], curves[start : start + 30, 0])
+
+
+@pytest.mark.parametrize("system", DECODED, ids=lambda system: system.name)
+def test_intervals_lie_inside_their_videos_and_have_a_class(material, system):
+    found = predict(system, material)
+    assert (
+        (found["onset"] >= 0) & (found["onset"] <= found["apex"]) & (found["apex"] <= found["offset"])
+    ).all()
+    assert (found["offset"] < LENGTH).all()
+    assert set(found["emotion"]) <= set(CLASSES)
+    assert set(found["subject"]) <= set(PEOPLE)
+
+
+def test_curves_that_nearly_know_the_truth_are_decoded_nearly_right(material):
+    counts = spotting_tables.tally(predict(spotting_runs.OURS, material), truth_of(material), material.videos)
+    assert spotting_tables.scores(counts)["spotting_f1"][0] > 0.8
+
+
+def test_a_test_subject_changes_nothing_for_the_others(material):
+    """Whatever one subject's events and curves are, the intervals of the others in its fold stay the same."""
+    fold = material.folds[0]
+    out = fold.test[0]
+    kept = fold.test[1:]
+    rng = np.random.default_rng(5)
+
+    def other(video):
+        strange = [("micro", "surprise", 100, 120, 280)]
+        return made_up_video(video.subject, video.video, strange, rng) if video.subject == out else video
+
+    videos = [other(video) for video in material.videos]
+    said = {
+        fit: {
+            key: Curves(rng.random(curves.scores.shape), curves.logits)
+            if key[1] == out and fit.fold == 0
+            else curves
+            for key, curves in found.items()
+        }
+        for fit, found in material.said.items()
+    }
+    changed = replace(material, videos=videos, said=said, folds=[fold])
+    same = replace(material, folds=[fold])
+    for system in (spotting_runs.OURS, spotting_runs.REPAIRED):
+        before, after = predict(system, same), predict(system, changed)
+        pd.testing.assert_frame_equal(
+            before[before["subject"].isin(kept)].reset_index(drop=True),
+            after[after["subject"].isin(kept)].reset_index(drop=True),
+        )
+
+
+def test_the_order_of_videos_changes_nothing(material):
+    turned = replace(material, videos=material.videos[::-1])
+    for system in (spotting_runs.OURS, spotting_runs.REPAIRED):
+        pd.testing.assert_frame_equal(predict(system, material), predict(system, turned))
+
+
+def test_pooled_counts_give_the_strict_rule_s_scores(material):
+    found, truth = predict(spotting_runs.REPAIRED, material), truth_of(material)
+    counts = spotting_tables.tally(found, truth, material.videos)
+    ours, theirs = spotting_tables.scores(counts), metrics.strs(found, truth, emotions=spotting_tables.SCORED)
+    for name in ("spotting_f1", "recognition_f1", "strs"):
+        assert ours[name][0] == pytest.approx(theirs[name])
+    assert [counts.tp.sum(), counts.fp.sum(), counts.fn.sum()] == [theirs["tp"], theirs["fp"], theirs["fn"]]
+    right = metrics.end_to_end(found, truth)
+    assert ours["end_to_end_f1"][0] == pytest.approx(right["f1"], abs=0.05)
+
+
+def test_a_system_differs_from_itself_by_nothing(material):
+    counts = spotting_tables.tally(predict(spotting_runs.OURS, material), truth_of(material), material.videos)
+    table = spotting_tables.difference(counts, counts)
+    assert (table["difference"] == 0).all()
+    assert (table[["low", "high"]] == 0).all(axis=None)
+    assert (table["p"] == 1).all()
+
+
+def test_finding_nothing_scores_zero_and_stops_nothing(material):
+    nothing = predict(spotting_runs.OURS, material).head(0)
+    table = spotting_tables.spotting_table([spotting_runs.OURS], {"ours": nothing}, material)
+    strict = table[table["rule"] == "strict"].iloc[0]
+    assert strict["fn"] == len(truth_of(material))
+    assert strict[["tp", "fp", "spotting_f1", "strs", "end_to_end_f1", "fp_per_hour"]].eq(0).all()
+
+
+def test_false_alarms_in_videos_without_events_are_counted_there(material):
+    empty = [v for v in material.videos if v.of("micro").empty]
+    alarm = pd.DataFrame(
+        [(empty[0].subject, empty[0].video, 5, 8, 12, 0.5, "negative")],
+        columns=["subject", "video", "onset", "apex", "offset", "score", "emotion"],
+    )
+    counts = spotting_tables.tally(alarm, truth_of(material), material.videos)
+    hours = len(empty) * LENGTH / FPS / 3600
+    assert spotting_tables.scores(counts)["fp_per_hour_empty"][0] == pytest.approx(1 / hours)
+
+
+def test_every_fault_of_the_ledger_has_its_row_and_leaving_videos_out_never_lowers_the_score(material):
+    faulty = spotting_runs.with_faults([spotting_runs.OURS])
+    whole = made_up_material(fault=faulty)
+    predictions = {s.name: predict(s, whole) for s in [spotting_runs.OURS, *faulty]}
+    table = spotting_tables.ledger(spotting_runs.OURS, predictions, whole).set_index("fault")
+    assert list(table.index) == ["none", *FAULTS]
+    assert table.loc["events_only", "inflation"] >= 0
+    assert table.loc["dropped_subjects", "inflation"] >= 0
+    assert table.loc["none", "inflation"] == 0
+
+
+def test_effects_are_the_mean_over_the_other_parts():
+    """A made-up factorial in which our decoder alone finds everything: its effect is 1, all others 0."""
+    material = made_up_material()
+    truth = truth_of(material).assign(score=1.0)
+    systems = spotting_runs.factorial()
+    predictions = {s.name: truth if s.decoder == "semi_markov" else truth.head(0) for s in systems}
+    table = spotting_tables.effects(systems, predictions, material, spotting_runs.FACTORS)
+    f1 = table[table["metric"] == "spotting_f1"].set_index("factor")["effect"]
+    assert f1["decoder"] == 1
+    assert (f1.drop("decoder") == 0).all()
+
+
+def test_chance_comes_at_the_prior_s_rate():
+    rng = np.random.default_rng(0)
+    videos = [
+        made_up_video(p, f"{p}_{i}", [("micro", "negative", 50, 55, 60)], rng)
+        for p in PEOPLE
+        for i in range(40)
+    ]
+    material = Material("toy", videos, protocols.folds(PEOPLE, 2, seed=0), {}, {}, 0)
+    assert len(predict(spotting_runs.CHANCE, material)) == pytest.approx(len(videos), rel=0.15)
+
+
+def test_a_fold_whose_validation_has_no_event_and_a_class_that_never_occurs_are_decoded():
+    whole = made_up_material()
+    quiet = {*whole.folds[0].validation}
+    videos = [replace(v, events=v.events.head(0)) if v.subject in quiet else v for v in whole.videos]
+    videos = [replace(v, events=v.events.replace({"emotion_class": {"positive": "others"}})) for v in videos]
+    found = predict(spotting_runs.OURS, replace(whole, videos=videos))
+    assert set(found["emotion"]) <= set(CLASSES) - {"positive"}
+
+
+def test_exported_intervals_come_back_in_the_same_samples(material, tmp_path):
+    sampled = [replace(v, numbers=np.arange(LENGTH) * 7) for v in material.videos]
+    numbers = {(v.subject, v.video): v.numbers for v in sampled}
+    manifest = read_manifest("synthme_lv")
+    found = predict(spotting_runs.OURS, material)
+    challenge.export(found, numbers, manifest, tmp_path / "found.csv")
+    back = challenge.read(tmp_path / "found.csv", numbers, manifest)
+    pd.testing.assert_frame_equal(back, found[list(challenge.COLUMNS)], check_dtype=False)
+    raw = pd.read_csv(tmp_path / "found.csv")
+    assert (raw["onset"] == found["onset"] * 7 + manifest.first_frame).all()
+
+
+def test_separate_training_asks_for_one_recogniser_whatever_the_target():
+    folds = protocols.folds(PEOPLE, 2, seed=0)
+    fits = [
+        fits_of(System("", training="separate", target=target), "toy", folds, 0)
+        for target in ("hard", "triangular")
+    ]
+    assert set(fits[0]) & set(fits[1]) == {f for f in fits[0] if f.tasks == "recognition"}
