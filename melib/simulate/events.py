@@ -158,6 +158,7 @@ def duration_quantile(name: str, q: np.ndarray | float) -> np.ndarray:
     return np.exp(np.where(z < knots[0], below, np.where(z > knots[-1], above, inner)))
 
 
+@functools.cache
 def unit_weights(name: str, emotion: str) -> dict[int, float]:
     """Relative frequency of each unit under an emotion.
 

@@ -286,7 +286,7 @@ def peaks(amplitudes: np.ndarray, fields: np.ndarray) -> np.ndarray:
             moved = sum(
                 np.float32(a) * field for a, field in zip(amplitudes[t], fields, strict=True)
             )  # (P, 2)
-            out[t] = np.sqrt((moved**2).sum(1).max())
+            out[t] = np.sqrt((moved[:, 0] ** 2 + moved[:, 1] ** 2).max())
     return out
 
 

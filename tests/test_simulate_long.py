@@ -1,0 +1,407 @@
+"""Laws of the long videos: what happens when, what truth and table say, same bytes, readable as any data set."""
+
+import dataclasses
+import functools
+import hashlib
+import itertools
+import shutil
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from melib import DataError, cli, simulate
+from melib.annotations import check_frames, read_events
+from melib.manifest import frame_files, load_truth, read_manifest, spans, videos
+from melib.simulate import events, long, portraits, render, schedule, units
+
+TINY = {"people": 2, "videos": 1, "seconds": (4, 5), "fps": 20, "seed": 4, "progress": False}
+SETTINGS = {"seed": 0, "statistics": "samm_lv", "fps": 30, "seconds": [25, 40], "family": "patches"}
+REAL = events.statistics()
+
+
+def hashes(folder):
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    return simulate.write_long(tmp_path_factory.mktemp("long") / "one", jobs=1, **TINY)
+
+
+@functools.cache
+def drawn(number, person=1, fps=30, factor=1.0, statistics="samm_lv"):
+    """A video whose frames aren't rendered."""
+    return long.make_video(person, number, SETTINGS | {"fps": fps, "statistics": statistics}, factor)
+
+
+@functools.cache
+def many(statistics, n=500):
+    """Schedules of many videos of 20 to 90 s: length and expressions."""
+    rng = np.random.default_rng(5)
+    lengths = rng.uniform(20, 90, n)
+    return [(length, schedule.schedule(rng, statistics, length)) for length in lengths]
+
+
+def over(event, others):
+    return any(event.start < other.stop and other.start < event.stop for other in others)
+
+
+def split(expressions):
+    return tuple([event for kind, event in expressions if kind == wanted] for wanted in ("micro", "macro"))
+
+
+# When what happens --------------------------------------------------------------------------------------------------
+
+
+@given(
+    st.integers(0, 2**32),
+    st.sampled_from(schedule.STATISTICS),
+    st.floats(3, 200),
+)
+def test_expressions_lie_inside_the_video_and_those_of_one_kind_apart(seed, statistics, length):
+    expressions = schedule.schedule(np.random.default_rng(seed), statistics, length)
+    for _, event in expressions:
+        assert schedule.MARGIN_S - 1e-9 <= event.start < event.stop <= length - schedule.MARGIN_S + 1e-9
+        assert all(m.start < m.apex <= m.apex + m.hold < m.stop for m in event.movements)
+        assert all(np.isfinite(m.decay) for m in event.movements)
+    for kind in split(expressions):
+        for one, other in itertools.pairwise(kind):
+            assert one.stop < other.start + 1e-9
+    assert (
+        sum(event.stop - event.start for event in split(expressions)[1])
+        <= schedule.MACRO_SHARE * length + 1e-9
+    )
+
+
+@pytest.mark.parametrize("statistics", schedule.STATISTICS)
+def test_videos_hold_as_many_micro_expressions_as_samm_lv_has(statistics):
+    counts = np.array([len(split(expressions)[0]) for _, expressions in many(statistics)])
+    figures = REAL["samm_lv"]
+    assert np.mean(counts == 0) == pytest.approx(figures["share_without_micro"], abs=0.05)
+    total = sum(figures["micro_per_video"].values())
+    for n, videos_with in figures["micro_per_video"].items():
+        share = np.sum(counts == int(n)) / np.sum(counts > 0)
+        assert share == pytest.approx(videos_with / total, abs=0.05)
+
+
+def test_about_a_third_of_the_micro_expressions_overlap_a_macro_one():
+    found = [over(event, split(e)[1]) for _, e in many("samm_lv") for event in split(e)[0]]
+    assert np.mean(found) == pytest.approx(50 / 159, abs=0.04)
+
+
+@pytest.mark.parametrize("statistics", schedule.STATISTICS)
+def test_gaps_durations_and_classes_follow_the_statistics(statistics):
+    lengths, gaps, classes = [], [], []
+    for _, expressions in many(statistics):
+        micro, macro = split(expressions)
+        lengths += [event.stop - event.start for event in macro]
+        classes += [events.EMOTION_CLASS[event.emotion] for event in micro]
+        ends = sorted((event.start, event.stop) for _, event in expressions)
+        gaps += [after[0] - before[1] for before, after in itertools.pairwise(ends)]
+    real = np.array(REAL[f"{statistics}_macro"]["duration_s"])
+    ours = np.percentile(lengths, REAL["percentiles"])
+    assert (np.abs(np.log(ours / real))[:4] < 0.3).all()
+    if statistics == "samm_lv":
+        assert np.median(gaps) == pytest.approx(REAL["samm_lv"]["gap_s"][2], abs=1)
+        assert np.mean(np.array(gaps) < 0) > 0.05
+    for name, share in REAL["casme3_emotion_share"].items():
+        assert np.mean(np.array(classes) == name) == pytest.approx(share, abs=0.04)
+
+
+def test_blinks_come_about_15_times_a_minute_and_never_two_at_once():
+    rng = np.random.default_rng(2)
+    drawn_ = [schedule.draw_blinks(rng, 60) for _ in range(300)]
+    assert 12 < np.mean([len(blinks) for blinks in drawn_]) < 19
+    for blinks in drawn_:
+        assert all(b.start >= 0 and b.start + b.duration < 60 for b in blinks)
+        assert all(a.start + a.duration <= b.start for a, b in itertools.pairwise(blinks))
+
+
+def test_a_burst_of_talking_has_3_to_6_syllables_a_second_and_ends_at_rest():
+    rng = np.random.default_rng(3)
+    bursts = [burst for _ in range(200) for burst in schedule.draw_bursts(rng, 60)]
+    assert 0.25 < np.mean([len(schedule.draw_bursts(rng, 60)) > 0 for _ in range(300)]) < 0.55
+    seconds, steps = np.arange(0, 60, 1 / 200), np.empty(0)
+    for burst in bursts[:40]:
+        course = burst.course(seconds)
+        assert 0 <= burst.start < burst.stop <= 60
+        assert not course[(seconds < burst.start) | (seconds > burst.stop)].any()
+        assert (course >= 0).all()
+        # Lips that meet are no syllable of their own.
+        steps = np.append(steps, np.diff(burst.syllables[burst.openings[:, 0] > 0, 0]))
+    assert (steps > 1 / 6 - 1e-9).all()
+    assert 0.75 < np.mean(steps < 1 / 3 + 1e-9) < 0.95  # between the others lies a pause
+
+
+# One video ----------------------------------------------------------------------------------------------------------
+
+
+def test_another_frame_rate_or_nuisance_keeps_the_events():
+    for number in (1, 2):
+        rows = [drawn(number, **kind).labels for kind in ({}, {"fps": 60}, {"factor": 0.3})]
+        for kind in ("Micro", "Macro"):
+            at30, at60, calm = ([row for row in each if row["Type"] == kind] for each in rows)
+            assert [row["Event"] for row in at30] == [row["Event"] for row in at60]
+            assert [row["Action Units"] for row in at30] == [row["Action Units"] for row in calm]
+            for one, other in zip(at30, at60, strict=True):
+                assert abs(one["Apex Frame"] - other["Apex Frame"] / 2) < 12
+
+
+def test_without_nuisance_nothing_but_expressions_happens():
+    video = drawn(2, factor=0.0)
+    truth, paths = video.truth, video.scene.paths
+    assert not truth[["blink", "talk_px", "gaze_px"]].to_numpy().any()
+    assert {row["Type"] for row in video.labels} <= {"Micro", "Macro"}
+    for still, rest in (
+        (paths.shift, 0),
+        (paths.turn, 0),
+        (paths.size, 1),
+        (paths.gain, 1),
+        (paths.light, 0),
+    ):
+        assert np.allclose(still, rest)
+
+
+def test_truth_tells_micro_macro_and_talking_apart_and_they_add_up():
+    """The largest displacement of what is rendered lies between the micro one's and the sum of all."""
+    for number in range(1, 7):
+        video = drawn(number)
+        scene, truth = video.scene, video.truth
+        skin = render.on_skin(scene.canvas, scene.movements)
+        whole = render.peaks(scene.amplitudes, skin)
+        parts = truth[["peak_px", "macro_px", "talk_px"]].to_numpy()
+        assert (whole <= parts.sum(1) + 1e-5).all()
+        alone = (parts > 0).sum(1) <= 1
+        assert whole[alone] == pytest.approx(parts[alone].sum(1), abs=1e-5)
+        assert (truth["rms_px"] <= truth["peak_px"] + 1e-9).all()
+        lone = truth[[f"au{unit}" for unit in units.UNITS]].sum(axis=1)
+        assert (truth["rms_px"] <= lone + 1e-9).all()
+
+
+def test_every_micro_expression_has_its_frames_a_profile_of_1_and_its_label():
+    found = 0
+    for number in range(1, 9):
+        video = drawn(number)
+        truth, labels = video.truth, {row["Event"]: row for row in video.labels}
+        named = set(truth["event"]) - {""}
+        assert named == {name for name, row in labels.items() if row["Type"] == "Micro"}
+        for name in named:
+            own = truth[truth["event"] == name]
+            assert np.all(np.diff(own["frame"]) == 1)
+            assert own["profile"].max() == pytest.approx(1, abs=1e-9)
+            assert 0.05 < own["peak_px"].max() < 2.6
+            row = labels[name]
+            assert row["Onset Frame"] < row["Apex Frame"] < row["Offset Frame"]
+            assert (
+                own["frame"].min() - 4 <= row["Onset Frame"] <= row["Offset Frame"] <= own["frame"].max() + 4
+            )
+            found += 1
+    assert found > 5
+
+
+def test_annotated_blinks_and_macro_expressions_lie_where_they_truly_are():
+    for number in range(1, 7):
+        video = drawn(number)
+        truth = video.truth.set_index("frame")
+        for row in video.labels:
+            inside = truth.loc[row["Onset Frame"] : row["Offset Frame"]]
+            if row["Type"] == "Blink":
+                assert inside["blink"].max() > 0.45
+                assert row["Action Units"] == "45"
+            elif row["Type"] == "Macro":
+                assert inside["macro_px"].max() > 0.3
+        annotated = np.zeros(len(truth), bool)
+        for row in video.labels:
+            if row["Type"] == "Blink":
+                annotated[row["Onset Frame"] - 4 : row["Offset Frame"] + 3] = True
+        assert not (truth["blink"][~annotated] > 0.5).any()
+
+
+def test_no_frame_folds_the_skin():
+    """Where movements overlap, macro-expressions and talking are weakened; what is left stays a map."""
+    for number in range(1, 7):
+        scene = drawn(number).scene
+        busy = np.argsort(-np.abs(scene.amplitudes).sum(1))[:40:5]
+        for t in busy:
+            assert render.smallest_jacobian(scene.canvas, scene.movements, scene.amplitudes[t]) > 0.2
+
+
+def test_the_face_stays_in_the_picture_and_moves_more_than_in_clips():
+    shifts = []
+    for number in range(1, 7):
+        scene = drawn(number).scene
+        paths, (height, width) = scene.paths, scene.canvas.portrait.image.shape
+        shift = scene.canvas.to_image(paths.shift)
+        points = scene.canvas.portrait.landmarks[17:]  # brows to lips
+        low, high = points.min(0) + shift.min(0), points.max(0) + shift.max(0)
+        assert (low > 0).all() and high[0] < width and high[1] < height
+        shifts.append(np.linalg.norm(paths.shift, axis=1).max())
+        step = np.abs(np.diff(paths.shift, axis=0)).max() * 30
+        assert step < 40  # crop pixels a second: nobody jumps
+    assert np.median(shifts) > 2
+
+
+@pytest.mark.parametrize("family", units.FAMILIES)
+def test_the_jaw_drops_below_the_mouth_and_leaves_the_brows(family):
+    canvas = units.make_canvas(portraits.portraits(1)[0])
+    moved = units.unit_field(canvas, family, units.JAW).displacement(canvas)
+    assert np.linalg.norm(moved[canvas.skin], axis=-1).max() == pytest.approx(1, abs=1e-5)
+    near_chin = (np.abs(canvas.x - canvas.points[8, 0]) < 3) & (
+        np.abs(canvas.y - canvas.points[8, 1] + 4) < 3
+    )
+    near_brow = np.abs(canvas.y - canvas.points[19, 1]) < 3
+    assert moved[near_chin][:, 1].mean() > 0.3
+    assert np.abs(moved[near_brow & canvas.skin]).max() < 0.02
+
+
+def test_a_frame_is_warped_to_a_tenth_of_a_pixel():
+    """The number of iterations follows the frame; more of them change next to nothing, but at the lips' edges."""
+    scene = drawn(2).scene
+    for t in np.argsort(-np.abs(scene.amounts).sum(1))[:60:15]:
+        total = scene._sum(t)
+        base = scene.undo_similarity(t)
+        there = scene.origin(t)
+        exact = render._invert(total, *base, 60)[:2]
+        error = np.hypot(there[0] - exact[0], there[1] - exact[1])
+        assert np.percentile(error, 99) < 0.1
+
+
+# What is written ----------------------------------------------------------------------------------------------------
+
+
+def test_same_seed_gives_the_same_bytes_whatever_the_jobs(written, tmp_path):
+    again = simulate.write_long(tmp_path / "two", jobs=2, **TINY)
+    assert hashes(again) == hashes(written)
+
+
+def test_a_video_does_not_depend_on_the_others(written, tmp_path):
+    alone = simulate.write_long(tmp_path / "alone", jobs=1, **TINY | {"people": 1})
+    ours, theirs = hashes(alone / "frames"), hashes(written / "frames")
+    assert ours == {name: theirs[name] for name in ours}
+    one, two = (pd.read_csv(path / "truth.csv", dtype=str) for path in (alone, written))
+    pd.testing.assert_frame_equal(one, two.iloc[: len(one)])
+
+
+def test_another_seed_gives_other_videos():
+    assert not drawn(1).truth.equals(long.make_video(1, 1, SETTINGS | {"seed": 1}).truth)
+
+
+def test_what_was_cut_off_is_finished_and_what_is_finished_is_kept(written, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(written, copy)
+    shutil.rmtree(copy / "frames" / "s01" / "s01_01")
+    (copy / "truth.csv").unlink()
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    half = copy / ".parts" / f"s01_01.{dead.pid}.unfinished"
+    half.mkdir()
+    (half / "img00001.jpg").write_bytes(b"half a fr")
+    kept = copy / "frames" / "s02" / "s02_01" / "img00001.jpg"
+    before = kept.stat().st_mtime_ns
+    simulate.write_long(copy, jobs=1, **TINY)
+    assert hashes(copy) == hashes(written)
+    assert kept.stat().st_mtime_ns == before
+
+
+def test_the_set_reads_like_any_other(written):
+    manifest = read_manifest(written / "manifest.yml")
+    shipped = read_manifest("synthme_lv")
+    assert manifest == dataclasses.replace(shipped, fps=20.0, source=manifest.source)
+    found = spans(manifest, videos(manifest, written))
+    assert found["video"].tolist() == ["s01_01", "s02_01"]
+    table = read_events(manifest, written / "annotations.xlsx", policy="strict")
+    assert (check_frames(table, found)["status"] == "ok").all()
+    assert table["event"].is_unique and set(table["kind"]) <= {"micro", "macro", "blink"}
+    assert (table.loc[table["kind"] == "blink", "emotion_class"] == "").all()
+    assert set(table.loc[table["kind"] != "blink", "emotion_class"]) <= {
+        "negative",
+        "positive",
+        "surprise",
+        "others",
+    }
+    truth = load_truth(manifest, written)
+    named = set(table.loc[table["kind"] == "micro", "event"])
+    assert set(truth["event"]) - {""} == named
+    for row in found.itertuples():
+        numbers, paths = frame_files(row.folder, manifest)
+        assert numbers.tolist() == truth.loc[truth["video"] == row.video, "frame"].tolist()
+        assert paths[0].name == "img00001.jpg"
+        assert cv2.imread(str(paths[0]), cv2.IMREAD_UNCHANGED).ndim == 2
+    assert {"macro_px", "talk_px", "gaze_px", "au12"} <= set(truth)
+
+
+@pytest.mark.parametrize(
+    ("setting", "word"),
+    [
+        ({"people": 0}, "people"),
+        ({"videos": 0}, "videos"),
+        ({"family": "waves"}, "family"),
+        ({"statistics": "samm_lv_micro"}, "statistics"),
+        ({"fps": 5}, "fps"),
+        ({"seed": -1}, "seed"),
+        ({"name": "Synth LV"}, "name"),
+        ({"nuisance": -1.0}, "nuisance"),
+        ({"seconds": (30, 20)}, "seconds"),
+        ({"seconds": (1, 2)}, "seconds"),
+        ({"seconds": (20, float("nan"))}, "seconds"),
+    ],
+)
+def test_an_impossible_setting_is_one_sentence(tmp_path, setting, word):
+    with pytest.raises(DataError, match=word):
+        simulate.write_long(tmp_path / "out", jobs=1, **{**TINY, **setting})
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_of_clips_or_other_settings_is_refused(written, tiny_set):
+    for folder, changed in ((written, {"seed": 9}), (written, {"nuisance": 0.5}), (tiny_set, {})):
+        with pytest.raises(DataError, match="other settings"):
+            simulate.write_long(folder, jobs=1, **TINY | changed)
+
+
+# The command --------------------------------------------------------------------------------------------------------
+
+
+def test_the_command_writes_what_the_function_writes(written, tmp_path):
+    arguments = ["simulate", tmp_path / "set", "--long", "--people", 2, "--videos", 1, "--seconds", 4, 5]
+    arguments += ["--fps", 20, "--seed", 4, "--jobs", 1]
+    ended = CliRunner().invoke(cli.app, [str(argument) for argument in arguments])
+    assert ended.exit_code == 0, ended.output
+    assert hashes(tmp_path / "set") == hashes(written)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--long", "--clips", "2"],
+        ["--long", "--empty", "1"],
+        ["--videos", "2"],
+        ["--seconds", "3", "4"],
+        ["--long", "--seconds", "9", "4"],
+        ["--long", "--statistics", "ck"],
+        ["--long", "--fps", "3"],
+        ["--long", "--name", "My Videos"],
+    ],
+    ids=" ".join,
+)
+def test_bad_settings_end_with_2_and_one_sentence(arguments, tmp_path):
+    ended = CliRunner().invoke(cli.app, ["simulate", str(tmp_path / "x"), *arguments])
+    assert ended.exit_code == 2
+    assert len(ended.stderr.splitlines()) == 1 and ended.stderr.startswith("melib: ")
+    assert not (tmp_path / "x").exists()
+
+
+def test_the_check_finds_nothing_wrong(written):
+    command = [sys.executable, "-m", "melib.cli", "data", "check", str(written / "manifest.yml")]
+    ended = subprocess.run(
+        [*command, "--root", str(written), "--sample", "6"], capture_output=True, text=True
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "nothing wrong found" in ended.stdout
