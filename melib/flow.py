@@ -371,7 +371,7 @@ def regional(stream):
     mask = np.concatenate(masks) if masks else np.zeros(0, bool)
     seen = np.flatnonzero(mask)
     for run in np.split(seen, np.flatnonzero(np.diff(seen) > _GONE * fps) + 1):
-        motion[run] -= _running_median(motion[run], run / fps)
+        motion[run] -= _running_median(motion[run], run, fps)
     return {"motion": motion, "mask": mask, "masked": masked}
 
 
@@ -470,10 +470,13 @@ def _fast_dis():
     return dis
 
 
-def _running_median(values, seconds):
-    """Median over ``_REST`` seconds around each moment, (n, C); taken every twelfth of that and linear in between."""
-    moments = np.arange(seconds[0], seconds[-1] + _REST / 12, _REST / 12) if len(seconds) else np.zeros(0)
-    low, high = (np.searchsorted(seconds, moments + side * _REST / 2) for side in (-1, 1))
-    known = [np.median(values[a:b], axis=0) for a, b in zip(low, high, strict=True)]
-    columns = [np.interp(seconds, moments, each) for each in np.transpose(known)]
-    return np.stack(columns, axis=1) if columns else values
+def _running_median(values, frames, fps):
+    """Median over ``_REST`` seconds around each frame, (n, C); taken every twelfth of that and linear in between."""
+    if not len(frames):
+        return values
+    half, hop = max(1, round(_REST / 2 * fps)), max(1, round(_REST / 12 * fps))
+    since = frames - frames[0]  # (n,) int: a shift in time changes nothing
+    moments = np.arange(0, since[-1] + hop, hop)
+    low, high = np.searchsorted(since, moments - half), np.searchsorted(since, moments + half, side="right")
+    known = np.stack([np.median(values[a:b], axis=0) for a, b in zip(low, high, strict=True)])
+    return np.stack([np.interp(since, moments, column) for column in known.T], axis=1)
