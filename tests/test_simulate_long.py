@@ -89,7 +89,7 @@ def test_videos_hold_as_many_micro_expressions_as_samm_lv_has(statistics):
     total = sum(figures["micro_per_video"].values())
     for n, videos_with in figures["micro_per_video"].items():
         share = np.sum(counts == int(n)) / np.sum(counts > 0)
-        assert share == pytest.approx(videos_with / total, abs=0.05)
+        assert share == pytest.approx(videos_with / total, abs=0.08)
 
 
 def test_about_a_third_of_the_micro_expressions_overlap_a_macro_one():
