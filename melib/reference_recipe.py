@@ -105,8 +105,7 @@ def windows(paths, k):
     paths = [Path(path) for path in paths]
     if not paths or k < 2:
         raise DataError(f"{len(paths)} frames and windows of {k} give no window; k must be at least 2.")
-    last = max(0, len(paths) - k)
-    starts = np.array(sorted({*range(0, last, k // 2), last}), np.int64)
+    starts = _starts(len(paths), k)
     features = np.zeros((len(starts), k, CHANNELS), np.float32)
     ok = np.zeros(len(starts), bool)
     held: deque = deque(maxlen=k)
@@ -136,6 +135,12 @@ def windows(paths, k):
         features[row, len(found) :] = found[-1]
         ok[row] = True
     return features, starts, ok
+
+
+def _starts(n_frames, k):
+    """First frame of each window, (n,) int64."""
+    last = max(0, n_frames - k)
+    return np.array(sorted({*range(0, last, k // 2), last}), np.int64)
 
 
 def _features(frames, landmarks):
