@@ -1,0 +1,880 @@
+"""From a score curve to intervals: which frames are a micro-expression, and how sure that is.
+
+    frame        0  1  2  3  4  5  6  7  8  9
+    score       .1 .1 .3 .6 .9 .5 .2 .1 .1 .1      (T,) one number a frame, NaN where no face was seen
+    interval           |-----*-----|               onset 2, apex 4, offset 6: 0-based, closed
+
+Four decoders share one answer, a DataFrame with onset, apex, offset (int64) and score (float64):
+
+    fixed_window         peak of the smoothed curve, plus and minus half a median duration
+    extensible_interval  the reference rule of the spotting paper (facts: arXiv 2508.18834), to the letter
+    half_height          down to half the peak's height, length clamped to what the prior holds usual
+    semi_markov          the most probable set of events under a duration, apex and rate prior
+
+Each has one number to tune on validation videos: `peak_fraction`, or `rate` of the semi-Markov model. The
+first three take their threshold from the highest peak of the whole curve, so they find something in every
+video that moves at all; the semi-Markov model can find nothing.
+
+A masked frame (NaN) is no evidence. The first three read it as the curve's lowest score, the semi-Markov
+model as a log-likelihood ratio of 0; an apex never lies on one. A curve without any scored frame has no
+intervals.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from numba import njit
+from scipy.optimize import isotonic_regression, minimize_scalar
+from scipy.signal import find_peaks
+from scipy.special import logit
+from scipy.stats import beta
+
+from melib.errors import DataError
+from melib.priors import IntervalPrior
+
+# Lengths that `half_height` allows: of the prior's durations, the share below (facts, first measurement).
+_USUAL = (0.05, 0.97)
+# Durations the semi-Markov model knows: up to this share of the prior.
+_LONGEST = 0.999
+# Every duration up to this many frames; beyond, steps of 1/16 to 1/32 of it, finer than annotators agree.
+_EXACT_UP_TO = 32
+# Apex positions the model sums over, as quantiles of the Beta prior: the middles of three equal shares.
+_APEX_QUANTILES = (1 / 6, 1 / 2, 5 / 6)
+# Weights below exp(-40) of the largest are lost in a double anyway.
+_NEGLIGIBLE = -40.0
+# Frames of events' cores that one bin of an emission should rest on; fewest and most edges between bins.
+_FRAMES_PER_BIN = 15
+_EDGES = (4, 24)
+# Shares of the frames outside at whose scores bins begin too: between background and cores lie the flanks.
+_OUTSIDE = (0.5, 0.8, 0.95, 0.99, 0.998)
+# Temperatures an emission may take: from frames that all say the same to frames that are independent.
+_TEMPERATURES = (0.01, 1.5)
+# Probabilities are kept this far from 0 and 1 when their log is taken: no single frame may decide a fit.
+_SURE = 1e-9
+# Placements of onset and offset that count as the same event, in median durations: measured, see
+# benchmarks/decoders.md.
+_PLACES = 2.0
+# Without an emission: scores are kept this far from 0 and 1, ...
+_CERTAIN = 0.005
+# ... a frame speaks for an event if its odds are at least exp(2) times those of the curve's median frame, ...
+_ABOVE_MEDIAN = 2.0
+# ... and all frames of an event together count as this many independent looks.
+_LOOKS = 6.0
+
+
+def fixed_window(scores, prior, *, half_length=None, peak_fraction=0.55):
+    """Peaks of the smoothed curve, plus and minus half a duration: the reference's baseline decoder.
+
+    The curve is smoothed by a box of width 2 half_length (``np.convolve``, 'same', float64). Peaks are at
+    least mean + peak_fraction (max - mean) of the smoothed curve high and half_length apart.
+
+    Parameters
+    ----------
+    scores : (T,) float
+        Higher where a micro-expression is likelier; NaN where no face was seen.
+    prior : DurationPrior, IntervalPrior or None
+        Gives `half_length` where that is None.
+    half_length : int, optional
+        Half the length of an event, frames, at least 1 (the reference's k_p).
+    peak_fraction : float in [0, 1]
+        Height of the threshold between mean and maximum of the smoothed curve.
+
+    Returns
+    -------
+    intervals : DataFrame
+        onset, apex, offset (int64): the peak, and half_length frames to either side as far as the curve
+        goes. On a masked frame the apex moves to the nearest scored one. score (float64): the smoothed curve
+        at the peak.
+
+    Raises
+    ------
+    DataError
+        If scores are infinite or not one curve, half_length isn't a whole number from 1 on, or both prior and
+        half_length are missing.
+
+    Examples
+    --------
+    >>> fixed_window([0, 0, 0, 1, 3, 1, 0, 0, 0], None, half_length=2).offset.tolist()
+    [6]
+    """
+    curve = _Curve.read(scores)
+    k = _half_length(prior, half_length)
+    peaks, heights = _peaks(curve.filled, k, peak_fraction)
+    last = curve.filled.size - 1
+    rows = []
+    for peak, height in zip(peaks.tolist(), heights.tolist(), strict=True):
+        onset, offset = max(0, peak - k), min(last, peak + k)
+        seen = np.flatnonzero(curve.seen[onset : offset + 1]) + onset
+        if seen.size:
+            rows.append((onset, int(seen[np.abs(seen - peak).argmin()]), offset, height))
+    return _table(rows)
+
+
+def extensible_interval(scores, prior, *, half_length=None, peak_fraction=0.55):
+    """Give the intervals of the reference rule, which lets a window grow while the curve stays above its
+    mean.
+
+    Peaks as in `fixed_window`. A side starts half_length from the peak, moves in to the first rise towards
+    the peak above 2/3 of the mean, then out, at most to 5 half_length, to the first two frames below the
+    mean. Of intervals that overlap (IoU from .2 on) or whose apexes are at most half_length apart, the
+    earliest stays.
+
+    Parameters and errors as in `fixed_window`.
+
+    Returns
+    -------
+    intervals : DataFrame
+        As in `fixed_window`, but the apex is the highest frame of the interval.
+
+    Notes
+    -----
+    The rule is tied to the mean of the whole curve: more background makes the intervals longer.
+    """
+    curve = _Curve.read(scores)
+    k = _half_length(prior, half_length)
+    peaks, heights = _peaks(curve.filled, k, peak_fraction)
+    if peaks.size == 0:
+        return _table([])
+    raw = curve.filled
+    onsets, offsets = _extend(raw, raw.mean(), peaks, k)
+    order = np.argsort(onsets, kind="stable")
+    kept: list[tuple[int, int, int, float]] = []
+    for onset, offset, height in zip(onsets[order], offsets[order], heights[order], strict=True):
+        apex = onset + curve.ranked[onset : offset + 1].argmax()
+        if curve.seen[apex] and not _suppressed(onset, apex, offset, kept, k):
+            kept.append((onset, apex, offset, height))
+    return _table(kept)
+
+
+def half_height(scores, prior, *, half_length=None, peak_fraction=0.55):
+    """From each peak down to half its height over the background, with a length that the prior holds usual.
+
+    Peaks as in `fixed_window`. On a curve smoothed over half_length frames (an odd number), the interval
+    reaches as far as the curve stays above the middle between the peak and the curve's median. Both flanks
+    are then scaled so that the length lies between the 5 and 97 % quantiles of the durations. Of two
+    intervals of which one contains the other's peak the higher stays.
+
+    Parameters and errors as in `fixed_window`, but the prior can't be None.
+
+    Returns
+    -------
+    intervals : DataFrame
+        As in `fixed_window`, but the apex is the highest frame of the less smoothed curve.
+    """
+    duration = _duration(prior)
+    curve = _Curve.read(scores)
+    k = _half_length(prior, half_length)
+    peaks, heights = _peaks(curve.filled, k, peak_fraction)
+    if peaks.size == 0:
+        return _table([])
+    shortest, longest = (int(duration.quantile(q)) for q in _USUAL)
+    smooth = _box(curve.filled, k + (k + 1) % 2)
+    apexes = _climb(smooth, peaks, k)
+    level = (smooth[apexes] + np.median(curve.filled[curve.seen])) / 2
+    left, right = _flanks(smooth, apexes, level, longest)
+    length = left + right + 1
+    stretch = np.clip(length, shortest, longest) / length
+    onsets = np.maximum(apexes - np.rint((left + 0.5) * stretch - 0.5).astype(np.int64), 0)
+    offsets = np.minimum(onsets + np.clip(length, shortest, longest), smooth.size) - 1
+    offsets = np.maximum(offsets, apexes)
+    kept: list[tuple[int, int, int, float]] = []
+    taken = np.full(smooth.size, False)  # frames inside an interval that stays
+    tops = np.full(smooth.size, False)  # and their peaks
+    for i in np.argsort(-heights, kind="stable"):
+        onset, apex, offset = int(onsets[i]), int(apexes[i]), int(offsets[i])
+        inside = np.where(curve.seen[onset : offset + 1], smooth[onset : offset + 1], -np.inf)
+        if taken[apex] or tops[onset : offset + 1].any() or not np.isfinite(inside.max()):
+            continue
+        taken[onset : offset + 1] = True
+        tops[apex] = True
+        kept.append((onset, onset + int(inside.argmax()), offset, float(heights[i])))
+    return _table(kept)
+
+
+@dataclass(frozen=True)
+class Emission:
+    """What a score says for or against an event: a rising step function, and how much of it to believe.
+
+    A regressor's score is no likelihood. On validation videos, scores are put into bins that hold equally
+    many frames from the cores of events (the half around the apex, see `semi_markov`), some of them divided
+    further at quantiles of the frames outside; the share of such frames in a
+    bin, made rising by isotonic regression, gives the log of p(score | core) / p(score | outside). Each bin
+    also gets one event's worth of average frames, so that few frames say little. Bins begin at scores that
+    occurred, hence only the order of scores matters: whoever changes the scores by a rising function, before
+    fitting and before using an emission, gets the same numbers.
+
+    Neighbouring frames see nearly the same picture, so that their ratios can't be simply added up: all are
+    multiplied by one temperature.
+
+    Attributes
+    ----------
+    edges : tuple of float, rising
+        Scores at which a bin begins; the first bin has no lower edge.
+    levels : tuple of float, rising, one more than edges
+        Log-likelihood ratio of each bin, before the temperature.
+    temperature : float
+        The share of it that counts.
+    """
+
+    edges: tuple[float, ...]
+    levels: tuple[float, ...]
+    temperature: float
+
+    @classmethod
+    def fit(cls, scores, inside, prior):
+        """Fit on the curves of validation videos, none of which the scores' model was trained on.
+
+        The temperature minimises the log loss of `posterior`, which says of each frame how probably it lies
+        inside an event: with it the posterior means what it says.
+
+        Parameters
+        ----------
+        scores : list of (T_i,) float arrays
+            A curve a video, videos without events included; NaN where no face was seen.
+        inside : list of (T_i,) bool arrays
+            True from onset to offset of each event.
+        prior : IntervalPrior
+            Of the same kind of event, at the curves' frame rate.
+
+        Returns
+        -------
+        emission : Emission
+            With one level, 0, where no frame or every frame lies inside an event: nothing can be learnt, so
+            nothing is claimed.
+
+        Raises
+        ------
+        DataError
+            If curves and inside differ in number or length, or scores are infinite.
+        """
+        curves = [_Curve.read(each) for each in scores]
+        truths = [np.asarray(each, dtype=bool) for each in inside]
+        if [each.filled.shape for each in curves] != [each.shape for each in truths]:
+            raise DataError(
+                "an emission needs one inside array a curve, of the same length; "
+                f"got lengths {[each.filled.size for each in curves]} and {[each.size for each in truths]}."
+            )
+        if not curves:
+            return cls((), (0.0,), 1.0)
+        seen = np.concatenate([each.seen for each in curves])
+        value = np.concatenate([each.filled for each in curves])
+        core = np.concatenate([_cores(truth, prior) for truth in truths])
+        label = np.concatenate(truths)
+        used = seen & (core | ~label)
+        if not core[used].any() or core[used].all():
+            return cls((), (0.0,), 1.0)
+        n_events = sum(len(_runs(truth)) for truth in truths)
+        edges, levels = _rising_ratio(value[used], core[used], core.sum() / n_events)
+
+        def loss(log_temperature):
+            emission = cls(edges, levels, float(np.exp(log_temperature)))
+            inside = np.concatenate([posterior(each, prior, emission=emission) for each in scores])
+            inside = inside.clip(_SURE, 1 - _SURE)
+            return -np.log(np.where(label, inside, 1 - inside))[seen].mean()
+
+        best = minimize_scalar(loss, bounds=np.log(_TEMPERATURES), method="bounded", options={"xatol": 0.03})
+        return cls(edges, levels, float(np.exp(best.x)))
+
+    def llr(self, scores):
+        """Log-likelihood ratio of each frame, temperature included.
+
+        Parameters
+        ----------
+        scores : (T,) float
+            NaN where no face was seen.
+
+        Returns
+        -------
+        llr : (T,) float64
+            Above 0 where a score speaks for an event; 0 where it is NaN.
+        """
+        scores = np.asarray(scores, dtype=float)
+        bins = np.searchsorted(self.edges, scores, side="right")  # NaN sorts last
+        return np.where(np.isnan(scores), 0.0, self.temperature * np.asarray(self.levels)[bins])
+
+    def to_dict(self):
+        """Return plain numbers, for a settings file."""
+        record = dataclasses.asdict(self)
+        return {**record, "edges": list(self.edges), "levels": list(self.levels)}
+
+    @classmethod
+    def from_dict(cls, record):
+        """Rebuild what `to_dict` wrote."""
+        return cls(tuple(record["edges"]), tuple(record["levels"]), record["temperature"])
+
+
+def semi_markov(scores, prior, *, emission=None, rate=1.0, nuisance=()):
+    """Find the most probable set of micro-expressions given the curve and what is known about them
+    beforehand.
+
+    The model. At every frame an event may begin, with the prior's events a minute. It lasts d frames with the
+    probability of the duration prior; its apex lies where the Beta prior puts it. The half of the event
+    around the apex, where a triangle over onset, apex and offset is above half its height, shows scores as
+    inside an event; a frame of the flanks shows them only every second time::
+
+        log ratio of an event = sum over core of llr + sum over flanks of log((1 + exp(llr)) / 2)
+
+    summed, as probabilities, over three equally probable apex positions. Frames outside events have ratio 1.
+    Events don't overlap. Over all segmentations this is a semi-Markov chain; the most probable one and all
+    posteriors are computed exactly (Rabiner 1989, IV.D; Sarawagi and Cohen 2004). A set is one exact
+    placement of each event, though many neighbours share the probability of an event; so the search counts
+    every event 2 median durations (in frames) times. Durations end at the prior's
+    .999 quantile; above 32 frames they go in steps of at most 1/16.
+
+    Each event of the most probable set is then refined: onset and offset move to their posterior means over
+    all events that have an IoU of at least .5 with it. The apex is the frame where the ratio in its
+    neighbourhood, plus the log of the apex prior, is highest.
+
+    Parameters
+    ----------
+    scores : (T,) float
+        Higher where a micro-expression is likelier; NaN where no face was seen.
+    prior : IntervalPrior
+        At the curve's frame rate.
+    emission : Emission, optional
+        Fitted on validation videos. Without, scores must lie in [0, 1] and are read as probabilities: the
+        ratio is their logit less that of the share of frames that the prior expects inside events (or of the
+        curve's median plus 2, if that is higher), scaled so that an event of median length counts as 6
+        independent frames.
+    rate : float
+        How many times as probable an event is in the search as the prior's events a minute say: the number to
+        tune; above 1 finds more. It changes which intervals are found, not the score of an interval.
+    nuisance : sequence of (scores, events_a_minute, mean_seconds, Emission)
+        Curves (T,) of other movement, macro-expressions and blinks. Each is a Markov state of its own that
+        competes for frames: where its curve explains them better, they are no micro-expression. One may
+        interrupt it.
+
+    Returns
+    -------
+    intervals : DataFrame
+        onset, apex, offset (int64), disjoint; score (float64 in [0, 1]): the posterior probability, under
+        the prior's own rate, that there is a micro-expression whose IoU with the interval is at least .5.
+
+    Raises
+    ------
+    DataError
+        If scores are infinite or not one curve, lie outside [0, 1] without an emission, the prior is none
+        over intervals, rate isn't positive, or a nuisance curve has another length.
+    """
+    if not (np.isfinite(rate) and rate > 0):
+        raise DataError(f"semi_markov needs a positive rate, got {rate}.")
+    model, llr = _model(scores, prior, emission, nuisance)
+    seen = ~np.isnan(np.asarray(scores, dtype=float))
+    if not seen.any():
+        return _table([])
+    # An event at an exact place is never probable; as many places as this mean the same event.
+    places = _PLACES * np.exp(prior.duration.log_mean)
+    forward, steps, origins, last = _forward(model, np.log(rate * places))
+    backward, _ = _backward(model, forward)
+    found = _trace(steps, origins, last)
+    rows = []
+    for i, (start, stop) in enumerate(found):
+        # Half of the gap to the neighbour is free to move into.
+        low = (found[i - 1][1] + start + 1) // 2 if i else 0
+        high = (stop + found[i + 1][0]) // 2 if i + 1 < len(found) else llr.size
+        mass, mean_start, mean_stop = _mass(model, forward, backward, start, stop)
+        moved = (max(low, start + round(mean_start)), min(high, stop + round(mean_stop)))
+        moved_mass = _mass(model, forward, backward, moved[0], moved[1])[0]
+        if moved_mass >= mass:
+            (start, stop), mass = moved, moved_mass
+        if seen[start:stop].any():
+            apex = start + _apex(llr[start:stop], seen[start:stop], prior)
+            rows.append((start, apex, stop - 1, min(max(mass, 0.0), 1.0)))
+    return _table(rows)
+
+
+def posterior(scores, prior, *, emission=None, nuisance=()):
+    """Give the probability of each frame to lie inside a micro-expression, under the model of `semi_markov`.
+
+    Parameters and errors as in `semi_markov`.
+
+    Returns
+    -------
+    inside : (T,) float64 in [0, 1]
+    """
+    model, llr = _model(scores, prior, emission, nuisance)
+    if llr.size == 0:
+        return np.zeros(0)
+    forward, *_ = _forward(model, 0.0)
+    return _backward(model, forward)[1].clip(0, 1)
+
+
+class _Curve(NamedTuple):
+    """A checked curve: scores with the lowest one at masked frames, and which frames are scored."""
+
+    filled: np.ndarray  # (T,) float64
+    seen: np.ndarray  # (T,) bool
+
+    @classmethod
+    def read(cls, scores):
+        scores = np.asarray(scores, dtype=float)
+        if scores.ndim != 1:
+            raise DataError(
+                f"a decoder takes one curve (T,), got shape {scores.shape}; pass one video at a time."
+            )
+        if np.isinf(scores).any():
+            raise DataError(
+                f"the score of frame {int(np.isinf(scores).argmax())} is infinite; "
+                "mark frames without a score by NaN."
+            )
+        seen = ~np.isnan(scores)
+        return cls(np.where(seen, scores, scores[seen].min() if seen.any() else 0.0), seen)
+
+    @property
+    def ranked(self):
+        """Scores (T,) with masked frames below every other."""
+        return np.where(self.seen, self.filled, -np.inf)
+
+
+def _duration(prior):
+    duration = prior.duration if isinstance(prior, IntervalPrior) else prior
+    if duration is None:
+        raise DataError(
+            "this decoder needs a duration prior; fit one by priors.DurationPrior.fit(events, fps)."
+        )
+    return duration
+
+
+def _half_length(prior, half_length):
+    if half_length is None:
+        if prior is None:
+            raise DataError("a decoder needs a duration prior or half_length, in frames.")
+        return max(1, int(_duration(prior).half_length))  # events of one frame give 0
+    if half_length != int(half_length) or half_length < 1:
+        raise DataError(f"half_length is a whole number of frames from 1 on, got {half_length}.")
+    return int(half_length)
+
+
+def _table(rows):
+    table = pd.DataFrame(rows, columns=["onset", "apex", "offset", "score"])
+    table = table.astype({"onset": "int64", "apex": "int64", "offset": "int64", "score": "float64"})
+    return table.sort_values("onset", kind="stable", ignore_index=True)
+
+
+def _box(curve, width):
+    """Moving mean as np.convolve(..., 'same'), but never longer than the curve."""
+    return np.convolve(curve, np.ones(width) / width, "full")[(width - 1) // 2 :][: curve.size]
+
+
+def _peaks(raw, k, fraction):
+    """Peaks of the smoothed curve and their heights, in order of time."""
+    if not 0 <= fraction <= 1:
+        raise DataError(f"peak_fraction lies between 0 (the mean) and 1 (the maximum), got {fraction}.")
+    if raw.size == 0:
+        return np.zeros(0, np.int64), np.zeros(0)
+    smooth = _box(raw, 2 * k)
+    threshold = smooth.mean() + fraction * (smooth.max() - smooth.mean())
+    peaks, _ = find_peaks(smooth, height=threshold, distance=k)
+    return peaks.astype(np.int64), smooth[peaks]
+
+
+@njit(nogil=True)
+def _extend(raw, mean, peaks, k):
+    """Both ends of the reference rule, steps 2 and 3."""
+    n = raw.size
+    onsets, offsets = np.empty_like(peaks), np.empty_like(peaks)
+    for p in range(peaks.size):
+        q = peaks[p]
+        start, end = max(0, q - k), min(n - 1, q + k)
+        for i in range(start + 1, q):
+            if raw[i] > raw[i - 1] and raw[i] > mean / 1.5:
+                start = i - 1
+                break
+        for i in range(end - 1, q, -1):
+            if raw[i] > raw[i + 1] and raw[i] > mean / 1.5:
+                end = i + 1
+                break
+        for i in range(start - 1, max(0, q - 5 * k) - 1, -1):
+            if i > 0 and raw[i] < mean and raw[i - 1] < mean:
+                start = i + 1
+                break
+        for i in range(end + 1, min(n - 1, q + 5 * k) + 1):
+            if i < n - 1 and raw[i] < mean and raw[i + 1] < mean:
+                end = i - 1
+                break
+        onsets[p], offsets[p] = start, end
+    return onsets, offsets
+
+
+def _suppressed(onset, apex, offset, kept, k):
+    """Whether an interval kept before, sorted by onset, is too near (IoU without the + 1)."""
+    for other_onset, other_apex, other_offset, _ in reversed(kept):
+        if other_onset < onset - 11 * k:  # no interval is longer than 10 k, so none before can reach
+            return False
+        shared = max(0, min(offset, other_offset) - max(onset, other_onset))
+        union = offset - onset + other_offset - other_onset - shared
+        if shared >= 0.2 * union or abs(apex - other_apex) <= k:
+            return True
+    return False
+
+
+@njit(nogil=True)
+def _climb(curve, peaks, reach):
+    """Highest frame of the curve within reach of each peak, the nearest where several are equal."""
+    tops = peaks.copy()
+    for p in range(peaks.size):
+        for step in range(1, reach + 1):
+            for i in (peaks[p] - step, peaks[p] + step):
+                if 0 <= i < curve.size and curve[i] > curve[tops[p]]:
+                    tops[p] = i
+    return tops
+
+
+@njit(nogil=True)
+def _flanks(curve, tops, level, longest):
+    """How many frames to the left and right of each top stay at or above its level."""
+    left, right = np.zeros_like(tops), np.zeros_like(tops)
+    for p in range(tops.size):
+        top = tops[p]
+        while left[p] < longest and top - left[p] > 0 and curve[top - left[p] - 1] >= level[p]:
+            left[p] += 1
+        while (
+            right[p] < longest and top + right[p] < curve.size - 1 and curve[top + right[p] + 1] >= level[p]
+        ):
+            right[p] += 1
+    return left, right
+
+
+def _runs(truth):
+    """First and one behind the last frame of each stretch of True: (N, 2)."""
+    return np.flatnonzero(np.diff(truth.astype(np.int8), prepend=0, append=0)).reshape(-1, 2)
+
+
+def _cores(truth, prior):
+    """Frames (T,) around the expected apex of each event, as many as its flanks have together."""
+    core = np.zeros_like(truth)
+    for first, stop in _runs(truth):
+        # As in `_model`, with the mean of the apex prior.
+        start = first + round((stop - first) * prior.apex_a / (prior.apex_a + prior.apex_b) / 2)
+        core[start : min(start + (stop - first + 1) // 2, stop)] = True
+    return core
+
+
+def _rising_ratio(value, label, event_length):
+    """Bin edges and log-likelihood ratios of pooled scores (N,) with labels (N,) bool."""
+    share = label.mean()
+    n_edges = int(np.clip(label.sum() // _FRAMES_PER_BIN, *_EDGES))
+    middles = (np.arange(n_edges) + 0.5) / n_edges
+    core = np.quantile(value[label], middles, method="inverted_cdf")
+    quiet = np.quantile(value[~label], _OUTSIDE, method="inverted_cdf")
+    edges = np.unique(np.concatenate([core, quiet]))
+    bins = np.searchsorted(edges, value, side="right")
+    count = np.bincount(bins, minlength=edges.size + 1)  # (B,)
+    hits = np.bincount(bins, label, minlength=edges.size + 1)
+    # One event's worth of average frames in each bin.
+    inside = isotonic_regression(
+        (hits + event_length * share) / (count + event_length), weights=count + event_length
+    )
+    levels = logit(inside.x) - logit(share)
+    new = np.diff(levels) > 0  # isotonic regression pools neighbours: one bin is enough for them
+    return tuple(edges[new].tolist()), (float(levels[0]), *levels[1:][new].tolist())
+
+
+class _Model(NamedTuple):
+    """All that dynamic programming needs; boundary b lies before frame b, G durations, S states outside
+    events."""
+
+    flank: np.ndarray  # (T + 1,) summed log ratio of frames before b, if they are of a flank
+    gain: np.ndarray  # (T + 1,) summed what they gain by being of the core instead
+    lengths: np.ndarray  # (G,) int64, rising
+    log_p: np.ndarray  # (G,) log probability of each length
+    core: np.ndarray  # (G,) int64, length of the core
+    starts: np.ndarray  # (G, 3) int64, where the core starts, an apex position each
+    emit: np.ndarray  # (T, S) log ratio of a frame in each state; column 0 is the background
+    move: np.ndarray  # (S, S) probability to go on in another state
+    share: np.ndarray  # (S,) share of time in each state
+    hazard: float  # probability that an event begins, a frame
+
+
+def _model(scores, prior, emission, nuisance):
+    """Model of one curve, and its log-likelihood ratios (T,)."""
+    if not isinstance(prior, IntervalPrior):
+        raise DataError(
+            "the semi-Markov model needs a prior over durations, apexes and events a minute; "
+            "fit one by priors.IntervalPrior.fit(events, videos, fps)."
+        )
+    curve = _Curve.read(scores)
+    fps = prior.duration.fps
+    llr = _ratio_of_probability(curve, prior) if emission is None else emission.llr(scores)
+    flank = np.logaddexp(llr, 0) - np.log(2)
+    lengths, log_p = _lengths(prior.duration)
+    core = (lengths + 1) // 2
+    apexes = beta.ppf(_APEX_QUANTILES, prior.apex_a, prior.apex_b)
+    # A triangle with its apex at a share of its length is above half its height from half that share on.
+    starts = np.minimum(np.rint(np.outer(lengths, apexes / 2)), (lengths - core)[:, None]).astype(np.int64)
+    emit = np.zeros((llr.size, 1 + len(nuisance)))
+    move = np.eye(1 + len(nuisance))
+    share = np.ones(1 + len(nuisance))
+    for state, (other, events_a_minute, mean_seconds, other_emission) in enumerate(nuisance, start=1):
+        other = _Curve.read(other)
+        if other.filled.size != llr.size:
+            raise DataError(
+                f"nuisance curve {state} has {other.filled.size} frames, "
+                f"the scores have {llr.size}; give it one value a frame."
+            )
+        emit[:, state] = np.where(other.seen, other_emission.llr(other.filled), 0.0)
+        enter, leave = _probability(events_a_minute / (60 * fps)), 1 / max(mean_seconds * fps, 1.0)
+        move[0, state], move[state, 0], move[state, state] = enter, leave, 1 - leave
+        share[state] = enter / leave
+    move[0, 0] = max(1 - move[0, 1:].sum(), 0.0)
+    hazard = _probability(prior.events_per_minute / (60 * fps))
+    model = _Model(
+        np.concatenate([[0.0], np.cumsum(flank)]),
+        np.concatenate([[0.0], np.cumsum(llr - flank)]),
+        lengths,
+        log_p,
+        core,
+        starts,
+        emit,
+        move,
+        share / share.sum(),
+        hazard,
+    )
+    return model, llr
+
+
+def _probability(p):
+    """Keep a probability a frame away from 0 and 1, both of which would forbid something for good."""
+    return float(np.clip(p, 1e-12, 0.5))
+
+
+def _ratio_of_probability(curve, prior):
+    """Log-likelihood ratio (T,) of scores that are read as probabilities."""
+    scores = curve.filled[curve.seen]
+    if scores.size and (scores.min() < 0 or scores.max() > 1):
+        raise DataError(
+            f"scores from {scores.min():.3g} to {scores.max():.3g} are no probabilities; "
+            "fit an Emission on validation videos."
+        )
+    odds = logit(curve.filled.clip(_CERTAIN, 1 - _CERTAIN))
+    lengths, log_p = _lengths(prior.duration)
+    expected = (np.exp(log_p) * lengths).sum() * prior.events_per_minute / (60 * prior.duration.fps)
+    level = logit(np.clip(expected, _CERTAIN, 0.5))
+    if scores.size:
+        level = max(level, np.median(odds[curve.seen]) + _ABOVE_MEDIAN)
+    temperature = min(1.0, _LOOKS / np.exp(prior.duration.log_mean))
+    return np.where(curve.seen, temperature * (odds - level), 0.0)
+
+
+def _lengths(duration):
+    """Durations (G,) that the model knows, and the log probabilities of all up to the next."""
+    longest = int(duration.quantile(_LONGEST))
+    lengths, step = [], 1
+    first = 1
+    while first <= longest:
+        until = min(
+            longest, max(_EXACT_UP_TO, 2 * first - 1) if step == 1 else first + _EXACT_UP_TO // 2 * step - 1
+        )
+        lengths.append(np.arange(first, until + 1, step))
+        first, step = int(lengths[-1][-1]) + step, 2 * step
+    chosen = np.concatenate(lengths)
+    every = np.arange(1, longest + 1)
+    p = np.exp(duration.log_prob(every))
+    owner = np.searchsorted(chosen, every, side="right") - 1
+    mass = np.bincount(owner, p, minlength=chosen.size)
+    return chosen.astype(np.int64), np.log(np.maximum(mass / mass.sum(), 1e-300))
+
+
+@njit(nogil=True, inline="always")
+def _log_event(model, start, g):
+    """Log of duration prior times likelihood ratio of an event of length g that starts at a boundary."""
+    gain, flank, core = model.gain, model.flank, model.core[g]
+    first = start + model.starts[g, 0]
+    second = start + model.starts[g, 1]
+    third = start + model.starts[g, 2]
+    low, middle, top = (
+        gain[first + core] - gain[first],
+        gain[second + core] - gain[second],
+        gain[third + core] - gain[third],
+    )
+    # The largest of the three leads, so that no exponential overflows.
+    if low > top:
+        low, top = top, low
+    if middle > top:
+        middle, top = top, middle
+    mean = (1 + np.exp(low - top) + np.exp(middle - top)) / 3
+    return model.log_p[g] + flank[start + model.lengths[g]] - flank[start] + top + np.log(mean)
+
+
+@njit(nogil=True)
+def _forward(model, bonus):
+    """Sums over all segmentations before each boundary, and the best of them.
+
+    In the search for the best, an event weighs exp(bonus) times as much. Returns (log_total (T + 1,), part
+    (T + 1, S)): the sum is exp(log_total) * part, and the parts of a boundary add up to 1; steps (T + 1, S)
+    int32: the length of the event that the best segmentation ends with, 0 for a frame outside; origins (T +
+    1, S) int8: the state before that frame; and the best state at the end.
+    """
+    n, n_states = model.emit.shape
+    n_lengths = model.lengths.size
+    log_total, part = np.empty(n + 1), np.empty((n + 1, n_states))
+    best = np.empty((n + 1, n_states))
+    steps, origins = np.zeros((n + 1, n_states), np.int32), np.zeros((n + 1, n_states), np.int8)
+    log_total[0] = 0.0
+    part[0] = model.share
+    best[0] = np.log(model.share)
+    log_hazard, quiet = np.log(model.hazard), 1 - model.hazard
+    log_move = np.log(model.move * quiet)
+    weight = np.empty(n_lengths)
+    total = np.empty(n_states)
+    for b in range(1, n + 1):
+        for k in range(n_states):
+            best[b, k] = -np.inf
+            for j in range(n_states):
+                value = best[b - 1, j] + log_move[j, k] + model.emit[b - 1, k]
+                if value > best[b, k]:
+                    best[b, k] = value
+                    origins[b, k] = j
+        emit_top = model.emit[b - 1].max()
+        top = log_total[b - 1] + emit_top
+        fitting = 0
+        for g in range(n_lengths):
+            start = b - model.lengths[g]
+            if start < 0:
+                break
+            event = _log_event(model, start, g)
+            weight[g] = log_total[start] + log_hazard + event
+            top = max(top, weight[g])
+            fitting = g + 1
+            for k in range(n_states):
+                value = best[start, k] + log_hazard + bonus + event
+                if value > best[b, k]:
+                    best[b, k] = value
+                    steps[b, k] = model.lengths[g]
+        for k in range(n_states):
+            value = 0.0
+            for j in range(n_states):
+                value += part[b - 1, j] * model.move[j, k]
+            total[k] = value * quiet * np.exp(log_total[b - 1] + model.emit[b - 1, k] - top)
+        for g in range(fitting):
+            if weight[g] - top > _NEGLIGIBLE:
+                value = np.exp(weight[g] - top)
+                for k in range(n_states):
+                    total[k] += value * part[b - model.lengths[g], k]
+        scale = total.sum()
+        log_total[b] = top + np.log(scale)
+        for k in range(n_states):
+            part[b, k] = total[k] / scale
+    return (log_total, part), steps, origins, best[n].argmax()
+
+
+@njit(nogil=True)
+def _backward(model, forward):
+    """Sums over all segmentations behind each boundary; the probability of each frame to be inside."""
+    n, n_states = model.emit.shape
+    n_lengths = model.lengths.size
+    log_total, part = forward
+    log_rest, rest = np.empty(n + 1), np.empty((n + 1, n_states))
+    change = np.zeros(n + 1)  # of the probability to be inside, from one frame to the next
+    log_rest[n] = np.log(n_states)
+    rest[n] = 1 / n_states
+    log_hazard, quiet = np.log(model.hazard), 1 - model.hazard
+    weight = np.empty(n_lengths)
+    total = np.empty(n_states)
+    for b in range(n - 1, -1, -1):
+        top = log_rest[b + 1] + model.emit[b].max()
+        fitting = 0
+        for g in range(n_lengths):
+            stop = b + model.lengths[g]
+            if stop > n:
+                break
+            weight[g] = log_rest[stop] + log_hazard + _log_event(model, b, g)
+            top = max(top, weight[g])
+            fitting = g + 1
+        for j in range(n_states):
+            value = 0.0
+            for k in range(n_states):
+                value += model.move[j, k] * rest[b + 1, k] * np.exp(log_rest[b + 1] + model.emit[b, k] - top)
+            total[j] = value * quiet
+        here = np.exp(log_total[b] + top - log_total[n])
+        for g in range(fitting):
+            if weight[g] - top > _NEGLIGIBLE:
+                value = np.exp(weight[g] - top)
+                stop = b + model.lengths[g]
+                both = 0.0
+                for j in range(n_states):
+                    total[j] += value * rest[stop, j]
+                    both += part[b, j] * rest[stop, j]
+                change[b] += here * value * both
+                change[stop] -= here * value * both
+        scale = total.sum()
+        log_rest[b] = top + np.log(scale)
+        for j in range(n_states):
+            rest[b, j] = total[j] / scale
+    return (log_rest, rest), np.cumsum(change)[:n]
+
+
+def _trace(steps, origins, state):
+    """Events of the best segmentation as (start, stop) boundaries, in order of time."""
+    found = []
+    b = steps.shape[0] - 1
+    while b > 0:
+        step = int(steps[b, state])
+        if step:
+            found.append((b - step, b))
+            b -= step
+        else:
+            state = origins[b, state]
+            b -= 1
+    return found[::-1]
+
+
+@njit(nogil=True)
+def _mass(model, forward, backward, start, stop):
+    """Probability of an event whose IoU with [start, stop) is at least .5.
+
+    Also the posterior means of its start and stop, from those given.
+    """
+    n, n_states = model.emit.shape
+    (log_total, part), (log_rest, rest) = forward, backward
+    log_hazard = np.log(model.hazard)
+    length = stop - start
+    mass = to_start = to_stop = 0.0
+    for g in range(model.lengths.size):
+        d = model.lengths[g]
+        shared = (d + length + 2) // 3  # least overlap: 3 shared >= d + length
+        if shared > min(d, length):
+            continue
+        for first in range(max(0, start + shared - d), min(stop - shared, n - d) + 1):
+            both = 0.0
+            for j in range(n_states):
+                both += part[first, j] * rest[first + d, j]
+            log_p = (
+                log_total[first]
+                + log_hazard
+                + _log_event(model, first, g)
+                + log_rest[first + d]
+                - log_total[n]
+            )
+            p = both * np.exp(log_p)
+            mass += p
+            to_start += p * (first - start)
+            to_stop += p * (first + d - stop)
+    means = (to_start / mass, to_stop / mass) if mass > 0 else (0.0, 0.0)
+    # Two events can both have an IoU of at least .5 with one interval only as its two halves: count them
+    # once.
+    if length % 2 == 0:
+        g = np.searchsorted(model.lengths, length // 2)
+        if g < model.lengths.size and model.lengths[g] == length // 2:
+            middle = start + length // 2
+            both = 0.0
+            for j in range(n_states):
+                both += part[start, j] * rest[stop, j]
+            halves = 2 * log_hazard + _log_event(model, start, g) + _log_event(model, middle, g)
+            mass -= both * np.exp(log_total[start] + halves + log_rest[stop] - log_total[n])
+    return mass, means[0], means[1]
+
+
+def _apex(llr, seen, prior):
+    """Frame of an interval with the most evidence around it, weighed by where the prior expects an apex."""
+    n = llr.size
+    reach = n // 8
+    summed = np.concatenate([[0.0], np.cumsum(llr)])
+    frame = np.arange(n)
+    evidence = summed[np.minimum(frame + reach + 1, n)] - summed[np.maximum(frame - reach, 0)]
+    edges = beta.cdf(np.arange(n + 1) / n, prior.apex_a, prior.apex_b)
+    value = evidence + np.log(np.maximum(np.diff(edges), 1e-12))
+    return int(np.where(seen, value, -np.inf).argmax())
