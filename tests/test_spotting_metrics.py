@@ -152,7 +152,7 @@ def test_every_case_scores_what_was_derived_by_hand(expected):
         assert value == pytest.approx(getattr(expected, name), rel=1e-5, nan_ok=True), name
     if expected.rule == "strict":
         options = best_matchings(predicted, truth, lambda p, t: iou_of(p, t) >= 0.5)
-        assert len({recognition_f1(m, emotions, "strict") for m in options}) == 1  # no case rests on a tie
+        assert len({recognition_f1(m, emotions, "strict") for m in options}) == 1  # no value hangs on a tie
         pairs, fp, fn = options[0], len(predicted) - len(options[0]), len(truth) - len(options[0])
     else:
         pairs, fp, fn = {"megc": megc_pairs, "boosting": boosting_pairs}[expected.rule](predicted, truth)
@@ -258,6 +258,21 @@ def test_neither_order_nor_other_subjects_change_a_strict_score(scene, random):
         assert whole[name] == sum(part[name] for part in parts)
     pairs = pd.concat([part["matches"] for part in parts]).sort_values("predicted")
     assert pairs["iou"].sum() == pytest.approx(whole["matches"]["iou"].sum())
+
+
+def test_ties_are_broken_alike_in_any_order():
+    truth = table(("1", "a", 0, 9, "negative"), ("1", "b", 0, 9, "positive"))
+    predicted = table(
+        ("1", "a", 0, 9, "negative"), ("1", "a", 0, 9, "positive"), ("1", "b", 0, 9, "positive")
+    )
+    assert metrics.strs(predicted[::-1], truth) == metrics.strs(predicted, truth)
+
+
+def test_more_pairs_are_worth_more_than_one_that_fits_exactly():
+    truth = table(("1", "a", 0, 9, "others"), ("1", "a", 5, 14, "others"))
+    predicted = table(("1", "a", 0, 9, "others"), ("1", "a", -5, 4, "others"))
+    score = metrics.spotting(predicted, truth, iou=0.3)
+    assert score["tp"] == 2 and score["matches"]["iou"].tolist() == pytest.approx([1 / 3, 1 / 3])
 
 
 @given(scenes())
