@@ -56,7 +56,7 @@ _TEMPERATURES = (0.01, 1.5)
 _SURE = 1e-9
 # Placements of onset and offset that count as the same event, in median durations: measured, see
 # benchmarks/decoders.md.
-_PLACES = 2.0
+_PLACES = 4.0
 # Without an emission: scores are kept this far from 0 and 1, ...
 _CERTAIN = 0.005
 # ... a frame speaks for an event if its odds are at least exp(2) times those of the curve's median frame, ...
@@ -321,7 +321,7 @@ def semi_markov(scores, prior, *, emission=None, rate=1.0, nuisance=()):
     Events don't overlap. Over all segmentations this is a semi-Markov chain; the most probable one and all
     posteriors are computed exactly (Rabiner 1989, IV.D; Sarawagi and Cohen 2004). A set is one exact
     placement of each event, though many neighbours share the probability of an event; so the search counts
-    every event 2 median durations (in frames) times. Durations end at the prior's
+    every event 4 median durations (in frames) times. Durations end at the prior's
     .999 quantile; above 32 frames they go in steps of at most 1/16.
 
     Each event of the most probable set is then refined: onset and offset move to their posterior means over

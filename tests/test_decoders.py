@@ -395,7 +395,7 @@ def test_the_ratio_comes_near_the_true_one_where_frames_are_many_and_independent
     at = np.linspace(0.5, 2.5, 41)
     true = stats.norm.logpdf(at, 2) - stats.norm.logpdf(at, 0)
     assert np.abs(emission.llr(at) / emission.temperature - true).mean() < 0.3
-    assert emission.temperature > 0.7  # independent frames may be nearly believed
+    assert emission.temperature > 0.5  # correlated frames, as a network's, end near .2
 
 
 def test_an_emission_that_saw_no_event_claims_nothing():
