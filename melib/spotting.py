@@ -31,13 +31,13 @@ from melib import (
     video_training,
 )
 from melib.errors import DataError
+from melib.recognition import CLASSES
 
-CLASSES = ("negative", "positive", "surprise", "others")
 NEUTRAL = len(CLASSES)
 KINDS = ("micro", "macro", "blink")
 RATE = 30  # samples a second: CAS(ME)^3 has 30, the reference reads SAMM-LV at 200 / 7
-# Windows of the intensity model start so many samples apart: each frame is seen by two of its windows of 32.
-_INTENSITY_HOP = 16
+# Windows of the intensity model, 32 samples long, start so many samples apart: their ends, which it knows worst, overlap.
+_INTENSITY_HOP = 24
 
 
 # ---- videos ---------------------------------------------------------------------------------------------------

@@ -307,12 +307,17 @@ def draw(run: str | Path) -> list[Path]:
         ("spotting_effects", effects, ["factorial"]),
         ("spotting_decoders", decoders, ["decoders"]),
     ):
-        tables = [run / "results" / f"{file}.csv" for file in files]
-        if all(table.is_file() for table in tables):
-            fig = made(*(figures.read(table) for table in tables))
-            figures.save(fig, run, name)
+        paths = [run / "results" / f"{file}.csv" for file in files]
+        if not all(path.is_file() for path in paths):
+            continue
+        tables = [figures.read(path) for path in paths]
+        datasets = list(dict.fromkeys(tables[0]["dataset"])) if "dataset" in tables[0] else [""]
+        for dataset in datasets:
+            parts = [table[table["dataset"] == dataset] if dataset else table for table in tables]
+            fig, ending = made(*parts), f"_{dataset}" if len(datasets) > 1 else ""
+            figures.save(fig, run, f"{name}{ending}")
             plt.close(fig)
-            drawn.append(run / "figures" / f"{name}.png")
+            drawn.append(run / "figures" / f"{name}{ending}.png")
     return drawn
 
 

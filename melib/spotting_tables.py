@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from melib import metrics, recognition, spotting
-from melib.spotting import CLASSES
+from melib.recognition import CLASSES
 from melib.spotting_decoding import FAULTS, IOUS, class_prior, curves_of
 
 # The classes that recognition is scored on, as published: "others" is left out (facts of the spotting paper).
@@ -428,13 +428,3 @@ def recognition_table(systems, material):
         uf1, uar = (rule(true.to_numpy(), found.to_numpy(), CLASSES) for rule in (metrics.uf1, metrics.uar))
         out.append((name, len(CLASSES), len(true), uf1, uar, right))
     return pd.DataFrame(out, columns=["system", "classes", "events", "uf1", "uar", "accuracy"])
-
-
-def to_native(predicted, videos):
-    """Intervals in native 0-based frames instead of samples: what an export is made from."""
-    numbers = {(v.subject, v.video): v.numbers for v in videos}
-    out = predicted.copy()
-    for name in ("onset", "apex", "offset"):
-        pairs = zip(predicted["subject"], predicted["video"], predicted[name], strict=True)
-        out[name] = [int(numbers[subject, video][at]) for subject, video, at in pairs]
-    return out

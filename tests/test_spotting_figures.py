@@ -1,0 +1,114 @@
+"""Figures of the second paper: drawn from tables alone, each with a caption, nothing left out."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+from melib import cache, spotting_figures, spotting_runs
+from melib.spotting_decoding import FAULTS, PARAMETERS
+
+
+def a_table_of_systems():
+    rows = []
+    for i, system in enumerate(spotting_runs.SYSTEMS):
+        row = {"system": system.name, "videos": 8, "minutes": 12.0, "tp": i, "fn": 10 - i, "rule": "strict"}
+        for name in ("end_to_end_f1", "strs", "fp_per_hour"):
+            row |= {name: 0.1 * i, f"{name}_low": 0.1 * i - 0.05, f"{name}_high": 0.1 * i + 0.05}
+        rows += [row, row | {"rule": "megc"}]
+    return pd.DataFrame(rows).assign(dataset="toy")
+
+
+def curves():
+    seconds = np.arange(300) / 30
+    return pd.concat(
+        [pd.DataFrame({"panel": p, "seconds": seconds, "score": np.sin(seconds) ** 2}) for p in ("006", "b")]
+    )
+
+
+INTERVALS = pd.DataFrame(
+    [("006", "found", 1.0, 1.4, 0.9), ("006", "micro", 1.0, 1.5, np.nan), ("b", "macro", 2.0, 5.0, np.nan)],
+    columns=["panel", "what", "start", "stop", "score"],
+)
+RECALL = pd.DataFrame(
+    [
+        ("ours", by, group, 5, 3, 0.6)
+        for by, group in (("peak_px", "0 to 1"), ("peak_px", "1 to inf"), ("overlapped", "True"))
+    ]
+    + [("ours", "duration_s", "0 to 1", 0, 0, np.nan)],
+    columns=["system", "by", "group", "events", "found", "recall"],
+)
+LEDGER = pd.DataFrame(
+    [("ours", fault, meaning, 0.2, 0.01, 0.0, 0.03) for fault, meaning in {"none": "", **FAULTS}.items()],
+    columns=["system", "fault", "meaning", "strs", "inflation", "low", "high"],
+)
+EFFECTS = pd.DataFrame(
+    [
+        (factor, *levels, metric, 0.1, 0.0, 0.2, 16)
+        for factor, levels in spotting_runs.FACTORS.items()
+        for metric in ("end_to_end_f1", "strs", "fp_per_hour")
+    ],
+    columns=["factor", "reference", "ours", "metric", "effect", "low", "high", "combinations"],
+)
+DECODERS = pd.DataFrame(
+    [("own", decoder, iou, 0.5, 0.4, 0.6) for decoder in PARAMETERS for iou in (0.3, 0.5)],
+    columns=["setting", "decoder", "iou", "f1", "low", "high"],
+)
+TABLES = {
+    "spotting": a_table_of_systems(),
+    "spotting_curves": curves(),
+    "spotting_intervals": INTERVALS,
+    "spotting_recall": RECALL,
+    "inflation_ledger": LEDGER,
+    "factorial": EFFECTS,
+    "decoders": DECODERS,
+}
+
+
+@pytest.fixture(autouse=True)
+def closed():
+    yield
+    plt.close("all")
+
+
+def test_a_run_s_results_give_every_figure_with_its_caption(tmp_path):
+    for name, table in TABLES.items():
+        cache.write_table(tmp_path / "results" / f"{name}.csv", table)
+    drawn = spotting_figures.draw(tmp_path)
+    assert {path.stem for path in drawn} == {
+        f"spotting_{name}" for name in ("systems", "timelines", "recall", "inflation", "effects", "decoders")
+    }
+    for path in drawn:
+        for suffix in (".png", ".pdf", ".svg", ".json"):
+            assert path.with_suffix(suffix).stat().st_size > 300
+
+
+def test_a_run_without_long_videos_has_none_of_them(tmp_path):
+    assert spotting_figures.draw(tmp_path) == []
+
+
+def test_every_system_has_its_row():
+    fig = spotting_figures.systems(TABLES["spotting"])
+    assert [text.get_text() for text in fig.axes[0].get_yticklabels()] == [
+        s.name for s in spotting_runs.SYSTEMS
+    ]
+
+
+def test_every_annotated_and_found_interval_is_drawn():
+    fig = spotting_figures.timelines(TABLES["spotting_curves"], INTERVALS)
+    bars = [line for axis in fig.axes for line in axis.lines if len(line.get_xdata()) == 2]
+    assert len(bars) == len(INTERVALS)
+
+
+def test_a_group_without_events_has_no_point_and_stops_nothing():
+    fig = spotting_figures.recall(RECALL)
+    assert len(fig.axes) == 3
+
+
+def test_several_data_sets_get_a_figure_each(tmp_path):
+    both = pd.concat([TABLES["spotting"], TABLES["spotting"].assign(dataset="other")])
+    cache.write_table(tmp_path / "results" / "spotting.csv", both)
+    assert {p.stem for p in spotting_figures.draw(tmp_path)} == {
+        "spotting_systems_toy",
+        "spotting_systems_other",
+    }
