@@ -106,7 +106,9 @@ class VideoSettings:
     regression: float = 0.9  # weights of the loss (melib.losses)
     classification: float = 0.1
     tasks: str = "joint"  # or spotting, recognition: one head is trained, with the body to itself
-    select: str = "validation"  # the epoch that is kept: best on validation, or "last" (reference)
+    # The epoch that is kept: the lowest validation loss, or "last" (reference). It is the regression's where scores are
+    # trained: frames weighted by class make the classification's rise with confidence while everything gets better.
+    select: str = "validation"
     neutral_factor: float = (
         6.0  # classes weigh alike whatever their share of frames, neutral this many times as much
     )
@@ -212,7 +214,7 @@ def fit(settings, train, validation, seed, *, mirror=None, device=None, progress
                 x, mask, target, emotion = (np.stack(part) for part in zip(*batch, strict=True))
                 x = augment(x, scale, settings, mirror, random)
                 tensors = [torch.from_numpy(part).to(device) for part in (x, mask, target, emotion)]
-                yield _loss(net.curves(*tensors[:2]), tensors[1:], weights, settings)
+                yield _loss(net.curves(*tensors[:2]), tensors[1:], weights, settings).total
 
         def validate():
             return _validate(net, validation, scale, weights, settings, device) if validation else math.nan
@@ -392,7 +394,7 @@ def _network(settings, scale):
 
 
 def _loss(curves, labels, weights, settings):
-    """Weighted sum for scores and logits against mask, target and emotion."""
+    """Losses of scores and logits against mask, target and emotion; the total is of the tasks that are trained."""
     (scores, logits), (mask, target, emotion) = curves, labels
     return video_loss(
         scores,
@@ -403,11 +405,11 @@ def _loss(curves, labels, weights, settings):
         regression=settings.regression * (settings.tasks != "recognition"),
         classification=settings.classification * (settings.tasks != "spotting"),
         class_weights=weights,
-    ).total
+    )
 
 
 def _validate(net, sequences, scale, weights, settings, device):
-    """Loss over all frames of all validation sequences, without augmentation."""
+    """Loss over all frames of all validation sequences, without augmentation: what `VideoSettings.select` says."""
     net.eval()
     curves = [_whole(net, sequence, scale, device) for sequence in sequences]
     labels = [
@@ -415,7 +417,8 @@ def _validate(net, sequences, scale, weights, settings, device):
         for name in ("mask", "target", "emotion")
     ]
     found = [torch.from_numpy(np.concatenate(part)[None]) for part in zip(*curves, strict=True)]
-    return float(_loss(found, labels, weights.cpu(), settings))
+    loss = _loss(found, labels, weights.cpu(), settings)
+    return float(loss.classification if settings.tasks == "recognition" else loss.regression)
 
 
 @torch.no_grad()

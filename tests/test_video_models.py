@@ -110,6 +110,11 @@ def test_the_score_is_the_first_of_the_curves():
     torch.testing.assert_close(net(x, mask), (scores[..., 0], logits))
 
 
+def test_first_scores_say_that_movements_are_rare(net):
+    score = net(*videos(3, 40))[0]
+    assert 0.01 < score.mean() < 0.2
+
+
 def test_a_video_is_scored_alone_as_in_any_batch_with_any_padding(net):
     lengths = [1, 7, 20, 33]
     x, mask = videos(4, 40)

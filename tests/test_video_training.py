@@ -284,6 +284,16 @@ def test_every_body_fits_and_scores_every_kind(body, causal):
     assert ((curves["scores"] > 0) & (curves["scores"] < 1)).all()
 
 
+def test_scores_are_learned_without_the_help_of_emotions_and_emotions_without_scores():
+    spotting, recognition = (
+        fit(dataclasses.replace(TINY, tasks=tasks), bumps(24, 1), bumps(6, 2), seed=0)
+        for tasks in ("spotting", "recognition")
+    )
+    unseen = bumps(10, 3)
+    assert correlation(spotting, unseen) > 0.8
+    assert accuracy(recognition, unseen) > 0.6
+
+
 def test_a_fit_of_one_task_leaves_the_other_head_as_it_started():
     starts = fit(dataclasses.replace(TINY, epochs=1, lr=0.0), bumps(3, 1), bumps(2, 2), seed=0).state
     for tasks, idle, busy in [("spotting", "emotion", "score"), ("recognition", "score", "emotion")]:
