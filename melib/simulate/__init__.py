@@ -1,4 +1,4 @@
-"""Clips and long videos of real faces whose true intensity is known, written the way a licensed data set arrives.
+"""Clips and long videos of real faces whose true intensity is known, written as a licensed data set arrives.
 
     out/frames/<subject>/<video>/img0001.jpg ...   200 frames a second, neutral before and after each expression
     out/annotations.xlsx                           what an annotator wrote down, 1-based frames
@@ -6,9 +6,9 @@
     out/manifest.yml, out/record.json              how to read it; settings and versions
 
 portraits.py has the photographs, units.py the movements of the skin, events.py their times and their labels,
-nuisance.py all other change, render.py the frames, folder.py the files, schedule.py and long.py the long videos.
-Every clip has its own generator, from the seed and its own numbers, so that bytes don't depend on the number of
-processes or on what was written before.
+nuisance.py all other change, render.py the frames, folder.py the files, schedule.py and long.py the long
+videos. Every clip has its own generator, from the seed and its own numbers, so that bytes don't depend on the
+number of processes or on what was written before.
 """
 
 from dataclasses import asdict

@@ -1,7 +1,7 @@
 """The folder that a simulated data set is written to: claimed once, filled video by video, joined at the end.
 
-A video's frames are written under ``.parts`` and renamed into place last, when its truth and its labels are on disk, so
-that what was finished before an interruption is kept, and the same call continues from there.
+A video's frames are written under ``.parts`` and renamed into place last, when its truth and labels are on
+disk, so that what was finished before an interruption is kept, and the same call continues from there.
 """
 
 import errno
@@ -209,7 +209,7 @@ def write_video(
     try:
         unfinished.rename(folder)
     except OSError:
-        # Its truth was missing, or a process that outlived a killed run was faster: same settings, same bytes.
+        # Its truth was missing, or a process that outlived a killed run was faster: same bytes.
         if not folder.is_dir():
             raise
         shutil.rmtree(unfinished)

@@ -1,4 +1,4 @@
-r"""Long videos: micro- and macro-expressions, blinks, talking, gaze, posture and light, as in data for spotting.
+r"""Long videos: micro- and macro-expressions, blinks, talking, gaze, posture and light.
 
     macro    ______/~~~~~~~~~~~~\______________/~~~~~\____     annotated, seconds, several pixels
     micro    __________/\_________________/\______________     annotated, half a second, mostly under a pixel
@@ -6,14 +6,15 @@ r"""Long videos: micro- and macro-expressions, blinks, talking, gaze, posture an
     talking  __________________|||||||||__________________     not annotated: syllables, in some videos
     head     __/~~~~~~~~~~\________/vv\~~~~~~~~~~~~~~~~~~     posture shifts and nods, sway all the time
 
-schedule.py says when. Displacements add where movements overlap. Times are drawn in seconds and each part has a
-generator of its own, so that another frame rate or nuisance keeps the events.
+schedule.py says when. Displacements add where movements overlap. Times are drawn in seconds and each part
+has a generator of its own, so that another frame rate or nuisance keeps the events.
 
-What real videos have and these lack: lids that follow the gaze, expressions that grow out of one another, shoulders
-and hair that move by themselves, hands before the face, large turns, steps of a screen's light, a still background.
+What real videos have and these lack: lids that follow the gaze, expressions that grow out of one another,
+shoulders and hair that move by themselves, hands before the face, large turns, steps of a screen's light, a
+background that stays where it is.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -27,7 +28,7 @@ from melib.simulate.events import Event
 from melib.simulate.nuisance import Blink, Nuisance, Paths, ease, smooth_path
 from melib.simulate.schedule import LIPS, STATISTICS, Burst, draw_blinks, draw_bursts, schedule
 
-VERSION = 1  # of the long videos: raise it when the same seed gives other bytes
+VERSION = 2  # of the long videos: raise it when the same seed gives other bytes
 
 # Scales of a video's nuisance: larger and slower than in clips; shares of 1 mean that every video has it.
 NUISANCE = Nuisance(
@@ -78,7 +79,7 @@ def write_long(
     jobs: int = 2,
     progress: bool = True,
 ) -> Path:
-    """Write a simulated data set of long videos; a second call with the same settings only adds what is missing.
+    """Write a simulated data set of long videos; a second call only adds what is missing.
 
     Parameters
     ----------
@@ -95,12 +96,12 @@ def write_long(
     seed : int
         At least 0; same seed, same bytes.
     statistics : {"samm_lv", "casme3"}
-        Which data set durations, apex positions and units follow. How many micro-expressions a video has is SAMM-LV's
-        in both; how many macro ones there are for each micro one is its own.
+        Which data set durations, apex positions and units follow. How many micro-expressions a video has is
+        SAMM-LV's in both; how many macro ones there are for each micro one is its own.
     fps : float
         Frames a second, at least 20.
     seconds : pair of float
-        Shortest and longest video, 3 to 3600.
+        Shortest and longest video, 3 to 600.
     nuisance : float
         A factor on the scales of everything that isn't an expression; 0 turns blinks and talking off too.
     jobs : int
@@ -111,9 +112,9 @@ def write_long(
     Returns
     -------
     Path
-        The folder: as :func:`melib.simulate.write` leaves it, frames called ``img00001.jpg``, several rows a video and
-        a column ``Type`` in the table, and in truth.csv ``macro_px`` and ``talk_px`` (largest displacement by
-        macro-expressions and by talking) and ``gaze_px`` (way of the iris), crop pixels.
+        The folder: as :func:`melib.simulate.write` leaves it, frames called ``img00001.jpg``, several rows a
+        video and a column ``Type`` in the table, and in truth.csv ``macro_px`` and ``talk_px`` (largest
+        displacement by macro-expressions and by talking) and ``gaze_px`` (way of the iris), crop pixels.
 
     Raises
     ------
@@ -133,9 +134,10 @@ def write_long(
     folder.check(settings, people=(1, portraits.PEOPLE), videos=(1, 9999), seed=(0, 2**63))
     if statistics not in STATISTICS:
         raise Misuse(f"simulate: statistics {statistics!r} must be one of {', '.join(STATISTICS)}.")
-    if len(seconds) != 2 or not 3 <= seconds[0] <= seconds[1] <= 3600:
+    if len(seconds) != 2 or not 3 <= seconds[0] <= seconds[1] <= 600:
         raise Misuse(
-            f"simulate: seconds = {tuple(seconds)} must be the shortest and the longest video, between 3 and 3600."
+            f"simulate: seconds = {tuple(seconds)} must be the shortest and the longest video, "
+            "between 3 and 600."
         )
     scales = NUISANCE.scaled(nuisance)
     out = Path(out)
@@ -168,7 +170,7 @@ def _generator(seed: int, person: int, number: int, part: str) -> np.random.Gene
     return np.random.default_rng([seed, person, number, 3, _PARTS.index(part)])
 
 
-# From a schedule to a video -----------------------------------------------------------------------------------------
+# From a schedule to a video ---------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -197,7 +199,7 @@ def make_video(person: int, number: int, settings: dict, nuisance: float = 1.0) 
     person, number : int
         From 1.
     settings : dict
-        seed, statistics, fps, seconds and family, as in :func:`write_long`.
+        seed, statistics, fps, seconds and family as in :func:`write_long`.
     nuisance : float
 
     Returns
@@ -221,7 +223,7 @@ def make_video(person: int, number: int, settings: dict, nuisance: float = 1.0) 
     stage.unfold()
     blinks = draw_blinks(generator("blinks"), length) if nuisance > 0 else []
     paths = _paths(generator, scales, stage.seconds, blinks, bursts)
-    amplitudes = stage.total("micro", "macro", "talk")
+    amplitudes = stage.total(stage.sources)
     scene = render.Scene(stage.canvas, stage.family, None, paths, fps, stage.fields, amplitudes)
     names = folder.names(person, number)
     labels = _annotate(generator("labels"), stage, blinks, paths, names)
@@ -236,11 +238,6 @@ class _Source:
     event: Event | None
     index: list[int]
     amplitudes: np.ndarray
-
-    @property
-    def times(self) -> np.ndarray:
-        """Frames in which it moves anything."""
-        return np.flatnonzero(self.amplitudes.any(axis=1))
 
 
 class _Stage:
@@ -269,54 +266,45 @@ class _Stage:
         amplitudes = render.driven(self.canvas, event, fields, self.skin[index], self.seconds)
         self.sources.append(_Source(kind, event, index, np.where(amplitudes > STILL_PX, amplitudes, 0)))
 
-    def talk(self, burst: "Burst", factor: float) -> None:
+    def talk(self, burst: Burst, factor: float) -> None:
         """Add a burst of talking."""
         index = self._index([(unit, "both") for unit in LIPS])
         self.sources.append(_Source("talk", None, index, factor * burst.course(self.seconds)))
 
     def unfold(self) -> None:
         """Weaken macro-expressions and talking where movements that overlap would fold the skin."""
-        steep = np.array([np.abs(np.diff(f.common, axis=0)).max() for f in self.fields])
-        steep /= self.canvas.portrait.scale
-        every = np.arange(len(self.seconds)) // max(1, round(0.25 * self.fps))
-        total = self.total("micro", "macro", "talk")
-        slope = total @ steep
-        for window in np.unique(every[slope > 1 - render.SMALLEST_JACOBIAN]):
-            frames = np.flatnonzero(every == window)
+        steep = np.array([_steepest(field) for field in self.fields]) / self.canvas.portrait.scale
+        slope = self.total(self.sources) @ steep
+        window = np.arange(len(slope)) // max(1, round(0.25 * self.fps))
+        # Two slopes of (1 - J) / 2 together leave a Jacobian of J.
+        for each in np.unique(window[slope > (1 - render.SMALLEST_JACOBIAN) / 2]):
+            frames = np.flatnonzero(window == each)
             t = int(frames[np.argmax(slope[frames])])
             strong = [s for s in self.sources if s.kind != "micro" and s.amplitudes[t].any()]
-            for _ in range(40):
-                now = self.total("micro", "macro", "talk", at=slice(t, t + 1))[0]
-                moving = np.flatnonzero(now)
-                fields = [self.fields[k] for k in moving]
-                if (
-                    not strong
-                    or render.smallest_jacobian(self.canvas, fields, now[moving]) >= render.SMALLEST_JACOBIAN
-                ):
+            for _ in range(40):  # to a twentieth at most: micro-expressions alone may leave less, and stay
+                if not strong or self._jacobian(t) >= render.SMALLEST_JACOBIAN:
                     break
                 for source in strong:
                     source.amplitudes *= 0.93
 
-    def total(self, *kinds: str, at: slice = slice(None)) -> np.ndarray:
-        """(T, K) amplitudes of all sources of some kinds."""
-        out = np.zeros((len(self.seconds[at]), len(self.fields)))
-        for source in self.sources:
-            if source.kind in kinds:
-                for column, k in enumerate(source.index):
-                    out[:, k] += source.amplitudes[at, column]
-        return out
+    def _jacobian(self, t: int) -> float:
+        now = self.total(self.sources, slice(t, t + 1))[0]
+        moving = np.flatnonzero(now)
+        return render.smallest_jacobian(self.canvas, [self.fields[k] for k in moving], now[moving])
 
-    def peak(self, *sources: _Source) -> np.ndarray:
-        """(T,) largest displacement over the skin by some sources together."""
-        out = np.zeros(len(self.seconds))
-        if not sources:
-            return out
-        used = sorted({k for source in sources for k in source.index})
-        together = np.zeros((len(out), len(used)))
+    def total(self, sources: Sequence[_Source], frames: slice = slice(None)) -> np.ndarray:
+        """(T, K) amplitudes of some sources together."""
+        out = np.zeros((len(self.seconds[frames]), len(self.fields)))
         for source in sources:
             for column, k in enumerate(source.index):
-                together[:, used.index(k)] += source.amplitudes[:, column]
-        return render.peaks(together, self.skin[used])
+                out[:, k] += source.amplitudes[frames, column]
+        return out
+
+    def peak(self, sources: Sequence[_Source]) -> np.ndarray:
+        """(T,) largest displacement over the skin by some sources together."""
+        together = self.total(sources)
+        used = np.flatnonzero(together.any(axis=0))
+        return render.peaks(together[:, used], self.skin[used])
 
     def of(self, kind: str) -> list[_Source]:
         """Sources of one kind, as they were added."""
@@ -332,6 +320,14 @@ class _Stage:
         ]
 
 
+def _steepest(field: units.Field) -> float:
+    """Steepest slope of a field, crop pixels a pixel of the photograph; each lip's sheet on its own."""
+    sheets = [field.common + extra for extra in (field.upper, field.lower) if extra is not None]
+    return max(
+        float(np.abs(np.diff(s, axis=axis)).max()) for s in sheets or [field.common] for axis in (0, 1)
+    )
+
+
 def _truth(stage: _Stage, paths: Paths, names: tuple[str, str]) -> pd.DataFrame:
     n = len(stage.seconds)
     event, profile_ = np.full(n, "", dtype=object), np.zeros(n)
@@ -341,7 +337,7 @@ def _truth(stage: _Stage, paths: Paths, names: tuple[str, str]) -> pd.DataFrame:
         event[(stage.seconds > movement.start) & (stage.seconds < movement.stop)] = name
         own = render.root_mean_squares(source.amplitudes, stage.skin[source.index])[0]
         profile_ = np.maximum(profile_, own / own.max())
-    micro = stage.total("micro")
+    micro = stage.total(stage.of("micro"))
     rms, alone = np.zeros(n), micro
     if stage.of("micro"):
         rms, alone = render.root_mean_squares(micro, stage.skin)
@@ -356,11 +352,11 @@ def _truth(stage: _Stage, paths: Paths, names: tuple[str, str]) -> pd.DataFrame:
             "frame": np.arange(1, n + 1),
             "event": event,
             "rms_px": rms,
-            "peak_px": stage.peak(*stage.of("micro")),
+            "peak_px": stage.peak(stage.of("micro")),
             "profile": profile_,
             "blink": paths.blink,
-            "macro_px": stage.peak(*stage.of("macro")),
-            "talk_px": stage.peak(*stage.of("talk")),
+            "macro_px": stage.peak(stage.of("macro")),
+            "talk_px": stage.peak(stage.of("talk")),
             "gaze_px": np.linalg.norm(paths.gaze, axis=1),
             **{f"au{unit}": course for unit, course in by_unit.items()},
         }
@@ -381,14 +377,14 @@ def _annotate(
 
     for name, source, event in stage.named(names[1]):
         aus = "+".join(dict.fromkeys(f"{prefix[m.side]}{m.unit}" for m in event.movements))
-        write(source.kind, name, stage.peak(source), event.stop, aus, event.emotion)
+        write(source.kind, name, stage.peak([source]), event.stop, aus, event.emotion)
     for number, blink in enumerate(blinks, 1):
         way = blink.course(stage.seconds) * paths.blink_px
         write("blink", f"{names[1]}_blink{number}", way, blink.start + blink.duration, "45", "")
     return sorted(rows, key=lambda row: (row["Onset Frame"], row["Offset Frame"], row["Event"]))
 
 
-# Head, eyes, light, camera ------------------------------------------------------------------------------------------
+# Head, eyes, light, camera ----------------------------------------------------------------------------------
 
 
 def _paths(

@@ -216,7 +216,7 @@ class Scene:
         )
 
     def _steepness(self, total: np.ndarray) -> tuple[float, float]:
-        """Largest displacement and steepest slope of a frame's sum, at every third pixel, lips' edges left out."""
+        """Largest displacement and steepest slope of a frame's sum; coarse, lips' edges left out."""
         u, v = total[::3, ::3, 0].copy(), total[::3, ::3, 1].copy()
         above = self.canvas.below[::3, ::3] < 0
         across = (u[:, 1:] - u[:, :-1]) ** 2 + (v[:, 1:] - v[:, :-1]) ** 2

@@ -59,8 +59,8 @@ def schedule(rng: np.random.Generator, statistics: str, length: float) -> list[t
     Returns
     -------
     list of (kind, Event)
-        Micro and macro ones, each by time, all inside the video. True movements of one kind don't overlap. A
-        micro-expression that finds no room in 200 attempts is left out: 1 in 50 in videos of 20 s, fewer in longer ones.
+        Micro and macro ones, each by time, all inside the video. True movements of one kind don't overlap.
+        A micro-expression that finds no room in 200 attempts is left out: 1 in 50 in videos of 20 s.
     """
     figures, data = events.statistics()["samm_lv"], events.statistics()
     counts = {int(n): videos for n, videos in figures["micro_per_video"].items()}
@@ -113,7 +113,7 @@ def _place_macro(rng: np.random.Generator, statistics: str, length: float, n: in
 def _room(
     rng: np.random.Generator, own: float, length: float, macro: list[Event], micro: list[Event], over: bool
 ) -> float | None:
-    """A start for a micro-expression of ``own`` seconds, half of it at least over a macro one, or clear of all."""
+    """A start for a micro-expression of ``own`` seconds, half of it at least over a macro one, or clear."""
 
     def clear(start, others, apart):
         return all(start + own + apart <= e.start or e.stop + apart <= start for e in others)
@@ -153,7 +153,7 @@ def _shortened(event: Event, longest: float) -> Event:
 
 
 def _plateau(rng: np.random.Generator, event: Event) -> Event:
-    """The same event with quick flanks (not too quick) and, in between, a slow way to the apex and down again."""
+    """The same event with quick flanks (not too quick), and slowly to the apex and down in between."""
     up, down = rng.uniform(*QUICK_S, size=2)
     movements: list[Movement] = []
     for m in event.movements:
@@ -177,7 +177,7 @@ def draw_blinks(rng: np.random.Generator, length: float) -> list[Blink]:
             return blinks
         depth = float(rng.uniform(*PARTIAL[1:])) if rng.uniform() < PARTIAL[0] else 1.0
         blinks.append(Blink(start, duration, *blink_phases(rng), depth))
-        # Gaps from the start of one to that of the next: a shape of 1.5 makes them less regular than a clock's.
+        # From the start of one to that of the next: a shape of 1.5 makes them less regular than a clock's.
         start += max(duration, BLINK_GAP_S + float(rng.gamma(1.5, mean / 1.5)))
 
 
