@@ -94,7 +94,7 @@ def simulate(
     ] = 1.0,
     jobs: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
 ) -> None:
-    """Write clips (or long videos) of real photographs that move by a known amount, as a data set would arrive."""
+    """Write clips or long videos of photographs that move by a known amount, as a data set would arrive."""
     from melib import simulate as simulator
 
     of_clips, of_videos = {"clips": clips, "empty": empty}, {"videos": videos, "seconds": seconds}
