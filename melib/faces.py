@@ -255,24 +255,23 @@ def follow(
     DataError
         If there is no frame, or ``fps`` isn't positive.
     """
-    files = [Path(path) for path in paths]
-    if not files or not (np.isfinite(fps) and fps > 0):
+    if not paths or not (np.isfinite(fps) and fps > 0):
         raise DataError(
-            f"A video of {len(files)} frames at {fps} frames/s can't be followed; check its folder."
+            f"A video of {len(paths)} frames at {fps} frames/s can't be followed; check its folder."
         )
     stride = max(1, round(_LOOK * fps))
     reach = max(stride, round(3 * _FOLLOW_SMOOTH * fps))
-    shape = _usual_shape(files, range(0, len(files), max(1, len(files) // 9)))
-    strided = sorted({*range(0, len(files), stride), len(files) - 1})
+    shape = _usual_shape(paths, range(0, len(paths), max(1, len(paths) // 9)))
+    strided = sorted({*range(0, len(paths), stride), len(paths) - 1})
     found: dict[int, Face] = {}
     looked = 0  # how many of ``strided`` were looked at
-    for start in range(0, len(files), _CHUNK):
-        stop = min(start + _CHUNK, len(files))
+    for start in range(0, len(paths), _CHUNK):
+        stop = min(start + _CHUNK, len(paths))
         ahead = [index for index in strided[looked:] if index < stop + reach]
-        found |= _follow(files, shape, ahead, (strided[looked - 1], found) if looked else None)
+        found |= _follow(paths, shape, ahead, (strided[looked - 1], found) if looked else None)
         looked += len(ahead)
         found = {index: face for index, face in found.items() if index >= start - reach}
-        yield _stretch(files, shape, np.arange(start, stop), found, (stride, reach), fps, size, margin)
+        yield _stretch(paths, shape, np.arange(start, stop), found, (stride, reach), fps, size, margin)
 
 
 def may_show(manifest: Manifest, subject: str) -> bool:
@@ -500,23 +499,23 @@ def crop(image: np.ndarray, matrix: np.ndarray, size: int = SIZE) -> np.ndarray:
     return fine if factor == 1 else cv2.resize(fine, (size, size), interpolation=cv2.INTER_AREA)
 
 
-def read_image(path: Path) -> np.ndarray | None:
+def read_image(path: str | Path) -> np.ndarray | None:
     """(H, W) uint8, or None if the file isn't a whole image."""
-    data = path.read_bytes()
+    data = Path(path).read_bytes()
     # A cut jpeg still decodes, with its lower part grey: only its end marker tells.
     if not data or (data[:2] == b"\xff\xd8" and b"\xff\xd9" not in data[-1024:]):
         return None
     return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
 
 
-def _usual_shape(paths: list[Path], indices: Iterable[int]) -> tuple[int, ...] | None:
+def _usual_shape(paths: Sequence[str | Path], indices: Iterable[int]) -> tuple[int, ...] | None:
     """Commonest size of some frames, None if none can be read."""
     shapes = Counter(image.shape for index in indices if (image := read_image(paths[index])) is not None)
     return shapes.most_common(1)[0][0] if shapes else None
 
 
 def _stretch(
-    paths: list[Path],
+    paths: Sequence[str | Path],
     shape: tuple[int, ...] | None,
     numbers: np.ndarray,
     found: dict[int, Face],
@@ -554,7 +553,7 @@ def _stretch(
 
 
 def _follow(
-    paths: list[Path],
+    paths: Sequence[str | Path],
     shape: tuple[int, ...] | None,
     strided: list[int],
     before: tuple[int, dict[int, Face]] | None = None,

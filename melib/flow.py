@@ -371,7 +371,7 @@ def regional(stream):
     mask = np.concatenate(masks) if masks else np.zeros(0, bool)
     seen = np.flatnonzero(mask)
     for run in np.split(seen, np.flatnonzero(np.diff(seen) > _GONE * fps) + 1):
-        motion[run] -= _running_median(motion[run], run, fps)
+        _less_running_median(motion, run, fps)
     return {"motion": motion, "mask": mask, "masked": masked}
 
 
@@ -470,13 +470,17 @@ def _fast_dis():
     return dis
 
 
-def _running_median(values, frames, fps):
-    """Median over ``_REST`` seconds around each frame, (n, C); taken every twelfth of that and linear in between."""
-    if not len(frames):
-        return values
+def _less_running_median(motion, run, fps):
+    """Take off the median over ``_REST`` seconds around each frame, in place.
+
+    It is taken every twelfth of that and linear in between. ``motion`` (T, C), of which the frames ``run`` (n,) are used.
+    """
+    if not len(run):
+        return
     half, hop = max(1, round(_REST / 2 * fps)), max(1, round(_REST / 12 * fps))
-    since = frames - frames[0]  # (n,) int: a shift in time changes nothing
+    since = run - run[0]  # (n,) int: a shift in time changes nothing
     moments = np.arange(0, since[-1] + hop, hop)
     low, high = np.searchsorted(since, moments - half), np.searchsorted(since, moments + half, side="right")
-    known = np.stack([np.median(values[a:b], axis=0) for a, b in zip(low, high, strict=True)])
-    return np.stack([np.interp(since, moments, column) for column in known.T], axis=1)
+    known = np.stack([np.median(motion[run[a:b]], axis=0) for a, b in zip(low, high, strict=True)])
+    for channel in range(motion.shape[1]):  # one at a time: a whole video's copy would be felt
+        motion[run, channel] -= np.interp(since, moments, known[:, channel])
