@@ -8,7 +8,7 @@ Samples are every `step`-th native frame, so that they lie about 1/30 s apart: t
 0-based samples; `Video.numbers` turns them back into native frames. Decoding, classes and tables: spotting_tables.py.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -26,6 +26,7 @@ from melib import (
     manifest,
     models,
     priors,
+    protocols,
     reference_recipe,
     training,
     video_training,
@@ -104,13 +105,15 @@ def studies(run, profile, seed=0, data="", *, transfer=False, jobs=2):
     return found
 
 
-def prepare(study, run, profile, *, jobs=2):
+def prepare(study, run, profile, *, windows=True, jobs=2):
     """Compute the features of every video of a study; cached by content.
 
     Parameters
     ----------
     study : experiments.Study
     run, profile : as in the notebooks
+    windows : bool
+        Compute the reference's features, too.
     jobs : int
         Processes, one thread each.
 
@@ -118,13 +121,12 @@ def prepare(study, run, profile, *, jobs=2):
     -------
     list of Video
     """
-    k = experiments.settings(profile)["spotting"]["window"]
-    step = max(1, round(study.manifest.fps / RATE))
+    k = experiments.settings(profile)["spotting"]["window"] if windows else 0
+    step = _step(study)
     folder = experiments.cache_folder(run) / "motion"
-    version = experiments.code_version(flow, faces, reference_recipe)
     tasks = (
-        joblib.delayed(_features)(folder, version, study.manifest, row.folder, step, k)
-        for row in study.videos.itertuples()
+        joblib.delayed(_features)(study.manifest, study.root, row, folder, step, k)
+        for row in study.videos.itertuples(index=False, name=None)
     )
     pool = joblib.Parallel(n_jobs=jobs, return_as="generator")
     bar = tqdm(pool(tasks), total=len(study.videos), desc=f"{study.name}: motion", unit="video")
@@ -133,19 +135,28 @@ def prepare(study, run, profile, *, jobs=2):
     ]
 
 
-def _features(folder, version, of, frames, step, k):
-    """Read or compute both kinds of features of one video (in a worker process)."""
+def _step(study):
+    """Native frames from one sample to the next."""
+    return max(1, round(study.manifest.fps / RATE))
+
+
+def _features(of, root, row, folder, step, k):
+    """Read or compute the features of one video (in a worker process); those of windows where k isn't 0."""
     cv2.setNumThreads(1)
-    numbers, paths = manifest.frame_files(frames, of)
-    numbers, paths = numbers[::step], paths[::step]
-    key = cache.key(version, {"fps": of.fps, "step": step, "k": k}, cache.content_hash(paths))
+    subject, video, frames = row
+    found = flow.load_regional(of, root, subject, video, folder, step=step)
+    none = {"windows": np.zeros((0, k, flow.CHANNELS), np.float32), "starts": np.zeros(0, np.int64)}
+    if k:
+        paths = manifest.frame_files(frames, of)[1][::step]
+        about = {"k": k, "step": step}
+        key = cache.key(experiments.code_version(reference_recipe, faces), about, cache.content_hash(paths))
 
-    def compute():
-        found = flow.regional(faces.follow(paths, of.fps / step))
-        features, starts, ok = reference_recipe.windows(paths, k)
-        return {"numbers": numbers, **found, "windows": features, "starts": starts, "ok": ok}
+        def compute():
+            features, starts, _ = reference_recipe.windows(paths, k)
+            return {"windows": features, "starts": starts}
 
-    return {name: np.array(value) for name, value in cache.arrays(folder, key, compute).items()}
+        none = cache.arrays(folder, key, compute)
+    return {name: np.array(value) for name, value in {**found, **none}.items()}
 
 
 def _video(study, row, found, step):
@@ -358,17 +369,15 @@ class Curves:
     logits: np.ndarray | None
 
 
-def run_fits(run, profile, fits, videos, folds, *, transfer=(), jobs=2):
+def run_fits(run, profile, fits, long, *, jobs=2):
     """Run the fits that are not on disk yet.
 
     Parameters
     ----------
     run, profile : as in the notebooks
     fits : list of Fit
-    videos : list of Video
-    folds : list of protocols.Fold
-    transfer : list of Video
-        Of another data set with the same subjects: each fit also speaks of its test subjects there.
+    long : Long
+        Its clips are training material, its transfer videos are spoken of, too.
     jobs : int
         Processes, one thread each.
 
@@ -383,44 +392,43 @@ def run_fits(run, profile, fits, videos, folds, *, transfer=(), jobs=2):
         If a fit failed: says which and why; the others are finished and kept.
     """
     options = experiments.settings(profile)["spotting"]
-    everything = [*videos, *transfer]
-    tasks = [
-        joblib.delayed(_run_fit)(Path(run), fit, options, everything, folds[fit.fold], fit.dataset)
-        for fit in fits
-    ]
+    tasks = [joblib.delayed(_run_fit)(Path(run), fit, options, long) for fit in fits]
     return dict(zip(fits, experiments.finish(tasks, [fit.name for fit in fits], jobs), strict=True))
 
 
-def _run_fit(run, fit, options, videos, fold, dataset):
+def _run_fit(run, fit, options, long):
     """Fit and predict once, or read what an earlier call stored; a failure comes back as its reason."""
     try:
-        return _stored_fit(run, fit, options, videos, fold, dataset)
+        return _stored_fit(run, fit, options, long)
     except (ValueError, RuntimeError, OSError) as error:
         return f"{type(error).__name__}: {error}"
 
 
-def _stored_fit(run, fit, options, videos, fold, dataset):
+def _stored_fit(run, fit, options, long):
+    fold = long.folds[fit.fold]
     asked = {*fold.validation, *fold.test}
-    spoken = [video for video in videos if video.subject in asked]
+    spoken = [video for video in (*long.videos, *long.transfer) if video.subject in asked]
+    if fit.features == "reference":
+        spoken = [video for video in spoken if video.windows.shape[1]]
     settings = _settings(fit, options)
     key = cache.key(
         experiments.code_version(
             video_training, training, models, losses, __import__(__name__, fromlist=["_"])
         ),
         {"fit": asdict(fit), "settings": asdict(settings), "fold": asdict(fold)},
-        *(_content(video) for video in videos),
+        *(_content(video) for video in (*long.videos, *long.transfer, *long.clips)),
     )
 
     def compute():
-        mine = [video for video in videos if video.dataset == dataset]
-        train, validation = _split(mine, fit, fold)
-        fitted = video_training.fit(
-            settings,
-            [s for video in train for s in sequences(video, fit)],
-            [s for video in validation for s in sequences(video, fit)],
-            seed=fit.seed,
-            mirror=None if fit.windowed else flow.MIRROR,
+        train, validation = _split(long.videos, fit, fold)
+        clips = [clip for clip in long.clips if clip.subject in fold.train and not fit.published]
+        seen, judged, donors = (
+            [s for v in part for s in sequences(v, fit)] for part in (train, validation, clips)
         )
+        if fit.windowed:
+            seen, donors = seen + donors, []
+        mirror = None if fit.windowed else flow.MIRROR
+        fitted = video_training.fit(settings, seen, judged, fit.seed, donors=donors, mirror=mirror)
         training.save(fitted, run / "weights" / fit.name)
         found = _speak(fitted, fit, spoken, options["batch_of_windows"])
         return {
@@ -524,7 +532,7 @@ def intensity_curves(run, profile, study, videos, folds, seed=0, *, jobs=2):
     names = [_intensity_weights(run, profile, fold.index, seed) for fold in folds]
     folder = experiments.cache_folder(run) / "intensity"
     options = experiments.settings(profile)["windows"]["context"]
-    step = max(1, round(study.manifest.fps / RATE))
+    step = _step(study)
     frames = dict(
         zip(
             zip(study.videos["subject"], study.videos["video"], strict=True),
@@ -615,11 +623,23 @@ def _intensity(folder, weights, of, frames, step, options):
 
 @dataclass(frozen=True)
 class Long:
-    """Long videos of a run: ``study``, ``videos`` and ``folds`` of the data set to train on, ``transfer`` of another."""
+    """Long videos of a run.
+
+    Attributes
+    ----------
+    study : experiments.Study
+    videos : list of Video
+        Of the data set to train on, ``folds`` of its subjects.
+    transfer : list of Video
+        Of another data set, only tested on.
+    clips : list of Video
+        Clips of the same subjects with a micro-expression each: more to train on, for every system.
+    """
 
     study: experiments.Study
     videos: list
     transfer: list
+    clips: list
     folds: list
 
 
@@ -641,18 +661,33 @@ def open_long(run, profile, seed=0, data="", *, jobs=2):
     DataError
         If no data set of the run has long videos.
     """
-    found = []
-    other = [] if data else studies(run, profile, seed, transfer=True, jobs=jobs)
-    elsewhere = [video for study in other for video in prepare(study, run, profile, jobs=jobs)]
+    found, elsewhere, clips = [], [], []
+    if not data:
+        for study in studies(run, profile, seed, transfer=True, jobs=jobs):
+            elsewhere += prepare(study, run, profile, windows=False, jobs=jobs)
+        clips = _clips(run, profile, seed, jobs)
+    share = experiments.settings(profile)["spotting"]["validation_share"]
     for study in studies(run, profile, seed, data, jobs=jobs):
         if study.manifest.has_context:
+            subjects = set(study.videos["subject"])
+            k = min(experiments.settings(profile)["folds"], len(subjects))
+            folds = protocols.folds(subjects, k, seed=seed, validation_share=share)
             videos = prepare(study, run, profile, jobs=jobs)
-            found.append(Long(study, videos, elsewhere, experiments.folds_of(study, profile, seed)))
+            found.append(Long(study, videos, elsewhere, clips, folds))
     if not found:
         raise DataError(
             "no data set of this run has frames around its events; name one with long videos as data."
         )
     return found
+
+
+def _clips(run, profile, seed, jobs):
+    """Some clips of each person of the run's first data set, with their features."""
+    study = experiments.simulated(run, profile, seed, jobs=jobs)[0]
+    micro = study.events[(study.events["kind"] == "micro") & (study.events["status"] != "dropped")]
+    chosen = study.videos[study.videos["video"].isin(micro["video"])]
+    chosen = chosen.groupby("subject").head(experiments.settings(profile)["spotting"]["clips"])
+    return prepare(replace(study, videos=chosen), run, profile, jobs=jobs)
 
 
 def overview(long):

@@ -1,6 +1,6 @@
 """From the score curves of a fold to intervals with their classes: decoder, tuned parameter, emissions, recognition.
 
-    curves of a fold's validation subjects -> one tuned parameter a decoder, emissions --+
+    curves of a fold's validation subjects -> the least score to keep, emissions --------+
     prior of its training subjects ------------------------------------------------------+-> intervals of its test subjects
     logits ------------------------------------------------------------------------------+-> their classes
 
@@ -16,15 +16,11 @@ from melib import decoders, metrics, recognition, spotting, video_training
 from melib.spotting import CLASSES, KINDS, NEUTRAL
 
 IOUS = (0.3, 0.4, 0.5, 0.6, 0.7)
-# Nine values for the one parameter that each decoder tunes on validation subjects.
-_FRACTIONS = tuple(np.linspace(0.15, 0.95, 9).round(3).tolist())
-PARAMETERS = {
-    "fixed_window": _FRACTIONS,
-    "extensible_interval": _FRACTIONS,
-    "half_height": _FRACTIONS,
-    "semi_markov": tuple((2.0 ** np.arange(-4, 5)).tolist()),
-}
-PUBLISHED_FRACTION = 0.55
+DECODERS = ("fixed_window", "extensible_interval", "half_height", "semi_markov")
+# The search for the most probable set is cautious; at this many times the prior's rate it also brings what is doubtful,
+# and the confidence decides.
+_SEARCH_RATE = 16.0
+_TRIED = 60  # scores at most that are tried as the least one, evenly spaced over their ranks
 
 
 @dataclass(frozen=True)
@@ -38,7 +34,7 @@ class System:
         As in `spotting.Fit`; training is joint or separate. Bodies without a fit: intensity (the first paper's model),
         motion (length of the regional motion) and chance (no pixels at all).
     decoder : str
-        A key of ``PARAMETERS``.
+        One of ``DECODERS``.
     add_intensity : bool
         Weigh the intensity model's evidence beside the body's.
     recognition : str
@@ -48,7 +44,7 @@ class System:
     """
 
     name: str
-    body: str = "ssm"
+    body: str = "dilated"
     features: str = "regional"
     target: str = "triangular"
     training: str = "joint"
@@ -64,7 +60,7 @@ FAULTS = {
     "skipped_classes": "a class that never occurs is left out of the mean",
     "dropped_subjects": "subjects without a prediction aren't scored",
     "epoch_on_test": "the epoch is picked on the test subjects",
-    "parameter_on_test": "the decoder's parameter is picked on the test subjects",
+    "parameter_on_test": "the least score of an interval is picked on the test subjects",
 }
 
 
@@ -147,15 +143,15 @@ def _predict_fold(system, material, fold, train, validation, test, statistics):
         return _chance(test, prior, train, np.random.default_rng([material.seed, fold.index]))
     curves = {_key(v): curves_of(system, material, fold, v) for v in (*validation, *test)}
     decoder = _decoder(system, train, validation, curves, prior)
-    if "published" in system.faults:
-        parameter = PUBLISHED_FRACTION
-    else:
+    least = -np.inf  # published: whatever the rule finds in a video is kept
+    if "published" not in system.faults:
         judges = test if "parameter_on_test" in system.faults else validation
-        parameter = _tuned(decoder, PARAMETERS[system.decoder], judges, curves)
+        least = _least_score({_key(v): decoder(curves[_key(v)]) for v in judges}, judges)
     common, log_prior = most_frequent(train), class_prior(train)
     out = []
     for video in test:
-        found = decoder(curves[_key(video)], parameter)
+        found = decoder(curves[_key(video)])
+        found = found[found["score"] >= least].reset_index(drop=True)
         logits = curves[_key(video)]["logits"]
         if logits is None:
             named = found.assign(emotion=common)
@@ -193,10 +189,10 @@ def curves_of(system, material, fold, video):
 
 
 def _decoder(system, train, videos, curves, prior):
-    """The system's decoder with everything but its one parameter: function of a video's curves and the parameter."""
+    """The system's decoder: function of a video's curves that gives its intervals with their scores."""
     if system.decoder != "semi_markov":
         rule = getattr(decoders, system.decoder)
-        return lambda of, parameter: rule(of["micro"], prior, peak_fraction=parameter)
+        return lambda of: rule(of["micro"], prior)
 
     def emission(scores, kind, prior):
         return decoders.Emission.fit(scores, [_inside(video, kind) for video in videos], prior)
@@ -218,9 +214,9 @@ def _decoder(system, train, videos, curves, prior):
             fitted = emission([curves[_key(v)][kind] for v in videos], kind, of_kind)
             others[kind] = (of_kind.events_per_minute, float(seconds), fitted)
 
-    def decode(of, parameter):
+    def decode(of):
         nuisance = [(of[kind], *about) for kind, about in others.items()]
-        return decoders.semi_markov(scores(of), prior, emission=micro, rate=parameter, nuisance=nuisance)
+        return decoders.semi_markov(scores(of), prior, emission=micro, rate=_SEARCH_RATE, nuisance=nuisance)
 
     return decode
 
@@ -233,19 +229,24 @@ def _inside(video, kind):
     return out
 
 
-def _tuned(decoder, values, videos, curves):
-    """The value of the decoder's parameter with the highest spotting F1 over several IoU on some videos.
+def _least_score(found, videos):
+    """The one number that every decoder tunes: the score below which intervals are dropped.
 
-    Of equals the middle one is taken, so that a validation set without events changes nothing.
+    Among the scores that occur it gives the highest spotting F1, averaged over several IoU, on some videos; of equals the
+    lowest. Where there is no event to judge by, everything is kept.
     """
     truth = spotting.annotated(videos)
-    found = []
-    for value in values:
-        parts = [decoder(curves[_key(v)], value).assign(subject=v.subject, video=v.video) for v in videos]
-        f1 = metrics.f1_over_iou(pd.concat(parts, ignore_index=True), truth, IOUS)
-        found.append(float(np.mean(f1)))
-    best = np.flatnonzero(np.isclose(found, max(found)))
-    return values[int(best[np.argmin(np.abs(best - len(values) // 2))])]
+    every = pd.concat(
+        [found[_key(v)].assign(subject=v.subject, video=v.video) for v in videos], ignore_index=True
+    )
+    known = np.unique(every["score"].to_numpy(float))
+    known = (
+        known[np.unique(np.linspace(0, len(known) - 1, _TRIED).astype(int))] if len(known) > _TRIED else known
+    )
+    # Halfway between two scores, so that an interval a little less sure than those seen is kept.
+    tried = np.append(-np.inf, (known[1:] + known[:-1]) / 2) if len(truth) else [-np.inf]
+    f1 = [np.mean(metrics.f1_over_iou(every[every["score"] >= least], truth, IOUS)) for least in tried]
+    return float(tried[int(np.argmax(f1))])
 
 
 def class_prior(videos):

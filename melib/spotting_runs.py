@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from melib import cache, challenge, experiments, metrics, spotting, spotting_tables
-from melib.spotting_decoding import PARAMETERS, Material, System, curves_of, fits_of, predict
+from melib.spotting_decoding import DECODERS, Material, System, curves_of, fits_of, predict
 
 # The reference as its code does it, but for what keeps that code from running to its end; and the same, mended.
 PUBLISHED = System(
@@ -35,27 +35,36 @@ SYSTEMS = (CHANCE, MOTION, PUBLISHED, REPAIRED, OURS, INTENSITY, BOTH)
 FACTORS = {
     "features": ("reference", "regional"),
     "target": ("hard", "triangular"),
-    "body": ("windowed_ssm", "ssm"),
+    "body": ("windowed_ssm", OURS.body),
     "decoder": ("extensible_interval", "semi_markov"),
     "training": ("separate", "joint"),
 }
 
 
-def factorial():
-    """Every combination of the levels of ``FACTORS``: list of System."""
+def factorial(full=True):
+    """Combinations of the levels of ``FACTORS``: list of System.
+
+    Parameters
+    ----------
+    full : bool
+        All of them. Otherwise the half in which the number of our levels among features, target, body and training is even:
+        with both decoders a fraction of resolution IV, whose main effects no interaction of two parts disturbs.
+    """
     found = []
     for levels in itertools.product(*FACTORS.values()):
         parts: dict[str, Any] = dict(zip(FACTORS, levels, strict=True))
-        found.append(System(", ".join(levels), **parts))
+        ours = [parts[name] == FACTORS[name][1] for name in FACTORS if name != "decoder"]
+        if full or sum(ours) % 2 == 0:
+            found.append(System(", ".join(levels), **parts))
     return found
 
 
 def variants():
     """Our system with one part changed: bodies, targets, decoders, training; list of System."""
     changed: list[dict[str, Any]] = [
-        *({"body": body} for body in ("bigru", "dilated")),
+        *({"body": body} for body in ("ssm", "bigru")),
         *({"target": target} for target in ("hard", "gaussian")),
-        *({"decoder": decoder} for decoder in PARAMETERS if decoder != OURS.decoder),
+        *({"decoder": decoder} for decoder in DECODERS if decoder != OURS.decoder),
         {"training": "separate"},
         {"recognition": "vote"},
     ]
@@ -87,7 +96,7 @@ def gather(systems, run, profile, long, seed, *, jobs=2):
     """
     wanted = [fit for system in systems for fit in fits_of(system, long.study.name, long.folds, seed)]
     fits = sorted(set(wanted), key=lambda fit: (not fit.windowed, fit.name))
-    said = spotting.run_fits(run, profile, fits, long.videos, long.folds, transfer=long.transfer, jobs=jobs)
+    said = spotting.run_fits(run, profile, fits, long, jobs=jobs)
     intensity = {}
     if any(system.add_intensity or system.body == "intensity" for system in systems):
         intensity = spotting.intensity_curves(
@@ -230,7 +239,8 @@ def ablations(run, profile, longs, seed=0, *, jobs=2):
 
 
 def _ablations(run, profile, long, seed, jobs):
-    combinations, changed = factorial(), variants()
+    combinations = factorial(experiments.settings(profile)["spotting"]["full_factorial"])
+    changed = variants()
     material = gather([*combinations, *changed], run, profile, long, seed, jobs=jobs)
     predictions = {system.name: predict(system, material) for system in [*combinations, *changed]}
     rows = spotting_tables.spotting_table([*changed, *combinations], predictions, material)
@@ -262,7 +272,7 @@ def decoder_comparison(material, long):
         truth = spotting.annotated(videos)
         setting = f"{dataset}, prior of {'its own' if dataset == statistics else statistics}"
         counts = {}
-        for decoder in PARAMETERS:
+        for decoder in DECODERS:
             system = replace(OURS, name=decoder, decoder=decoder)
             found = predict(system, material, dataset, statistics)
             for iou in spotting_tables.IOUS:
@@ -274,7 +284,7 @@ def decoder_comparison(material, long):
                 )
                 if iou == 0.5:
                     counts[decoder] = each
-        for other in PARAMETERS:
+        for other in DECODERS:
             if other != "semi_markov":
                 gap = spotting_tables.difference(counts["semi_markov"], counts[other], material.seed)
                 row = gap.set_index("metric").loc["spotting_f1"]

@@ -258,12 +258,13 @@ def _swap_scores(ours, other, swap):
 
 
 def effects(systems, predictions, material, factors):
-    """What each part brings: its mean effect over all combinations of the other parts.
+    """What each part brings: the mean score with ours less the mean score with the reference's.
 
     Parameters
     ----------
     systems : list of System
-        A full factorial: every combination of the levels of ``factors``.
+        A factorial over the levels of ``factors``, full or a fraction in which each level of one factor meets each level of
+        another equally often.
     predictions : dict name -> DataFrame
     material : Material
     factors : dict attribute -> (reference's level, our level)
@@ -271,7 +272,7 @@ def effects(systems, predictions, material, factors):
     Returns
     -------
     DataFrame
-        factor, reference, ours, metric, effect (ours minus reference's), low, high (95 %, over subjects), combinations.
+        factor, reference, ours, metric, effect, low, high (95 %, over subjects), combinations (how many systems).
     """
     videos = [v for v in material.videos if v.dataset == material.dataset]
     truth = spotting.annotated(videos)
@@ -281,20 +282,15 @@ def effects(systems, predictions, material, factors):
     drawn = {system: scores(each, weight) for system, each in tallies.items()}
     rows = []
     for factor, (reference, ours) in factors.items():
-        with_ours = [system for system in systems if getattr(system, factor) == ours]
-        pairs = [(system, _partner(systems, system, factor, reference)) for system in with_ours]
+        sign = {system: 1 if getattr(system, factor) == ours else -1 for system in systems}
+        half = len(systems) / 2
         for name in ("spotting_f1", "strs", "end_to_end_f1", "fp_per_hour"):
-            effect = np.mean([known[a][name][0] - known[b][name][0] for a, b in pairs])
-            spread = np.mean([drawn[a][name] - drawn[b][name] for a, b in pairs], axis=0)
+            effect = sum(sign[system] * known[system][name][0] for system in systems) / half
+            spread = sum(sign[system] * drawn[system][name] for system in systems) / half
             low, high = np.percentile(spread, [2.5, 97.5])
-            rows.append((factor, reference, ours, name, effect, low, high, len(pairs)))
+            rows.append((factor, reference, ours, name, effect, low, high, len(systems)))
     columns = ["factor", "reference", "ours", "metric", "effect", "low", "high", "combinations"]
     return pd.DataFrame(rows, columns=columns)
-
-
-def _partner(systems, system, factor, level):
-    wanted = replace(system, **{factor: level}, name="")
-    return next(other for other in systems if replace(other, name="") == wanted)
 
 
 def ledger(system, predictions, material):

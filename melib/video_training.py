@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from scipy.ndimage import gaussian_filter1d
 
 from melib import training
 from melib.errors import DataError
@@ -28,6 +29,12 @@ __all__ = ["Sequence", "VideoSettings", "fit", "fit_scale", "load", "predict", "
 # Frames. Both even, for the slow path of the state space; 1024 are half a minute at 30 frames/s.
 _KEPT = 4096
 _MARGIN = 1024
+_MAD = 1.4826  # a normal distribution's standard deviation, in median absolute deviations
+_STILL = 1e-6  # pixels: far below what any tracker resolves
+# Frames that a grafted movement has on each side, over which it is faded to rest; smoothed by so many frames (sd), so
+# that it brings little noise along.
+_FADE = 4
+_GRAFT_SMOOTH = 1.0
 
 
 @dataclass(frozen=True)
@@ -116,7 +123,10 @@ class VideoSettings:
     gain: float = 0.25  # features times U(1 - .8 gain, 1 + gain)
     warp: float = 0.1  # played at U(1 - warp, 1 + warp) times its speed
     hide: float = 0.05  # share of channels set to their mean
-    noise: float = 0.05  # sd of what is added to each value, in the channel's sd
+    noise: float = 0.05  # sd of what is added to each value, in the channel's scale
+    # Micro-expressions laid over other places of the training videos, on average a segment, and as many stretches without
+    # any as decoys; reference: 0.
+    graft: float = 0.0
 
     def __post_init__(self):
         """Refuse names that mean nothing."""
@@ -141,7 +151,8 @@ def fit_scale(train, settings):
     Returns
     -------
     scale : dict
-        mean, sd (C floats): of each channel over the visible frames; a channel that never changes has sd 1.
+        middle, spread (C floats): median of each channel over the visible frames, and twice its median absolute
+        deviation as a standard deviation; 1 for a channel that never changes.
         class_weights (K floats): frames of all classes that occur weigh alike in sum, neutral ``neutral_factor`` times as
         much; 0 for a class that never occurs.
 
@@ -151,22 +162,24 @@ def fit_scale(train, settings):
         If no channel changes.
     """
     visible = np.concatenate([sequence.x[sequence.mask] for sequence in train]).astype(np.float64)
-    sd = visible.std(0)
-    still = sd < 1e-6  # pixels: far below what any tracker resolves
-    if still.all():
+    middle = np.median(visible, axis=0)
+    spread = 2 * _MAD * np.median(np.abs(visible - middle), axis=0)
+    # Where most frames hold the same value (a window's first is 0), the standard deviation stands in.
+    spread = np.where(spread > _STILL, spread, visible.std(0))
+    if (spread <= _STILL).all():
         raise DataError("the features of the training sequences never change; check that faces were found.")
     emotion = np.concatenate([sequence.emotion[sequence.mask] for sequence in train])
     counts = np.bincount(emotion, minlength=settings.classes)
     weights = np.where(counts > 0, len(emotion) / np.maximum(counts, 1) / (counts > 0).sum(), 0.0)
     weights[-1] *= settings.neutral_factor
     return {
-        "mean": visible.mean(0).tolist(),
-        "sd": np.where(still, 1.0, sd).tolist(),
+        "middle": middle.tolist(),
+        "spread": np.where(spread > _STILL, spread, 1.0).tolist(),
         "class_weights": weights.tolist(),
     }
 
 
-def fit(settings, train, validation, seed, *, mirror=None, device=None, progress=None):
+def fit(settings, train, validation, seed, *, donors=(), mirror=None, device=None, progress=None):
     """Train one network.
 
     Parameters
@@ -177,6 +190,8 @@ def fit(settings, train, validation, seed, *, mirror=None, device=None, progress
         may be none. A training fold without any event is legal: all its segments fall anywhere.
     seed : int
         Of first weights, dropout, segments and augmentation.
+    donors : list of Sequence
+        More of the training subjects, such as clips: only their micro-expressions are read, to be grafted (``graft``).
     mirror : (order (C,) int, sign (C,) float), or None
         ``x[:, order] * sign`` are the features of the mirrored face: every other segment is mirrored. None: none is.
     device : str or None
@@ -207,10 +222,15 @@ def fit(settings, train, validation, seed, *, mirror=None, device=None, progress
         torch.manual_seed(seed)
         net = _network(settings, scale).to(device)
 
+        sources = [*train, *donors]
+        movements = _movements(sources)
+
         def losses(epoch):
             random = np.random.default_rng([seed, epoch])
             for places in _places(train, steps * settings.batch, settings, random).reshape(steps, -1, 2):
                 batch = [_segment(train[which], start, settings, random) for which, start in places]
+                for segment in batch:
+                    _graft(segment, sources, movements, settings, mirror, random)
                 x, mask, target, emotion = (np.stack(part) for part in zip(*batch, strict=True))
                 x = augment(x, scale, settings, mirror, random)
                 tensors = [torch.from_numpy(part).to(device) for part in (x, mask, target, emotion)]
@@ -376,13 +396,63 @@ def _segment(sequence, start, settings, random):
     return between(sequence.x), mask, between(sequence.target), emotion
 
 
+def _movements(train):
+    """Micro-expressions that can be laid over another place: (sequence, first, last frame), nothing else moving there."""
+    found = []
+    for which, sequence in enumerate(train):
+        inside = sequence.target[:, 0] > 0
+        edges = np.flatnonzero(np.diff(np.r_[False, inside, False])).reshape(-1, 2)
+        for first, stop in edges:
+            around = slice(max(0, first - _FADE), stop + _FADE)
+            alone = sequence.mask[around].all() and not (sequence.target[around, 1:] > 0).any()
+            if alone and first >= _FADE and stop + _FADE <= len(sequence):
+                found.append((which, int(first), int(stop)))
+    return found
+
+
+def _graft(segment, sources, movements, settings, mirror, random):
+    """Lay movements of other places over a segment (in place): events with their labels, and decoys without."""
+    x, mask, target, emotion = segment
+    if not movements:
+        return
+    for label in [True] * random.poisson(settings.graft) + [False] * random.poisson(settings.graft):
+        which, first, stop = movements[random.integers(len(movements))]
+        length = stop - first + 2 * _FADE
+        if not label:
+            which = int(random.integers(len(sources)))
+            first = int(random.integers(_FADE, max(_FADE + 1, len(sources[which]) - length)))
+            stop = first + length - 2 * _FADE
+        source = sources[which]
+        from_, to = slice(first - _FADE, stop + _FADE), int(random.integers(0, max(1, len(x) - length)))
+        place = slice(to, to + length)
+        quiet = label or not (source.target[from_, 0] > 0).any()
+        if (
+            len(x) < length
+            or len(source) < stop + _FADE
+            or not (source.mask[from_].all() and mask[place].all() and quiet)
+        ):
+            continue
+        if label and (target[place, 0] > 0).any():
+            continue
+        moved = gaussian_filter1d(source.x[from_].astype(np.float64), _GRAFT_SMOOTH, axis=0, mode="nearest")
+        moved -= np.linspace(moved[0], moved[-1], length)
+        if mirror is not None and random.random() < 0.5:
+            moved = moved[:, mirror[0]] * mirror[1]
+        x[place] += (moved * random.uniform(1 - settings.gain, 1 + settings.gain)).astype(np.float32)
+        if label:
+            inside = slice(to + _FADE, to + length - _FADE)
+            target[inside, 0] = source.target[first:stop, 0]
+            emotion[inside] = source.emotion[first:stop]
+
+
 def _scaled(x, scale):
-    return (x - np.float32(scale["mean"])) / np.float32(scale["sd"])
+    """Linear where a channel is at rest, logarithmic beyond: one scale for a half-pixel movement and for talking."""
+    return np.arcsinh((x - np.float32(scale["middle"])) / np.float32(scale["spread"]))
 
 
 def _network(settings, scale):
     return VideoRegressor(
-        len(scale["mean"]),
+        len(scale["middle"]),
         settings.classes,
         body=settings.body,
         width=settings.width,
@@ -426,7 +496,7 @@ def _whole(net, sequence, scale, device):
     """Scores (T, S) and logits (T, K) of one sequence, chunk by chunk."""
     x, mask = sequence.x, np.asarray(sequence.mask, dtype=bool)
     t = len(x)
-    _same_channels(sequence, len(scale["mean"]))
+    _same_channels(sequence, len(scale["middle"]))
     scores = np.zeros((t, net.score.out_features), np.float32)
     logits = np.zeros((t, net.emotion.out_features), np.float32)
     kept = t if t <= _KEPT + 2 * _MARGIN else _KEPT

@@ -1,5 +1,6 @@
 """Laws of the spotting experiment: what is learned from whom, how windows are stitched, what is counted."""
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -231,12 +232,20 @@ def test_effects_are_the_mean_over_the_other_parts():
     """A made-up factorial in which our decoder alone finds everything: its effect is 1, all others 0."""
     material = made_up_material()
     truth = truth_of(material).assign(score=1.0)
-    systems = spotting_runs.factorial()
+    systems = spotting_runs.factorial(full=False)
     predictions = {s.name: truth if s.decoder == "semi_markov" else truth.head(0) for s in systems}
     table = spotting_tables.effects(systems, predictions, material, spotting_runs.FACTORS)
     f1 = table[table["metric"] == "spotting_f1"].set_index("factor")["effect"]
     assert f1["decoder"] == 1
     assert (f1.drop("decoder") == 0).all()
+
+
+def test_the_half_of_the_factorial_is_balanced():
+    systems = spotting_runs.factorial(full=False)
+    table = pd.DataFrame([[getattr(s, name) for name in spotting_runs.FACTORS] for s in systems])
+    assert len(table) == len(spotting_runs.factorial()) / 2
+    for one, other in itertools.combinations(table, 2):
+        assert (pd.crosstab(table[one], table[other]) == len(table) / 4).all(axis=None)
 
 
 def test_chance_comes_at_the_prior_s_rate():

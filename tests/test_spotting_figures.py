@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from melib import cache, spotting_figures, spotting_runs
-from melib.spotting_decoding import FAULTS, PARAMETERS
+from melib.spotting_decoding import DECODERS, FAULTS
 
 
 def a_table_of_systems():
@@ -51,7 +51,7 @@ EFFECTS = pd.DataFrame(
     columns=["factor", "reference", "ours", "metric", "effect", "low", "high", "combinations"],
 )
 DECODERS = pd.DataFrame(
-    [("own", decoder, iou, 0.5, 0.4, 0.6) for decoder in PARAMETERS for iou in (0.3, 0.5)],
+    [("own", decoder, iou, 0.5, 0.4, 0.6) for decoder in DECODERS for iou in (0.3, 0.5)],
     columns=["setting", "decoder", "iou", "f1", "low", "high"],
 )
 TABLES = {
