@@ -471,7 +471,7 @@ def _peaks(raw, k, fraction):
     return peaks.astype(np.int64), smooth[peaks]
 
 
-@njit(nogil=True)
+@njit(nogil=True, cache=True)
 def _extend(raw, mean, peaks, k):
     """Both ends of the reference rule, steps 2 and 3."""
     n = raw.size
@@ -511,7 +511,7 @@ def _suppressed(onset, apex, offset, kept, k):
     return False
 
 
-@njit(nogil=True)
+@njit(nogil=True, cache=True)
 def _climb(curve, peaks, reach):
     """Highest frame of the curve within reach of each peak, the nearest where several are equal."""
     tops = peaks.copy()
@@ -523,7 +523,7 @@ def _climb(curve, peaks, reach):
     return tops
 
 
-@njit(nogil=True)
+@njit(nogil=True, cache=True)
 def _flanks(curve, tops, level, longest):
     """How many frames to the left and right of each top stay at or above its level."""
     left, right = np.zeros_like(tops), np.zeros_like(tops)
@@ -699,7 +699,7 @@ def _log_event(model, start, g):
     return model.log_p[g] + flank[start + model.lengths[g]] - flank[start] + top + np.log(mean)
 
 
-@njit(nogil=True)
+@njit(nogil=True, cache=True)
 def _forward(model, bonus):
     """Sums over all segmentations before each boundary, and the best of them.
 
@@ -761,7 +761,7 @@ def _forward(model, bonus):
     return (log_total, part), steps, origins, best[n].argmax()
 
 
-@njit(nogil=True)
+@njit(nogil=True, cache=True)
 def _backward(model, forward):
     """Sums over all segmentations behind each boundary; the probability of each frame to be inside."""
     n, n_states = model.emit.shape
@@ -822,7 +822,7 @@ def _trace(steps, origins, state):
     return found[::-1]
 
 
-@njit(nogil=True)
+@njit(nogil=True, cache=True)
 def _mass(model, forward, backward, start, stop):
     """Probability of an event whose IoU with [start, stop) is at least .5.
 

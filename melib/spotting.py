@@ -38,7 +38,7 @@ NEUTRAL = len(CLASSES)
 KINDS = ("micro", "macro", "blink")
 RATE = 30  # samples a second: CAS(ME)^3 has 30, the reference reads SAMM-LV at 200 / 7
 # Windows of the intensity model, 32 samples long, start so many samples apart: their ends, which it knows worst, overlap.
-_INTENSITY_HOP = 24
+_INTENSITY_HOP = 28
 
 
 # ---- videos ---------------------------------------------------------------------------------------------------
@@ -248,6 +248,8 @@ class Fit:
         Keep the reference's faults of training: videos with events only, the last epoch, every subject but the test one.
     peek : bool
         Choose the epoch on the test subjects: a fault, for the inflation ledger alone.
+    graft : bool
+        Lay more micro-expressions over the training videos; windows never are.
     """
 
     dataset: str
@@ -259,11 +261,12 @@ class Fit:
     seed: int
     published: bool = False
     peek: bool = False
+    graft: bool = True
 
     @property
     def name(self):
         """Readable name, unique in a run."""
-        faults = "-published" * self.published + "-peek" * self.peek
+        faults = "-published" * self.published + "-peek" * self.peek + "-plain" * (not self.graft)
         what = f"{self.features}-{self.target}-{self.body}-{self.tasks}{faults}"
         return f"{self.dataset}-spotting-{what}-fold{self.fold}-seed{self.seed}"
 
@@ -463,11 +466,11 @@ def _split(videos, fit, fold):
 
 def _settings(fit, options):
     """The profile's budget on one fit; what the reference states about training goes with its windows."""
-    common = options["fit"] | {"tasks": fit.tasks}
+    epochs = options["epochs"]["windows" if fit.windowed else "whole_videos"]
+    common = options["fit"] | {"tasks": fit.tasks, "epochs": epochs}
     if not fit.windowed:
-        return video_training.VideoSettings(
-            **common, body=fit.body, kinds=len(KINDS), **options["whole_videos"]
-        )
+        own = options["whole_videos"] | ({} if fit.graft else {"graft": 0.0})
+        return video_training.VideoSettings(**common, body=fit.body, kinds=len(KINDS), **own)
     return video_training.VideoSettings(
         **common,
         body="ssm",

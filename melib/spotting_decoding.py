@@ -37,6 +37,8 @@ class System:
         One of ``DECODERS``.
     add_intensity : bool
         Weigh the intensity model's evidence beside the body's.
+    graft : bool
+        Lay more micro-expressions over the training videos (melib.video_training).
     recognition : str
         ours (weighted by the score, class prior, rejection) or vote (the reference's).
     faults : tuple of str
@@ -50,6 +52,7 @@ class System:
     training: str = "joint"
     decoder: str = "semi_markov"
     add_intensity: bool = False
+    graft: bool = True
     recognition: str = "ours"
     faults: tuple = ()
 
@@ -82,6 +85,7 @@ def fits_of(system, dataset, folds, seed):
             seed,
             published,
             peek,
+            system.graft,
         )
         for task in tasks
         for fold in folds
@@ -146,7 +150,7 @@ def _predict_fold(system, material, fold, train, validation, test, statistics):
     least = -np.inf  # published: whatever the rule finds in a video is kept
     if "published" not in system.faults:
         judges = test if "parameter_on_test" in system.faults else validation
-        least = _least_score({_key(v): decoder(curves[_key(v)]) for v in judges}, judges)
+        least = _least_score({_key(v): decoder(curves[_key(v)]) for v in judges}, judges, prior)
     common, log_prior = most_frequent(train), class_prior(train)
     out = []
     for video in test:
@@ -229,22 +233,25 @@ def _inside(video, kind):
     return out
 
 
-def _least_score(found, videos):
+def _least_score(found, videos, prior):
     """The one number that every decoder tunes: the score below which intervals are dropped.
 
-    Among the scores that occur it gives the highest spotting F1, averaged over several IoU, on some videos; of equals the
-    lowest. Where there is no event to judge by, everything is kept.
+    It is the one with the highest spotting F1, averaged over several IoU, on some videos; of equals the lowest. Where these
+    hold no event to judge by, as many intervals are kept as the prior expects.
     """
     truth = spotting.annotated(videos)
     every = pd.concat(
         [found[_key(v)].assign(subject=v.subject, video=v.video) for v in videos], ignore_index=True
     )
+    if truth.empty:
+        expected = prior.events_per_minute * sum(len(v) / v.fps for v in videos) / 60
+        return float(every["score"].nlargest(max(1, round(expected))).min()) if len(every) else np.inf
     known = np.unique(every["score"].to_numpy(float))
     known = (
         known[np.unique(np.linspace(0, len(known) - 1, _TRIED).astype(int))] if len(known) > _TRIED else known
     )
     # Halfway between two scores, so that an interval a little less sure than those seen is kept.
-    tried = np.append(-np.inf, (known[1:] + known[:-1]) / 2) if len(truth) else [-np.inf]
+    tried = np.append(-np.inf, (known[1:] + known[:-1]) / 2)
     f1 = [np.mean(metrics.f1_over_iou(every[every["score"] >= least], truth, IOUS)) for least in tried]
     return float(tried[int(np.argmax(f1))])
 

@@ -8,8 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import joblib
 import numpy as np
 import pandas as pd
+from tqdm.auto import tqdm
 
 from melib import cache, challenge, experiments, metrics, spotting, spotting_tables
 from melib.spotting_decoding import DECODERS, Material, System, curves_of, fits_of, predict
@@ -67,8 +69,14 @@ def variants():
         *({"decoder": decoder} for decoder in DECODERS if decoder != OURS.decoder),
         {"training": "separate"},
         {"recognition": "vote"},
+        {"graft": False},
     ]
-    return [OURS, *(replace(OURS, name=f"ours, {next(iter(c.values()))}", **c) for c in changed)]
+    return [OURS, *(replace(OURS, name=f"ours, {_said(c)}", **c) for c in changed)]
+
+
+def _said(change):
+    (name, value), *_ = change.items()
+    return "no grafts" if name == "graft" else str(value).replace("_", " ")
 
 
 def testable(systems, run, profile, long, seed):
@@ -105,6 +113,26 @@ def gather(systems, run, profile, long, seed, *, jobs=2):
     return Material(long.study.name, [*long.videos, *long.transfer], long.folds, said, intensity, seed)
 
 
+# The data set that was trained on, with the priors of its own training folds.
+_HOME = (("", ""),)
+
+
+def _predict_all(systems, material, jobs, asked=_HOME):
+    """Intervals of several systems in several processes: dict name -> intervals, or (name, *asked) where that varies."""
+    tasks = []
+    for system in systems:
+        # A process gets the curves that it decodes, and no window's features.
+        wanted = fits_of(system, material.dataset, material.folds, material.seed)
+        videos = [replace(video, windows=video.windows[:0]) for video in material.videos]
+        light = replace(material, videos=videos, said={fit: material.said[fit] for fit in wanted})
+        tasks += [(system, light, *each) for each in asked]
+    pool = joblib.Parallel(n_jobs=jobs, return_as="generator")
+    done = pool(joblib.delayed(predict)(*task) for task in tasks)
+    bar = tqdm(done, total=len(tasks), desc="decode", unit="system")
+    names = [task[0].name if asked == _HOME else (task[0].name, *task[2:]) for task in tasks]
+    return dict(zip(names, bar, strict=True))
+
+
 def with_faults(systems):
     """Each system with each fault that changes what it predicts, one at a time: list of System."""
     changing = ("half_length_of_all", "epoch_on_test", "parameter_on_test")
@@ -133,7 +161,7 @@ def _spotting_study(run, profile, long, seed, jobs):
     systems = testable(SYSTEMS, run, profile, long, seed)
     faulty = with_faults([REPAIRED, OURS])
     material = gather([*systems, *faulty], run, profile, long, seed, jobs=jobs)
-    predictions = {system.name: predict(system, material) for system in [*systems, *faulty]}
+    predictions = _predict_all([*systems, *faulty], material, jobs)
     for system in systems:
         _export(run, long, system, predictions[system.name])
     learned = [s for s in systems if s.body not in ("chance", "motion", "intensity")]
@@ -242,9 +270,9 @@ def _ablations(run, profile, long, seed, jobs):
     combinations = factorial(experiments.settings(profile)["spotting"]["full_factorial"])
     changed = variants()
     material = gather([*combinations, *changed], run, profile, long, seed, jobs=jobs)
-    predictions = {system.name: predict(system, material) for system in [*combinations, *changed]}
+    predictions = _predict_all([*combinations, *changed], material, jobs)
     rows = spotting_tables.spotting_table([*changed, *combinations], predictions, material)
-    compared, differences = decoder_comparison(material, long)
+    compared, differences = decoder_comparison(material, long, jobs=jobs)
     return {
         "ablations": rows,
         "factorial": spotting_tables.effects(combinations, predictions, material, FACTORS),
@@ -253,7 +281,7 @@ def _ablations(run, profile, long, seed, jobs):
     }
 
 
-def decoder_comparison(material, long):
+def decoder_comparison(material, long, *, jobs=2):
     """Every decoder on the same curves of held-out subjects, with priors of its own and of other statistics.
 
     Returns
@@ -267,14 +295,16 @@ def decoder_comparison(material, long):
     for video in long.transfer:
         sets.setdefault(video.dataset, []).append(video)
     rows, differences = [], []
-    for dataset, statistics in itertools.product(sets, sets):
+    asked = list(itertools.product(sets, sets))
+    systems = [replace(OURS, name=decoder, decoder=decoder) for decoder in DECODERS]
+    predicted = _predict_all(systems, material, jobs, asked)
+    for dataset, statistics in asked:
         videos = sets[dataset]
         truth = spotting.annotated(videos)
         setting = f"{dataset}, prior of {'its own' if dataset == statistics else statistics}"
         counts = {}
         for decoder in DECODERS:
-            system = replace(OURS, name=decoder, decoder=decoder)
-            found = predict(system, material, dataset, statistics)
+            found = predicted[decoder, dataset, statistics]
             for iou in spotting_tables.IOUS:
                 each = spotting_tables.tally(found, truth, videos, iou)
                 drawn = spotting_tables.scores(each, spotting_tables.draws(len(each.subjects), material.seed))
