@@ -222,7 +222,7 @@ def inflation(table: pd.DataFrame) -> Figure:
 
 
 def effects(table: pd.DataFrame) -> Figure:
-    """What each part brings, over all combinations of the others.
+    """What each part brings, over combinations of the others.
 
     Parameters
     ----------
@@ -245,8 +245,8 @@ def effects(table: pd.DataFrame) -> Figure:
             axis.set_xlabel("Change")
             _rows(axis, names)
         fig.set_label(
-            f"What each part brings: its mean effect over all {int(table['combinations'].iloc[0])} combinations of the "
-            "other parts, with 95 % intervals over subjects (the same resamples for all combinations)."
+            f"What each part brings: mean score with it less mean score without, over {int(table['combinations'].iloc[0])} "
+            "combinations of all parts, with 95 % intervals over subjects (the same resamples for all combinations)."
         )
     return fig
 
