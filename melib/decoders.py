@@ -11,7 +11,7 @@ Four decoders share one answer, a DataFrame with onset, apex, offset (int64) and
     half_height          down to half the peak's height, length clamped to what the prior holds usual
     semi_markov          the most probable set of events under a duration, apex and rate prior
 
-Each has one number to tune on validation videos: `peak_fraction`, or `rate` of the semi-Markov model. The
+What remains to tune on validation videos is one number for all: the least score of an interval that is kept. The
 first three take their threshold from the highest peak of the whole curve, so they find something in every
 video that moves at all; the semi-Markov model can find nothing.
 

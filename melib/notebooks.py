@@ -208,7 +208,8 @@ def _step(
 
     record_file.unlink(missing_ok=True)  # from here on the old outputs may be replaced one by one
     settings = _profile(str(parameters["profile"])) or {}
-    minutes = float(declared.get("minutes", settings.get("time_limit_minutes", _MINUTES)))
+    # What a notebook declares is meant for a workstation; a profile that takes days says so itself.
+    minutes = max(float(declared.get("minutes", _MINUTES)), float(settings.get("time_limit_minutes", 0)))
     start = time.monotonic()
     with _timed(folder, path.stem), _logged(folder):
         cells = _execute(path, title, copy, parameters, minutes)

@@ -8,6 +8,7 @@ Samples are every `step`-th native frame, so that they lie about 1/30 s apart: t
 0-based samples; `Video.numbers` turns them back into native frames. Decoding, classes and tables: spotting_tables.py.
 """
 
+import sys
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -18,6 +19,7 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from melib import (
+    bodies,
     cache,
     experiments,
     faces,
@@ -60,7 +62,8 @@ class Video:
     mask : (T,) bool
         False where no face was found.
     windows : (n, k, 36) float32
-        The reference's features of half-overlapping windows, and ``starts`` (n,) int, their first samples.
+        The reference's features of half-overlapping windows; ``starts`` (n,) int, their first samples; ``ok`` (n,) bool,
+        False where no face was found or the reference's crop left the picture.
     events : DataFrame
         The video's usable events in samples: event, kind, emotion_class, aus, onset, apex, offset (float), peak_px (NaN
         where nobody knows it).
@@ -75,6 +78,7 @@ class Video:
     mask: np.ndarray
     windows: np.ndarray
     starts: np.ndarray
+    ok: np.ndarray
     events: pd.DataFrame
 
     def __len__(self):
@@ -145,15 +149,19 @@ def _features(of, root, row, folder, step, k):
     cv2.setNumThreads(1)
     subject, video, frames = row
     found = flow.load_regional(of, root, subject, video, folder, step=step)
-    none = {"windows": np.zeros((0, k, flow.CHANNELS), np.float32), "starts": np.zeros(0, np.int64)}
+    none = {
+        "windows": np.zeros((0, k, flow.CHANNELS), np.float32),
+        "starts": np.zeros(0, np.int64),
+        "ok": np.zeros(0, bool),
+    }
     if k:
         paths = manifest.frame_files(frames, of)[1][::step]
         about = {"k": k, "step": step}
         key = cache.key(experiments.code_version(reference_recipe, faces), about, cache.content_hash(paths))
 
         def compute():
-            features, starts, _ = reference_recipe.windows(paths, k)
-            return {"windows": features, "starts": starts}
+            features, starts, ok = reference_recipe.windows(paths, k)
+            return {"windows": features, "starts": starts, "ok": ok}
 
         none = cache.arrays(folder, key, compute)
     return {name: np.array(value) for name, value in {**found, **none}.items()}
@@ -186,6 +194,7 @@ def _video(study, row, found, step):
         found["mask"],
         found["windows"],
         found["starts"],
+        found["ok"],
         events.sort_values("onset").reset_index(drop=True),
     )
 
@@ -199,6 +208,8 @@ def annotated(videos, kind="micro"):
         subject, video, event, onset, apex, offset (int, closed), emotion (class), kind, fps, aus, peak_px, duration_s,
         overlapped (bool: a macro-expression overlaps it).
     """
+    if not videos:
+        raise DataError("no video to take events from; give every fold training subjects with videos.")
     parts = []
     for video in videos:
         mine, macro = video.of(kind), video.of("macro")
@@ -207,7 +218,12 @@ def annotated(videos, kind="micro"):
         ]
         whole = {name: np.rint(mine[name]).astype(int) for name in ("onset", "apex", "offset")}
         about = {"subject": video.subject, "video": video.video, "event": mine["event"], **whole}
-        about |= {"emotion": mine["emotion_class"], "kind": kind, "fps": video.fps, "aus": mine["aus"]}
+        about |= {
+            "emotion": mine["emotion_class"].replace("", "unknown"),
+            "kind": kind,
+            "fps": video.fps,
+            "aus": mine["aus"],
+        }
         seconds = (whole["offset"] - whole["onset"] + 1) / video.fps
         about |= {"peak_px": mine["peak_px"], "duration_s": seconds, "overlapped": np.array(overlap, bool)}
         parts.append(pd.DataFrame(about))
@@ -326,11 +342,13 @@ def sequences(video, fit):
         return [video_training.Sequence(x, video.mask, curves, emotion)]
     k = video.windows.shape[1]
     out = []
-    for window, start in zip(video.windows, video.starts, strict=True):
+    for window, start, ok in zip(video.windows, video.starts, video.ok, strict=True):
         part = slice(int(start), int(start) + k)
-        x = window if fit.features == "reference" else video.motion[part] - video.motion[part][:1]
-        # The reference has no mask: a window without a face counts as one without motion.
-        out.append(video_training.Sequence(x, np.ones(len(x), bool), curves[part, :1], emotion[part]))
+        n = len(emotion[part])  # fewer than k in a video that is shorter than a window
+        x = window[:n] if fit.features == "reference" else video.motion[part] - video.motion[part][:1]
+        seen = np.full(n, ok) if fit.features == "reference" else video.mask[part]
+        # The published method has no mask: a window without a face counts as one without motion.
+        out.append(video_training.Sequence(x, seen | fit.published, curves[part, :1], emotion[part]))
     return out
 
 
@@ -366,10 +384,14 @@ def stitch(windows, starts, n, whole=None):
 
 @dataclass(frozen=True)
 class Curves:
-    """What a source says of one video: ``scores`` (T, S) float32, a column a kind; ``logits`` (T, 5) or None."""
+    """What a source says of one video: ``scores`` (T, S) float32, a column a kind; ``logits`` (T, 5) or None.
+
+    ``log_prior`` (5,): what training told it about classes beforehand, for the logit adjustment.
+    """
 
     scores: np.ndarray
-    logits: np.ndarray | None
+    logits: np.ndarray | None = None
+    log_prior: np.ndarray | None = None
 
 
 def run_fits(run, profile, fits, long, *, jobs=2):
@@ -416,9 +438,14 @@ def _stored_fit(run, fit, options, long):
     settings = _settings(fit, options)
     key = cache.key(
         experiments.code_version(
-            video_training, training, models, losses, __import__(__name__, fromlist=["_"])
+            video_training, training, models, bodies, losses, priors, flow, sys.modules[__name__]
         ),
-        {"fit": asdict(fit), "settings": asdict(settings), "fold": asdict(fold)},
+        {
+            "fit": asdict(fit),
+            "settings": asdict(settings),
+            "fold": asdict(fold),
+            "batch": options["batch_of_windows"],
+        },
         *(_content(video) for video in (*long.videos, *long.transfer, *long.clips)),
     )
 
@@ -437,13 +464,16 @@ def _stored_fit(run, fit, options, long):
         return {
             "scores": np.concatenate([curves.scores for curves in found]),
             "logits": np.concatenate([curves.logits for curves in found]),
+            "class_prior": np.array(fitted.scale["class_prior"]),
         }
 
     stored = cache.arrays(run / "fits", key, compute)
+    prior = stored["class_prior"]
+    log_prior = np.log(prior, where=prior > 0, out=np.full(len(prior), -np.inf))
     ends = np.cumsum([len(video) for video in spoken])[:-1]
     parts = zip(np.split(stored["scores"], ends), np.split(stored["logits"], ends), strict=True)
     return {
-        (v.dataset, v.subject, v.video): Curves(np.array(scores), np.array(logits))
+        (v.dataset, v.subject, v.video): Curves(np.array(scores), np.array(logits), log_prior)
         for v, (scores, logits) in zip(spoken, parts, strict=True)
     }
 
@@ -532,7 +562,9 @@ def intensity_curves(run, profile, study, videos, folds, seed=0, *, jobs=2):
     DataError
         If the intensity model's weights aren't there.
     """
-    names = [_intensity_weights(run, profile, fold.index, seed) for fold in folds]
+    if not has_intensity(run, profile, folds, seed):
+        raise DataError(f"{run} has no trained intensity model; run notebook 04 in this run first.")
+    names = [_weights_folder(run, profile, fold.index, seed) for fold in folds]
     folder = experiments.cache_folder(run) / "intensity"
     options = experiments.settings(profile)["windows"]["context"]
     step = _step(study)
@@ -556,17 +588,34 @@ def intensity_curves(run, profile, study, videos, folds, seed=0, *, jobs=2):
     out: dict[int, dict] = {fold.index: {} for fold in folds}
     for video, found in zip(videos, bar, strict=True):
         for index, curve in found.items():
-            out[index][video.dataset, video.subject, video.video] = Curves(curve[:, None], None)
+            out[index][video.dataset, video.subject, video.video] = Curves(curve[:, None])
     return out
 
 
-def _intensity_weights(run, profile, fold, seed):
+def unseen_by_intensity(profile, long, seed):
+    """Subjects of each fold that its intensity model wasn't trained on: dict fold index -> set of str.
+
+    Empty where the intensity experiment has other subjects or tests them in other folds.
+    """
+    people = {clip.subject for clip in long.clips}
+    if not 2 <= len(long.folds) <= len(people):
+        return {}
+    theirs = protocols.folds(people, min(experiments.settings(profile)["folds"], len(people)), seed=seed)
+    if [fold.test for fold in theirs] != [fold.test for fold in long.folds]:
+        return {}
+    return {fold.index: {*fold.validation, *fold.test} for fold in theirs}
+
+
+def has_intensity(run, profile, folds, seed):
+    """Whether notebook 04 has left its model's weights for every fold."""
+    return all((_weights_folder(run, profile, f.index, seed) / "settings.yml").is_file() for f in folds)
+
+
+def _weights_folder(run, profile, fold, seed):
     clips = experiments.settings(profile)["data"][0]["name"]
-    job = experiments.Job(clips, "context", "resnet18_bigru", "flow", fold, seed)
-    path = Path(run) / "weights" / job.name
-    if not (path / "settings.yml").is_file():
-        raise DataError(f"{path} has no trained intensity model; run notebook 04 in this run first.")
-    return path
+    return (
+        Path(run) / "weights" / experiments.Job(clips, "context", "resnet18_bigru", "flow", fold, seed).name
+    )
 
 
 def _dense_windows(paths, fps, length, stride):
@@ -596,7 +645,7 @@ def _intensity(folder, weights, of, frames, step, options):
     _, paths = manifest.frame_files(frames, of)
     paths, fps, length = paths[::step], of.fps / step, options["T"]
     stride = max(1, round(options["step"] * fps))
-    version = experiments.code_version(flow, faces, models, training)
+    version = experiments.code_version(flow, faces, models, training, sys.modules[__name__])
     files = [path / name for path in weights.values() for name in ("weights.safetensors", "settings.yml")]
     about = {"fps": fps, "T": length, "stride": stride, "hop": _INTENSITY_HOP, "folds": list(weights)}
     key = cache.key(version, about, cache.content_hash(paths), cache.content_hash(files))

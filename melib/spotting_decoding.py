@@ -12,14 +12,15 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from melib import decoders, metrics, recognition, spotting, video_training
-from melib.spotting import CLASSES, KINDS, NEUTRAL
+from melib import decoders, metrics, recognition, spotting
+from melib.spotting import CLASSES, KINDS
 
 IOUS = (0.3, 0.4, 0.5, 0.6, 0.7)
 DECODERS = ("fixed_window", "extensible_interval", "half_height", "semi_markov")
 # The search for the most probable set is cautious; at this many times the prior's rate it also brings what is doubtful,
 # and the confidence decides.
 _SEARCH_RATE = 16.0
+_COLUMNS = ["subject", "video", "onset", "apex", "offset", "score", "emotion", "kept"]
 _TRIED = 60  # scores at most that are tried as the least one, evenly spaced over their ranks
 
 
@@ -106,6 +107,7 @@ class Material:
     folds: list
     said: dict
     intensity: dict
+    unseen: dict
     seed: int
 
 
@@ -125,7 +127,8 @@ def predict(system, material, dataset="", statistics=""):
     Returns
     -------
     DataFrame
-        subject, video, onset, apex, offset (samples), score, emotion; sorted by subject, video, onset.
+        subject, video, onset, apex, offset (samples), score, emotion, kept (bool); sorted by subject, video, onset. What
+        isn't kept scores less than the tuned least, or was rejected as neutral: it counts for average precision alone.
     """
     dataset, statistics = dataset or material.dataset, statistics or material.dataset
     parts = []
@@ -143,6 +146,9 @@ def _predict_fold(system, material, fold, train, validation, test, statistics):
     leaky = {"half_length_of_all", "published"} & set(system.faults)
     events_of = [v for v in material.videos if v.dataset == statistics and (leaky or v.subject in fold.train)]
     prior = spotting.prior_of(events_of)
+    if system.add_intensity or system.body == "intensity":
+        # Only subjects that the intensity model wasn't trained on can say what its curves are worth.
+        validation = [v for v in validation if v.subject in material.unseen[fold.index]]
     if system.body == "chance":
         return _chance(test, prior, train, np.random.default_rng([material.seed, fold.index]))
     curves = {_key(v): curves_of(system, material, fold, v) for v in (*validation, *test)}
@@ -151,22 +157,44 @@ def _predict_fold(system, material, fold, train, validation, test, statistics):
     if "published" not in system.faults:
         judges = test if "parameter_on_test" in system.faults else validation
         least = _least_score({_key(v): decoder(curves[_key(v)]) for v in judges}, judges, prior)
-    common, log_prior = most_frequent(train), class_prior(train)
+    common = most_frequent(train)
     out = []
     for video in test:
-        found = decoder(curves[_key(video)])
-        found = found[found["score"] >= least].reset_index(drop=True)
-        logits = curves[_key(video)]["logits"]
-        if logits is None:
-            named = found.assign(emotion=common)
-        elif system.recognition == "vote":
-            named = recognition.vote(found, logits)
-        else:
-            score = curves[_key(video)]["micro"]
-            named = recognition.classify(found, score, logits, log_prior=log_prior)
-        out.append(named.assign(subject=video.subject, video=video.video))
-    columns = ["subject", "video", "onset", "apex", "offset", "score", "emotion"]
-    return pd.concat(out, ignore_index=True)[columns]
+        found, of = decoder(curves[_key(video)]), curves[_key(video)]
+        named = found.assign(emotion=common) if of["logits"] is None else classify(system, found, of)
+        sure = (found["score"] >= least) & found.index.isin(named.index)
+        found = found.assign(emotion=named["emotion"].reindex(found.index).fillna("neutral"), kept=sure)
+        out.append(found.assign(subject=video.subject, video=video.video))
+    return pd.concat(out, ignore_index=True)[_COLUMNS]
+
+
+def kept(found):
+    """Intervals that a system stands by: what counts and exports are made of."""
+    return found[found["kept"]].drop(columns="kept").reset_index(drop=True)
+
+
+def classify(system, intervals, of, *, reject=True):
+    """Give intervals of one video their classes, the way of a system; those voted neutral are missing.
+
+    Parameters
+    ----------
+    system : System
+    intervals : DataFrame
+        onset, offset.
+    of : dict
+        As `curves_of` returns.
+    reject : bool
+
+    Returns
+    -------
+    DataFrame
+        The intervals with emotion.
+    """
+    if system.recognition == "vote":
+        return recognition.vote(intervals, of["logits"], reject=reject)
+    return recognition.classify(
+        intervals, of["micro"], of["logits"], log_prior=of["log_prior"], reject=reject
+    )
 
 
 def _key(video):
@@ -188,8 +216,8 @@ def curves_of(system, material, fold, video):
     # The published method takes a frame without a face for one without motion.
     seen = np.ones_like(video.mask) if "published" in system.faults else video.mask
     columns = {kind: np.where(seen, scores[:, i], np.nan) for i, kind in enumerate(KINDS[: scores.shape[1]])}
-    logits = material.said[mine[-1]][_key(video)].logits
-    return {**columns, "logits": logits, "intensity": added}
+    named = material.said[mine[-1]][_key(video)]
+    return {**columns, "logits": named.logits, "log_prior": named.log_prior, "intensity": added}
 
 
 def _decoder(system, train, videos, curves, prior):
@@ -256,19 +284,6 @@ def _least_score(found, videos, prior):
     return float(tried[int(np.argmax(f1))])
 
 
-def class_prior(videos):
-    """What the training told a network about classes before it saw a frame: (5,) log weight, for logit adjustment.
-
-    Frames of all classes weigh alike in training, whatever their share, and neutral more (video_training.VideoSettings); a
-    class that never occurs has -inf.
-    """
-    seen = np.isin(CLASSES, [name for video in videos for name in video.of("micro")["emotion_class"]])
-    factor = video_training.VideoSettings().neutral_factor
-    return np.log(
-        np.append(seen.astype(float), factor), where=np.append(seen, True), out=np.full(NEUTRAL + 1, -np.inf)
-    )
-
-
 def most_frequent(videos):
     """The class of most micro-expressions of some videos; the first of CLASSES where there is none."""
     names = pd.concat([video.of("micro")["emotion_class"] for video in videos])
@@ -285,5 +300,7 @@ def _chance(videos, prior, train, rng):
             length = min(int(prior.duration.quantile(rng.uniform())), len(video))
             onset = int(rng.integers(0, len(video) - length + 1))
             apex = onset + round(rng.beta(prior.apex_a, prior.apex_b) * (length - 1))
-            rows.append((video.subject, video.video, onset, apex, onset + length - 1, rng.uniform(), common))
-    return pd.DataFrame(rows, columns=["subject", "video", "onset", "apex", "offset", "score", "emotion"])
+            rows.append(
+                (video.subject, video.video, onset, apex, onset + length - 1, rng.uniform(), common, True)
+            )
+    return pd.DataFrame(rows, columns=_COLUMNS)

@@ -246,7 +246,9 @@ def effects(table: pd.DataFrame) -> Figure:
             _rows(axis, names)
         fig.set_label(
             f"What each part brings: mean score with it less mean score without, over {int(table['combinations'].iloc[0])} "
-            "combinations of all parts, with 95 % intervals over subjects (the same resamples for all combinations)."
+            "combinations of all parts, with 95 % intervals over subjects (the same resamples for all combinations). "
+            "The body brings its way of training along: windows, or whole videos with masks, augmentation and "
+            "macro-expressions and blinks as further targets."
         )
     return fig
 
@@ -284,8 +286,9 @@ def decoders(table: pd.DataFrame) -> Figure:
         axes[0, 0].set_ylabel("Spotting F1")
         fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
         fig.set_label(
-            "Decoders on the same curves of held-out subjects, each with one parameter tuned on validation subjects; "
-            "priors of the training fold, and of another data set's statistics. 95 % intervals over subjects."
+            "Decoders on the same curves of held-out subjects. Each tuned the least score that it keeps on validation "
+            "subjects, from whom semi_markov has its emissions, too; priors are those of training subjects, of the same "
+            "and of another data set. 95 % intervals over subjects."
         )
     return fig
 

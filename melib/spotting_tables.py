@@ -14,7 +14,7 @@ import pandas as pd
 
 from melib import metrics, recognition, spotting
 from melib.recognition import CLASSES
-from melib.spotting_decoding import FAULTS, IOUS, class_prior, curves_of
+from melib.spotting_decoding import FAULTS, IOUS, classify, curves_of, most_frequent
 
 # The classes that recognition is scored on, as published: "others" is left out (facts of the spotting paper).
 SCORED = CLASSES[:3]
@@ -121,6 +121,7 @@ def scores(counts, weight=None, *, skip_absent=False):
     precision = _ratio((_ratio(hit, said) * counted).sum(1), counted.sum(1))
     recall = _ratio((_ratio(hit, true) * counted).sum(1), counted.sum(1))
     spotted = _ratio(2 * tp, 2 * tp + fp + fn)
+    hours = weight @ counts.hours_empty
     recognised = _ratio(2 * precision * recall, precision + recall)
     return {
         "spotting_f1": spotted,
@@ -128,7 +129,7 @@ def scores(counts, weight=None, *, skip_absent=False):
         "strs": spotted * recognised,
         "end_to_end_f1": _ratio(2 * right, 2 * tp + fp + fn),
         "fp_per_hour": _ratio(fp, weight @ counts.hours),
-        "fp_per_hour_empty": _ratio(weight @ counts.fp_empty, weight @ counts.hours_empty),
+        "fp_per_hour_empty": np.where(hours > 0, _ratio(weight @ counts.fp_empty, hours), np.nan),
     }
 
 
@@ -151,14 +152,14 @@ COLUMNS = [
 ]
 
 
-def spotting_table(systems, predictions, material, dataset=""):
+def spotting_table(systems, predictions, candidates, material, dataset=""):
     """Rows of spotting.csv: every system under every rule, counts beside every score.
 
     Parameters
     ----------
     systems : list of System
-    predictions : dict name -> DataFrame
-        As `predict` returns.
+    predictions, candidates : dict name -> DataFrame
+        What each system stands by, and all that it considered: average precision is taken over the latter.
     material : Material
     dataset : str
         The one that was decoded.
@@ -198,7 +199,7 @@ def spotting_table(systems, predictions, material, dataset=""):
             "end_to_end_f1": known["end_to_end_f1"],
             "fp_per_hour": known["fp_per_hour"],
             "fp_per_hour_empty": known["fp_per_hour_empty"],
-            "ap": metrics.average_precision(found, truth),
+            "ap": metrics.average_precision(candidates[system.name], truth),
         }
         for rule in ("strict", "megc", "boosting"):
             by_rule = metrics.strs(found, truth, emotions=SCORED, rule=rule)
@@ -221,7 +222,8 @@ def difference(ours, other, seed=0):
     DataFrame
         metric, ours, other, difference, low, high (95 %, bootstrap over subjects), p (swaps of a subject's predictions
         between the two; two-sided), events (true ones), events_needed (how many a difference of this size needs for its
-        interval to leave 0 out, if intervals shrink with the root of their number; NaN for a difference of 0).
+        interval to touch 0 and no more, if intervals shrink with the root of their number; about twice as many for it to
+        do so in four of five samples; NaN for rates and for a difference of 0).
     """
     weight = draws(len(ours.subjects), seed)
     swap = np.random.default_rng([seed, 7]).random(weight.shape) < 0.5
@@ -232,10 +234,10 @@ def difference(ours, other, seed=0):
     rows = []
     for name in one:
         gap = float(one[name][0] - two[name][0])
-        low, high = np.percentile(drawn[0][name] - drawn[1][name], [2.5, 97.5])
+        low, high = np.nanpercentile(drawn[0][name] - drawn[1][name], [2.5, 97.5])
         larger = np.count_nonzero(np.abs(swapped[name]) >= abs(gap) - 1e-12)
-        half = (high - low) / 2
-        needed = events * (half / gap) ** 2 if gap else np.nan
+        reach = gap - low if gap > 0 else high - gap  # from the difference to its bound on the side of 0
+        needed = events * (reach / gap) ** 2 if gap and not name.startswith("fp") else np.nan
         p = (larger + 1) / (len(swap) + 1)
         rows.append((name, one[name][0], two[name][0], gap, low, high, p, events, needed))
     columns = ["metric", "ours", "other", "difference", "low", "high", "p", "events", "events_needed"]
@@ -394,33 +396,36 @@ def recognition_table(systems, material):
     rows = []
     for system in systems:
         said: dict[int, str] = {}
-        for fold in material.folds:
-            train = [v for v in home if v.subject in fold.train]
-            log_prior = class_prior(train)
-            for video in (v for v in home if v.subject in fold.test):
-                mine = truth[(truth["subject"] == video.subject) & (truth["video"] == video.video)]
-                curves = curves_of(system, material, fold, video)
-                if system.recognition == "vote":
-                    # The reference's rejection has no place where the intervals are given.
-                    named = recognition.vote(mine, curves["logits"], reject=False)
-                else:
-                    named = recognition.classify(
-                        mine, curves["micro"], curves["logits"], log_prior=log_prior, reject=False
-                    )
-                said |= dict(zip(mine.index, named["emotion"], strict=True))
-        rows.append((system.name, truth["emotion"], truth.index.map(said)))
-    common = truth["emotion"].mode()[0]
-    rows.append(("most frequent", truth["emotion"], pd.Index([common] * len(truth))))
-    rows.append(
-        (
-            "action units",
-            truth["emotion"],
-            pd.Index(recognition.unit_ceiling(truth["aus"], truth["emotion"])["predicted"]),
-        )
-    )
+        for fold, video, mine in _true_intervals(material, home, truth):
+            # A rejection has no place where the intervals are given.
+            named = classify(system, mine, curves_of(system, material, fold, video), reject=False)
+            said |= dict(zip(mine.index, named["emotion"], strict=True))
+        rows.append((system.name, truth.index.map(said)))
+    common: dict[int, str] = {}
+    for fold, _, mine in _true_intervals(material, home, truth):
+        common |= dict.fromkeys(mine.index, most_frequent([v for v in home if v.subject in fold.train]))
+    rows.append(("most frequent", truth.index.map(common)))
+    rows.append(("action units", recognition.unit_ceiling(truth["aus"], truth["emotion"])["predicted"]))
     out = []
-    for name, true, found in rows:
-        right = float(np.mean(true.to_numpy() == found.to_numpy()))
-        uf1, uar = (rule(true.to_numpy(), found.to_numpy(), CLASSES) for rule in (metrics.uf1, metrics.uar))
-        out.append((name, len(CLASSES), len(true), uf1, uar, right))
+    true = truth["emotion"].to_numpy()
+    for of, found in rows:
+        right = float(np.mean(true == np.asarray(found)))
+        out.append(
+            (
+                of,
+                len(CLASSES),
+                len(true),
+                *(rule(true, found, CLASSES) for rule in (metrics.uf1, metrics.uar)),
+                right,
+            )
+        )
     return pd.DataFrame(out, columns=["system", "classes", "events", "uf1", "uar", "accuracy"])
+
+
+def _true_intervals(material, videos, truth):
+    """Every video with its fold and its true intervals."""
+    for fold in material.folds:
+        for video in (v for v in videos if v.subject in fold.test):
+            mine = truth[(truth["subject"] == video.subject) & (truth["video"] == video.video)]
+            if len(mine):
+                yield fold, video, mine

@@ -202,7 +202,9 @@ def fit(settings, train, validation, seed, *, donors=(), mirror=None, device=Non
     Returns
     -------
     fitted : melib.training.Fitted
-        Its scale is that of `fit_scale`; the validation loss in its history is NaN where there are no sequences.
+        Its scale is that of `fit_scale`, and ``class_prior`` (K floats): the share of each class in what the
+        classification loss weighed, that is what the network was told before it saw a frame. The validation loss in its
+        history is NaN where there are no sequences.
 
     Raises
     ------
@@ -224,6 +226,7 @@ def fit(settings, train, validation, seed, *, donors=(), mirror=None, device=Non
 
         sources = [*train, *donors]
         movements = _movements(sources)
+        mass = np.zeros(settings.classes)
 
         def losses(epoch):
             random = np.random.default_rng([seed, epoch])
@@ -232,6 +235,9 @@ def fit(settings, train, validation, seed, *, donors=(), mirror=None, device=Non
                 for segment in batch:
                     _graft(segment, sources, movements, settings, mirror, random)
                 x, mask, target, emotion = (np.stack(part) for part in zip(*batch, strict=True))
+                if epoch == 0:
+                    labels = emotion[mask]
+                    mass[:] += np.bincount(labels, np.take(scale["class_weights"], labels), settings.classes)
                 x = augment(x, scale, settings, mirror, random)
                 tensors = [torch.from_numpy(part).to(device) for part in (x, mask, target, emotion)]
                 yield _loss(net.curves(*tensors[:2]), tensors[1:], weights, settings).total
@@ -242,6 +248,7 @@ def fit(settings, train, validation, seed, *, donors=(), mirror=None, device=Non
         state, history = training.optimise(
             net, settings, steps, losses, validate, last=last, progress=progress
         )
+    scale["class_prior"] = (mass / max(mass.sum(), 1e-12)).tolist()
     return Fitted(settings, state, scale, history)
 
 
@@ -425,7 +432,7 @@ def _graft(segment, sources, movements, settings, mirror, random):
         source = sources[which]
         from_, to = slice(first - _FADE, stop + _FADE), int(random.integers(0, max(1, len(x) - length)))
         place = slice(to, to + length)
-        quiet = label or not (source.target[from_, 0] > 0).any()
+        quiet = label or not (source.target[from_] > 0).any()
         if (
             len(x) < length
             or len(source) < stop + _FADE

@@ -5,6 +5,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.stats
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -150,8 +151,9 @@ def test_the_scale_is_that_of_the_visible_training_frames():
     train[0] = dataclasses.replace(train[0], x=x, mask=mask)
     scale = fit_scale(train, TINY)
     seen = np.concatenate([x[mask], train[1].x, train[2].x]).astype(float)
-    np.testing.assert_allclose(scale["mean"], seen.mean(0), rtol=1e-6)
-    np.testing.assert_allclose(scale["sd"], np.where(np.arange(4) == 2, 1, seen.std(0)), rtol=1e-6)
+    spread = 2 * scipy.stats.median_abs_deviation(seen, axis=0, scale="normal")
+    np.testing.assert_allclose(scale["middle"], np.median(seen, axis=0), rtol=1e-6)
+    np.testing.assert_allclose(scale["spread"], np.where(np.arange(4) == 2, 1, spread), rtol=1e-3)
     still = [dataclasses.replace(s, x=np.ones_like(s.x)) for s in train]
     with pytest.raises(DataError, match="never change"):
         fit_scale(still, TINY)
@@ -223,34 +225,91 @@ def test_warping_time_moves_features_targets_and_emotions_together():
     assert 0.9 <= min(speeds) < 0.93 and 1.07 < max(speeds) <= 1.1001
 
 
+def pixels(*given):
+    """What `augment` gives, the compression of large movements undone."""
+    return np.sinh(augment(*given))
+
+
 def test_mirroring_twice_changes_nothing_and_once_is_the_mirror():
     x = np.random.default_rng(0).normal(size=(60, 5, 4)).astype(np.float32)
-    scale = {"mean": [0.0] * 4, "sd": [1.0] * 4}
+    scale = {"middle": [0.0] * 4, "spread": [1.0] * 4}
     settings = dataclasses.replace(TINY, **STILL)
-    np.testing.assert_array_equal(augment(x.copy(), scale, settings, None, np.random.default_rng(0)), x)
-    once = augment(x.copy(), scale, settings, MIRROR, np.random.default_rng(0))
-    turned = (once != x).any((1, 2))
+    near = {"rtol": 1e-5, "atol": 1e-6}
+    np.testing.assert_allclose(pixels(x.copy(), scale, settings, None, np.random.default_rng(0)), x, **near)
+    once = pixels(x.copy(), scale, settings, MIRROR, np.random.default_rng(0))
+    turned = (abs(once - x) > 1e-4).any((1, 2))
     assert 15 < turned.sum() < 45
     order, sign = MIRROR
-    np.testing.assert_array_equal(once[turned], x[turned][..., order] * sign)
-    np.testing.assert_array_equal(augment(once, scale, settings, MIRROR, np.random.default_rng(0)), x)
+    np.testing.assert_allclose(once[turned], x[turned][..., order] * sign, **near)
+    np.testing.assert_allclose(pixels(once, scale, settings, MIRROR, np.random.default_rng(0)), x, **near)
 
 
 def test_each_augmentation_does_what_it_says_and_no_more():
     x = np.ones((300, 8, 4), np.float32)
-    scale = {"mean": [0.0] * 4, "sd": [2.0] * 4}
+    scale = {"middle": [0.0] * 4, "spread": [2.0] * 4}
 
     def varied(**more):
         settings = dataclasses.replace(TINY, **STILL | more)
         return augment(x.copy(), scale, settings, None, np.random.default_rng(0))
 
-    gained = varied(gain=0.25)
+    gained = np.sinh(varied(gain=0.25))
     assert (gained == gained[:, :1, :1]).all()
-    assert 0.4 <= gained.min() < 0.42 and 0.61 < gained.max() <= 0.625
+    assert 0.4 <= gained.min() < 0.42 and 0.61 < gained.max() <= 0.6251
     hidden = varied(hide=0.3)
-    assert (hidden == hidden[:, :1]).all() and set(np.unique(hidden)) == {0, 0.5}
+    assert (hidden == hidden[:, :1]).all() and set(np.unique(hidden)) == {0, np.arcsinh(np.float32(0.5))}
     assert (hidden == 0).mean() == pytest.approx(0.3, abs=0.05)
-    assert (varied(noise=0.1) - 0.5).std() == pytest.approx(0.1, rel=0.05)
+    assert (varied(noise=0.1) - np.arcsinh(0.5)).std() == pytest.approx(0.1, rel=0.05)
+
+
+# Grafts
+
+
+def a_source(n=60, first=20, stop=32):
+    """One micro-expression in channel 0, and rest."""
+    x, target = np.zeros((n, 4), np.float32), np.zeros((n, 2), np.float32)
+    x[first:stop, 0] = target[first:stop, 0] = np.hanning(stop - first)
+    emotion = np.where(target[:, 0] > 0, 1, 4)
+    return Sequence(x, np.ones(n, bool), target, emotion)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_graft_moves_where_it_labels_and_a_decoy_of_rest_changes_nothing(seed):
+    source = a_source()
+    settings = dataclasses.replace(TINY, graft=2.0)
+    rest = [
+        np.zeros((100, 4), np.float32),
+        np.ones(100, bool),
+        np.zeros((100, 2), np.float32),
+        np.full(100, 4),
+    ]
+    video_training._graft(
+        rest, [source], video_training._movements([source]), settings, None, np.random.default_rng(seed)
+    )
+    x, mask, target, emotion = rest
+    assert mask.all() and not target[:, 1].any() and not x[:, 1:].any()
+    np.testing.assert_array_equal(emotion == 1, target[:, 0] > 0)
+    around = np.convolve(target[:, 0] > 0, np.ones(2 * video_training._FADE + 1), "same") > 0
+    assert not x[~around].any()
+    assert not (target[:, 0] > 0).any() or x[:, 0].max() > 0.5
+
+
+def test_nothing_is_grafted_on_frames_without_a_face_or_over_another_event():
+    source, settings = a_source(), dataclasses.replace(TINY, graft=5.0)
+    for hidden in (True, False):
+        x, target = np.zeros((100, 4), np.float32), np.full((100, 2), 0.0 if hidden else 0.5, np.float32)
+        segment = [x, np.full(100, not hidden), target.copy(), np.full(100, 4)]
+        video_training._graft(
+            segment, [source], video_training._movements([source]), settings, None, np.random.default_rng(0)
+        )
+        assert not x.any()
+        np.testing.assert_array_equal(segment[2], target)
+
+
+def test_an_event_beside_another_movement_is_no_donor():
+    source = a_source()
+    assert len(video_training._movements([source])) == 1
+    source.target[30, 1] = 1
+    assert video_training._movements([source]) == []
 
 
 # Fits
