@@ -156,7 +156,7 @@ def _features(of, root, row, folder, step, k):
     }
     if k:
         paths = manifest.frame_files(frames, of)[1][::step]
-        about = {"k": k, "step": step}
+        about = {"k": k, "step": step, "arrays": ["windows", "starts", "ok"]}
         key = cache.key(experiments.code_version(reference_recipe, faces), about, cache.content_hash(paths))
 
         def compute():
