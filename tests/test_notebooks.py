@@ -6,9 +6,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from melib import figures, notebooks, report
+from melib import figures, notebooks, report, spotting_tables
 
-pytestmark = pytest.mark.notebook
+# A whole run, where the machine is slow or shared.
+pytestmark = [pytest.mark.notebook, pytest.mark.timeout(1500)]
 NAMES = [path.stem for path in notebooks.find()]
 
 
@@ -17,7 +18,6 @@ def folder(tmp_path_factory):
     return notebooks.run("smoke", root=tmp_path_factory.mktemp("runs"))
 
 
-@pytest.mark.timeout(540)
 def test_every_notebook_reaches_its_end_and_leaves_what_it_declares(folder):
     for name in NAMES:
         executed = json.loads((folder / "notebooks" / f"{name}.ipynb").read_text(encoding="utf-8"))
@@ -86,3 +86,19 @@ def test_no_subject_is_tested_by_a_model_that_was_trained_on_it(folder):
         rows[["protocol", "input", "subject"]].drop_duplicates()
     )
     assert pd.notna(rows["value"]).any()
+
+
+def test_spotting_stands_beside_its_controls_under_three_rules(folder):
+    table = pd.read_csv(folder / "results" / "spotting.csv")
+    assert set(spotting_tables.COLUMNS) <= set(table)
+    assert {"chance", "motion", "reference, published", "reference, repaired", "ours"} <= set(table["system"])
+    assert (table.groupby("system")["rule"].apply(set) == {"strict", "megc", "boosting"}).all()
+    strict = table[table["rule"] == "strict"]
+    assert len(set(strict["tp"] + strict["fn"])) == 1
+
+
+def test_every_system_leaves_a_challenge_file_in_the_data_set_s_own_frames(folder):
+    exported = sorted((folder / "results" / "challenge").glob("*.csv"))
+    assert len(exported) >= 5
+    for path in exported:
+        assert list(pd.read_csv(path, nrows=1)) == ["subject", "video", "onset", "offset", "emotion"]
