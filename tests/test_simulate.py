@@ -375,7 +375,9 @@ def test_every_profile_peaks_at_one_and_its_velocity_is_smooth(seed):
         assert not course[seconds < movement.start].any()
         velocity = np.diff(course) / np.diff(seconds)
         jumps = np.abs(np.diff(velocity)) / np.abs(velocity).max()
-        assert jumps.max() < 0.06  # per 1/4000 of the clip: no kink
+        # A kink jumps whatever the sampling; a smooth velocity changes the less, the more samples a flank has.
+        flank = min(movement.apex - movement.start, movement.stop - movement.apex - movement.hold)
+        assert jumps.max() * flank / np.diff(seconds).mean() < 12
 
 
 def test_profiles_are_not_triangles():
