@@ -280,9 +280,9 @@ def decoders(table: pd.DataFrame) -> Figure:
                         elinewidth=0.6,
                         linewidth=0.9,
                     )
-            axis.set_title(setting, fontsize=6.5)
+            axis.set_title(setting.replace(", ", ",\n"), fontsize=6)
             axis.set_xlabel("IoU asked for")
-            axis.set_ylim(bottom=0)
+            axis.set_ylim(0, min(1, 1.05 * float(table["high"].max())))
         axes[0, 0].set_ylabel("Spotting F1")
         fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
         fig.set_label(
