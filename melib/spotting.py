@@ -10,6 +10,7 @@ Samples are every `step`-th native frame, so that they lie about 1/30 s apart: t
 
 import sys
 from dataclasses import asdict, dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 import cv2
@@ -41,6 +42,7 @@ KINDS = ("micro", "macro", "blink")
 RATE = 30  # samples a second: CAS(ME)^3 has 30, the reference reads SAMM-LV at 200 / 7
 # Windows of the intensity model, 32 samples long, start so many samples apart: their ends, which it knows worst, overlap.
 _INTENSITY_HOP = 28
+_INTENSITY_BATCH = 16  # windows at a time: setting a model up takes longer than five of them
 
 
 # ---- videos ---------------------------------------------------------------------------------------------------
@@ -657,13 +659,18 @@ def _intensity(folder, weights, of, frames, step, options):
         hat = np.minimum(np.arange(1, length + 1), np.arange(length, 0, -1)).astype(
             float
         )  # the middle knows most
-        for first, seen, inputs in _dense_windows(paths, fps, length, stride):
-            at = np.minimum(first + stride * np.arange(length), len(paths) - 1)
+        windows_of_video = _dense_windows(paths, fps, length, stride)
+        while some := list(islice(windows_of_video, _INTENSITY_BATCH)):
+            first, seen, inputs = zip(*some, strict=True)
+            at = np.minimum(np.array(first)[:, None] + stride * np.arange(length), len(paths) - 1)  # (n, T)
             np.add.at(weight, at, hat)
-            one = {name: inputs[name][None] for name in ("raw", "flow", "reference")}
-            windows = training.Windows(**one, target=np.zeros((1, length), np.float32), mask=seen[None])
+            stacked = {
+                name: np.stack([each[name] for each in inputs]) for name in ("raw", "flow", "reference")
+            }
+            unknown = np.zeros(at.shape, np.float32)
+            windows = training.Windows(**stacked, target=unknown, mask=np.stack(seen))
             for index, model in models_of.items():
-                np.add.at(total[index], at, hat * training.predict(model, windows)[0])
+                np.add.at(total[index], at, hat * training.predict(model, windows))
         curves = {str(index): values / np.maximum(weight, 1) for index, values in total.items()}
         return {name: curve.astype(np.float32) for name, curve in curves.items()}
 

@@ -217,8 +217,11 @@ def write_video(
 
 def write_truth(out: Path, todo: Iterable[tuple[int, int]]) -> None:
     """Join the truth of all videos (person, number), in this order, to ``truth.csv``."""
-    parts = [pd.read_csv(_part(out, *job), dtype={"event": str}, keep_default_na=False) for job in todo]
-    cache.write_table(out / "truth.csv", pd.concat(parts, ignore_index=True))
+    parts = [_part(out, *job) for job in todo]
+    with cache.atomic(out / "truth.csv") as temporary, temporary.open("wb") as truth:
+        for number, part in enumerate(parts):
+            header, rows = part.read_bytes().split(b"\n", 1)
+            truth.write(rows if number else header + b"\n" + rows)
 
 
 def labels(out: Path, todo: Iterable[tuple[int, int]]) -> list:
