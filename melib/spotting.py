@@ -656,21 +656,20 @@ def _intensity(folder, weights, of, frames, step, options):
         models_of = {index: training.load(path) for index, path in weights.items()}
         total = {index: np.zeros(len(paths)) for index in weights}
         weight = np.zeros(len(paths))
-        hat = np.minimum(np.arange(1, length + 1), np.arange(length, 0, -1)).astype(
-            float
-        )  # the middle knows most
+        hat = np.minimum(np.arange(1.0, length + 1), np.arange(length, 0, -1))  # the middle knows most
         windows_of_video = _dense_windows(paths, fps, length, stride)
         while some := list(islice(windows_of_video, _INTENSITY_BATCH)):
             first, seen, inputs = zip(*some, strict=True)
             at = np.minimum(np.array(first)[:, None] + stride * np.arange(length), len(paths) - 1)  # (n, T)
-            np.add.at(weight, at, hat)
+            hats = np.tile(hat, (len(at), 1))  # numpy 2.4's add.at reads past the end of what it broadcasts
+            np.add.at(weight, at, hats)
             stacked = {
                 name: np.stack([each[name] for each in inputs]) for name in ("raw", "flow", "reference")
             }
             unknown = np.zeros(at.shape, np.float32)
             windows = training.Windows(**stacked, target=unknown, mask=np.stack(seen))
             for index, model in models_of.items():
-                np.add.at(total[index], at, hat * training.predict(model, windows))
+                np.add.at(total[index], at, hats * training.predict(model, windows))
         curves = {str(index): values / np.maximum(weight, 1) for index, values in total.items()}
         return {name: curve.astype(np.float32) for name, curve in curves.items()}
 
