@@ -6,6 +6,7 @@ final name is finished and the rerun continues from there.
 
     cache/<key>/record.json     shapes, dtypes and checksums
     cache/<key>/<name>.npy      one file an array, read back read-only, large ones memory-mapped
+    cache/hashes/               hashes of large sources, so that they aren't read at every start
     cache/.<key>.<host>-<pid>   being written; swept by the next build of the same key if that process is
     dead
 """
@@ -13,10 +14,12 @@ final name is finished and the rerun continues from there.
 import contextlib
 import errno
 import hashlib
+import itertools
 import json
 import os
 import shutil
 import socket
+import time
 import warnings
 import zlib
 from collections.abc import Callable, Iterable, Iterator
@@ -31,6 +34,8 @@ from melib.errors import DataError
 
 _HOST = socket.gethostname().replace("-", "_").replace(".", "_") or "host"
 _KEY_LENGTH = 20  # hex digits: 80 bits, no collision among any number of clips we could store
+_LARGE = 8 << 20  # bytes: what reads slower than it is looked up
+_YOUNG = 2_000_000_000  # nanoseconds: times of files are this coarse on some disks
 _CHUNK = 1 << 20  # bytes: read at a time for checksums, and where memory-mapping begins
 
 
@@ -86,8 +91,16 @@ def write_yaml(path: str | Path, record: Any) -> None:
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
-def content_hash(paths: Iterable[str | Path]) -> str:
+def content_hash(paths: Iterable[str | Path | tuple], index: str | Path | None = None) -> str:
     """Hash files by their names (not their folders) and bytes, in the order given.
+
+    Parameters
+    ----------
+    paths : iterable of str, Path or video_files.Frame
+        A video file whose frames follow each other is read once, and hashed with their numbers.
+    index : str or Path, optional
+        A folder that remembers hashes of large files, by their names, sizes, times and inodes, so that they aren't
+        read again while they are unchanged.
 
     Returns
     -------
@@ -99,17 +112,56 @@ def content_hash(paths: Iterable[str | Path]) -> str:
     DataError
         If a file can't be read.
     """
+    files: list[tuple[Path, bytes]] = []  # each with the numbers of the frames that are used
+    for path, group in itertools.groupby(paths, key=_file):
+        same = list(group)
+        numbers = [frame[1] for frame in same if isinstance(frame, tuple)]
+        files += [(path, np.array(numbers, "<i8").tobytes())] if numbers else [(path, b"")] * len(same)
+    note = _note(files, Path(index)) if index is not None else None
+    if note is not None and note.is_file() and len(known := note.read_text(encoding="utf-8")) == 32:
+        return known
     digest = hashlib.blake2b(digest_size=16)
-    for path in map(Path, paths):
-        try:
-            data = path.read_bytes()
-        except OSError as error:
-            raise DataError(
-                f"{path} can't be read ({error.strerror}); check the path and its rights."
-            ) from error
-        name = path.name.encode()
-        digest.update(len(name).to_bytes(8, "big") + name + len(data).to_bytes(8, "big") + data)
+    for path, used in files:
+        _add(digest, path)
+        digest.update(used)
+    if note is not None:
+        # A full disk only costs the next run time.
+        with contextlib.suppress(DataError), atomic(note) as temporary:
+            temporary.write_text(digest.hexdigest(), encoding="utf-8")
     return digest.hexdigest()
+
+
+def _file(path: str | Path | tuple) -> Path:
+    return Path(path[0] if isinstance(path, tuple) else path)
+
+
+def _add(digest: Any, path: Path) -> None:
+    """Hash one file's name, length and bytes."""
+    try:
+        with path.open("rb") as file:
+            name = path.name.encode()
+            digest.update(len(name).to_bytes(8, "big") + name)
+            digest.update(os.fstat(file.fileno()).st_size.to_bytes(8, "big"))
+            while chunk := file.read(_CHUNK):
+                digest.update(chunk)
+    except OSError as error:
+        raise DataError(f"{path} can't be read ({error.strerror}); check the path and its rights.") from error
+
+
+def _note(files: list[tuple[Path, bytes]], index: Path) -> Path | None:
+    """Where the hash of some files is remembered; None if they are small, or so young that a change might not show."""
+    now, total, newest = time.time_ns(), 0, 0
+    digest = hashlib.blake2b(digest_size=_KEY_LENGTH // 2)
+    for path, used in files:
+        try:
+            status = path.stat()
+        except OSError:
+            return None  # hashing it says what is wrong
+        total += status.st_size
+        newest = max(newest, status.st_mtime_ns, status.st_ctime_ns)
+        about = [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, len(used)]
+        digest.update(json.dumps([path.name, *about]).encode() + used)
+    return index / digest.hexdigest() if total >= _LARGE and newest < now - _YOUNG else None
 
 
 def key(version: int | str, params: dict, *sources: str) -> str:

@@ -1,4 +1,4 @@
-"""From folders of frames to aligned crops of one face: detect, landmarks, align once a clip, crop, mask.
+"""From frames to aligned crops of one face: detect, landmarks, align once a clip, crop, mask.
 
 The contract of a crop (whoever works in "pixels of the 112-pixel crop", the simulator too, shares it):
 
@@ -43,9 +43,10 @@ import pandas as pd
 from joblib import Parallel, delayed
 from tqdm.auto import tqdm
 
-from melib import cache
+from melib import cache, video_files
 from melib.errors import DataError
-from melib.manifest import Manifest, frame_files
+from melib.manifest import Manifest, effective, find_video, frame_files
+from melib.video_files import Frame
 
 SIZE = 112  # side of the crop in pixels, the paper's
 MARGIN = (
@@ -190,9 +191,9 @@ def load_clip(
     Raises
     ------
     DataError
-        If the video's folder is missing, empty or inconsistent, or the disk is full.
+        If the video's folder or file is missing, empty or inconsistent, or the disk is full.
     """
-    return _clip(_source(manifest, root, subject, video, size, margin), cache_folder)
+    return _clip(_source(manifest, root, subject, video, cache_folder, size, margin), cache_folder)
 
 
 def load_clips(
@@ -222,6 +223,7 @@ def load_clips(
         errors.
     """
     names = list(zip(table_of_videos["subject"], table_of_videos["video"], strict=True))
+    manifest = effective(manifest, root) if names else manifest  # the layout is looked for once
     work = (delayed(_fill)(manifest, root, *name, cache_folder) for name in names)
     filled = Parallel(n_jobs=max(1, min(jobs, len(names))), return_as="generator")(work)
     bar = tqdm(filled, total=len(names), desc=f"{manifest.name}: faces", unit="clip", disable=not progress)
@@ -229,7 +231,7 @@ def load_clips(
 
 
 def follow(
-    paths: Sequence[str | Path], fps: float, *, size: int = SIZE, margin: float = MARGIN
+    paths: Sequence[str | Path | Frame], fps: float, *, size: int = SIZE, margin: float = MARGIN
 ) -> Iterator[Followed]:
     """Stream a video of any length, its crop following the face; memory doesn't grow with the video.
 
@@ -238,7 +240,7 @@ def follow(
 
     Parameters
     ----------
-    paths : sequence of str or Path
+    paths : sequence of str, Path or video_files.Frame
         The frames in order.
     fps : float
         Frames a second.
@@ -374,18 +376,24 @@ class _Source(NamedTuple):
     video: str
     size: int
     margin: float
-    paths: list[Path]
+    paths: list[Path] | list[Frame]
     numbers: np.ndarray
     key: str
 
 
 def _source(
-    manifest: Manifest, root: str | Path, subject: str, video: str, size: int, margin: float
+    manifest: Manifest,
+    root: str | Path,
+    subject: str,
+    video: str,
+    cache_folder: str | Path,
+    size: int = SIZE,
+    margin: float = MARGIN,
 ) -> _Source:
-    folder = Path(root) / manifest.frames["pattern"].format(subject=subject, video=video)
-    numbers, paths = frame_files(folder, manifest)
+    manifest = effective(manifest, root)
+    numbers, paths = frame_files(find_video(manifest, root, subject, video), manifest)
     params = {"size": size, "margin": margin, "stride": STRIDE, "smooth": _SMOOTH, "fps": manifest.fps}
-    key = cache.key(_VERSION, params, cache.content_hash(paths))
+    key = cache.key(_VERSION, params, cache.content_hash(paths, index=Path(cache_folder) / "hashes"))
     return _Source(manifest, subject, video, size, margin, paths, numbers, key)
 
 
@@ -394,7 +402,7 @@ def _fill(
 ) -> _Source:
     """Put one clip into the cache (in a worker process), without its warnings: the reader gives them."""
     cv2.setNumThreads(1)
-    source = _source(manifest, root, subject, video, SIZE, MARGIN)
+    source = _source(manifest, root, subject, video, cache_folder)
     _stored(source, cache_folder)
     return source
 
@@ -435,7 +443,9 @@ def warn_of_masked(dataset: str, subject: str, video: str, masked: np.ndarray, n
         )
 
 
-def _crop_video(paths: list[Path], seconds: np.ndarray, size: int, margin: float) -> dict[str, np.ndarray]:
+def _crop_video(
+    paths: Sequence[str | Path | Frame], seconds: np.ndarray, size: int, margin: float
+) -> dict[str, np.ndarray]:
     """Detect, align and crop; reads a frame at a time, so that memory holds only the crops.
 
     Returns frames (T, size, size) uint8, mask (T,) bool, landmarks (68, 2) float32 in crop pixels, and
@@ -499,8 +509,10 @@ def crop(image: np.ndarray, matrix: np.ndarray, size: int = SIZE) -> np.ndarray:
     return fine if factor == 1 else cv2.resize(fine, (size, size), interpolation=cv2.INTER_AREA)
 
 
-def read_image(path: str | Path) -> np.ndarray | None:
-    """(H, W) uint8, or None if the file isn't a whole image."""
+def read_image(path: str | Path | Frame) -> np.ndarray | None:
+    """(H, W) uint8 of an image's file or a frame of a video file, or None if the file isn't a whole image."""
+    if isinstance(path, Frame):
+        return video_files.read(path)
     data = Path(path).read_bytes()
     # A cut jpeg still decodes, with its lower part grey: only its end marker tells.
     if not data or (data[:2] == b"\xff\xd8" and b"\xff\xd9" not in data[-1024:]):
@@ -508,14 +520,14 @@ def read_image(path: str | Path) -> np.ndarray | None:
     return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
 
 
-def _usual_shape(paths: Sequence[str | Path], indices: Iterable[int]) -> tuple[int, ...] | None:
+def _usual_shape(paths: Sequence[str | Path | Frame], indices: Iterable[int]) -> tuple[int, ...] | None:
     """Commonest size of some frames, None if none can be read."""
     shapes = Counter(image.shape for index in indices if (image := read_image(paths[index])) is not None)
     return shapes.most_common(1)[0][0] if shapes else None
 
 
 def _stretch(
-    paths: Sequence[str | Path],
+    paths: Sequence[str | Path | Frame],
     shape: tuple[int, ...] | None,
     numbers: np.ndarray,
     found: dict[int, Face],
@@ -553,7 +565,7 @@ def _stretch(
 
 
 def _follow(
-    paths: Sequence[str | Path],
+    paths: Sequence[str | Path | Frame],
     shape: tuple[int, ...] | None,
     strided: list[int],
     before: tuple[int, dict[int, Face]] | None = None,

@@ -26,7 +26,7 @@ import cv2
 import numpy as np
 
 from melib import cache, faces
-from melib.manifest import frame_files
+from melib.manifest import effective, find_video, frame_files
 
 # Half the preset's weight of smoothness: the response is linear from .2 to 2.5 pixels within 6 %, for 15 % more noise.
 _SMOOTHNESS = 10
@@ -328,12 +328,13 @@ def load_regional(manifest, root, subject, video, cache_folder, *, step=1):
     Raises
     ------
     DataError
-        If the video's folder is missing, empty or inconsistent, or the disk is full.
+        If the video's folder or file is missing, empty or inconsistent, or the disk is full.
     """
-    folder = Path(root) / manifest.frames["pattern"].format(subject=subject, video=video)
-    numbers, paths = frame_files(folder, manifest)
+    manifest = effective(manifest, root)
+    numbers, paths = frame_files(find_video(manifest, root, subject, video), manifest)
     numbers, paths, fps = numbers[::step], paths[::step], manifest.fps / step
-    key = cache.key(_REGIONAL_VERSION, {"fps": fps}, cache.content_hash(paths))
+    pixels = cache.content_hash(paths, index=Path(cache_folder) / "hashes")
+    key = cache.key(_REGIONAL_VERSION, {"fps": fps}, pixels)
     stored = cache.arrays(cache_folder, key, lambda: regional(faces.follow(paths, fps)))
     faces.warn_of_masked(manifest.name, subject, video, stored["masked"], len(numbers))
     return {**stored, "numbers": numbers}

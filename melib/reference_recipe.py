@@ -14,7 +14,6 @@ normalisation, no strain. Not stated and chosen here: how far the boxes reach be
 """
 
 from collections import deque
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -82,7 +81,7 @@ def windows(paths, k):
 
     Parameters
     ----------
-    paths : sequence of str or Path
+    paths : sequence of str, Path or video_files.Frame
         The frames in order.
     k : int
         Frames a window, at least 2. The hop is ``k // 2``; the last window ends with the video.
@@ -102,7 +101,6 @@ def windows(paths, k):
     DataError
         If there is no frame, or k is below 2.
     """
-    paths = [Path(path) for path in paths]
     if not paths or k < 2:
         raise DataError(f"{len(paths)} frames and windows of {k} give no window; k must be at least 2.")
     starts = _starts(len(paths), k)

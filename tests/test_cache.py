@@ -256,3 +256,67 @@ def test_a_killed_write_is_not_seen_and_the_rerun_continues(tmp_path, with_signa
     read = cache.arrays(tmp_path, "second", lambda: {"x": np.arange(3), "y": np.arange(4)})
     np.testing.assert_array_equal(read["y"], np.arange(4))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["first", "second"]  # nothing half is left
+
+
+def large(folder, monkeypatch, old=True):
+    """Two files that are worth remembering."""
+    monkeypatch.setattr(cache, "_LARGE", 1)
+    if old:
+        monkeypatch.setattr(cache, "_YOUNG", 0)
+    for name in "ab":
+        (folder / name).write_text(name)
+    return [folder / "a", folder / "b"]
+
+
+def test_files_that_did_not_change_are_not_read_again(tmp_path, monkeypatch):
+    paths = large(tmp_path, monkeypatch)
+    index = tmp_path / "index"
+    known = cache.content_hash(paths)
+    time.sleep(0.02)
+    assert cache.content_hash(paths, index) == known
+    with monkeypatch.context() as patch:
+        patch.setattr(cache, "_add", lambda *_: pytest.fail("read again"))
+        assert cache.content_hash(paths, index) == known
+    for path in index.iterdir():
+        path.write_text("cut")  # a broken note is written again
+    assert cache.content_hash(paths, index) == known
+    assert {path.read_text() for path in index.iterdir()} == {known}
+
+
+@pytest.mark.parametrize("change", ["bytes", "bytes, with the old time", "name", "order", "another file"])
+def test_a_remembered_hash_never_outlives_a_change(tmp_path, monkeypatch, change):
+    paths = large(tmp_path, monkeypatch)
+    index = tmp_path / "index"
+    time.sleep(0.02)
+    cache.content_hash(paths, index)
+    before = paths[0].stat()
+    time.sleep(0.02)
+    if change.startswith("bytes"):
+        paths[0].write_text("c")
+    if change.endswith("time"):
+        os.utime(paths[0], ns=(before.st_atime_ns, before.st_mtime_ns))
+    if change == "name":
+        paths[0] = paths[0].rename(tmp_path / "c")
+    if change == "order":
+        paths.reverse()
+    if change == "another file":
+        (tmp_path / "new").write_text("c")
+        os.utime(tmp_path / "new", ns=(before.st_atime_ns, before.st_mtime_ns))
+        (tmp_path / "new").replace(paths[0])
+    assert cache.content_hash(paths, index) == cache.content_hash(paths)
+
+
+def test_young_and_small_files_and_a_folder_that_cannot_be_written_cost_only_time(tmp_path, monkeypatch):
+    paths = large(tmp_path, monkeypatch, old=False)
+    assert cache.content_hash(paths, tmp_path / "index") == cache.content_hash(paths)
+    monkeypatch.setattr(cache, "_YOUNG", 0)
+    monkeypatch.setattr(cache, "_LARGE", 100)
+    assert cache.content_hash(paths, tmp_path / "index") == cache.content_hash(paths)
+    assert not (tmp_path / "index").exists()
+    monkeypatch.setattr(cache, "_LARGE", 1)
+
+    def locked(*_):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(os, "replace", locked)
+    assert cache.content_hash(paths, tmp_path / "index") == cache.content_hash(paths)

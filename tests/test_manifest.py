@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from melib import DataError
@@ -248,3 +248,314 @@ def test_no_code_asks_for_a_data_sets_name():
         text = source.read_text(encoding="utf-8")
         for name in names:
             assert f'== "{name}"' not in text, f"{source} branches on {name}"
+
+
+# Faults in a manifest that knows alternatives
+
+
+def described(folder, **changes):
+    """Synthme's manifest with other fields, read from a file of its own; None takes a field out."""
+    record = yaml.safe_load(SYNTHME.read_text(encoding="utf-8")) | changes
+    record = {name: value for name, value in record.items() if value is not None}
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "manifest.yml"
+    path.write_text(yaml.safe_dump(record, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    return manifests.read_manifest(path)
+
+
+def layout(folder, *variants, **changes):
+    return described(folder, frames={"variants": [*variants]}, **changes)
+
+
+PART = {
+    "columns": {"subject": "S", "video": ["File", "Film"], "onset": 2, "offset": "Off"},
+    "missing": [],
+    "kind": "micro",
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "place", "line", "message"),
+    [
+        ({"frames": {"patern": "x"}}, "frames", "patern", "'patern' was unexpected"),
+        ({"frames": {"pattern": 3}}, "frames.pattern", "pattern", "3 is not of type 'string'"),
+        ({"frames": {"pattern": "{video}"}}, "frames.pattern", "pattern", r"'{video}' has no {subject}"),
+        ({"frames": {"pattern": "{subject}"}}, "frames.pattern", "pattern", r"'{subject}' has no {video}"),
+        (
+            {"frames": {"variants": [{"pattern": "{subject}/{video}", "first": 1}]}},
+            "frames.variants.0",
+            "first",
+            "'first' was unexpected",
+        ),
+        (
+            {"frames": {"variants": [{"pattern": "{subject}/{video:(}"}]}},
+            "frames.variants.0",
+            "- pattern",
+            "is no regular expression",
+        ),
+        (
+            {"frames": {"pattern": "{subject}/{video}}"}},
+            "frames",
+            "frames",
+            "a brace that belongs to no field",
+        ),
+        (
+            {"frames": {"pattern": "{video}", "subject": r"\d+"}},
+            "frames",
+            "frames",
+            "needs one group in parentheses",
+        ),
+        (
+            {"frames": {"pattern": "{video}", "subject": "(x"}},
+            "frames.subject",
+            "subject: (x",
+            "is not a 'regex'",
+        ),
+        (
+            {"table": PART | {"columns": PART["columns"] | {"onset": 2.5}}},
+            "table.columns.onset",
+            "onset",
+            "2.5 is not valid, it must be a text or a list or a whole number",
+        ),
+        (
+            {"table": PART | {"columns": PART["columns"] | {"onset": -1}}},
+            "table.columns.onset",
+            "onset",
+            "-1 is less than the minimum of 0",
+        ),
+        (
+            {"table": {"parts": [PART, PART | {"kind": {"column": "K"}}]}},
+            "table.parts.1.kind",
+            "kind:",
+            "'values' is a required property",
+        ),
+        (
+            {"table": PART | {"kind": "tiny"}},
+            "table.kind",
+            "kind: tiny",
+            "'tiny' is not valid, it must be micro or macro or blink or a mapping",
+        ),
+        ({"known": {"apex_missing": "many"}}, "known.apex_missing", "apex_missing: many", "a list"),
+        ({"longest_s": {"micro": 0}}, "longest_s.micro", "micro: 0", "0 is less than"),
+    ],
+)
+def test_of_several_alternatives_the_one_that_was_meant_names_the_fault(
+    tmp_path, changes, place, line, message
+):
+    with pytest.raises(DataError, match=message) as caught:
+        described(tmp_path, **changes)
+    lines = (tmp_path / "manifest.yml").read_text(encoding="utf-8").splitlines()
+    number = int(str(caught.value).split(", line ")[1].split(":")[0])
+    assert line in lines[number - 1]
+    assert f": {place}: " in str(caught.value)
+    assert "given schemas" not in str(caught.value) and len(str(caught.value)) < 500
+
+
+def test_a_manifest_says_nothing_of_what_it_leaves_out(tmp_path, synthme):
+    assert (synthme.long, synthme.versions, synthme.join) == (False, (), None)
+    assert synthme.longest_s == synthme.expected == synthme.known == {}
+    assert manifests.parts(synthme) == [synthme.table]
+    assert manifests.variants(synthme) == [synthme.frames]
+    said = {"long": True, "longest_s": {"micro": 1}, "expected": {"rows": 3}, "known": {"repeated": ["a"]}}
+    both = described(tmp_path, table={"parts": [PART, PART]}, versions=[{"name": "v", "rows": 3}], **said)
+    assert manifests.parts(both) == [PART, PART]
+    assert both.versions == ({"name": "v", "rows": 3},)
+    assert {name: getattr(both, name) for name in said} == said
+
+
+# Layouts
+
+
+def names(table):
+    return [tuple(row) for row in table[["subject", "video"]].to_numpy().tolist()]
+
+
+@pytest.mark.parametrize(
+    ("variant", "folders", "found"),
+    [
+        ({"pattern": "Raw/sub{subject:\\d+}/{video:EP[^/]+}"}, ["raw/Sub01/EP02_01f"], [("01", "EP02_01f")]),
+        ({"pattern": "Raw/sub{subject:\\d+}/{video:EP[^/]+}"}, ["Raw/sub01/other", "Raw/subx/EP01"], []),
+        ({"pattern": "{subject}/{video:\\d{2}_\\d}"}, ["a/12_3", "a/123"], [("a", "12_3")]),
+        ({"pattern": "HS/{subject}/*/{video}"}, ["HS/s1/x/v", "HS/s1/y/w"], [("s1", "v"), ("s1", "w")]),
+        (
+            {"pattern": "raw/{subject:s\\d+}/*_{video:\\d\\d\\d\\d}*"},
+            ["raw/s15/15_0101disgust"],
+            [("s15", "0101")],
+        ),
+        ({"pattern": "{subject}/{subject}-{video}"}, ["A/a-1", "A/b-2"], [("a", "1")]),
+        (
+            {"pattern": "{subject:spNO\\.\\d+}/{video}/color"},
+            ["spNo.1/a/color", "spNo.1/a/depth"],
+            [("spNo.1", "a")],
+        ),
+        (
+            {"pattern": "long/{video:\\d+_\\d+}", "subject": "^(\\d+)_"},
+            ["long/006_1", "long/x_1"],
+            [("006", "006_1")],
+        ),
+        ({"pattern": "{subject}/{video}"}, ["s/v", "s/.v", ".s/v"], [("s", "v")]),
+        ({"pattern": "{subject}/{video}"}, ["sp[1] (a)/v", "s+/v^$"], [("s+", "v^$"), ("sp[1] (a)", "v")]),
+    ],
+)
+def test_a_pattern_finds_the_folders_that_it_says_in_any_case(tmp_path, variant, folders, found):
+    manifest = layout(tmp_path, variant)
+    for folder in folders:
+        put(tmp_path / "root" / folder, "1.jpg")
+    if not found:
+        with pytest.raises(DataError, match="no folder of frames like"):
+            manifests.videos(manifest, tmp_path / "root")
+        return
+    table = manifests.videos(manifest, tmp_path / "root")
+    assert names(table) == found
+    for row in table.itertuples():
+        for change in (str, str.upper, str.lower):
+            place = manifests.find_video(manifest, tmp_path / "root", change(row.subject), change(row.video))
+            assert place == row.folder
+
+
+def test_the_layout_that_holds_most_videos_counts_and_the_first_of_equals(tmp_path):
+    first, second = {"pattern": "raw/{subject}/{video}"}, {"pattern": "cut/{subject}/{video}"}
+    second |= {"has_context": False, "first_frame": 0}
+    manifest, root = layout(tmp_path, first, second), tmp_path / "root"
+    put(root / "raw/s1/a", "img5.jpg")
+    put(root / "cut/s1/a", "img5.jpg")
+    assert manifests.videos(manifest, root)["variant"].tolist() == [0]
+    assert manifests.effective(manifest, root).has_context
+    put(root / "cut/s1/b", "img0.jpg", "img5.jpg")
+    table, chosen = manifests.videos(manifest, root), manifests.effective(manifest, root)
+    assert names(table) == [("s1", "a"), ("s1", "b")]
+    assert table["variant"].tolist() == [1, 1]
+    assert not chosen.has_context
+    assert chosen.first_frame == manifest.first_frame  # the table's
+    for one in (manifest, chosen):  # its files count from 0, said or recognised by their folder
+        assert manifests.spans(one, table)[["n_first", "n_last"]].to_numpy().tolist() == [[5, 5], [0, 5]]
+        assert manifests.find_video(one, root, "s1", "b") == root / "cut/s1/b"
+    assert manifests.frame_files(root / "raw/s1/a", manifest)[0].tolist() == [4]
+    assert manifests.frame_files(root / "raw/s1/a", manifest, first_frame=2)[0].tolist() == [3]
+    again = manifests.videos(chosen, root)
+    assert names(again) == names(table) and again["folder"].tolist() == table["folder"].tolist()
+    assert manifests.effective(chosen, root) is chosen
+
+
+def test_a_manifest_with_nothing_to_choose_is_its_own(synthme):
+    assert manifests.effective(synthme, "anywhere") is synthme
+
+
+def test_folders_that_differ_where_the_pattern_has_a_star_are_one_video(tmp_path):
+    manifest = layout(tmp_path, {"pattern": "clip/{subject}_{video:[^_]+}_*"})
+    root = tmp_path / "root"
+    put(root / "clip" / "s1_a_355", "355.jpg", "356.jpg", "359.jpg")
+    put(root / "clip" / "s1_a_20", "20.jpg")
+    put(root / "clip" / "s1_b_7", "7.jpg")
+    table = manifests.spans(manifest, manifests.videos(manifest, root))
+    assert names(table) == [("s1", "a"), ("s1", "b")]
+    assert table[["n_first", "n_last", "n_frames"]].to_numpy().tolist() == [[19, 358, 4], [6, 6, 1]]
+    place = manifests.find_video(manifest, root, "S1", "A")
+    numbers, paths = manifests.frame_files(place, manifest)
+    assert numbers.tolist() == [19, 354, 355, 358]
+    assert [path.parent.name for path in paths] == ["s1_a_20", *["s1_a_355"] * 3]
+    assert all(path.is_file() for path in paths)
+    put(
+        root / "clip" / "s1_a_350", "350.jpg", "356.jpg"
+    )  # clips may overlap: the first folder's frame counts
+    put(root / "clip" / "s1_a_400", "359.jpg")  # or hold but copies
+    numbers, paths = manifests.frame_files(place, manifest)
+    assert numbers.tolist() == [19, 349, 354, 355, 358]
+    assert [path.parent.name[5:] for path in paths] == ["20", "350", "355", "350", "355"]
+    (root / "clip" / "s1_a_400" / "359.jpg").write_bytes(b"another picture")  # numbers that start again
+    with pytest.raises(DataError, match=r"s1_a_400/359\.jpg and .*s1_a_355/359\.jpg are the same frame"):
+        manifests.frame_files(place, manifest)
+
+
+def test_names_that_differ_by_case_alone_stay_apart_and_the_same_case_goes_first(tmp_path, synthme):
+    for subject, video in (("spNO.1", "a"), ("spNo.1", "a"), ("spNo.1", "b")):
+        put(tmp_path / "frames" / subject / video, "1.jpg")
+    table = manifests.videos(synthme, tmp_path)
+    assert names(table) == [("spNO.1", "a"), ("spNo.1", "a"), ("spNo.1", "b")]
+    for row in table.itertuples():
+        assert manifests.find_video(synthme, tmp_path, row.subject, row.video) == row.folder
+    assert manifests.find_video(synthme, tmp_path, "spNO.1", "b") == tmp_path / "frames/spNo.1/b"
+
+
+def test_one_video_in_two_folders_ends_in_one_sentence(tmp_path):
+    manifest = layout(tmp_path, {"pattern": "{group}/{subject}/{video}"})
+    for group in ("one", "two"):
+        put(tmp_path / "root" / group / "s1" / "a", "1.jpg")
+    with pytest.raises(
+        DataError, match=r"one/s1/a and .*two/s1/a are both video a of subject s1; remove one"
+    ):
+        manifests.videos(manifest, tmp_path / "root")
+
+
+def test_a_video_that_is_not_there_is_named_as_it_should_be_called(tmp_path, synthme):
+    for root in (tmp_path, tmp_path / "nowhere"):
+        with pytest.raises(DataError, match="frames/s1/v is missing"):
+            manifests.find_video(synthme, root, "s1", "v")
+
+
+# A root too deep or too shallow
+
+
+@pytest.mark.parametrize(
+    ("pattern", "folder"),
+    [
+        ("SAMM/{subject}/{video}", "SAMM/006/006_1_2"),
+        ("{subject}/{video}", "s1/v"),
+        ("part_A/{subject:sp\\d+}/{video}/color", "part_A/sp1/a/color"),
+        ("HS/{subject}/micro/*/{video}", "hs/s1/micro/negative/s1_ne_01"),
+        ("clip/frame/{subject:sp\\d+}_{video}_*", "clip/frame/sp1_a_355"),
+    ],
+)
+def test_of_a_root_too_deep_or_too_shallow_the_right_one_is_said(tmp_path, pattern, folder):
+    manifest, right = layout(tmp_path / "m", {"pattern": pattern}), tmp_path / "outer" / "data" / "release"
+    for other in ("1.jpg", "2.jpg"):
+        put(right / folder, other)
+    put(right.parent, "readme.txt")
+    assert len(manifests.videos(manifest, right)) == 1
+    deeper = [right / folder, *(right / folder).parents]
+    deeper = deeper[: deeper.index(right)]
+    for wrong in [*deeper, right.parent, right.parent.parent]:
+        for ask in (manifests.videos, manifests.tables):
+            with pytest.raises(DataError, match=f"give {right} instead") as caught:
+                ask(manifest, wrong)
+            assert "\n" not in str(caught.value)
+
+
+def test_frames_without_the_release_s_own_folder_around_them_are_to_be_moved_there(tmp_path, synthme):
+    put(tmp_path / "root" / "s1" / "v", "1.jpg")
+    with pytest.raises(DataError, match=f"belongs into {tmp_path / 'root' / 'frames'}: move it there"):
+        manifests.videos(synthme, tmp_path / "root")
+
+
+def test_a_root_like_nothing_known_is_told_what_it_should_contain(tmp_path, synthme):
+    put(tmp_path / "root", "notes.txt")
+    with pytest.raises(DataError, match="give the folder that contains frames, or correct frames in"):
+        manifests.videos(synthme, tmp_path / "root")
+
+
+def test_tables_lie_in_the_root_or_else_one_level_below(tmp_path, synthme):
+    put(tmp_path / "frames" / "s1" / "v", "1.jpg")
+    with pytest.raises(DataError, match=r"no annotation table.*put the release's table of synthme there"):
+        manifests.tables(synthme, tmp_path)
+    put(tmp_path / "annotation", "b.xlsx", "~$b.xlsx", ".c.xlsx", "A.XLS")
+    assert [path.name for path in manifests.tables(synthme, tmp_path)] == ["A.XLS", "b.xlsx"]
+    put(tmp_path, "own.xls")
+    assert manifests.tables(synthme, tmp_path) == [tmp_path / "own.xls"]
+
+
+# What else lies in a folder
+
+
+@settings(max_examples=25)
+@given(
+    st.sets(st.integers(1, 99), min_size=1),
+    st.sets(st.sampled_from(["cover.jpg", "Thumbs.db", ".DS_Store", "a 3.txt"])),
+)
+def test_what_is_no_numbered_image_changes_nothing(tmp_path_factory, numbers, strays):
+    manifest, folder = manifests.read_manifest("synthme"), tmp_path_factory.mktemp("strays")
+    put(folder, *(f"reg_img{number}.jpg" for number in numbers))
+    before = manifests.frame_files(folder, manifest)
+    put(folder, *strays)
+    after = manifests.frame_files(folder, manifest)
+    assert after[0].tolist() == before[0].tolist() == [number - 1 for number in sorted(numbers)]
+    assert after[1] == before[1]

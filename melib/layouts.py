@@ -1,0 +1,247 @@
+"""Where videos lie below a folder: patterns of nested folders, and walking them level by level.
+
+    part_A / {subject:spNO\\.\\d+} / {video} / color      a level a folder; literal text in any case
+    HS / {subject} / micro / * / {video}                * is any text
+    clips / {subject}_{video}_*                         folders that differ only at * are one video
+
+A field without its own regular expression is the shortest text that fits; one that comes twice must have the same text
+twice. The last level is a folder of images or a video file, whose suffix doesn't count. Folders are listed one level at
+a time and never below a pattern's last, so that a million frames cost no more than the folders that hold them.
+"""
+
+import os
+import re
+from collections.abc import Iterator
+from functools import cache as remember
+from pathlib import Path
+from typing import NamedTuple
+
+from melib.errors import DataError
+
+IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".pgm", ".tif", ".tiff")
+VIDEOS = (".mp4", ".avi", ".mov", ".mkv")
+# A field, whose regular expression may hold counts in braces, or a star.
+_PIECE = re.compile(r"(\{\w+(?::(?:[^{}]|\{[\d,]*\})*)?\}|\*)")
+# Folders that are looked into below a root that was given too shallow.
+_MOST_LOOKED_INTO = 200
+
+Level = tuple[str, ...]  # literal texts, fields and stars in turn
+
+
+class Found(NamedTuple):
+    """One folder of frames, or video file."""
+
+    subject: str
+    video: str
+    path: Path
+    glob: Path  # the path with * where the pattern has it
+
+
+@remember
+def levels(pattern: str) -> tuple[Level, ...]:
+    """Pieces of a pattern, a tuple a folder: "sub{subject}/{video}_*" -> ("sub", "{subject}"), ("{video}", "_", "*")."""
+    found: list[list[str]] = [[]]
+    for index, piece in enumerate(_PIECE.split(pattern)):
+        first, *rest = [piece] if index % 2 else piece.split("/")  # a field's expression may hold a slash
+        found[-1].append(first)
+        found += [[text] for text in rest]
+    return tuple(tuple(filter(None, level)) for level in found if any(level))
+
+
+def fault(variant: dict) -> str | None:
+    """What is wrong with a variant's expressions, in words, or None."""
+    try:
+        for level in levels(variant["pattern"]):
+            _expression(level, ())
+        groups = re.compile(variant.get("subject", "()")).groups
+    except re.error as error:
+        return f"{error.pattern!r} is no regular expression ({error})"
+    if groups != 1:
+        return f"{variant['subject']!r} needs one group in parentheses, the subject"
+    stray = [text for level in levels(variant["pattern"]) for text in level if set(text) & {"{", "}"}]
+    stray = [text for text in stray if not _PIECE.fullmatch(text)]
+    return f"{stray[0]!r} holds a brace that belongs to no field like {{video}}" if stray else None
+
+
+def spelled(pattern: str, **fields: str) -> str:
+    """The pattern with its fields filled in."""
+    pieces = [_PIECE.split("".join(level)) for level in levels(pattern)]
+    return "/".join("".join(fields.get(_name(piece), piece) for piece in level) for level in pieces)
+
+
+def walk(variant: dict, root: Path, **known: str) -> Iterator[Found]:
+    """Folders and video files below ``root`` that fit, sorted by name; with fields ``known``, only those, in any case."""
+    for fields, path, glob in _walk(root, levels(variant["pattern"]), known, root):
+        if subject := _subject(variant, fields):
+            yield Found(subject, fields["video"], path, glob)
+
+
+def fits(variant: dict, path: Path) -> bool:
+    """Whether the end of a path fits the pattern."""
+    return len(path.parts) > len(levels(variant["pattern"])) and _above(variant, path, 0) is not None
+
+
+def meant(variant: dict, root: Path) -> Path | None:
+    """A folder near ``root``, some levels above or below, with frames where the pattern says, or None."""
+    root, steps = root.absolute(), levels(variant["pattern"])
+    for depth in range(1, min(len(steps), len(root.parts) - 1) + 1):
+        fields = _above(variant, root, len(steps) - depth)
+        if fields is not None and _any_images(root, steps[depth:], fields):
+            return root.parents[depth - 1]
+    looked_into = _folders(root)
+    for folder in looked_into:  # it grows: what lies further below comes later
+        if _any_images(folder, steps, {}):
+            return folder
+        looked_into += _folders(folder)[: max(0, _MOST_LOOKED_INTO - len(looked_into))]
+    return None
+
+
+def lacking(variant: dict, root: Path) -> str | None:
+    """Literal folders above the first field that ``root`` lacks while it holds what belongs into them, or None."""
+    literal: list[str] = []
+    steps = levels(variant["pattern"])
+    while len(steps) > 1 and len(steps[0]) == 1 and not _PIECE.fullmatch(steps[0][0]):
+        literal.append(steps[0][0])
+        steps = steps[1:]
+        if _any_images(root, steps, {}):
+            return "/".join(literal)
+    return None
+
+
+def holds_only_folders(path: Path) -> bool:
+    """Whether a folder holds folders but no image, so that it is none of frames."""
+    return path.is_dir() and not _has_image(path) and bool(_folders(path))
+
+
+def members(glob: Path) -> list[Path]:
+    """Folders and files that a :class:`Found` glob stands for: exactly this case, * any text."""
+    if "*" not in str(glob) or glob.exists():
+        return [glob]
+    found = [Path(glob.anchor)]
+    for part in glob.parts[bool(glob.anchor) :]:
+        if "*" in part:
+            fitting = re.compile(".*".join(map(re.escape, part.split("*"))))
+            found = [
+                folder / e.name for folder in found for e in entries(folder) if fitting.fullmatch(e.name)
+            ]
+        else:
+            found = [folder / part for folder in found if (folder / part).exists()]
+    return found
+
+
+def is_image(name: str) -> bool:
+    """Whether a file is called like an image; hidden ones are left by a copy or a crash."""
+    return name[-5:].lower().endswith(IMAGES) and not name.startswith(".")
+
+
+def is_video(name: str) -> bool:
+    """Whether a file is called like a video."""
+    return name.lower().endswith(VIDEOS) and not name.startswith(".")
+
+
+def _walk(
+    folder: Path, steps: tuple[Level, ...], known: dict[str, str], glob: Path
+) -> Iterator[tuple[dict[str, str], Path, Path]]:
+    if not steps:
+        yield known, folder, glob
+        return
+    expression = _given(steps[0], known)
+    for entry in entries(folder):
+        if (match := expression.fullmatch(entry.name)) and entry.is_dir():
+            stem = entry.name
+        elif len(steps) == 1 and is_video(entry.name):
+            stem = entry.name.rpartition(".")[0]
+            match = expression.fullmatch(stem)
+            if not match or entry.is_dir():
+                continue
+        else:
+            continue
+        starred = _starred(stem, match) + entry.name[len(stem) :]
+        fields = known | {name: text for name, text in match.groupdict().items() if name[0] != "_"}
+        yield from _walk(folder / entry.name, steps[1:], fields, glob / starred)
+
+
+def _above(variant: dict, path: Path, below: int) -> dict[str, str] | None:
+    """Fields of a path's end that fits all of the pattern's levels but the last ``below``, or None."""
+    steps = levels(variant["pattern"])
+    steps = steps[: len(steps) - below]
+    names = [*path.parts[len(path.parts) - len(steps) :]]
+    if not below and is_video(path.name):
+        names[-1] = path.stem
+    fields: dict[str, str] = {}
+    for level, name in zip(steps, names, strict=True):
+        match = _given(level, fields).fullmatch(name)
+        if not match:
+            return None
+        fields |= {name: text for name, text in match.groupdict().items() if name[0] != "_"}
+    return fields
+
+
+def _any_images(root: Path, steps: tuple[Level, ...], known: dict[str, str]) -> bool:
+    """Whether some folder that fits holds an image, or some video file fits."""
+    return any(not path.is_dir() or _has_image(path) for _, path, _ in _walk(root, steps, known, root))
+
+
+def _folders(folder: Path) -> list[Path]:
+    return [Path(entry) for entry in entries(folder) if entry.is_dir()][:_MOST_LOOKED_INTO]
+
+
+def _has_image(folder: Path) -> bool:
+    with os.scandir(folder) as found:
+        return any(is_image(entry.name) for entry in found)
+
+
+def _subject(variant: dict, fields: dict[str, str]) -> str | None:
+    """The subject that a pattern's field holds, or the video's name; None where the name holds none."""
+    if "subject" not in variant:
+        return fields["subject"]
+    told = re.search(variant["subject"], fields["video"], re.IGNORECASE)
+    wanted = fields.get("subject", told and told[1])
+    return told[1] if told and told[1] and told[1].casefold() == str(wanted).casefold() else None
+
+
+def _given(level: Level, fields: dict[str, str]) -> re.Pattern:
+    """Regular expression of one level, given the text of those of its fields that are known."""
+    return _expression(level, tuple((n, fields[n]) for n in map(_name, level) if n in fields))
+
+
+@remember
+def _expression(level: Level, known: tuple[tuple[str, str], ...]) -> re.Pattern:
+    texts = dict(known)
+    parts: list[str] = []
+    seen: set[str] = set()
+    for index, piece in enumerate(level):
+        name = _name(piece)
+        if piece == "*":
+            parts.append(f"(?P<_{index}>.*?)")
+        elif not name:
+            parts.append(re.escape(piece))
+        elif name in seen:
+            parts.append(f"(?P={name})")
+        else:
+            own = piece[1:-1].partition(":")[2] or ".+?"
+            parts.append(f"(?P<{name}>{re.escape(texts[name]) if name in texts else own})")
+            seen.add(name)
+    return re.compile("".join(parts), re.IGNORECASE)
+
+
+def _name(piece: str) -> str:
+    """Name of a field, "" for a text or a star."""
+    return piece[1:-1].partition(":")[0] if piece.startswith("{") and _PIECE.fullmatch(piece) else ""
+
+
+def _starred(text: str, match: re.Match) -> str:
+    """A name with its stars back in place."""
+    spans = [match.span(name) for name in match.groupdict() if name[0] == "_"]
+    for first, end in sorted(spans, reverse=True):
+        text = f"{text[:first]}*{text[end:]}"
+    return text
+
+
+def entries(folder: Path) -> list[os.DirEntry]:
+    """What a folder holds, by name, without what is hidden: copies and crashes leave that."""
+    try:
+        with os.scandir(folder) as found:
+            return sorted((e for e in found if not e.name.startswith(".")), key=lambda entry: entry.name)
+    except OSError as error:
+        raise DataError(f"{folder} can't be read ({error.strerror}); check its rights.") from error

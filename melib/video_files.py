@@ -1,0 +1,139 @@
+"""Frames of video files, decoded forwards and kept for a while.
+
+    file      0 1 2 3 4 5 6 7 8 9 . . .        frames are numbered as they are decoded, from 0
+    decoded   > > > > > > > >                  one decoder a process
+    kept            . . . . .                  recent frames, grey: some steps back cost nothing, more a new start
+
+Containers only say where frames lie to within some frames, and how many there are not always truly, so nothing is ever
+sought and frames are counted by decoding them. Memory holds the recent frames, however long the video.
+"""
+
+import os
+from collections import OrderedDict
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from cv2.utils import logging
+
+from melib.errors import DataError
+
+# Bytes of grey frames that are kept: 600 of 640 x 480, more than a face is followed ahead at 200 frames/s (2 s).
+_KEPT = 192 << 20
+# Frames that are kept however large they are: at 30 frames/s a face is followed 86 ahead.
+_FEWEST = 96
+
+# A broken file is told in one sentence, and not by the decoder, too.
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+
+
+class Frame(NamedTuple):
+    """One frame of a video file.
+
+    Attributes
+    ----------
+    file : Path
+    number : int
+        0-based, as decoded.
+    """
+
+    file: Path
+    number: int
+
+    @property
+    def name(self) -> str:
+        """Name of the file and number of the frame."""
+        return f"{self.file.name}:{self.number}"
+
+
+def count(file: str | Path) -> int:
+    """How many frames a video file holds; all are decoded once, and the number is remembered while it is unchanged.
+
+    Raises
+    ------
+    DataError
+        If the file is missing or none of its frames can be decoded.
+    """
+    return _count(*_identity(file))
+
+
+def read(frame: Frame) -> np.ndarray | None:
+    """(H, W) uint8, or None if the video ends before.
+
+    Quick if frames are asked for in order, or not far before the furthest; else the file is decoded from its start.
+
+    Raises
+    ------
+    DataError
+        If the file is missing or no video.
+    """
+    return _reader(*_identity(frame.file), os.getpid()).frame(frame.number)
+
+
+class _Reader:
+    """Decoder of one file, with its recent frames."""
+
+    def __init__(self, file: Path):
+        self.file = file
+        self.recent: OrderedDict[int, np.ndarray | None] = OrderedDict()
+        self.most = _FEWEST
+        self.start()
+
+    def start(self) -> None:
+        self.capture = _opened(self.file)
+        self.next = 0
+
+    def frame(self, number: int) -> np.ndarray | None:
+        if number not in self.recent:
+            if number < self.next:
+                self.start()
+            while self.next <= number and self.capture.grab():
+                if self.next > number - self.most:  # those further back would be dropped again
+                    self.keep()
+                self.next += 1
+        return self.recent.get(number)
+
+    def keep(self) -> None:
+        fine, image = self.capture.retrieve()
+        grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY) if fine else None
+        self.recent[self.next] = grey
+        self.recent.move_to_end(self.next)
+        if grey is not None:
+            self.most = max(_FEWEST, _KEPT // grey.size)
+        while len(self.recent) > self.most:
+            self.recent.popitem(last=False)
+
+
+def _identity(file: str | Path) -> tuple[Path, int, int]:
+    try:
+        status = os.stat(file)
+    except OSError as error:
+        raise DataError(f"{file} can't be read ({error.strerror}); check the path and its rights.") from error
+    return Path(file), status.st_size, status.st_mtime_ns
+
+
+@lru_cache(maxsize=1)  # one decoder and its frames at a time; a forked process must not share its parent's
+def _reader(file: Path, size: int, changed: int, process: int) -> _Reader:
+    return _Reader(file)
+
+
+@lru_cache(maxsize=10_000)
+def _count(file: Path, size: int, changed: int) -> int:
+    capture, found = _opened(file), 0
+    while capture.grab():
+        found += 1
+    if not found:
+        raise DataError(f"{file} holds no frame that can be decoded; copy this video again, or remove it.")
+    return found
+
+
+def _opened(file: Path) -> cv2.VideoCapture:
+    # One thread: processes share the work, and frames that are decoded ahead take memory.
+    loud = logging.setLogLevel(logging.LOG_LEVEL_ERROR)
+    capture = cv2.VideoCapture(str(file), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
+    logging.setLogLevel(loud)
+    if not capture.isOpened():
+        raise DataError(f"{file} is no video that can be decoded; copy it again, or remove it.")
+    return capture

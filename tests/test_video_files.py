@@ -1,0 +1,203 @@
+"""A video file is the frames that decoding it from its start yields, asked for in any order."""
+
+import os
+import wave
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from melib import DataError, cache, faces, flow, reference_recipe, video_files
+from melib.manifest import frame_files, read_manifest, spans, videos
+from melib.simulate import portraits
+from melib.video_files import Frame
+
+N = 40
+CODECS = [("a.avi", "MJPG"), ("b.mp4", "mp4v"), ("c.mkv", "mp4v"), ("d.mov", "mp4v")]
+
+
+def write_video(path, images, code="MJPG", fps=200):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    size = images[0].shape[1::-1]
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*code), fps, size)
+    assert writer.isOpened()
+    for image in images:
+        writer.write(image if image.ndim == 3 else cv2.cvtColor(image, cv2.COLOR_GRAY2BGR))
+    writer.release()
+    return path
+
+
+def decoded(path):
+    """Grey frames from first to last: the oracle."""
+    capture, found = cv2.VideoCapture(str(path)), []
+    while (read := capture.read())[0]:
+        found.append(cv2.cvtColor(read[1], cv2.COLOR_BGR2GRAY))
+    return found
+
+
+@pytest.fixture(scope="module")
+def drifting():
+    """Colour noise that drifts, so that no frame is like another."""
+    noise = np.random.default_rng(0).integers(0, 256, (12, 16, 3), np.uint8)
+    large = cv2.resize(noise, (160, 120), interpolation=cv2.INTER_CUBIC)
+    return [np.roll(large, 3 * t, axis=1) for t in range(N)]
+
+
+@pytest.fixture(scope="module")
+def films(tmp_path_factory, drifting):
+    folder = tmp_path_factory.mktemp("films")
+    return [write_video(folder / name, drifting, code) for name, code in CODECS]
+
+
+@pytest.fixture
+def forgetful(monkeypatch):
+    """Keep no more than five frames."""
+    monkeypatch.setattr(video_files, "_FEWEST", 5)
+    monkeypatch.setattr(video_files, "_KEPT", 0)
+    video_files._reader.cache_clear()
+    yield
+    video_files._reader.cache_clear()
+
+
+@pytest.fixture(scope="module")
+def synthme():
+    return read_manifest("synthme")
+
+
+def test_every_frame_is_what_decoding_from_the_start_yields(films):
+    for film in films:
+        expected = decoded(film)
+        assert video_files.count(film) == len(expected) == N
+        for number, image in enumerate(expected):
+            np.testing.assert_array_equal(video_files.read(Frame(film, number)), image)
+
+
+def test_frames_can_be_asked_for_in_any_order_however_few_are_kept(films, forgetful):
+    film = films[1]
+    expected = decoded(film)
+
+    @given(st.lists(st.integers(0, N - 1), max_size=12))
+    def law(order):
+        for number in order:
+            np.testing.assert_array_equal(video_files.read(Frame(film, number)), expected[number])
+            assert len(video_files._reader(*video_files._identity(film), os.getpid()).recent) <= 5
+
+    law()
+
+
+def test_looking_back_a_little_decodes_nothing_again(films, monkeypatch):
+    video_files._reader.cache_clear()
+    starts = []
+    opened = video_files._opened
+    monkeypatch.setattr(video_files, "_opened", lambda file: starts.append(file) or opened(file))
+    for number in (*range(0, N, 7), *range(N)):
+        assert video_files.read(Frame(films[0], number)) is not None
+    assert len(starts) == 1
+
+
+def test_no_frame_lies_beyond_the_last(films):
+    assert video_files.read(Frame(films[0], N)) is None
+    assert video_files.read(Frame(films[0], N - 1)) is not None
+
+
+def test_frames_are_counted_by_decoding_not_by_what_the_container_says(tmp_path, films):
+    data = films[0].read_bytes()
+    cut = tmp_path / "cut.avi"
+    cut.write_bytes(data[: len(data) // 2])
+    said = cv2.VideoCapture(str(cut)).get(cv2.CAP_PROP_FRAME_COUNT)
+    assert 0 < video_files.count(cut) == len(decoded(cut)) < said
+    cut.write_bytes(data)  # a file that has changed is counted again
+    assert video_files.count(cut) == N
+
+
+def sound(path):
+    with wave.open(str(path), "wb") as file:
+        file.setparams((1, 2, 8000, 0, "NONE", ""))
+        file.writeframes(bytes(16000))
+
+
+@pytest.mark.parametrize("suffix", [".avi", ".mp4"])
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda path: path.write_bytes(b""),
+        lambda path: path.write_bytes(np.random.default_rng(0).bytes(5000)),
+        lambda path: path.write_text("no video"),
+        sound,
+    ],
+    ids=["empty", "noise", "text", "sound"],
+)
+def test_a_file_without_pictures_ends_in_one_sentence(tmp_path, synthme, spoil, suffix, capfd):
+    path = tmp_path / f"v{suffix}"
+    spoil(path)
+    for use in (video_files.count, lambda path: frame_files(path, synthme)):
+        with pytest.raises(DataError, match=f"v{suffix} .*decoded; copy .* again, or remove it") as caught:
+            use(path)
+        assert "\n" not in str(caught.value)
+    assert capfd.readouterr().err == ""  # nor does the decoder add anything
+    with pytest.raises(DataError, match="can't be read"):
+        video_files.count(tmp_path / "missing.avi")
+
+
+def test_files_in_any_case_are_videos_beside_folders_and_a_folder_of_the_same_name_wins(
+    tmp_path, synthme, drifting
+):
+    place = tmp_path / "frames" / "s1"
+    write_video(place / "film.avi", drifting[:7]).rename(place / "film.AVI")
+    write_video(place / "both.avi", drifting[:7])
+    (place / "both").mkdir()
+    (place / "both" / "img3.jpg").write_bytes(b"")
+    (place / "notes.txt").write_text("no video")
+    found = videos(synthme, tmp_path)
+    assert found["folder"].tolist() == [place / "both", place / "film.AVI"]
+    table = spans(synthme, found)
+    assert table[["n_first", "n_last", "n_frames"]].to_numpy().tolist() == [[2, 2, 1], [0, 6, 7]]
+    numbers, frames = frame_files(place / "film.AVI", synthme)
+    assert numbers.tolist() == list(range(7))
+    assert frames == [Frame(place / "film.AVI", number) for number in range(7)]
+    write_video(place / "film.mp4", drifting[:7], "mp4v")
+    with pytest.raises(
+        DataError, match=r"film\.AVI and .*film\.mp4 are both video film of subject s1; remove"
+    ):
+        videos(synthme, tmp_path)
+
+
+def test_a_clip_from_a_file_is_the_clip_from_its_decoded_frames(tmp_path, synthme):
+    person = portraits.portraits(10)[0].image
+    shifted = [np.roll(person, round(3 * np.sin(t / 4)), axis=1) for t in range(20)]
+    film = write_video(tmp_path / "film" / "frames" / "s01" / "v.avi", shifted)
+    folder = tmp_path / "images" / "frames" / "s01" / "v"
+    folder.mkdir(parents=True)
+    for number, image in enumerate(decoded(film), start=1):
+        cv2.imwrite(str(folder / f"img{number}.png"), image)
+    clips = [
+        faces.load_clip(synthme, tmp_path / root, "s01", "v", tmp_path / root) for root in ("film", "images")
+    ]
+    assert clips[0].mask.all()
+    for name in ("frames", "mask", "landmarks", "numbers"):
+        np.testing.assert_array_equal(getattr(clips[0], name), getattr(clips[1], name))
+    motions = [
+        flow.load_regional(synthme, tmp_path / root, "S01", "V", tmp_path / root)["motion"]
+        for root in ("film", "images")
+    ]
+    np.testing.assert_array_equal(*motions)
+    windows = [reference_recipe.windows(frame_files(place, synthme)[1], 8)[0] for place in (film, folder)]
+    np.testing.assert_array_equal(*windows)
+
+
+def test_the_hash_of_frames_knows_file_and_numbers_and_reads_the_file_once(films, tmp_path, monkeypatch):
+    frames = [Frame(films[0], number) for number in range(N)]
+    copy = tmp_path / films[0].name
+    copy.write_bytes(films[0].read_bytes())
+    assert cache.content_hash([Frame(copy, number) for number in range(N)]) == cache.content_hash(frames)
+    others = [frames[::2], frames[:-1], frames[::-1], [films[0]], [Frame(films[1], n) for n in range(N)]]
+    assert len({cache.content_hash(each) for each in [frames, *others]}) == 6
+    copy.write_bytes(films[0].read_bytes() + b"x")
+    assert cache.content_hash([Frame(copy, number) for number in range(N)]) != cache.content_hash(frames)
+    read = []
+    add = cache._add
+    monkeypatch.setattr(cache, "_add", lambda digest, path: read.append(path) or add(digest, path))
+    cache.content_hash(frames)
+    assert read == [films[0]]
