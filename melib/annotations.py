@@ -14,21 +14,26 @@ A row is valid if onset <= apex <= offset and onset < offset. What happens to ot
 ``repair`` policy; every row of the table comes out, with ``status`` and ``reason``. Row numbers in
 messages are 0-based data rows, lines are those that a spreadsheet shows. Frames in messages are numbered
 as in the table.
+
+``data_manifests/corrections/<dataset>.csv`` corrects single cells before anything else is done with them, each only where
+the table still says what the correction found.
 """
 
 import csv
-import io
 import math
 import re
 import warnings
-from collections import Counter
+from collections import Counter, defaultdict
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
 
+from melib import tables
 from melib.errors import DataError
-from melib.manifest import Manifest, line_of, read_manifest
+from melib.manifest import Manifest, line_of, parts, read_manifest
+from melib.tables import Row, text
 
 Policy = Literal["repair", "drop", "strict"]
 
@@ -50,6 +55,32 @@ COLUMNS = {
 }
 
 
+CORRECTABLE = ("onset", "apex", "offset", "emotion", "aus")
+CORRECTION = ("subject", "video", "onset", "field", "old", "new", "reason", "source")
+
+
+@dataclass(frozen=True)
+class Audit:
+    """Events of a data set and what was wrong with its tables.
+
+    Attributes
+    ----------
+    events : DataFrame
+        As :func:`read_events` returns.
+    faults : DataFrame
+        row (int, index into ``events``), fault (str, a key of the manifest's ``known``), name (str, the event's).
+    version : str
+        Version of the table, "" where none of the manifest's fits.
+    notes : tuple of str
+        Sentences: an absent table to join, a correction that didn't fit, a subject in two spellings.
+    """
+
+    events: pd.DataFrame
+    faults: pd.DataFrame
+    version: str
+    notes: tuple[str, ...]
+
+
 def read_events(
     dataset: str | Path | Manifest,
     table: str | Path,
@@ -63,7 +94,8 @@ def read_events(
     dataset : str, Path or Manifest
         A manifest, its name or its path.
     table, *more_tables : str or Path
-        xlsx, xls or csv files, recognised by the cells of their header, never by their names.
+        xlsx, xls or csv files, recognised by the cells of their header, never by their names. The table that the
+        manifest joins may be among them.
     policy : {"repair", "drop", "strict"}
         What happens to a row that isn't valid: what the manifest's ``repair`` says; it is dropped;
         DataError.
@@ -84,22 +116,60 @@ def read_events(
         If a file isn't the table that the manifest describes, lacks a column or holds no row; with
         ``policy="strict"`` also for the first row that isn't valid.
 
+    Warns
+    -----
+    UserWarning
+        One sentence a thing that the tables leave open, such as an absent table to join.
+
     Examples
     --------
     >>> events = read_events("synthme", "data/synthme/annotations.xlsx")  # doctest: +SKIP
     """
+    found = audit(dataset, table, *more_tables, policy=policy)
+    for note in found.notes:
+        warnings.warn(note, stacklevel=2)
+    return found.events
+
+
+def audit(
+    dataset: str | Path | Manifest,
+    table: str | Path,
+    *more_tables: str | Path,
+    policy: Policy = "repair",
+) -> Audit:
+    """As :func:`read_events`, with everything that was found on the way; warns of nothing."""
     manifest = dataset if isinstance(dataset, Manifest) else read_manifest(dataset)
     if policy not in ("repair", "drop", "strict"):
         raise DataError(f"policy is {policy!r}; use repair, drop or strict.")
-    records: list[dict[str, Any]] = []
-    for path in map(Path, (table, *more_tables)):
-        for row, line, cells in _rows(manifest, path):
-            where = f"row {row} (line {line} of {path.name})"
-            records.append(_event(manifest, where, cells, policy))
+    files = {path: tables.read_sheets(path) for path in map(Path, (table, *more_tables))}
+    joined, notes = _joined(manifest, files)
+    rest = {path: sheets for path, sheets in files.items() if path not in joined}
+    own, others = _own(manifest, rest, list(joined))
+    corrections = _Corrections(manifest)
+    records = []
+    for path, rows in own.items():
+        lookups = _lookups(manifest, files[path])
+        notes += [
+            f"{path} doesn't say what the folders of a {role} are called; its own names are kept."
+            for role, names in lookups.items()
+            if not names
+        ]
+        for row in rows:
+            row, said = corrections.apply(row)
+            records.append(_event(manifest, row, said, lookups, policy))
+    notes += others + corrections.left() + _one_spelling(records)
     _drop_repeated(manifest, records, policy)
+    if joined:
+        _take(manifest, records, joined)
     _name_events(records)
     columns = {name: pd.Series([record[name] for record in records], dtype=COLUMNS[name]) for name in COLUMNS}
-    return pd.DataFrame(columns)
+    faults = [(row, fault, each["event"]) for row, each in enumerate(records) for fault in each["faults"]]
+    return Audit(
+        pd.DataFrame(columns),
+        pd.DataFrame(faults, columns=["row", "fault", "name"]),
+        _version(manifest, [files[path] for path in own], len(records)),
+        tuple(notes),
+    )
 
 
 def check_frames(events: pd.DataFrame, clips: pd.DataFrame) -> pd.DataFrame:
@@ -158,32 +228,46 @@ def check_frames(events: pd.DataFrame, clips: pd.DataFrame) -> pd.DataFrame:
 # ---------------------------------------------------------------------------------------
 
 
-def _event(manifest: Manifest, where: str, cells: dict[str, Any], policy: Policy) -> dict[str, Any]:
-    """One row of the table, given as column role -> cell; ``where`` names it in messages."""
-    subject = _subject(cells["subject"], manifest.table.get("subject_digits", 0))
-    video = _text(cells["video"])
-    kind, kind_fault = _kind(manifest, cells)
-    repair = manifest.repair if policy == "repair" else dict.fromkeys(manifest.repair, "drop")
-    if manifest.repair["apex_missing"] == "keep":
-        repair = repair | {"apex_missing": "keep"}  # then an empty apex is no fault
-    frames, reason, status = _interval(cells, set(manifest.table["missing"]), repair)
-    if kind_fault:
-        reason, status = kind_fault, "dropped"
-    if not subject or not video:
-        reason, status = f"{manifest.table['columns']['video' if subject else 'subject']} is empty", "dropped"
-    if reason:
-        reason = f"{where} {reason}"
-        if policy == "strict":
-            raise DataError(
-                f"{manifest.name}: {reason} ({subject}/{video}); correct the table, or use policy repair "
-                f"({manifest.source}, line {line_of(manifest, 'repair')})."
-            )
-    emotion = _text(cells.get("emotion")).lower()
+def _event(manifest: Manifest, row: Row, corrected: str, lookups: dict, policy: Policy) -> dict[str, Any]:
+    """One row of the table as an event, with ``faults`` and what the table calls it (``raw``)."""
+    cells, part = row.cells, row.part
+    subject = _subject(cells["subject"], part.get("subject_digits", 0))
+    video = text(cells["video"])
+    event = text(cells.get("event"))
+    if "video_pattern" in part:
+        event = event or video
+        match = re.search(part["video_pattern"], video)
+        video = match[1] if match else video
+    if "video" in lookups:
+        event = event or video
+        video = _look_up(lookups["video"], video)
+    subject = lookups.get("subject", {}).get(subject, subject)
+    kind, unknown = _kind(row)
+    frames, faults, dropped = _interval(
+        cells, set(part["missing"]), _policies(manifest, part, policy), manifest
+    )
+    if unknown:
+        faults, dropped = [("unknown_kind", unknown)], True
+    elif not subject or not video:
+        empty = "video" if subject else "subject"
+        told = f"{row.titles[empty]} is empty; fill it in, merged cells too"
+        faults, dropped = [(f"no_{empty}", told)], True
+    elif not dropped and (told := _too_long(manifest, kind, frames)):
+        faults, dropped = [*faults, ("too_long", told)], True
+    reason = " and ".join(told for _, told in faults)
+    if faults and policy == "strict":
+        raise DataError(
+            f"{manifest.name}: {row.where} {reason} ({subject}/{video}); correct the table, or use policy repair "
+            f"({manifest.source}, line {line_of(manifest, 'repair')})."
+        )
+    if corrected:
+        faults, reason = [("corrected", corrected), *faults], " and ".join(filter(None, [corrected, reason]))
+    emotion = text(cells.get("emotion")).lower()
     return {
         "dataset": manifest.name,
         "subject": subject,
         "video": video,
-        "event": _text(cells.get("event")),
+        "event": event,
         **{
             name: pd.NA if number is None else number - manifest.first_frame
             for name, number in frames.items()
@@ -192,96 +276,113 @@ def _event(manifest: Manifest, where: str, cells: dict[str, Any], policy: Policy
         "kind": kind,
         "emotion": emotion,
         "emotion_class": _emotion_class(manifest, emotion),
-        "aus": _text(cells.get("aus")),
-        "status": status,
-        "reason": reason,
+        "aus": text(cells.get("aus")),
+        "status": "dropped" if dropped else "repaired" if faults else "ok",
+        "reason": f"{row.where} {reason}" if reason else "",
+        "faults": [fault for fault, _ in faults],
+        "raw": event or video,
     }
 
 
+def _policies(manifest: Manifest, part: dict, policy: Policy) -> dict[str, str]:
+    """What to do with each fault; a table that knows no apex can't be blamed for it."""
+    rules = manifest.repair if policy == "repair" else dict.fromkeys(manifest.repair, "drop")
+    if manifest.repair["apex_missing"] == "keep" or "apex" not in part["columns"]:
+        rules = rules | {"apex_missing": "keep"}
+    return rules
+
+
 def _interval(
-    cells: dict[str, Any], missing: set[str], repair: dict[str, str]
-) -> tuple[dict[str, int | None], str, str]:
-    """Frames (in the table's numbering), reason and status of one row."""
+    cells: dict[str, Any], missing: set[str], repair: dict[str, str], manifest: Manifest
+) -> tuple[dict[str, int | None], list[tuple[str, str]], bool]:
+    """Frames (in the table's numbering), faults with what is told of each, and whether the row is lost."""
     onset, apex, offset = (_frame(cells.get(name), missing) for name in ("onset", "apex", "offset"))
-    faults: list[str] = []
+    faults: list[tuple[str, str]] = []
     dropped = False
 
     def shown(name: str) -> str:
-        return f'{name} "{_text(cells.get(name))}"'
+        return f'{name} "{text(cells.get(name))}"'
 
-    def mirror(fault: str, policy: str) -> int | None:
+    def mirror(fault: str, told: str, policy: str) -> int | None:
         """An offset as far behind the apex as the onset lies before it."""
         nonlocal dropped
         if policy == "mirror" and onset is not None and apex is not None and onset < apex:
-            faults.append(f"has {fault}; used the mirrored offset {2 * apex - onset}")
+            faults.append((fault, f"has {told}; used the mirrored offset {2 * apex - onset}"))
             return 2 * apex - onset
-        faults.append(f"has {fault}" + (", which can't be mirrored" if policy == "mirror" else ""))
+        faults.append((fault, f"has {told}" + (", which can't be mirrored" if policy == "mirror" else "")))
         dropped = True
         return offset
 
+    if onset is not None and onset < manifest.first_frame and "onset_before_first" in repair:
+        told = f"has onset {onset} before the first frame, {manifest.first_frame}"
+        if repair["onset_before_first"] == "first":
+            told, onset = f"{told}; used {manifest.first_frame}", manifest.first_frame
+        else:
+            dropped = True
+        faults.append(("onset_before_first", told))
     if onset is None:
-        faults.append(f"has {shown('onset')}")
+        faults.append(("onset_missing", f"has {shown('onset')}"))
         dropped = True
     elif offset is None:
-        offset = mirror(shown("offset"), repair["offset_missing"])
+        offset = mirror("offset_missing", shown("offset"), repair["offset_missing"])
     elif offset <= onset:
-        offset = mirror(f"offset {offset} not after onset {onset}", repair["offset_not_after_onset"])
+        told = f"offset {offset} not after onset {onset}"
+        offset = mirror("offset_not_after_onset", told, repair["offset_not_after_onset"])
     if not dropped and onset is not None and offset is not None:
         middle = (onset + offset) // 2
         if apex is None:
             if repair["apex_missing"] == "midpoint":
-                faults.append(f"has {shown('apex')}; used the midpoint {middle}")
+                faults.append(("apex_missing", f"has {shown('apex')}; used the midpoint {middle}"))
                 apex = middle
             elif repair["apex_missing"] == "drop":
-                faults.append(f"has {shown('apex')}")
+                faults.append(("apex_missing", f"has {shown('apex')}"))
                 dropped = True
         elif not onset <= apex <= offset:
-            fault = f"apex {apex} outside {onset} to {offset}"
+            told = f"apex {apex} outside {onset} to {offset}"
             if repair["apex_outside"] == "midpoint":
-                faults.append(f"has {fault}; used the midpoint {middle}")
+                faults.append(("apex_outside", f"has {told}; used the midpoint {middle}"))
                 apex = middle
             else:
-                offset = mirror(fault, repair["apex_outside"])
-    status = "dropped" if dropped else "repaired" if faults else "ok"
-    return {"onset": onset, "apex": apex, "offset": offset}, " and ".join(faults), status
+                offset = mirror("apex_outside", told, repair["apex_outside"])
+    return {"onset": onset, "apex": apex, "offset": offset}, faults, dropped
+
+
+def _too_long(manifest: Manifest, kind: str, frames: dict[str, int | None]) -> str:
+    """What is told of an event that lasts longer than the manifest finds plausible."""
+    onset, offset, limit = frames["onset"], frames["offset"], manifest.longest_s.get(kind, math.inf)
+    if onset is None or offset is None or (offset - onset + 1) / manifest.fps <= limit:
+        return ""
+    seconds = (offset - onset + 1) / manifest.fps
+    return f"lasts {seconds:.1f} s, a {kind} of more than {limit:g} s isn't trusted"
 
 
 def _frame(cell: Any, missing: set[str]) -> int | None:
     """A frame number from text, float, int or a formula's result; None where it is missing or no number."""
-    text = _text(cell)
-    if text in missing:
+    content = text(cell)
+    if content in missing:
         return None
     try:
-        number = float(text)
+        number = float(content)
     except ValueError:
         return None
     return int(number) if math.isfinite(number) and str(int(number)) not in missing else None
 
 
-def _text(cell: Any) -> str:
-    """A cell as text: whole floats lose their ".0", nothing and NaN become ""."""
-    if cell is None or (isinstance(cell, float) and math.isnan(cell)):
-        return ""
-    if isinstance(cell, float) and cell.is_integer():
-        return str(int(cell))
-    return str(cell).strip()
-
-
 def _subject(cell: Any, digits: int) -> str:
-    text = _text(cell)
-    return text.zfill(digits) if text.isdecimal() else text
+    content = text(cell)
+    return content.zfill(digits) if content.isdecimal() else content
 
 
-def _kind(manifest: Manifest, cells: dict[str, Any]) -> tuple[str, str]:
+def _kind(row: Row) -> tuple[str, str]:
     """Kind of the event, and a fault if the table holds one that the manifest doesn't know."""
-    rule = manifest.table["kind"]
+    rule = row.part["kind"]
     if isinstance(rule, str):
         return rule, ""
-    text = _text(cells["kind"])
+    content = text(row.cells["kind"])
     known = {name.lower(): kind for name, kind in rule["values"].items()}
-    if text.lower() in known:
-        return known[text.lower()], ""
-    return "", f'has {rule["column"]} "{text}", which table.kind.values of the manifest doesn\'t list'
+    if content.lower() in known:
+        return known[content.lower()], ""
+    return "", f'has {row.titles["kind"]} "{content}", which table.kind.values of the manifest doesn\'t list'
 
 
 def _emotion_class(manifest: Manifest, emotion: str) -> str:
@@ -289,6 +390,28 @@ def _emotion_class(manifest: Manifest, emotion: str) -> str:
         return ""
     classes = manifest.emotion_classes.items()
     return next((name for name, members in classes if emotion in members), "others")
+
+
+# From rows to events of one data set
+# ---------------------------------------------------------------------------------------
+
+
+def _one_spelling(records: list[dict[str, Any]]) -> list[str]:
+    """Subjects that differ by case only are one: the commonest spelling counts, of equals the first."""
+    spellings = Counter(record["subject"] for record in records)
+    groups = defaultdict(list)
+    for name in spellings:
+        groups[name.casefold()].append(name)
+    notes = []
+    for names in groups.values():
+        if len(names) > 1:
+            best = max(names, key=lambda name: spellings[name])
+            others = ", ".join(name for name in names if name != best)
+            notes.append(f"{records[0]['dataset']}: {others} is read as {best}, which differs by case only.")
+            for record in records:
+                if record["subject"] in names:
+                    record["subject"] = best
+    return notes
 
 
 def _drop_repeated(manifest: Manifest, records: list[dict[str, Any]], policy: Policy) -> None:
@@ -307,6 +430,7 @@ def _drop_repeated(manifest: Manifest, records: list[dict[str, Any]], policy: Po
                 )
             record["status"] = "dropped"
             record["reason"] = "; ".join(filter(None, [record["reason"], fault]))
+            record["faults"].append("repeated")
         seen.add(same)
 
 
@@ -330,96 +454,193 @@ def _name_events(records: list[dict[str, Any]]) -> None:
         records[row]["event"] = name
 
 
-# From a file to cells
-# ------------------------------------------------------------------------------------------
+# What the files say
+# ---------------------------------------------------------------------------------------
 
 
-def _rows(manifest: Manifest, path: Path) -> list[tuple[int, int, dict[str, Any]]]:
-    """Data rows of a table: number (0-based), line (1-based, as a spreadsheet shows it), role -> cell."""
-    wanted = manifest.table["columns"] | (
-        {"kind": manifest.table["kind"]["column"]} if isinstance(manifest.table["kind"], dict) else {}
-    )
-    sheets = _sheets(path)
-    if manifest.table.get("sheet") is not None:
-        named = {name: rows for name, rows in sheets.items() if _same(name, manifest.table["sheet"])}
-        sheets = named or sheets
-    headed = {name: head for name, rows in sheets.items() if (head := _header(rows, manifest)) is not None}
-    if not headed:
-        raise DataError(
-            f"{path} isn't the annotation table of {manifest.name}: no row holds a cell "
-            f'"{manifest.table["header"]}"; give the right file, or correct table.header ({manifest.source}, '
-            f"line {line_of(manifest, 'table', 'header')})."
-        )
-    fitting = {name: head for name, head in headed.items() if not _lacking(sheets[name][head], wanted)}
-    if not fitting:
-        name, head = next(iter(headed.items()))
-        role = _lacking(sheets[name][head], wanted)[0]
-        found = ", ".join(filter(None, map(_text, sheets[name][head])))
-        where = ("table", "kind", "column") if role == "kind" else ("table", "columns", role)
-        raise DataError(
-            f'{path} has no column "{wanted[role]}" (it has: {found}); rename the column, or correct '
-            f"{'.'.join(where)} ({manifest.source}, line {line_of(manifest, *where)})."
-        )
-    if len(fitting) > 1:
-        raise DataError(
-            f"{path} holds several sheets that fit ({', '.join(fitting)}); name one as table.sheet in "
-            f"{manifest.source}."
-        )
-    name, head = next(iter(fitting.items()))
-    header = [_text(cell) for cell in sheets[name][head]]
-    place = {
-        role: next(i for i, cell in enumerate(header) if _same(cell, title)) for role, title in wanted.items()
-    }
-    rows = []
-    for line, cells in enumerate(sheets[name][head + 1 :], start=head + 2):
-        values = {role: cells[column] if column < len(cells) else None for role, column in place.items()}
-        if any(_text(values[role]) for role in ("subject", "video", "onset")):  # else a blank line or a note
-            rows.append((line - head - 2, line, values))
-    if not rows:
-        raise DataError(f"{path} holds no row under its header (line {head + 1}); give the complete table.")
-    return rows
-
-
-def _header(rows: list[list[Any]], manifest: Manifest) -> int | None:
-    """Index of the first row that holds the header's cell."""
-    title = manifest.table["header"]
-    return next((i for i, row in enumerate(rows) if any(_same(_text(cell), title) for cell in row)), None)
-
-
-def _lacking(header: list[Any], wanted: dict[str, str]) -> list[str]:
-    return [role for role, title in wanted.items() if not any(_same(_text(cell), title) for cell in header)]
-
-
-def _same(one: str, other: str) -> bool:
-    """Equal but for case and white space: headers differ in these between copies of one table."""
-    return re.sub(r"\s+", "", one).casefold() == re.sub(r"\s+", "", other).casefold()
-
-
-def _sheets(path: Path) -> dict[str, list[list[Any]]]:
-    """Every sheet as rows of raw cells; what kind of file it is is read from its first bytes."""
-    if not path.is_file():
-        raise DataError(f"{path} is missing or no file; give the annotation table (xlsx, xls or csv).")
-    data = path.read_bytes()
-    if data[:4] in (b"PK\x03\x04", b"\xd0\xcf\x11\xe0"):
+def _own(
+    manifest: Manifest, files: dict[Path, tables.Sheets], only_joined: list[Path]
+) -> tuple[dict[Path, list[Row]], list[str]]:
+    """Rows of the files that hold the data set's table, and what is to be said of the others."""
+    found, errors = {}, []
+    for path, sheets in files.items():
         try:
-            sheets = pd.read_excel(
-                io.BytesIO(data),
-                sheet_name=None,
-                header=None,
-                dtype=object,
-                engine="calamine",
-                keep_default_na=False,
-            )
-        except Exception as error:  # the reader has exceptions of its own, which all mean this
-            raise DataError(
-                f"{path} can't be read as a spreadsheet ({error}); save it again as xlsx."
-            ) from error
-        return {str(name): sheet.to_numpy().tolist() for name, sheet in sheets.items()}
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
+            rows = tables.rows(manifest, path, sheets)
+            _refuse_unknown_version(manifest, path, sheets)
+            found[path] = rows
+        except DataError as error:
+            errors.append(error)
+    if not found and errors:
+        raise errors[0]
+    if not found:
+        given = ", ".join(map(str, only_joined))
         raise DataError(
-            f"{path} is neither a spreadsheet nor UTF-8 text; save it as xlsx or UTF-8 csv."
-        ) from error
-    separator = max(",;\t", key=text.count)
-    return {"csv": list(csv.reader(io.StringIO(text), delimiter=separator))}
+            f"{given}: not the annotation table of {manifest.name} itself; add that as a further table."
+        )
+    notes = [f"{error} It is passed over, since another file fits." for error in errors]
+    held = {number for path in found for number in tables.held(manifest, files[path])}
+    notes += [
+        f'{manifest.name}: no file has the sheet "{part["sheet"]}", so its events are missing.'
+        for number, part in enumerate(parts(manifest))
+        if len(parts(manifest)) > 1 and number not in held
+    ]
+    return found, notes
+
+
+def _lookups(manifest: Manifest, sheets: tables.Sheets) -> dict[str, dict[str, str]]:
+    """Names of folders by role and cell, from the sheets that the manifest's part names."""
+    rules: dict[str, dict] = next((part["lookup"] for part in parts(manifest) if "lookup" in part), {})
+    return {role: tables.looked_up(rule, sheets) for role, rule in rules.items()}
+
+
+def _look_up(names: dict[str, str], cell: str) -> str:
+    """A folder's name; events of one video may be numbered behind its own name."""
+    return names.get(cell) or names.get(re.sub(r"_\d+$", "", cell), cell)
+
+
+def _joined(
+    manifest: Manifest, files: dict[Path, tables.Sheets]
+) -> tuple[dict[Path, pd.DataFrame], list[str]]:
+    """Files that are another data set's table, with its events; what is to be said if there is none."""
+    if manifest.join is None:
+        return {}, []
+    other = read_manifest(manifest.join["dataset"])
+    found = {}
+    for path, sheets in files.items():
+        if not _holds(manifest, path, sheets) and _holds(other, path, sheets):
+            found[path] = audit(other, path).events
+    if not found:
+        what = " and ".join(manifest.join["take"])
+        return {}, [
+            f"{manifest.name}: no table of {other.name} is among the files, so events have no {what}; add it as a "
+            "further table."
+        ]
+    return found, []
+
+
+def _holds(manifest: Manifest, path: Path, sheets: tables.Sheets) -> bool:
+    try:
+        return bool(tables.rows(manifest, path, sheets))
+    except DataError:
+        return False
+
+
+def _take(manifest: Manifest, records: list[dict[str, Any]], joined: dict[Path, pd.DataFrame]) -> None:
+    """Give events what another data set's table knows of those of the same subject and name, or subject, video and onset."""
+    join: dict = manifest.join or {}
+    by_onset = join.get("by") == "onset"
+    known: dict[tuple, dict] = {}
+    for events in joined.values():
+        for event in events.to_dict("records"):
+            person = event["subject"].casefold()
+            if by_onset:
+                known[person, event["video"], event["onset"]] = event
+            else:
+                known[person, event["event"]] = known[person, event["video"]] = event
+    for record in records:
+        person = record["subject"].casefold()
+        name = (record["video"], record["onset"]) if by_onset else (record["raw"],)
+        other = known.get((person, *name))
+        if other is None or record["kind"] != join.get("kind", record["kind"]):
+            continue
+        for field in join["take"]:
+            record[field] = record[field] or other[field]
+        record["emotion_class"] = _emotion_class(manifest, record["emotion"])
+
+
+def _version(manifest: Manifest, files: list[tables.Sheets], n_rows: int) -> str:
+    """Name of the first version that fits the columns and the number of rows."""
+    fitting = [version for version in _fitting(manifest, files) if version.get("rows", n_rows) == n_rows]
+    return fitting[0]["name"] if fitting else ""
+
+
+def _fitting(manifest: Manifest, files: list[tables.Sheets]) -> list[dict]:
+    """Versions that fit the columns."""
+    held = set().union(*(tables.titles(manifest, sheets) for sheets in files))
+
+    def has(title: str) -> bool:
+        return any(tables.same(title, each) for each in held)
+
+    return [
+        version
+        for version in manifest.versions
+        if all(map(has, version.get("has", []))) and not any(map(has, version.get("lacks", [])))
+    ]
+
+
+def _refuse_unknown_version(manifest: Manifest, path: Path, sheets: tables.Sheets) -> None:
+    """Another data set's table may have every column that is asked for: its other columns tell."""
+    if manifest.versions and not _fitting(manifest, [sheets]):
+        known = ", ".join(version["name"] for version in manifest.versions)
+        raise DataError(
+            f"{path} is none of the versions of {manifest.name}'s table that are known ({known}): its columns differ; give "
+            f"the right file, or add its version ({manifest.source}, line {line_of(manifest, 'versions')})."
+        )
+
+
+class _Corrections:
+    """Cells to correct, and which of them have been."""
+
+    def __init__(self, manifest: Manifest):
+        self.file = manifest.source.parent / "corrections" / f"{manifest.name}.csv"
+        self.digits = [part.get("subject_digits", 0) for part in parts(manifest)]
+        self.todo = read_corrections(self.file)
+        self.done: set[int] = set()
+        self.by_row = defaultdict(list)
+        for number, each in enumerate(self.todo):
+            self.by_row[each["subject"].casefold(), each["video"], each["onset"]].append(number)
+
+    def apply(self, row: Row) -> tuple[Row, str]:
+        """The row with its corrections, and what they say."""
+        if not self.todo:
+            return row, ""
+        cells, told = dict(row.cells), []
+        subject = _subject(cells["subject"], row.part.get("subject_digits", 0)).casefold()
+        for number in self.by_row[subject, text(cells["video"]), text(cells["onset"])]:
+            one = self.todo[number]
+            if text(row.cells.get(one["field"])) == one["old"]:
+                cells[one["field"]] = one["new"]
+                source = ", ".join(filter(None, [one["reason"], one["source"]]))
+                told.append(f'has {one["field"]} "{one["old"]}"; corrected to {one["new"]} ({source})')
+                self.done.add(number)
+        return Row(row.part, row.where, cells, row.titles), " and ".join(told)
+
+    def left(self) -> list[str]:
+        """What is to be said of corrections that fitted no row."""
+        open_ = [each for number, each in enumerate(self.todo) if number not in self.done]
+        if not open_:
+            return []
+        first = open_[0]
+        return [
+            f"{self.file}: {len(open_)} of {len(self.todo)} corrections fit no row of the table and are left out (first: "
+            f'{first["subject"]}/{first["video"]} onset {first["onset"]}, {first["field"]} "{first["old"]}").'
+        ]
+
+
+def read_corrections(file: Path) -> list[dict[str, str]]:
+    """Rows of a file of corrections, all text; none where there is no file.
+
+    Parameters
+    ----------
+    file : Path
+        csv with the columns ``CORRECTION``; more are allowed. subject, video and onset are the table's cells.
+
+    Raises
+    ------
+    DataError
+        If it lacks a column, or a field can't be corrected.
+    """
+    if not file.is_file():
+        return []
+    with file.open(newline="", encoding="utf-8-sig") as stream:
+        reader = csv.DictReader(stream)
+        lacking = [name for name in CORRECTION if name not in (reader.fieldnames or [])]
+        if lacking:
+            raise DataError(f"{file} has no column {lacking[0]}; its columns are {', '.join(CORRECTION)}.")
+        found = [{name: (row[name] or "").strip() for name in CORRECTION} for row in reader]
+    for line, row in enumerate(found, start=2):
+        if row["field"] not in CORRECTABLE:
+            raise DataError(
+                f"{file}, line {line}: field is {row['field']!r}; it must be one of {', '.join(CORRECTABLE)}."
+            )
+    return found

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from melib import DataError
-from melib.annotations import COLUMNS, check_frames, read_events
+from melib.annotations import COLUMNS, CORRECTION, audit, check_frames, read_events
 from melib.manifest import read_manifest
 
 HEADER = [
@@ -429,3 +429,263 @@ def test_no_warning_where_all_frames_exist(tmp_path, recwarn):
     events = events_of(tmp_path, row(10, 20, 30))
     pd.testing.assert_frame_equal(check_frames(events, clips(("006", "006_1_2", 0, 99))), events)
     assert not recwarn.list
+
+
+# What real tables do
+
+
+def raw_manifest(folder, name="invented", **changes):
+    """The yml of an invented data set, changed at its top level."""
+    path = manifest(folder).source
+    record = yaml.safe_load(path.read_text(encoding="utf-8")) | {"name": name} | changes
+    path = folder / f"{name}.yml"
+    path.write_text(yaml.safe_dump(record, sort_keys=False), encoding="utf-8")
+    return path
+
+
+def book(path, **sheets):
+    """A spreadsheet of several sheets."""
+    found = openpyxl.Workbook()
+    found.remove(found.active)
+    for name, rows in sheets.items():
+        page = found.create_sheet(name)
+        for each in rows:
+            page.append(each)
+    found.save(path)
+    return path
+
+
+COLUMNS_OF = {"subject": "Subject", "video": "Filename", "onset": "Onset", "offset": "Offset"}
+EXPRESSIONS = {
+    "sheet": "AU+Emotion",
+    "header": "Subject",
+    "columns": COLUMNS_OF | {"apex": "Apex"},
+    "missing": ["0", ""],
+    "kind": {"column": "Type", "values": {"Micro": "micro", "Macro": "macro"}},
+}
+BLINKS = {"sheet": "blink", "header": "Subject", "columns": COLUMNS_OF, "missing": [""], "kind": "blink"}
+
+
+def test_several_sheets_make_one_table(tmp_path):
+    path = raw_manifest(tmp_path, table={"parts": [EXPRESSIONS, BLINKS]})
+    expressions = [
+        ["Subject", "Filename", "Onset", "Apex", "Offset", "Type"],
+        ["a", "v", "1", "5", "9", "Micro"],
+    ]
+    expressions.append(["a", "v", "11", "15", "19", "Macro"])
+    blinks = [["Subject", "Filename", "Onset", "Offset"], ["a", "v", "21", "29"]]
+    table = book(tmp_path / "t.xlsx", **{"AU+Emotion": expressions, "blink": blinks})
+    events = read_events(path, table)
+    assert events["kind"].tolist() == ["micro", "macro", "blink"]
+    assert events["status"].eq("ok").all(), "a blink has no apex, and that is no fault"
+    assert events["apex"].isna().tolist() == [False, False, True]
+    # one of the sheets in a file of its own
+    alone = book(tmp_path / "b.xlsx", blink=blinks)
+    first = book(tmp_path / "e.xlsx", **{"AU+Emotion": expressions})
+    pd.testing.assert_frame_equal(read_events(path, first, alone), events.assign(reason=""))
+    with pytest.warns(UserWarning, match='no file has the sheet "blink"'):
+        assert len(read_events(path, first)) == 2
+    with pytest.raises(DataError, match='has no sheet "AU'):
+        read_events(path, book(tmp_path / "x.xlsx", other=blinks))
+
+
+def test_a_table_without_a_header_is_read_by_places_and_its_numbers_become_folders(tmp_path):
+    part = {
+        "sheet": 0,
+        "columns": {"subject": 0, "video": 1, "onset": 2, "apex": 3, "offset": 4, "aus": 5},
+        "missing": ["0"],
+        "kind": "macro",
+        "lookup": {
+            "subject": {"sheet": 1, "key": 2, "value": 1},
+            "video": {"sheet": 2, "key": 1, "value": 0},
+        },
+    }
+    rows = [[1, "anger1_1", 10, 20, 30, "4，7"], [1, "anger1_2", 40, 50, 0, ""], [2, "joy", 5, 6, 9, ""]]
+    tables = {"a": rows, "b": [[15, "s15", 1]], "c": [["0101", "anger1"], ["0505", "sad"]]}
+    events = read_events(raw_manifest(tmp_path, table=part), book(tmp_path / "t.xlsx", **tables))
+    assert events["subject"].tolist() == ["s15", "s15", "2"]
+    assert events["video"].tolist() == ["0101", "0101", "joy"]
+    assert events["event"].tolist() == ["anger1_1", "anger1_2", "joy"]
+    assert events["aus"].iloc[0] == "4,7", "full-width signs are usual ones"
+    assert events["offset"].iloc[1] == 59
+    assert events["status"].tolist() == ["ok", "repaired", "ok"]
+    with pytest.warns(UserWarning, match="folders of a subject"):
+        events = read_events(raw_manifest(tmp_path, table=part), book(tmp_path / "u.xlsx", a=rows))
+    assert events["subject"].tolist() == ["1", "1", "2"]
+
+
+def test_further_events_of_a_row_are_events(tmp_path):
+    columns = {"subject": "Subject", "video": "Filename", "onset": "OnsetF", "offset": "OffsetF"}
+    part = {"header": "Subject", "columns": columns, "missing": [""], "kind": "micro"}
+    part["more_events"] = [{"onset": "Onset2F", "offset": "Offset2F"}]
+    header = ["Subject", "Filename", "OnsetF", "OffsetF", "Onset2F", "Offset2F"]
+    table = xlsx(tmp_path / "t.xlsx", [header, ["s1", "a", 3, 9, 13, 19], ["s1", "b", 3, 9, None, None]])
+    events = read_events(raw_manifest(tmp_path, table=part), table)
+    assert events[["video", "onset", "offset"]].to_numpy().tolist() == [
+        ["a", 2, 8],
+        ["a", 12, 18],
+        ["b", 2, 8],
+    ]
+    assert events["event"].tolist() == ["a.1", "a.2", "b"]
+
+
+@pytest.mark.parametrize(("onset", "expected"), [(0, 0), (1, 0), (2, 1)])
+def test_an_onset_before_the_video_is_its_first_frame_where_the_manifest_says_so(tmp_path, onset, expected):
+    [event] = events_of(tmp_path, row(onset, 5, 9), repair={"onset_before_first": "first"}).to_dict("records")
+    assert event["onset"] == expected
+    assert (event["status"], "before the first frame" in event["reason"]) == (
+        ("repaired", True) if onset == 0 else ("ok", False)
+    )
+    [event] = events_of(tmp_path, row(onset, 5, 9), repair={"onset_before_first": "drop"}).to_dict("records")
+    assert event["status"] == ("dropped" if onset == 0 else "ok")
+
+
+def test_an_implausibly_long_event_is_flagged_and_not_used(tmp_path):
+    path = raw_manifest(tmp_path, longest_s={"micro": 2})
+    events = read_events(
+        path, xlsx(tmp_path / "t.xlsx", [HEADER, row(1, 200, 400), row(1, 200, 401, video="b")])
+    )
+    assert events["status"].tolist() == ["ok", "dropped"], "400 frames at 200 a second are 2 s"
+    assert "isn't trusted" in events["reason"].iloc[1]
+
+
+def test_subjects_that_differ_by_case_are_one(tmp_path):
+    rows = [
+        row(1, 5, 9, subject="spNo.1"),
+        row(11, 15, 19, subject="spNO.1"),
+        row(21, 25, 29, subject="spNO.1"),
+    ]
+    with pytest.warns(UserWarning, match=r"spNo\.1 is read as spNO\.1"):
+        events = events_of(tmp_path, *rows)
+    assert set(events["subject"]) == {"spNO.1"}
+
+
+def joining(folder):
+    """A data set of long videos whose emotions stand in another's table."""
+    manifest(folder)
+    part = EXPRESSIONS | {"video_pattern": r"^(\d+_\d+)_\d+$"}
+    del part["sheet"]
+    join = {"dataset": str(folder / "invented.yml"), "take": ["emotion"], "kind": "micro"}
+    path = raw_manifest(folder, "long", table=part, join=join)
+    header = ["Subject", "Filename", "Onset", "Apex", "Offset", "Type"]
+    rows = [["006", "006_1_2", 10, 20, 30, "Micro"], ["006", "006_1_3", 50, 60, 70, "Macro"]]
+    return path, xlsx(folder / "long.xlsx", [header, *rows])
+
+
+def test_emotions_come_from_the_table_that_the_manifest_joins(tmp_path, recwarn):
+    path, table = joining(tmp_path)
+    other = xlsx(
+        tmp_path / "other.xlsx", [HEADER, row(1, 2, 3), row(1, 2, 3, video="006_1_3", emotion="Anger")]
+    )
+    for files in ((table, other), (other, table)):
+        events = read_events(path, *files)
+        assert events["emotion"].tolist() == ["happiness", ""], "only micro-expressions are joined"
+        assert events["emotion_class"].tolist() == ["positive", ""]
+        assert events["video"].tolist() == ["006_1", "006_1"]
+        assert events["event"].tolist() == ["006_1_2", "006_1_3"]
+    assert not recwarn
+    with pytest.raises(DataError, match="not the annotation table of long itself"):
+        read_events(path, other)
+
+
+def test_events_may_be_joined_by_their_onsets(tmp_path):
+    path, table = joining(tmp_path)
+    join = {"dataset": str(tmp_path / "invented.yml"), "take": ["emotion"], "by": "onset"}
+    part = yaml.safe_load(path.read_text(encoding="utf-8"))["table"]
+    del part["video_pattern"]
+    path = raw_manifest(tmp_path, "long", table=part, join=join)
+    other = xlsx(tmp_path / "other.xlsx", [HEADER, row(10, 20, 30), row(51, 60, 70, video="006_1_3")])
+    assert read_events(path, table, other)["emotion"].tolist() == ["happiness", ""]
+
+
+def test_an_absent_table_to_join_leaves_emotions_missing_and_says_so_once(tmp_path):
+    path, table = joining(tmp_path)
+    with pytest.warns(UserWarning, match="no table of invented") as caught:
+        events = read_events(path, table)
+    assert len(caught) == 1
+    assert events["emotion"].eq("").all()
+
+
+def correct(folder, *rows, columns=CORRECTION):
+    (folder / "corrections").mkdir(exist_ok=True)
+    write_csv(folder / "corrections" / "invented.csv", [columns, *rows])
+
+
+def test_a_correction_counts_only_where_the_table_still_says_what_it_found(tmp_path):
+    table = xlsx(tmp_path / "t.xlsx", [HEADER, row(10, 50, 30), row(10, 20, 30, video="b")])
+    correct(tmp_path, ["006", "006_1_2", "10", "apex", "50", "25", "slip", "seen"])
+    found = audit(manifest(tmp_path), table)
+    assert found.events["apex"].tolist() == [24, 19]
+    assert found.events["status"].tolist() == ["repaired", "ok"]
+    assert 'has apex "50"; corrected to 25 (slip, seen)' in found.events["reason"].iloc[0]
+    assert found.faults["fault"].tolist() == ["corrected"]
+    assert not found.notes
+    read_events(manifest(tmp_path), table, policy="strict")
+    correct(tmp_path, ["006", "006_1_2", "10", "apex", "51", "25", "slip", "seen"])
+    found = audit(manifest(tmp_path), table)
+    assert found.events["apex"].tolist() == [19, 19], "the midpoint, as without a correction"
+    assert "1 of 1 corrections fit no row" in found.notes[0]
+
+
+def test_a_broken_file_of_corrections_is_named(tmp_path):
+    table = xlsx(tmp_path / "t.xlsx", [HEADER, row(10, 20, 30)])
+    correct(tmp_path, ["006", "v", "10", "duration", "1", "2", "r", "s"])
+    with pytest.raises(DataError, match=r"invented\.csv, line 2: field is 'duration'"):
+        read_events(manifest(tmp_path), table)
+    correct(tmp_path, columns=CORRECTION[:-1])
+    with pytest.raises(DataError, match="has no column source"):
+        read_events(manifest(tmp_path), table)
+
+
+def test_faults_are_told_by_row_and_kind(tmp_path):
+    rows = [
+        row(10, "/", 30),
+        row(10, 40, 30, video="b"),
+        row(10, 20, 30, video="c"),
+        row("", 1, 2, video="d"),
+    ]
+    rows.append(row(10, 20, 30, video="c"))
+    found = audit(manifest(tmp_path), xlsx(tmp_path / "t.xlsx", [HEADER, *rows]))
+    expected = [(0, "apex_missing"), (1, "apex_outside"), (3, "onset_missing"), (4, "repeated")]
+    assert list(zip(found.faults["row"], found.faults["fault"], strict=True)) == expected
+    assert found.faults["name"].tolist() == found.events["event"].iloc[found.faults["row"]].tolist()
+
+
+def test_versions_are_told_apart_by_their_columns_and_rows(tmp_path):
+    versions = [{"name": "new", "has": ["Objective Classes"]}, {"name": "two", "rows": 2}]
+    versions.append({"name": "old", "lacks": ["Objective Classes"], "rows": 1})
+    path = raw_manifest(tmp_path, versions=versions)
+    new = xlsx(tmp_path / "n.xlsx", [[*HEADER, "Objective classes"], [*row(1, 2, 3), 1]])
+    old = xlsx(tmp_path / "o.xlsx", [HEADER, row(1, 2, 3)])
+    two = xlsx(tmp_path / "2.xlsx", [HEADER, row(1, 2, 3), row(4, 5, 6)])
+    many = xlsx(tmp_path / "m.xlsx", [HEADER, row(1, 2, 3), row(4, 5, 6), row(7, 8, 9)])
+    assert [audit(path, table).version for table in (new, old, two, many)] == ["new", "old", "two", ""]
+    path = raw_manifest(tmp_path, versions=versions[:1])
+    with pytest.raises(DataError, match=r"o\.xlsx is none of the versions .* \(new\)"):
+        read_events(path, old)
+
+
+def test_a_table_of_something_else_is_passed_over_where_another_fits(tmp_path):
+    other = xlsx(tmp_path / "notes.xlsx", [["a note"]])
+    table = xlsx(tmp_path / "t.xlsx", [HEADER, row(1, 2, 3)])
+    with pytest.warns(UserWarning, match="notes.*passed over"):
+        assert len(read_events(manifest(tmp_path), other, table)) == 1
+
+
+def test_a_column_may_have_several_titles_or_be_optional(tmp_path):
+    columns = COLUMNS_OF | {"onset": ["Onset", "Onset Frame"], "emotion": "Feeling"}
+    part = {
+        "header": "Subject",
+        "columns": columns,
+        "missing": [""],
+        "kind": "micro",
+        "optional": ["emotion"],
+    }
+    path = raw_manifest(tmp_path, table=part)
+    for title in ("onset", "Onset frame"):
+        table = xlsx(tmp_path / "t.xlsx", [["Subject", "Filename", title, "Offset"], ["a", "b", 1, 5]])
+        assert read_events(path, table)["onset"].tolist() == [0]
+    with pytest.raises(DataError, match='no column "Onset" or "Onset Frame"'):
+        read_events(
+            path, xlsx(tmp_path / "t.xlsx", [["Subject", "Filename", "Start", "Offset"], ["a", "b", 1, 5]])
+        )
