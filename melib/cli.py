@@ -119,31 +119,75 @@ def simulate(
 
 
 @data_app.command("check", epilog="Example:  melib data check synthme --root data/synthme")
-def data_check(
+def check(
     dataset: Annotated[str, typer.Argument(help="Name of a manifest, or the path of one.")],
     root: Annotated[Path, typer.Option(help="Folder of the unpacked data set.")],
     table: Annotated[
-        list[Path] | None, typer.Option(help="Annotation table; by default those in the folder.")
+        list[Path] | None,
+        typer.Option(help="Annotation table; by default those in the folder. May be repeated."),
     ] = None,
-    sample: Annotated[int, typer.Option(min=0, help="Frames on which faces are looked for.")] = 50,
+    sample: Annotated[int, typer.Option(min=0, help="Images that are read to look for faces.")] = 50,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one json record instead of a screen.")
     ] = False,
 ) -> None:
-    """Hold a data set against its manifest: events, videos, frames, faces; exit 1 if something is wrong."""
-    found = check_data(dataset, root, table, sample=sample)
-    if as_json:
-        print(json.dumps(found, indent=1))
+    """Hold a data set against its manifest; exit 1 for anything wrong that isn't known of the release."""
+    from melib import data_check
+
+    _say(data_check.check_data(dataset, root, table, sample=sample), as_json)
+
+
+@data_app.command(
+    "events",
+    epilog="Example:  melib data events synthme --table table.xlsx --out events.csv",
+)
+def events(
+    dataset: Annotated[str, typer.Argument(help="Name of a manifest, or the path of one.")],
+    table: Annotated[list[Path], typer.Option(help="Annotation table. May be repeated.")],
+    out: Annotated[Path, typer.Option(help="csv to write: a row an event, frames 0-based and closed.")],
+    policy: Annotated[
+        str, typer.Option(help="What happens to rows that aren't valid: repair, drop or strict.")
+    ] = "repair",
+) -> None:
+    """Read events from tables alone, no image needed; exit 1 for faults that aren't known of the release."""
+    if policy not in ("repair", "drop", "strict"):
+        raise Misuse(f"--policy is {policy!r}; use repair, drop or strict.")
+    from melib import cache, data_check
+
+    found, record = data_check.check_tables(dataset, table, policy)  # type: ignore[arg-type]
+    cache.write_table(out, found)
+    print(f"{out}: {len(found)} events, frames counted from 0, intervals closed")
+    _say(record)
+
+
+@data_app.command("manifest", epilog="Example:  melib data manifest --root data/synthme --out files.csv")
+def files(
+    root: Annotated[Path, typer.Option(help="Folder of the unpacked data set.")],
+    out: Annotated[
+        Path | None, typer.Option(help="csv to write: relpath, bytes, sha256 of every file.")
+    ] = None,
+    verify: Annotated[
+        Path | None, typer.Option(help="csv written before, to compare the folder with.")
+    ] = None,
+) -> None:
+    """List every file of a folder with its hash, or --verify that it still holds what a list says."""
+    from melib import cache, data_check
+
+    if out is not None and verify is None:
+        cache.write_table(out, data_check.inventory(root, out))
+        print(out)
+    elif verify is not None and out is None:
+        listed = data_check.read_inventory(verify)
+        found = data_check.compare(listed, data_check.inventory(root, verify))
+        for what, names in found.items():
+            for name in names:
+                print(f"{what}: {name}")
+        counts = ", ".join(f"{len(names)} {what}" for what, names in found.items())
+        print(f"{counts} of {len(listed)} listed files")
+        if any(found.values()):
+            raise typer.Exit(1)
     else:
-        lines = [
-            (name.replace("_", " "), _value(value)) for name, value in found.items() if name != "problems"
-        ]
-        _table(["", ""], lines)
-        for problem in found["problems"]:
-            print(f"problem: {problem}")
-        print("something is wrong, see above" if found["problems"] else "nothing wrong found")
-    if found["problems"]:
-        raise typer.Exit(1)
+        raise Misuse("give either --out FILE to write a list, or --verify FILE to compare with one.")
 
 
 @app.command(epilog="Example:  melib run --profile smoke --only 01 --run trial")
@@ -189,109 +233,27 @@ def figures(
     print(report.build(folder))
 
 
-def check_data(
-    dataset: str, root: Path, tables: list[Path] | None = None, *, sample: int = 50
-) -> dict[str, Any]:
-    """Hold a data set against its manifest.
+def _say(record: dict[str, Any], as_json: bool = False) -> None:
+    """Print what a check found; exit 1 if any of it is a problem."""
+    if as_json:
+        print(json.dumps(record, indent=1, ensure_ascii=False))
+    else:
+        from rich.markup import escape
 
-    Returns
-    -------
-    dict
-        events (count by status), reasons (count by reason), videos_found, videos_annotated, videos_missing,
-        frames_missing (events with a frame that doesn't exist), faces_found and faces_sampled, and problems:
-        sentences, empty where all is well.
+        from melib import data_check
 
-    Raises
-    ------
-    DataError
-        If the folder, the manifest or a table can't be read at all.
-    """
-    import numpy as np
-
-    from melib import annotations
-    from melib import manifest as manifests
-
-    manifest = manifests.read_manifest(dataset)
-    videos = manifests.videos(manifest, root)
-    events = annotations.read_events(manifest, *(tables or manifests.tables(manifest, root)))
-    truth = manifests.load_truth(manifest, root)
-    kept = events[events["status"] != "dropped"]
-    folders = {(row.subject, row.video): row.folder for row in videos.itertuples()}
-    annotated = {(row.subject, row.video) for row in kept.itertuples()}
-    missing = sorted(annotated - set(folders))
-
-    frames, unusable = {}, []
-    for key, folder in folders.items():
-        try:
-            frames[key] = manifests.frame_files(folder, manifest)
-        except DataError as error:
-            unusable.append(str(error))
-    gaps = []
-    for row in kept.itertuples():
-        if (row.subject, row.video) in frames:
-            lacking = set(range(row.onset, row.offset + 1)) - set(frames[row.subject, row.video][0].tolist())
-            if lacking:
-                gaps.append(
-                    f"{row.subject}/{row.video} event {row.event}: {len(lacking)} of its frames don't exist"
-                )
-
-    files = [path for _, paths in frames.values() for path in paths]
-    chosen = [files[i] for i in np.linspace(0, len(files) - 1, min(sample, len(files))).astype(int)]
-    seen, unreadable = _faces(chosen)
-    problems = [f"{subject}/{video} is annotated, and no such folder was found" for subject, video in missing]
-    problems += unusable + gaps
-    problems += [f"{path} can't be read as an image: unpack it again" for path in unreadable]
-    if truth is not None:
-        unknown = sorted(set(folders) - set(zip(truth["subject"], truth["video"], strict=True)))
-        problems += [f"{manifest.truth} has no row of {subject}/{video}" for subject, video in unknown]
-    if chosen and seen < 0.9 * len(chosen):
-        problems.append(
-            f"a face was found in {seen} of {len(chosen)} frames: is this the folder of whole frames?"
-        )
-    return {
-        "dataset": manifest.name,
-        "root": str(root),
-        "events": {
-            status: int((events["status"] == status).sum()) for status in ("ok", "repaired", "dropped")
-        },
-        "reasons": {
-            str(k): int(v) for k, v in events.loc[events["status"] != "ok", "reason"].value_counts().items()
-        },
-        "videos_found": len(folders),
-        "videos_annotated": len(annotated),
-        "videos_missing": len(missing),
-        "frames_found": len(files),
-        "events_with_missing_frames": len(gaps),
-        "faces_sampled": len(chosen),
-        "faces_found": seen,
-        "problems": problems,
-    }
-
-
-def _faces(paths: list[Path]) -> tuple[int, list[Path]]:
-    """How many of the frames show a face, and which can't be read."""
-    import cv2
-
-    from melib import faces
-
-    seen, unreadable = 0, []
-    for path in paths:
-        image = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
-        if image is None:
-            unreadable.append(path)
-        else:
-            seen += faces.find_face(image) is not None
-    return seen, unreadable
+        _table(["", ""], [(what, escape(found)) for what, found in data_check.summary(record)])
+        for kind in ("notes", "known", "problems"):
+            for sentence in record[kind]:
+                print(f"{kind.removesuffix('s')}: {sentence}")
+        fine = "all that is wrong is known of this release" if record["known"] else "nothing wrong found"
+        print("something is wrong, see above" if record["problems"] else fine)
+    if record["problems"]:
+        raise typer.Exit(1)
 
 
 def _finding(fine: bool, what: str, found: str, remedy: str) -> tuple[str, str, str, str]:
     return ("[green]ok[/]" if fine else "[red]wrong[/]", what, found, "" if fine else remedy)
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, dict):
-        return "\n".join(f"{count} {name}" for name, count in value.items()) or "none"
-    return str(value)
 
 
 def _table(columns: list[str], rows: Sequence[tuple[str, ...]]) -> None:

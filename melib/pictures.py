@@ -1,12 +1,14 @@
 """Plots of the data itself: events, curves, faces and their motion. Plots of results are in figures.py.
 
-A face is drawn only where faces.may_show allows it; anybody else appears as landmarks and flow.
+A face is drawn only where faces.may_show allows it; anybody else appears as landmarks and flow. All pixels of faces go
+through `_face`, which asks; nothing else here, and no other module, draws an image (tests/test_private.py holds it to that).
 """
 
 import matplotlib.pyplot as plt
 import numpy as np
 
 from melib import faces, figures, manifest, priors
+from melib.errors import DataError
 
 _GREY = figures.GREY
 _COLOURS = (figures.BLUE, figures.ORANGE, figures.GREEN, figures.PURPLE, figures.YELLOW)
@@ -79,6 +81,11 @@ def curves(study, n=8):
         used = used.merge(peaks, on=["subject", "event"]).sort_values("peak", kind="stable")
     used = used.iloc[np.unique(np.linspace(0, len(used) - 1, min(n, len(used))).astype(int))]
     with figures.style():
+        if used.empty:
+            fig = plt.figure(figsize=(figures.ONE_COLUMN, 1))
+            fig.text(0.5, 0.5, f"{study.name}: no event has an apex", ha="center", va="center")
+            fig.set_label("No pseudo-label can be made of onset and offset alone.")
+            return fig
         fig, axes = plt.subplots(
             2, -(-len(used) // 2), figsize=(figures.TWO_COLUMNS, 2.9), sharey=True, squeeze=False
         )
@@ -131,7 +138,16 @@ def motion(study, prepared, n=4):
     Returns
     -------
     matplotlib.figure.Figure
+
+    Raises
+    ------
+    DataError
+        If the windows are another study's, whose manifest may forbid what this one's allows.
     """
+    if prepared.dataset != study.name:
+        raise DataError(
+            f"windows of {prepared.dataset} can't be drawn as {study.name}'s: give its own study."
+        )
     rows = _spread(prepared, 2 * n)[-n:]
     clips = {(clip.subject, clip.video): clip for clip in study.clips}
     with figures.style():
@@ -154,7 +170,7 @@ def motion(study, prepared, n=4):
         fig.colorbar(shown, ax=axes[2, :].tolist(), label="pixels of the crop", shrink=0.8)
         fig.set_label(
             "Neutral reference, frame at the annotated apex and the motion of the skin between them; arrows are four "
-            "times as long as the motion."
+            "times as long as the motion." + _said_of_hidden(study, prepared.table.iloc[rows]["subject"])
         )
         return fig
 
@@ -166,6 +182,13 @@ def _face(ax, study, subject, image, landmarks):
     else:
         ax.plot(*landmarks.T, ".", color=_GREY, ms=2)
     _square(ax, image.shape[-1])
+
+
+def _said_of_hidden(study, subjects):
+    """What a caption says of people who may not be shown."""
+    if all(faces.may_show(study.manifest, subject) for subject in subjects):
+        return ""
+    return " Whom the licence doesn't allow to show appears as landmarks."
 
 
 def _square(ax, side):
@@ -214,25 +237,25 @@ def alignment(study, n=4):
     with figures.style():
         fig, axes = plt.subplots(2, len(chosen), figsize=(figures.TWO_COLUMNS, 4.2), squeeze=False)
         for column, clip in zip(axes.T, chosen, strict=True):
+            column[0].set_title(f"{clip.subject}/{clip.video}", fontweight="normal")
+            first = np.flatnonzero(clip.mask)[0]
             numbers, paths = manifest.frame_files(folders[(clip.subject, clip.video)], study.manifest)
-            number = clip.numbers[np.flatnonzero(clip.mask)[0]]
-            image = faces.read_image(paths[int(np.searchsorted(numbers, number))])
+            image = faces.read_image(paths[int(np.searchsorted(numbers, clip.numbers[first]))])
             found = None if image is None else faces.find_face(image)
             if image is None or found is None:  # tracked from its neighbours, not found by itself
-                continue
-            landmarks = found.landmarks
-            _face(column[0], study, clip.subject, image, landmarks)
-            column[0].plot(*landmarks.T, ".", color=figures.SKY, ms=1.5)
-            _crop_outline(column[0], landmarks, clip.frames.shape[-1])
-            column[0].set(xlim=(0, image.shape[1]), ylim=(image.shape[0], 0))
-            column[0].set_title(f"{clip.subject}/{clip.video}", fontweight="normal")
-            first = np.asarray(clip.frames[np.flatnonzero(clip.mask)[0]])
-            _face(column[1], study, clip.subject, first, clip.landmarks)
+                column[0].set(xticks=[], yticks=[])
+            else:
+                _face(column[0], study, clip.subject, image, found.landmarks)
+                column[0].plot(*found.landmarks.T, ".", color=figures.SKY, ms=1.5)
+                _crop_outline(column[0], found.landmarks, clip.frames.shape[-1])
+                column[0].set(xlim=(0, image.shape[1]), ylim=(image.shape[0], 0))
+            _face(column[1], study, clip.subject, np.asarray(clip.frames[first]), clip.landmarks)
             column[1].plot(*clip.landmarks.T, ".", color=figures.SKY, ms=1.5)
         for ax, label in zip(axes[:, 0], ("as it arrives", "aligned crop"), strict=True):
             ax.set_ylabel(label)
         fig.set_label(
             "Faces before and after alignment: landmarks, the crop (orange), and what the models see."
+            + _said_of_hidden(study, [clip.subject for clip in chosen])
         )
         return fig
 

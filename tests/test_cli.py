@@ -13,9 +13,17 @@ import pytest
 from made_up import a_run
 from typer.testing import CliRunner
 
-from melib import DataError, cli, notebooks, report
+from melib import DataError, cache, cli, data_check, notebooks, report
 
-COMMANDS = [["doctor"], ["simulate"], ["data", "check"], ["run"], ["figures"]]
+COMMANDS = [
+    ["doctor"],
+    ["simulate"],
+    ["data", "check"],
+    ["data", "events"],
+    ["data", "manifest"],
+    ["run"],
+    ["figures"],
+]
 
 
 def melib(*arguments):
@@ -38,7 +46,12 @@ def test_the_example_is_understood(command, monkeypatch):
     monkeypatch.setattr(report, "health", lambda: called.append({}) or [])
     monkeypatch.setattr(report, "build", lambda folder: called.append({}) or folder)
     monkeypatch.setattr(report, "table", lambda folder: "")
-    monkeypatch.setattr(cli, "check_data", lambda *a, **k: called.append(k) or {"problems": []})
+    nothing = {"notes": [], "known": [], "problems": []}
+    monkeypatch.setattr(data_check, "check_data", lambda *a, **k: called.append(k) or nothing)
+    monkeypatch.setattr(data_check, "check_tables", lambda *a: called.append(a) or ([], nothing))
+    monkeypatch.setattr(data_check, "inventory", lambda *a: called.append(a))
+    monkeypatch.setattr(data_check, "summary", lambda record: [])
+    monkeypatch.setattr(cache, "write_table", lambda *a: called.append(a))
     drawing = types.SimpleNamespace(draw_all=lambda folder: [])
     simulator = types.SimpleNamespace(write=lambda out, **k: called.append(k) or out)
     for name, module in (("figures", drawing), ("simulate", simulator)):
@@ -73,6 +86,10 @@ def test_help_answers_at_once_because_nothing_heavy_is_imported():
         ["simulate", "x", "--statistics", "ck"],
         ["nonsense"],
         ["data", "check"],
+        ["data", "events", "synthme", "--table", "x.xlsx"],
+        ["data", "events", "synthme", "--table", "x.xlsx", "--out", "e.csv", "--policy", "guess"],
+        ["data", "manifest", "--root", "."],
+        ["data", "manifest", "--root", ".", "--out", "a.csv", "--verify", "b.csv"],
     ],
     ids=" ".join,
 )
@@ -163,6 +180,8 @@ def test_a_data_set_in_order_passes_the_check(tiny_set):
     found = json.loads(ended.stdout)
     assert found["events"]["ok"] + found["events"]["repaired"] == 2
     assert found["videos_missing"] == found["events_with_missing_frames"] == 0
+    assert found["videos_from_first_frame"] == found["videos_found"] == 2
+    assert found["known"] == found["problems"] == []
     assert found["faces_found"] == found["faces_sampled"] == 5
     ended = melib(*arguments, "--sample", 2)
     assert ended.exit_code == 0
