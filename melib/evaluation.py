@@ -339,9 +339,10 @@ def position_control(prepared):
     -------
     DataFrame
         dataset, protocol, metric, estimate, low, high, events, subjects: agreement of the other subjects' mean target
-        with the pseudo-label and, where it is known, with the truth.
+        with the pseudo-label and, where it is known, with the truth; over_events: its mean over events, not subjects.
     """
-    out = []
+    keys = ["dataset", "protocol", "metric"]
+    out = [pd.DataFrame(columns=[*keys, "estimate", "low", "high", "events", "subjects", "over_events"])]
     for p in prepared:
         subjects = p.table["subject"].to_numpy()
         curve = np.empty_like(p.pseudo)
@@ -352,8 +353,47 @@ def position_control(prepared):
         rows = _rows_of_agreement(
             p, {("position_only", "none", 0): curve}, p.table["subject"].map(fold).to_numpy()
         )
-        out.append(figures.intervals(rows, ["dataset", "protocol", "metric"]))
-    return pd.concat(out, ignore_index=True)
+        plain = rows.groupby(keys)["value"].mean().rename("over_events")
+        out.append(figures.intervals(rows, keys).merge(plain, on=keys))
+    return pd.concat(out[1:] or out, ignore_index=True)
+
+
+def control_beside_published(control):
+    """Position alone on this run's data, beside the paper's number and what the same control scores on the public table.
+
+    Parameters
+    ----------
+    control : DataFrame
+        As `position_control` returns.
+
+    Returns
+    -------
+    DataFrame
+        dataset, metric, ours (mean over events, as published), events, subjects; of (the published data set), paper,
+        control, their_events, their_subjects; data: "same" or "OTHER DATA" with what differs. A data set that was
+        published stands beside its own row alone.
+    """
+    known = published().query("protocol == 'paper'")
+    mine = control[(control["protocol"] == "paper") & control["metric"].isin(known["metric"])]
+    rows = []
+    for row in mine.itertuples():
+        same = known[known["metric"] == row.metric]
+        own = same[same["dataset"] == row.dataset]
+        for of, part in (own if len(own) else same).groupby("dataset", sort=False):
+            value = part.set_index("model")["value"]
+            counted = part[part["model"] == "position_only"].iloc[0]
+            theirs = (int(counted["events"]), int(counted["subjects"]))
+            ours = (row.dataset, row.metric, row.over_events, row.events, row.subjects)
+            if of != row.dataset:
+                mark = f"OTHER DATA: {row.dataset}, not {of}"
+            elif (row.events, row.subjects) != theirs:
+                mark = f"OTHER DATA: {row.events} clips of {row.subjects} subjects, not {theirs[0]} of {theirs[1]}"
+            else:
+                mark = "same"
+            paper = value.get("resnet18_bigru", np.nan)
+            rows.append((*ours, of, paper, value["position_only"], *theirs, mark))
+    names = ["dataset", "metric", "ours", "events", "subjects", "of", "paper", "control"]
+    return pd.DataFrame(rows, columns=[*names, "their_events", "their_subjects", "data"])
 
 
 def labels(prepared):
@@ -662,8 +702,50 @@ def published():
     Returns
     -------
     DataFrame
+        events and subjects are empty where the source doesn't state them.
     """
     return figures.read(Path(__file__).with_name("published.csv"))
+
+
+def beside_published(found):
+    """What was published for the data sets of a run, beside ours.
+
+    Parameters
+    ----------
+    found : DataFrame
+        summary.csv.
+
+    Returns
+    -------
+    DataFrame
+        ``KEYS``, metric, ours, low, high, published, source; empty where nothing was published for these data.
+    """
+    ours = found[found["amplitude"] == "all"].rename(columns={"estimate": "ours"})
+    theirs = published().rename(columns={"value": "published"})
+    both = ours.merge(theirs, on=[*KEYS, "metric"], suffixes=("", "_published"))
+    return both[[*KEYS, "metric", "ours", "low", "high", "published", "source"]]
+
+
+def untestable(prepared):
+    """Data sets whose clips are cut from onset to offset: position tells all, and no other protocol can ask.
+
+    Parameters
+    ----------
+    prepared : list of experiments.Prepared
+
+    Returns
+    -------
+    DataFrame
+        dataset, protocol, verdict, reason; empty where every data set has frames around its events.
+    """
+    tested = {p.dataset for p in prepared if p.protocol == "context"}
+    reason = "its clips hold no frames around the events"
+    rows = [
+        (name, "context", "not testable", reason)
+        for name in dict.fromkeys(p.dataset for p in prepared)
+        if name not in tested
+    ]
+    return pd.DataFrame(rows, columns=["dataset", "protocol", "verdict", "reason"])
 
 
 def curve_table(outcome, table, protocol, n=6):

@@ -11,6 +11,8 @@ The tables are made from these records by evaluation.py.
 import hashlib
 import inspect
 import json
+import warnings
+from collections import Counter
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -75,8 +77,8 @@ def code_version(*modules):
 class Study:
     """A data set that is ready to be cut into windows.
 
-    ``events`` as in annotations.py, every row; ``videos`` (subject, video, folder); ``truth`` one row a frame or
-    None; ``clips`` in the order of ``videos``.
+    ``events`` as in annotations.py, every row; ``videos`` as in manifest.spans (subject, video, folder, n_first, n_last,
+    n_frames); ``truth`` one row a frame or None; ``clips`` in the order of ``videos``.
     """
 
     manifest: manifest.Manifest
@@ -91,8 +93,13 @@ class Study:
         """Name of the data set."""
         return self.manifest.name
 
+    @property
+    def long(self):
+        """Whether there is something to be spotted in: long videos, in a layout that isn't cut to the events."""
+        return self.manifest.long and self.manifest.has_context
 
-def open_study(dataset, root):
+
+def open_study(dataset, root, *more_tables):
     """Read a data set's manifest, tables and folders.
 
     Parameters
@@ -101,21 +108,26 @@ def open_study(dataset, root):
         Name or path of a manifest.
     root : str or Path
         The folder that holds the data set: frames and annotation tables.
+    *more_tables : Path
+        Tables from elsewhere, say of the data set that knows the emotions of this one's events.
 
     Returns
     -------
     Study
-        Without clips.
+        Without clips. A folder whose name differs from the table's by case only has the table's.
 
     Raises
     ------
     DataError
         If the folder, the table or the frames are missing or no event has frames.
     """
-    found, root = manifest.read_manifest(dataset), Path(root)
-    tables = manifest.tables(found, root)
-    videos = manifest.videos(found, root)
-    events = annotations.check_frames(annotations.read_events(found, *tables), manifest.spans(found, videos))
+    root = Path(root)
+    found = manifest.effective(manifest.read_manifest(dataset), root)
+    audit = annotations.audit(found, *manifest.tables(found, root), *more_tables)
+    for note in audit.notes:
+        warnings.warn(note, stacklevel=2)
+    videos = _as_in_table(manifest.spans(found, manifest.videos(found, root)), audit.events)
+    events = annotations.check_frames(audit.events, videos)
     truth = manifest.load_truth(found, root)
     if truth is not None:
         known = set(zip(truth["subject"], truth["video"], strict=True))
@@ -125,6 +137,18 @@ def open_study(dataset, root):
                 f"{root / str(found.truth)} has no row of {unknown[0]}; simulate {found.name} again."
             )
     return Study(found, root, events, videos, truth)
+
+
+def _as_in_table(videos, events):
+    """Videos under the table's names, where folders differ from it by case: a person under two names ends in two folds."""
+    renamed = videos.copy()
+    for name in ("subject", "video"):
+        first: dict[str, str] = {}
+        for text in (*events[name], *videos[name]):
+            first.setdefault(text.casefold(), text)
+        renamed[name] = [first[text.casefold()] for text in videos[name]]
+    # Where case tells two folders apart, it must stay.
+    return videos if renamed.duplicated(["subject", "video"]).any() else renamed
 
 
 def simulated(run, profile, seed, *, transfer=False, jobs=2):
@@ -146,7 +170,7 @@ def simulated(run, profile, seed, *, transfer=False, jobs=2):
 
 
 def studies(run, profile, seed=0, data="", *, jobs=2):
-    """Open the data sets of a run: the licensed ones that were named, else the simulated ones.
+    """Open the clips of a run: the licensed data sets that were named, else the simulated ones.
 
     Parameters
     ----------
@@ -160,11 +184,47 @@ def studies(run, profile, seed=0, data="", *, jobs=2):
     Returns
     -------
     list of Study
+        Long videos are left to spotting.studies.
+
+    Raises
+    ------
+    DataError
+        If data sets were named and none of them holds clips.
     """
-    named = json.loads(data) if data else {}
-    if named:
-        return [open_study(name, root) for name, root in named.items()]
-    return simulated(run, profile, seed, jobs=jobs)
+    if not data:
+        return simulated(run, profile, seed, jobs=jobs)
+    found = named(data, long=False)
+    if not found:
+        raise DataError(f"{', '.join(json.loads(data))}: long videos, and no clips; run notebooks 06 and 07.")
+    return found
+
+
+def named(data, *, long):
+    """Open the licensed data sets of a run that hold clips, or those that hold long videos (see ``Study.long``).
+
+    A data set whose emotions stand in another one's table is given that table where the other one is named, too.
+
+    Parameters
+    ----------
+    data : str
+        Json text ``{name: folder}``.
+    long : bool
+
+    Returns
+    -------
+    list of Study
+    """
+    places = {
+        name: (manifest.effective(manifest.read_manifest(name), root), root)
+        for name, root in json.loads(data).items()
+    }
+    known = {of.name: (of, root) for of, root in places.values()}
+    found = []
+    for name, (of, root) in places.items():
+        other = known.get(of.join["dataset"]) if of.join else None
+        if (of.long and of.has_context) == long:
+            found.append(open_study(name, root, *(manifest.tables(*other) if other else ())))
+    return found
 
 
 def cache_folder(run):
@@ -285,8 +345,10 @@ def prepare(study, protocol, run, profile, seed=0, *, size=64, jobs=2):
             seed=seed,
         )
     if table.empty:
+        reasons = Counter(each["reason"] for each in table.attrs["left_out"])
+        said = ", ".join(f"{count} because {reason}" for reason, count in reasons.items())
         raise DataError(
-            f"{study.name}: no event has frames for protocol '{protocol}'; see `melib data check`."
+            f"{study.name}: no window fits protocol '{protocol}' ({said or 'no event'}); see `melib data check`."
         )
     table = table.reset_index(drop=True)
     positions = np.stack([protocols.window_frames(row, options["T"]) for row in table.itertuples()])  # (N, T)
@@ -442,14 +504,31 @@ class Job:
         return f"{self.dataset}-{self.protocol}-{self.model}-{self.input}-fold{self.fold}-seed{self.seed}"
 
 
-def folds_of(study, profile, seed=0):
-    """Folds of a study's subjects: groups of the profile's number, or one subject each."""
-    subjects = sorted(set(study.videos["subject"]))
-    return protocols.folds(subjects, min(settings(profile)["folds"], len(subjects)), seed=seed)
+def folds_of(study, profile, seed=0, *, subjects=None, **more):
+    """Folds of a study's subjects: groups of the profile's number, or one licensed subject each where it says ``loso``.
+
+    Parameters
+    ----------
+    study : Study
+    profile, seed : as in the notebooks
+    subjects : iterable of str, optional
+        By default those of all videos.
+    **more
+        For protocols.folds.
+
+    Returns
+    -------
+    list of protocols.Fold
+    """
+    options = settings(profile)
+    people = sorted(set(study.videos["subject"] if subjects is None else subjects))
+    if options.get("loso") and study.truth is None:
+        return protocols.folds(people, "loso", seed=seed, **more)
+    return protocols.folds(people, min(options["folds"], len(people)), seed=seed, **more)
 
 
-def grid(study, profile, protocol, seed=0):
-    """Jobs of a profile for one study and protocol, the slow ones first.
+def grid(dataset, profile, protocol, folds, seed=0):
+    """Jobs of a profile for one data set, protocol and some folds, the slow ones first.
 
     Returns
     -------
@@ -457,10 +536,10 @@ def grid(study, profile, protocol, seed=0):
     """
     options = settings(profile)
     return [
-        Job(study.name, protocol, fit["model"], fit["input"], fold.index, seed + 1000 * k)
+        Job(dataset, protocol, fit["model"], fit["input"], fold.index, seed + 1000 * k)
         for fit in options["fits"][protocol]
         for k in range(options["seeds"])
-        for fold in folds_of(study, profile, seed)
+        for fold in folds
     ]
 
 
@@ -647,14 +726,15 @@ def intensity(run, profile, seed=0, data="", *, jobs=2):
         if settings(profile)["train_on_transfer"]:
             main, prepared = main + there, prepared + list(transfer.values())
     for study in main:
-        folds[study.name] = folds_of(study, profile, seed)
         mine = {p.protocol: p for p in prepared if p.dataset == study.name}
-        todo = [
-            job
-            for protocol in reversed(PROTOCOLS)
-            if protocol in mine
-            for job in grid(study, profile, protocol, seed)
-        ]
+        # Somebody without a usable event can't be tested on one.
+        tested = {subject for p in mine.values() for subject in p.table["subject"]}
+        folds[study.name] = folds_of(study, profile, seed, subjects=tested)
+        todo = []
+        for protocol in reversed(PROTOCOLS):
+            if protocol in mine:
+                some = [fold for fold in folds[study.name] if len(_rows(mine[protocol], fold.test))]
+                todo += grid(study.name, profile, protocol, some, seed)
         other = transfer if study.name not in {p.dataset for p in transfer.values()} else {}
         records[study.name] = run_grid(run, profile, todo, mine, folds[study.name], transfer=other, jobs=jobs)
     return Outcome(prepared, transfer, folds, records, seed)

@@ -7,11 +7,12 @@
 
 A notebook declares what it needs to be resumed and timed in its own metadata, all of it optional:
 
-    "melib": {"outputs": ["results/intensity.csv"], "inputs": ["results/clips.csv"], "minutes": 20}
+    "melib": {"outputs": ["results/intensity.csv"], "inputs": ["results/clips.csv"], "minutes": 20, "needs": "clips"}
 
-Paths are relative to the run's folder. The stamp is a hash of all that may change what a notebook writes: its
-source and parameters, melib's source, the profile's settings, manifests and tables of the data, its inputs.
-A notebook is skipped while its stamp is the recorded one and its outputs exist.
+What needs clips, or long videos, is passed over where a run's data sets hold none. Paths are relative to the run's
+folder. The stamp is a hash of all that may change what a notebook writes: its source and parameters, melib's source, the
+profile's settings, manifests and tables of the data, its inputs. A notebook is skipped while its stamp is the recorded one
+and its outputs exist.
 """
 
 import contextlib
@@ -39,7 +40,7 @@ PACKAGE = Path(__file__).parent
 ENGINES = ("local", "dask")
 
 # What tells about a run, but can't change its results: an edit here repeats no notebook.
-_TELLERS = {"cli.py", "notebooks.py", "report.py", "report.html.j2", "published.csv"}
+_TELLERS = {"cli.py", "data_check.py", "notebooks.py", "report.py", "report.html.j2"}
 # The profile's own section is in the stamp, so that an edit of `paper` doesn't repeat `demo`.
 _PROFILES = PACKAGE / "profiles.yml"
 # For a profile that states no limit: a hung notebook must end, a slow machine must not be punished.
@@ -71,7 +72,7 @@ def run(
     parameters: Mapping[str, Any] | None = None,
     notebooks: str | Path | None = None,
 ) -> Path:
-    """Execute notebooks 01 to 08 into a run's folder, skip what is finished, and build the report.
+    """Execute the notebooks that fit the data into a run's folder, skip what is finished, and build the report.
 
     Parameters
     ----------
@@ -103,7 +104,7 @@ def run(
     Raises
     ------
     DataError
-        If something asked for doesn't exist, or a notebook doesn't know a parameter.
+        If something asked for doesn't exist, no notebook fits the data, or a notebook doesn't know a parameter.
     NotebookError
         If a cell fails, takes too long, or kills its kernel. What was finished before stays.
     KeyboardInterrupt
@@ -117,13 +118,15 @@ def run(
         if not place.is_dir():
             raise DataError(f"{name}: {place} isn't a folder: give that of the unpacked data set, {name}=DIR")
     folder = locate(run or name_of(profile, seed, places), root)
-    sources = find(notebooks, only)
+    sources, unfit = _fitting(find(notebooks, only), places)
     paths = json.dumps({name: str(place) for name, place in places.items()}) if places else ""
     common = {"profile": profile, "seed": seed, "data": paths}
     asked = {path: _parameters(path, folder, common, engine, parameters or {}) for path in sources}
 
     with _only_one(folder):
         _keep_settings(folder, common)
+        for reason in unfit:
+            _say(folder, reason)
         from melib import report  # it reads results with pandas: not needed to refuse bad input
 
         for number, path in enumerate(sources, start=1):
@@ -151,14 +154,15 @@ def find(folder: str | Path | None = None, only: Sequence[str] | None = None) ->
 
 
 def name_of(profile: str, seed: int = 0, data: Mapping[str, Any] | None = None) -> str:
-    """Name of a run that nobody named: no two settings share a folder.
+    """Name of a run that nobody named: no two settings share a folder. A manifest's path counts by its stem.
 
     Examples
     --------
     >>> name_of("demo"), name_of("paper", 1, {"samm": "/data/samm"})
     ('demo', 'paper_samm_seed1')
     """
-    return "_".join([profile, *sorted(data or {}), *([f"seed{seed}"] if seed else [])])
+    names = sorted(Path(name).stem for name in data or {})
+    return "_".join([profile, *names, *([f"seed{seed}"] if seed else [])])
 
 
 def locate(run: str | Path, root: str | Path = "runs") -> Path:
@@ -187,6 +191,25 @@ def stamp(path: Path, folder: Path, parameters: Mapping[str, Any], data: Mapping
     inputs = [folder / file for file in _declared(source).get("inputs", [])]
     digest.update(cache.content_hash([file for file in inputs if file.is_file()]).encode())
     return digest.hexdigest()
+
+
+def _fitting(sources: Sequence[Path], places: Mapping[str, Path]) -> tuple[list[Path], list[str]]:
+    """Notebooks that some data set of the run fits, and why the others are passed over; simulated runs have every kind."""
+    from melib import manifest
+
+    kinds = {"clips", "long"}
+    if places:
+        found = [manifest.effective(manifest.read_manifest(name), place) for name, place in places.items()]
+        # Nothing can be spotted in a video that is cut to its event.
+        kinds = {"long" if of.long and of.has_context else "clips" for of in found}
+    needs = {path: _declared(nbformat.read(path, as_version=4)).get("needs") for path in sources}
+    fitting = [path for path in sources if needs[path] is None or needs[path] in kinds]
+    names = ", ".join(places)
+    words = {"clips": "clips", "long": "long videos"}
+    unfit = [f"{p.stem}: skipped, {names}: no {words[str(needs[p])]}" for p in sources if p not in fitting]
+    if not fitting:
+        raise Misuse(f"{names}: none of the notebooks asked for fits ({'; '.join(unfit)})")
+    return fitting, unfit
 
 
 def _step(
@@ -319,9 +342,13 @@ def _package_files() -> list[Path]:
 
 
 def _manifest_hash(name: str) -> str:
+    """Hash of a manifest, its corrections, and the manifest whose emotions it takes."""
     from melib import manifest
 
-    return manifest.manifest_hash(manifest.read_manifest(name))
+    found = manifest.read_manifest(name)
+    corrections = found.source.parent / "corrections" / f"{found.name}.csv"
+    parts = [manifest.manifest_hash(found), cache.content_hash([f for f in [corrections] if f.is_file()])]
+    return "".join([*parts, _manifest_hash(found.join["dataset"]) if found.join else ""])
 
 
 def _is_table(file: Path) -> bool:

@@ -98,17 +98,31 @@ def studies(run, profile, seed=0, data="", *, transfer=False, jobs=2):
     Returns
     -------
     list of experiments.Study
+        Maybe none.
     """
     from melib import simulate
 
     if data:
-        return experiments.studies(run, profile, seed, data, jobs=jobs)
+        return experiments.named(data, long=True)
     found = []
     for spec in experiments.settings(profile)["long_transfer" if transfer else "long"]:
         out = Path(run) / "data" / spec["name"]
         simulate.write_long(out, seed=seed, jobs=jobs, **spec)
         found.append(experiments.open_study(out / "manifest.yml", out))
     return found
+
+
+def every_study(run, profile, seed=0, data="", *, jobs=2):
+    """Open every data set of a run, clips before long videos.
+
+    Returns
+    -------
+    list of experiments.Study
+    """
+    if data:
+        return [study for long in (False, True) for study in experiments.named(data, long=long)]
+    clips = experiments.simulated(run, profile, seed, jobs=jobs)
+    return [*clips, *studies(run, profile, seed, jobs=jobs)]
 
 
 def prepare(study, run, profile, *, windows=True, jobs=2):
@@ -132,7 +146,7 @@ def prepare(study, run, profile, *, windows=True, jobs=2):
     folder = experiments.cache_folder(run) / "motion"
     tasks = (
         joblib.delayed(_features)(study.manifest, study.root, row, folder, step, k)
-        for row in study.videos.itertuples(index=False, name=None)
+        for row in study.videos[["subject", "video", "folder"]].itertuples(index=False, name=None)
     )
     pool = joblib.Parallel(n_jobs=jobs, return_as="generator")
     bar = tqdm(pool(tasks), total=len(study.videos), desc=f"{study.name}: motion", unit="video")
@@ -159,7 +173,11 @@ def _features(of, root, row, folder, step, k):
     if k:
         paths = manifest.frame_files(frames, of)[1][::step]
         about = {"k": k, "step": step, "arrays": ["windows", "starts", "ok"]}
-        key = cache.key(experiments.code_version(reference_recipe, faces), about, cache.content_hash(paths))
+        key = cache.key(
+            experiments.code_version(reference_recipe, faces),
+            about,
+            cache.content_hash(paths, index=folder / "hashes"),
+        )
 
         def compute():
             features, starts, ok = reference_recipe.windows(paths, k)
@@ -650,7 +668,8 @@ def _intensity(folder, weights, of, frames, step, options):
     version = experiments.code_version(flow, faces, models, training, sys.modules[__name__])
     files = [path / name for path in weights.values() for name in ("weights.safetensors", "settings.yml")]
     about = {"fps": fps, "T": length, "stride": stride, "hop": _INTENSITY_HOP, "folds": list(weights)}
-    key = cache.key(version, about, cache.content_hash(paths), cache.content_hash(files))
+    pixels = cache.content_hash(paths, index=folder / "hashes")
+    key = cache.key(version, about, pixels, cache.content_hash(files))
 
     def compute():
         models_of = {index: training.load(path) for index, path in weights.items()}
@@ -726,15 +745,12 @@ def open_long(run, profile, seed=0, data="", *, jobs=2):
         clips = _clips(run, profile, seed, jobs)
     share = experiments.settings(profile)["spotting"]["validation_share"]
     for study in studies(run, profile, seed, data, jobs=jobs):
-        if study.manifest.has_context:
-            subjects = set(study.videos["subject"])
-            k = min(experiments.settings(profile)["folds"], len(subjects))
-            folds = protocols.folds(subjects, k, seed=seed, validation_share=share)
-            videos = prepare(study, run, profile, jobs=jobs)
-            found.append(Long(study, videos, elsewhere, clips, folds))
+        folds = experiments.folds_of(study, profile, seed, validation_share=share)
+        videos = prepare(study, run, profile, jobs=jobs)
+        found.append(Long(study, videos, elsewhere, clips, folds))
     if not found:
         raise DataError(
-            "no data set of this run has frames around its events; name one with long videos as data."
+            "no data set of this run has long videos; name one that has as data, or run 01 to 05."
         )
     return found
 
@@ -746,6 +762,16 @@ def _clips(run, profile, seed, jobs):
     chosen = study.videos[study.videos["video"].isin(micro["video"])]
     chosen = chosen.groupby("subject").head(experiments.settings(profile)["spotting"]["clips"])
     return prepare(replace(study, videos=chosen), run, profile, jobs=jobs)
+
+
+def without_emotions(longs):
+    """Names of data sets of which no emotion is known: recognition, STRS and end-to-end F1 say nothing there.
+
+    Returns
+    -------
+    list of str
+    """
+    return [long.study.name for long in longs if not annotated(long.videos)["emotion"].isin(CLASSES).any()]
 
 
 def overview(long):

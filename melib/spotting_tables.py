@@ -8,6 +8,7 @@ Counts are pooled over folds and subjects before a score is formed, and the same
 """
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -208,6 +209,30 @@ def spotting_table(systems, predictions, candidates, material, dataset=""):
     return table[["system", *COLUMNS, *(name for name in table if name not in (*COLUMNS, "system"))]]
 
 
+def beside_published(table):
+    """Every system's scores above those published for the same data set.
+
+    Parameters
+    ----------
+    table : DataFrame
+        spotting.csv.
+
+    Returns
+    -------
+    DataFrame
+        dataset, system, rule, strs, spotting_f1, recognition_f1, source ("this run", or whose); empty where nothing was
+        published for these data.
+    """
+    known = pd.read_csv(Path(__file__).with_name("published_spotting.csv")).rename(
+        columns={"method": "system"}
+    )
+    both = set(known["dataset"]) & set(table["dataset"])
+    rows = [table.assign(source="this run"), known.assign(rule="its own")]
+    columns = ["dataset", "system", "rule", "strs", "spotting_f1", "recognition_f1", "source"]
+    found = pd.concat(rows, ignore_index=True)[columns]
+    return found[found["dataset"].isin(both)].sort_values("dataset", kind="stable", ignore_index=True)
+
+
 def difference(ours, other, seed=0):
     """Scores of one system minus another's, paired over subjects.
 
@@ -389,10 +414,15 @@ def recognition_table(systems, material):
     -------
     DataFrame
         system, classes, events, uf1, uar, accuracy. ``action units`` is given the true units of each event (the best
-        that recognition can do here), ``most frequent`` the training fold's most frequent class.
+        that recognition can do here), ``most frequent`` the training fold's most frequent class. Events without an emotion
+        don't count; empty where fewer than two have one.
     """
     home = [v for v in material.videos if v.dataset == material.dataset]
     truth = spotting.annotated(home)
+    truth = truth[truth["emotion"].isin(CLASSES)].reset_index(drop=True)
+    columns = ["system", "classes", "events", "uf1", "uar", "accuracy"]
+    if len(truth) < 2:
+        return pd.DataFrame(columns=columns)
     rows = []
     for system in systems:
         said: dict[int, str] = {}
@@ -419,7 +449,7 @@ def recognition_table(systems, material):
                 right,
             )
         )
-    return pd.DataFrame(out, columns=["system", "classes", "events", "uf1", "uar", "accuracy"])
+    return pd.DataFrame(out, columns=columns)
 
 
 def _true_intervals(material, videos, truth):

@@ -1,12 +1,14 @@
 """Laws of the result tables, on a made-up experiment whose answer is known: no image, no training."""
 
+from dataclasses import replace
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 
-from melib import evaluation, experiments, priors, protocols
+from melib import evaluation, experiments, figures, priors, protocols
 
 T = 32
 PEOPLE = [f"{i:03d}" for i in range(12)]
@@ -196,9 +198,95 @@ def test_controls_never_see_their_own_subject(prepared, folds):
     spoilt = prepared.pseudo.copy()
     mine = (prepared.table["subject"] == PEOPLE[0]).to_numpy()
     spoilt[mine] = 1 - spoilt[mine]
-    from dataclasses import replace
-
     before = evaluation.curves_of(prepared, {}, folds)
     after = evaluation.curves_of(replace(prepared, pseudo=spoilt), {}, folds)
     for name in (("position_only", "none", 0), ("oracle_interval", "none", 0), ("flow_magnitude", "flow", 0)):
         np.testing.assert_array_equal(before[name][mine], after[name][mine])
+
+
+@pytest.fixture(scope="module")
+def licensed(prepared, folds, records):
+    """The same windows as of a licensed data set that is cut from onset to offset: no truth, no context."""
+    whole = np.flatnonzero(prepared.complete())
+    place = {row: i for i, row in enumerate(whole)}
+    cut = replace(
+        prepared,
+        dataset="samm",
+        protocol="paper",
+        table=prepared.table.iloc[whole].assign(dataset="samm", protocol="paper").reset_index(drop=True),
+        **{
+            name: getattr(prepared, name)[whole]
+            for name in ("positions", "mask", "pseudo", "annotated", "magnitude")
+        },
+        **dict.fromkeys(("truth", "inside", "peak_px", "true")),
+        reference=prepared.reference[whole],
+        entries=[("", 0)] * len(whole),
+    )
+    mine = {}
+    for job, record in records.items():
+        keep = np.isin(record["rows"], whole)
+        rows = np.array([place[row] for row in record["rows"][keep]])
+        parts = {name: value[keep] for name, value in record.items() if name != "rows"}
+        mine[replace(job, dataset="samm", protocol="paper")] = parts | {"rows": rows}
+    return experiments.Outcome([cut], {}, {"samm": folds}, {"samm": mine}, 0)
+
+
+def test_data_without_truth_and_without_context_are_evaluated_and_called_not_testable(licensed, tmp_path):
+    found = evaluation.evaluate(licensed, tmp_path)
+    assert set(found["intensity"]["protocol"]) == {"paper"}
+    assert found["claims"].empty
+    assert evaluation.transfer_loss(found["intensity"], found["transfer"]).empty
+    assert "doesn't see the face" in evaluation.raw_verdict(found["face_card"], found["summary"])
+    assert "Nobody knows" in evaluation.amplitude_verdict(found["intensity"])
+    assert evaluation.curve_table(licensed, found["intensity"], "context").empty
+    plt.close(figures.curves(evaluation.curve_table(licensed, found["intensity"], "paper")))
+    assert len(evaluation.ceilings(licensed, found["summary"]))
+    assert len(figures.draw_all(tmp_path)) >= 2
+    verdicts = evaluation.untestable(licensed.prepared)
+    assert verdicts[["dataset", "protocol", "verdict"]].to_numpy().tolist() == [
+        ["samm", "context", "not testable"]
+    ]
+
+
+def test_a_data_set_with_context_is_testable(prepared):
+    assert evaluation.untestable([prepared]).empty
+
+
+def test_published_values_stand_beside_the_same_data_set_alone(licensed, tables, tmp_path):
+    beside = evaluation.beside_published(evaluation.evaluate(licensed, tmp_path)["summary"])
+    known = evaluation.published().query("dataset == 'samm'")
+    assert len(beside) == len(known) == 4
+    assert sorted(beside["published"]) == sorted(known["value"])
+    assert evaluation.beside_published(tables[0]["summary"]).empty
+
+
+def test_position_alone_stands_beside_the_paper_with_a_loud_mark_where_data_differ(licensed):
+    cut = licensed.prepared[0]
+    control = evaluation.position_control([cut])
+    beside = evaluation.control_beside_published(control)
+    assert set(beside["of"]) == {"samm"}
+    assert set(beside["data"]) == {"OTHER DATA: 36 clips of 12 subjects, not 157 of 29"}
+    row = beside.set_index("metric").loc["spearman_pseudo"]
+    assert (row["paper"], row["control"]) == (0.9014, 0.8823)
+    same = control.assign(events=157, subjects=29)
+    assert set(evaluation.control_beside_published(same)["data"]) == {"same"}
+    other = evaluation.control_beside_published(control.assign(dataset="made_up"))
+    assert set(other["of"]) == {"samm", "casme2", "casme3_me"}
+    assert other["data"].str.startswith("OTHER DATA: made_up, not").all()
+
+
+def test_position_alone_is_averaged_over_events_as_published(licensed):
+    (cut,) = licensed.prepared
+    row = evaluation.position_control([cut]).set_index("metric").loc["spearman_pseudo"]
+    scores = []
+    for i, subject in enumerate(cut.table["subject"]):
+        mean = cut.pseudo[(cut.table["subject"] != subject).to_numpy()].mean(0)
+        scores.append(evaluation.metrics.curve_agreement(mean, cut.pseudo[i], cut.mask[i])["spearman"])
+    assert row["over_events"] == pytest.approx(np.mean(scores), abs=1e-6)
+
+
+def test_a_run_of_long_videos_alone_has_an_empty_control():
+    control = evaluation.position_control([])
+    assert control.empty
+    assert evaluation.control_beside_published(control).empty
+    assert evaluation.labels([]).empty

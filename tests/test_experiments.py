@@ -1,10 +1,13 @@
 """Laws of the grid of fits, on tiny made-up windows: nothing leaks, nothing finished is repeated, same seed same bytes."""
 
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+import types
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from melib import experiments, priors, protocols
+from melib import experiments, manifest, priors, protocols, spotting
 from melib.errors import DataError
 
 T, SIDE = 8, 16
@@ -193,6 +196,134 @@ def test_a_missing_folder_is_one_sentence(tmp_path):
     (tmp_path / "notes.txt").write_text("nothing else here")
     with pytest.raises(DataError, match="no annotation table"):
         experiments.open_study("synthme", tmp_path)
+
+
+# ---- which data sets, which folds ------------------------------------------------------------------------------
+
+
+def of(name, *, long=False, has_context=True, join=None):
+    """What a manifest says of these questions."""
+    return types.SimpleNamespace(name=name, long=long, has_context=has_context, join=join)
+
+
+@pytest.fixture
+def known(monkeypatch):
+    """Manifests of four data sets that exist nowhere; opening one tells which tables it was given."""
+    manifests = {
+        "clips": of("clips", has_context=False),
+        "long": of("long", long=True, join={"dataset": "clips", "take": ["emotion"]}),
+        "cut": of("cut", long=True, has_context=False),
+        "more": of("more"),
+    }
+    monkeypatch.setattr(manifest, "read_manifest", manifests.get)
+    monkeypatch.setattr(manifest, "effective", lambda found, root: found)
+    monkeypatch.setattr(manifest, "tables", lambda found, root: [f"{root}/{found.name}.xlsx"])
+
+    def study(name, root, *tables):
+        return types.SimpleNamespace(name=name, manifest=manifests[name], tables=tables)
+
+    monkeypatch.setattr(experiments, "open_study", study)
+    return lambda *names: json.dumps({name: f"/{name}" for name in names})
+
+
+def names(studies):
+    return [study.name for study in studies]
+
+
+def test_clips_go_to_one_paper_and_long_videos_with_context_to_the_other(known):
+    data = known("clips", "long", "cut", "more")
+    assert names(experiments.studies("run", "paper", 0, data)) == ["clips", "cut", "more"]
+    assert names(spotting.studies("run", "paper", 0, data)) == ["long"]
+    assert names(spotting.every_study("run", "paper", 0, data)) == ["clips", "cut", "more", "long"]
+
+
+def test_a_run_without_clips_says_which_notebooks_to_run(known):
+    with pytest.raises(DataError, match="long: long videos, and no clips; run notebooks 06 and 07"):
+        experiments.studies("run", "paper", 0, known("long"))
+    with pytest.raises(DataError, match="no data set of this run has long videos"):
+        spotting.open_long("run", "paper", 0, known("clips", "cut"))
+
+
+def test_a_table_that_knows_the_emotions_is_handed_on_where_its_data_set_is_named(known):
+    (alone,) = spotting.studies("run", "paper", 0, known("long"))
+    (beside,) = spotting.studies("run", "paper", 0, known("clips", "long"))
+    assert alone.tables == ()
+    assert beside.tables == ("/clips/clips.xlsx",)
+
+
+def made_of(people, truth=None):
+    return types.SimpleNamespace(videos=pd.DataFrame({"subject": people}), truth=truth)
+
+
+def test_licensed_data_are_tested_one_subject_at_a_time_at_paper_alone():
+    licensed, simulated = made_of(PEOPLE * 3), made_of(PEOPLE * 3, truth=pd.DataFrame())
+    folds = experiments.folds_of(licensed, "paper")
+    assert [fold.test for fold in folds] == [(person,) for person in PEOPLE]
+    for profile in ("smoke", "demo"):
+        assert len(experiments.folds_of(licensed, profile)) == experiments.settings(profile)["folds"]
+    assert experiments.folds_of(simulated, "demo") == protocols.folds(PEOPLE, 2, seed=0)
+    many = made_of([f"{i:03d}" for i in range(40)], truth=pd.DataFrame())
+    assert len(experiments.folds_of(many, "paper")) == experiments.settings("paper")["folds"]
+
+
+def test_whoever_has_no_window_is_in_no_fold_and_no_job_asks_for_an_empty_test(monkeypatch, tmp_path):
+    people = [f"{i:03d}" for i in range(8)]
+    having = {"paper": people[:7], "context": people[:6]}
+    prepared = [
+        types.SimpleNamespace(dataset="made_up", protocol=p, table=pd.DataFrame({"subject": having[p]}))
+        for p in experiments.PROTOCOLS
+    ]
+    study = types.SimpleNamespace(name="made_up", **vars(made_of(people)))
+    asked = []
+    monkeypatch.setattr(experiments, "studies", lambda *_, **__: [study])
+    monkeypatch.setattr(experiments, "with_clips", lambda study, *_, **__: study)
+    monkeypatch.setattr(experiments, "prepare_all", lambda *_, **__: prepared)
+    monkeypatch.setattr(experiments, "run_grid", lambda run, profile, todo, *_, **__: asked.extend(todo))
+    outcome = experiments.intensity(tmp_path, "paper", data="{}")
+    folds = outcome.folds["made_up"]
+    assert [fold.test for fold in folds] == [(person,) for person in people[:7]]
+    for protocol in experiments.PROTOCOLS:
+        tested = [folds[job.fold].test[0] for job in asked if job.protocol == protocol]
+        assert sorted(set(tested)) == having[protocol]
+
+
+def test_a_data_set_without_an_apex_says_why_no_window_fits(tmp_path):
+    row = {"dataset": "x", "subject": "s", "video": "v", "event": "v", "onset": 1, "apex": pd.NA, "offset": 5}
+    clip = types.SimpleNamespace(subject="s", video="v", numbers=np.arange(9))
+    study = types.SimpleNamespace(name="x", events=pd.DataFrame([row]), clips=(clip,), manifest=of("x"))
+    with (
+        pytest.warns(UserWarning, match="no apex"),
+        pytest.raises(
+            DataError, match=r"x: no window fits protocol 'paper' \(1 because the event has no apex\)"
+        ),
+    ):
+        experiments.prepare(study, "paper", tmp_path / "run", "smoke")
+
+
+def test_folders_that_differ_from_the_table_by_case_have_the_table_s_name():
+    events = pd.DataFrame({"subject": ["spNO.1", "spNO.2"], "video": ["a", "EP01"]})
+    videos = pd.DataFrame({"subject": ["spNo.1", "spNO.2", "spno.1"], "video": ["a", "ep01", "B"]})
+    found = experiments._as_in_table(videos, events)
+    assert list(zip(found["subject"], found["video"], strict=True)) == [
+        ("spNO.1", "a"),
+        ("spNO.2", "EP01"),
+        ("spNO.1", "B"),
+    ]
+    apart = pd.DataFrame({"subject": ["spNO.1", "spNO.1"], "video": ["a", "A"]})
+    assert experiments._as_in_table(apart, events) is apart
+
+
+def test_a_folder_in_another_case_is_that_of_its_events(tiny_set, tmp_path):
+    data = Path(shutil.copytree(tiny_set, tmp_path / "synthme"))
+    (data / "truth.csv").unlink()
+    text = (data / "manifest.yml").read_text()
+    (data / "manifest.yml").write_text(text.replace("truth: truth.csv", ""))
+    (data / "frames" / "s01").rename(data / "frames" / "S01")
+    study = experiments.open_study(data / "manifest.yml", data)
+    assert set(study.videos["subject"]) == set(study.events["subject"]) == {"s01", "s02"}
+    assert (study.events["status"] != "dropped").all()
+    clips = experiments.with_clips(study, tmp_path / "runs" / "one", jobs=1).clips
+    assert {clip.subject for clip in clips} == {"s01", "s02"}
 
 
 _KILLED = """

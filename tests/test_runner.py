@@ -219,6 +219,66 @@ def test_only_runs_what_was_named(go, source):
         go(only=["90"])
 
 
+CLIPS, LONG = "synthme", "synthme_lv"
+
+
+@pytest.mark.parametrize(
+    ("data", "fitting"),
+    [
+        ([], ["01_clips", "02_both", "03_long"]),
+        ([CLIPS], ["01_clips", "02_both"]),
+        ([LONG], ["02_both", "03_long"]),
+        ([CLIPS, LONG], ["01_clips", "02_both", "03_long"]),
+    ],
+)
+def test_only_notebooks_that_some_data_set_fits_are_run_and_the_others_are_named(source, data, fitting):
+    for name, needs in (("01_clips", {"needs": "clips"}), ("02_both", {}), ("03_long", {"needs": "long"})):
+        write(source, name, "1", **needs)
+    found, unfit = notebooks._fitting(notebooks.find(source), dict.fromkeys(data, source))
+    assert [path.stem for path in found] == fitting
+    assert len(unfit) == 3 - len(fitting)
+    assert all("skipped" in line and line[:7] not in str(fitting) for line in unfit)
+
+
+def test_a_notebook_that_does_not_fit_is_skipped_in_one_line(go, source, capfd):
+    write(source, "01_first", COUNT, needs="clips")
+    write(source, "06_second", COUNT, needs="long")
+    folder = go(data={CLIPS: source}, run="mine")
+    assert (times(folder, "01_first"), times(folder, "06_second")) == (1, 0)
+    said = [line for line in capfd.readouterr().err.splitlines() if line.startswith("06_second")]
+    assert said == ["06_second: skipped, synthme: no long videos"]
+    assert said[0] in (folder / "log.txt").read_text()
+    with pytest.raises(DataError, match="synthme: none of the notebooks asked for fits"):
+        go(data={CLIPS: source}, only=["06"])
+
+
+def test_every_notebook_says_what_it_needs():
+    declared = {p.stem[:2]: notebooks._declared(nbformat.read(p, as_version=4)) for p in notebooks.find()}
+    needs = {number: each.get("needs") for number, each in declared.items()}
+    assert {number for number, need in needs.items() if need == "clips"} == {"01", "02", "04"}
+    assert {number for number, need in needs.items() if need == "long"} == {"06", "07"}
+
+
+def test_a_correction_and_a_joined_manifest_are_in_the_stamp(tmp_path):
+    own = yaml.safe_load((Path(notebooks.PACKAGE).parent / "data_manifests" / "synthme.yml").read_text())
+    own.pop("truth")
+    path = tmp_path / "mine.yml"
+    path.write_text(yaml.safe_dump(own | {"name": "mine"}))
+    before = notebooks._manifest_hash(str(path))
+    (tmp_path / "corrections").mkdir()
+    (tmp_path / "corrections" / "mine.csv").write_text("subject,video\n")
+    corrected = notebooks._manifest_hash(str(path))
+    assert corrected != before
+    path.write_text(
+        yaml.safe_dump(own | {"name": "mine", "join": {"dataset": "synthme_lv", "take": ["emotion"]}})
+    )
+    assert notebooks._manifest_hash(str(path)) != corrected
+
+
+def test_a_manifest_s_path_gives_the_run_a_name_without_folders():
+    assert notebooks.name_of("paper", 0, {"../my/set.yml": "/a", "samm": "/b"}) == "paper_samm_set"
+
+
 def test_two_settings_never_share_a_folder(go, source):
     write(source, "01_first", "1")
     go(run="mine", seed=1)

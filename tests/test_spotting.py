@@ -1,6 +1,7 @@
 """Laws of the spotting experiment: what is learned from whom, how windows are stitched, what is counted."""
 
 import itertools
+import types
 from dataclasses import replace
 
 import numpy as np
@@ -368,3 +369,45 @@ def test_a_fold_without_an_event_to_train_on_is_refused_before_any_fit(monkeypat
     monkeypatch.setattr(spotting, "run_fits", lambda *_, **__: pytest.fail("a fit was started"))
     with pytest.raises(DataError, match="larger training fold"):
         spotting_runs.gather([spotting_runs.OURS], "run", "smoke", long, 0)
+
+
+def test_long_licensed_videos_are_tested_one_subject_at_a_time(monkeypatch, tmp_path):
+    videos = pd.DataFrame({"subject": PEOPLE * 2, "video": [f"v{i}" for i in range(16)]})
+    study = types.SimpleNamespace(name="toy", videos=videos, truth=None)
+    monkeypatch.setattr(spotting, "studies", lambda *_, **__: [study])
+    monkeypatch.setattr(spotting, "prepare", lambda *_, **__: [])
+    (long,) = spotting.open_long(tmp_path, "paper", data="{}")
+    assert [fold.test for fold in long.folds] == [(person,) for person in PEOPLE]
+    assert all(fold.validation for fold in long.folds)
+    (long,) = spotting.open_long(tmp_path, "smoke", data="{}")
+    assert len(long.folds) == experiments.settings("smoke")["folds"]
+
+
+def test_events_without_an_emotion_are_not_recognised_and_a_data_set_without_any_is_named(material):
+    def without(some):
+        blank = lambda v: v.events.assign(emotion_class="") if v.subject in some else v.events  # noqa: E731
+        return replace(material, videos=[replace(v, events=blank(v)) for v in material.videos])
+
+    def long(material):
+        study = types.SimpleNamespace(name="toy")
+        return spotting.Long(study, material.videos, [], [], material.folds)
+
+    half = without(PEOPLE[:4])
+    table = spotting_tables.recognition_table([spotting_runs.OURS], half)
+    assert set(table["events"]) == {4}
+    assert spotting_tables.recognition_table([spotting_runs.OURS], without(PEOPLE)).empty
+    assert spotting.without_emotions([long(half), long(without(PEOPLE))]) == ["toy"]
+    assert spotting.without_emotions([long(material)]) == []
+
+
+def test_published_scores_stand_beside_the_same_data_set_alone(material):
+    nothing = predict(spotting_runs.OURS, material).head(0)
+    table = spotting_tables.spotting_table(
+        [spotting_runs.OURS], {"ours": nothing}, {"ours": nothing}, material
+    )
+    assert spotting_tables.beside_published(table).empty
+    beside = spotting_tables.beside_published(table.assign(dataset="samm_lv"))
+    assert set(beside["dataset"]) == {"samm_lv"}
+    best = beside.set_index("system").loc["BoostingVRME 2025"]
+    assert best["strs"] == pytest.approx(best["spotting_f1"] * best["recognition_f1"], abs=5e-4)
+    assert (beside["source"] == "this run").sum() == 3

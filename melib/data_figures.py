@@ -1,0 +1,99 @@
+"""Plots of annotations alone: no pixel of a face is read here. Plots of faces and their motion are in pictures.py."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+from scipy import stats
+
+from melib import figures
+
+_KINDS = {"micro": figures.BLUE, "macro": figures.ORANGE, "blink": figures.YELLOW}
+
+
+def durations(events, fits, statistics):
+    """Durations, apex positions and gaps of every data set, with fitted priors and the published range.
+
+    Parameters
+    ----------
+    events, statistics : DataFrame
+        As durations.intervals and durations.statistics return.
+    fits : DataFrame
+        As durations.fits returns.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        A row a data set.
+    """
+    names = list(dict.fromkeys(events["dataset"]))
+    with figures.style():
+        size = (figures.TWO_COLUMNS, 0.7 + 1.75 * len(names))
+        fig, axes = plt.subplots(len(names), 3, figsize=size, squeeze=False)
+        for row, name in zip(axes, names, strict=True):
+            mine, fitted, known = (table[table["dataset"] == name] for table in (events, fits, statistics))
+            for place, (kind, part) in enumerate(mine.groupby("kind", sort=False)):
+                prior = fitted[fitted["kind"] == kind].iloc[0]
+                _durations(row[0], part["seconds"], prior, kind)
+                _positions(row[1], part["position"].dropna(), prior, kind)
+                for axis, quantity in zip(row, ("duration_s", "apex_position"), strict=False):
+                    _published(axis, known[known["kind"] == kind], quantity, kind, 1.04 + 0.06 * place)
+            _gaps(row[2], mine["gap_s"].dropna())
+            _published(row[2], known[known["kind"] == "all"], "gap_s", "all", 1.04)
+            row[0].set_ylabel(name, fontweight="bold")
+        kinds = [kind for kind in _KINDS if kind in set(events["kind"])]
+        handles = [plt.Line2D([], [], color=_KINDS[kind], lw=3) for kind in kinds]
+        fig.legend(handles, kinds, loc="outside upper right", ncols=len(kinds))
+        fig.set_label(
+            "Annotated events: duration (offset - onset), apex position and gap to the next event of the video (negative "
+            "where two overlap). Lines: the fitted priors. Bars above: 5 to 95 % and median of the public annotation table "
+            "of the same data set, where there are published statistics."
+        )
+        return fig
+
+
+def _durations(axis, seconds, prior, kind):
+    """Histogram over the log of the duration; the prior's curve has the same scale."""
+    logs = np.log10(seconds[seconds > 0])
+    axis.hist(logs, bins=24, density=True, color=_KINDS[kind], alpha=0.35)
+    # The prior counts frames inclusively; one frame is one sample more than offset - onset.
+    at = np.linspace(logs.min() - 0.2, logs.max() + 0.2, 200) if len(logs) else np.zeros(0)
+    frames = 10**at * prior["fps"]
+    height = (
+        stats.norm.pdf(np.log(frames + 1), prior["log_mean"], prior["log_spread"]) * frames / (frames + 1)
+    )
+    axis.plot(at, height * np.log(10), color=_KINDS[kind])
+    ticks = np.array([0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30])
+    shown = ticks[(np.log10(ticks) > axis.get_xlim()[0]) & (np.log10(ticks) < axis.get_xlim()[1])]
+    axis.set_xticks(np.log10(shown), [f"{tick:g}" for tick in shown])
+    axis.set(xlabel="duration, s", yticks=[])
+
+
+def _positions(axis, position, prior, kind):
+    if len(position):  # of blinks nobody annotates one
+        axis.hist(position, bins=20, range=(0, 1), density=True, color=_KINDS[kind], alpha=0.35)
+    if len(position) > 1 and np.isfinite(prior["apex_a"]):
+        at = np.linspace(0.005, 0.995, 200)
+        axis.plot(at, stats.beta.pdf(at, prior["apex_a"], prior["apex_b"]), color=_KINDS[kind])
+    axis.set(xlabel="apex position, from onset (0) to offset (1)", xlim=(0, 1), yticks=[])
+
+
+def _gaps(axis, gaps):
+    axis.set_visible(len(gaps) > 0)
+    if len(gaps):
+        axis.hist(gaps, bins=40, range=tuple(np.percentile(gaps, [1, 99])), color=figures.GREY)
+        axis.axvline(0, color=figures.INK, lw=0.8, ls=(0, (4, 2)))
+        axis.set(xlabel="gap to the next event, s", ylabel="gaps")
+
+
+def _published(axis, known, quantity, kind, height):
+    """The 5 to 95 % range and the median of the published table, above the axis."""
+    value = known.set_index("statistic")["published"]
+    low, middle, high = (value.get(f"{quantity}_p{q:02d}", np.nan) for q in (5, 50, 95))
+    if np.isfinite(middle):
+        at = np.log10([low, middle, high]) if quantity == "duration_s" else [low, middle, high]
+        about = {
+            "color": _KINDS.get(kind, figures.INK),
+            "clip_on": False,
+            "transform": axis.get_xaxis_transform(),
+        }
+        axis.plot([at[0], at[2]], [height] * 2, lw=2, solid_capstyle="butt", **about)
+        axis.plot(at[1], height, "o", ms=4, **about)

@@ -1,0 +1,113 @@
+"""Laws of the statistics of annotated events: what overlaps, what is a gap, what stands beside them."""
+
+import types
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+from melib import data_figures, durations
+
+FPS = 30.0
+
+
+def study(rows, name="made_up", *, long=True):
+    """A data set of rows subject, video, kind, onset, apex, offset, status; 600 frames a video."""
+    table = pd.DataFrame(rows, columns=["subject", "video", "kind", "onset", "apex", "offset", "status"])
+    table = table.assign(dataset=name, fps=FPS, event=[f"e{i}" for i in range(len(table))])
+    events = table.astype({"onset": "Int64", "apex": "Int64", "offset": "Int64"})
+    videos = events[["subject", "video"]].drop_duplicates().assign(n_frames=600)
+    manifest = types.SimpleNamespace(fps=FPS)
+    return types.SimpleNamespace(name=name, events=events, videos=videos, manifest=manifest, long=long)
+
+
+def many(name="made_up", *, long=True, seed=0):
+    """Events at random, some of them without apex or dropped."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for i in range(120):
+        onset, length = int(rng.integers(0, 500)), int(rng.integers(4, 60))
+        apex = pd.NA if i % 9 == 0 else onset + int(rng.integers(0, length))
+        kind, status = ("micro", "macro", "blink")[i % 3], "dropped" if i % 11 == 0 else "ok"
+        rows.append((f"s{i % 4}", f"v{i % 2}", kind, onset, apex, onset + length, status))
+    return study(rows, name, long=long)
+
+
+def test_an_overlap_is_a_frame_in_common_and_a_gap_leads_to_the_next_onset():
+    found = durations.intervals(
+        [
+            study(
+                [
+                    ("s", "v", "micro", 10, 15, 20, "ok"),
+                    ("s", "v", "macro", 20, 30, 50, "ok"),  # shares frame 20
+                    ("s", "v", "micro", 51, 55, 60, "ok"),  # shares none
+                    ("s", "w", "micro", 25, 26, 30, "ok"),  # in another video
+                    ("s", "v", "macro", 0, 5, 600, "dropped"),
+                ]
+            )
+        ]
+    ).set_index("event")
+    assert found["overlaps_macro"].to_dict() == {"e0": True, "e1": False, "e2": False, "e3": False}
+    assert found.loc["e0", "gap_s"] == 0
+    assert found.loc["e1", "gap_s"] == pytest.approx(1 / FPS)
+    assert found.loc[["e2", "e3"], "gap_s"].isna().all()
+
+
+def test_overlaps_are_those_of_brute_force():
+    data = many()
+    used = data.events[data.events["status"] != "dropped"]
+    macro = used[used["kind"] == "macro"]
+    expected = {
+        m.event
+        for m in used[used["kind"] == "micro"].itertuples()
+        for o in macro[(macro["subject"] == m.subject) & (macro["video"] == m.video)].itertuples()
+        if set(range(m.onset, m.offset + 1)) & set(range(o.onset, o.offset + 1))
+    }
+    found = durations.intervals([data])
+    assert set(found.loc[found["overlaps_macro"], "event"]) == expected
+    assert expected
+
+
+def test_dropped_events_count_nowhere_and_the_others_all():
+    data = many()
+    events = durations.intervals([data])
+    assert len(events) == (data.events["status"] != "dropped").sum()
+    found = durations.statistics(events)
+    counted = found[found["statistic"] == "events"]["value"].sum()
+    assert counted == durations.fits([data])["events"].sum() == len(events)
+
+
+def test_seconds_are_offset_less_onset_and_position_runs_from_onset_to_offset():
+    found = durations.intervals(
+        [study([("s", "v", "micro", 30, 45, 90, "ok"), ("s", "v", "micro", 3, pd.NA, 9, "ok")])]
+    )
+    assert found["seconds"].tolist() == [0.2, 2.0]
+    assert found["frames"].tolist() == [7, 61]
+    np.testing.assert_array_equal(found["position"], [np.nan, 0.25])
+
+
+def test_what_is_published_stands_beside_the_same_data_set_and_no_other():
+    known = durations.published()
+    assert not known.duplicated(["dataset", "kind", "statistic"]).any()
+    assert known["source"].str.len().min() > 10
+    found = durations.statistics(durations.intervals([many("samm_lv"), many("made_up")]))
+    beside = found.dropna(subset=["published"])
+    assert set(beside["dataset"]) == {"samm_lv"}
+    assert set(beside["statistic"]) == set(known.loc[known["dataset"] == "samm_lv", "statistic"])
+
+
+def test_clips_have_no_events_a_minute():
+    fits = durations.fits([many("long"), many("clips", long=False)]).set_index("dataset")
+    assert (fits.loc["long", "events_per_minute"] > 0).all()
+    assert fits.loc["clips", ["apex_a", "apex_b", "events_per_minute"]].isna().all(axis=None)
+
+
+def test_the_figure_has_a_row_a_data_set_and_a_density_that_fits():
+    studies = [many("samm_lv"), study([("s", "v", "micro", 3, 5, 9, "ok")], "one_event", long=False)]
+    events, fits = durations.intervals(studies), durations.fits(studies)
+    fig = data_figures.durations(events, fits, durations.statistics(events))
+    assert [ax.get_ylabel() for ax in fig.axes[::3]] == ["samm_lv", "one_event"]
+    line = fig.axes[0].lines[0]  # the fitted density over the log of the duration
+    assert np.trapezoid(line.get_ydata(), line.get_xdata()) == pytest.approx(1, abs=0.1)
+    plt.close(fig)
