@@ -14,6 +14,7 @@ import os
 import platform
 import re
 import shutil
+import struct
 import subprocess
 import sys
 from functools import cache as once
@@ -523,16 +524,22 @@ def _spotting(run: Path) -> dict[str, Any]:
     }
 
 
+# Pixels of a figure a pixel of the page: two columns fill the page, one column half of it.
+_SHARPNESS = 2.2
+
+
 def _figures(run: Path) -> list[dict[str, Any]]:
     """Figures with their captions; a figure without all its files isn't finished."""
     out = []
     for sidecar in sorted(run.glob("figures/*.json")):
         files = [suffix for suffix in ("png", "pdf", "svg") if sidecar.with_suffix(f".{suffix}").is_file()]
         if "png" in files:
+            width = struct.unpack(">I", sidecar.with_suffix(".png").read_bytes()[16:20])[0]
             out.append(
                 {
                     "name": sidecar.stem,
                     "files": files,
+                    "width": round(width / _SHARPNESS),
                     **{k: _json(sidecar).get(k, "") for k in ("caption", "notebook")},
                 }
             )
