@@ -221,10 +221,11 @@ def test_other_errors_pass_unchanged(tmp_path):
 
 
 SLOW_WRITER = """
-import sys, time
+import signal, sys, time
 import numpy as np
 from melib import cache
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # who started the tests in the background may ignore it
 folder = sys.argv[1]
 cache.arrays(folder, "first", lambda: {"x": np.arange(3)})
 save = np.save
