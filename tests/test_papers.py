@@ -1,0 +1,238 @@
+"""Project papers say what is so: versions and licences agree, links and names lead somewhere, numbers are the code's.
+
+A table whose header names its sources in backticks is checked cell by cell:
+
+    | what it is | setting   | `melib.simulate.events` |      source: an object of melib (of a function: its defaults),
+    |------------|-----------|-------------------------|              or a profile of melib/profiles.yml
+    | strength   | `LOG_SD`  | 0.5                     |      cell: a Python literal, or - where there is no such setting
+"""
+
+import ast
+import functools
+import importlib
+import inspect
+import re
+import shlex
+import tomllib
+import types
+from pathlib import Path
+
+import pytest
+import typer.main
+import yaml
+from test_readme import understood
+
+from melib import cli, experiments, flow, models, spotting, spotting_runs
+
+ROOT = Path(__file__).parents[1]
+OURS = [ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAPERS = [ROOT / "README.md", *OURS, *sorted((ROOT / "data_manifests").rglob("*.md"))]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+CITATION = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M))
+COMMANDS = {
+    *(each.name or each.callback.__name__ for each in cli.app.registered_commands),
+    *(f"data {each.name}" for each in cli.data_app.registered_commands),
+}
+PROFILES = ("smoke", "demo", "paper")
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def named(path):
+    return str(path.relative_to(ROOT))
+
+
+each_paper = pytest.mark.parametrize("path", PAPERS, ids=named)
+each_of_ours = pytest.mark.parametrize("path", OURS, ids=named)
+
+
+def prose(path):
+    """Text without fenced blocks."""
+    return FENCE.sub("", path.read_text(encoding="utf-8"))
+
+
+def spans(path):
+    """What stands between backticks."""
+    return re.findall(r"`([^`\n]+)`", prose(path))
+
+
+# Versions, licences, links
+
+
+def test_the_papers_are_there():
+    assert {path.name for path in OURS} >= {"CHANGELOG.md", "model_card.md", "data_sheet.md", "ethics.md"}
+
+
+def test_citation_changelog_and_package_have_one_version():
+    headings = re.findall(
+        r"^## \[?(\d+(?:\.\d+)+)", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.M
+    )
+    assert headings[0] == str(CITATION["version"]) == PROJECT["version"]
+    assert headings == sorted(headings, key=lambda v: [int(n) for n in v.split(".")], reverse=True)
+
+
+def test_the_citation_has_what_its_format_requires():
+    assert {"cff-version", "message", "title", "authors"} <= set(CITATION)
+    assert all({"type", "title", "authors"} <= set(each) for each in CITATION["references"])
+
+
+def test_there_is_one_licence():
+    first = (ROOT / "LICENSE").read_text(encoding="utf-8").split("\n", 1)[0]
+    assert first == f"{CITATION['license']} License" == f"{PROJECT['license']} License"
+
+
+def anchor(heading):
+    """What a heading is called in a link: lower case, spaces as hyphens, other marks left out."""
+    return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
+
+
+@each_paper
+def test_every_relative_link_leads_to_a_file_and_a_heading(path):
+    for target in re.findall(r"\]\(([^)\s]+)\)", prose(path)):
+        if re.match(r"https?://", target):
+            continue
+        place, _, heading = target.partition("#")
+        file = (path.parent / place) if place else path
+        assert file.exists(), f"{named(path)}: {target}"
+        assert file.resolve().is_relative_to(ROOT), f"{named(path)}: {target} leaves the repository"
+        headings = re.findall(r"^#+ (.*)$", prose(file), re.M) if heading else []
+        assert not heading or heading in map(anchor, headings), f"{named(path)}: {target}"
+
+
+# What a file says of the code
+
+
+@each_paper
+def test_every_name_of_melib_exists(path):
+    for span in spans(path):
+        for name in re.findall(r"\bmelib(?:\.[A-Za-z_]\w*)+", span):
+            found(name)
+
+
+@each_paper
+def test_every_file_of_the_repository_exists(path):
+    folders = "melib|tests|notebooks|benchmarks|data_manifests|docs"
+    for span in spans(path):
+        if re.fullmatch(rf"({folders})/[\w./-]*", span):
+            assert list(ROOT.glob(span.rstrip("/") + "*")), f"{named(path)}: {span}"
+
+
+@each_paper
+def test_every_results_table_is_one_that_a_run_writes(path):
+    sources = [*(ROOT / "melib").glob("*.py"), *(ROOT / "notebooks").glob("*.ipynb")]
+    code = "\n".join(file.read_text(encoding="utf-8") for file in sources)
+    for span in spans(path):
+        for name in re.findall(r"results/(\w+)\.csv", span):
+            assert re.search(rf'"{name}(\.csv|\\?")', code), f"{named(path)}: {span}"
+
+
+@each_of_ours
+def test_every_command_to_copy_is_understood(path):
+    blocks = [
+        block for language, block in FENCE.findall(path.read_text(encoding="utf-8")) if language == "sh"
+    ]
+    for line in "".join(blocks).splitlines():
+        program, *words = shlex.split(line, comments=True)
+        if program == "make":
+            assert words[0] in TARGETS, line
+        else:
+            assert program == ".venv/bin/melib", line
+            understood(typer.main.get_command(cli.app), words)
+
+
+@each_of_ours
+def test_every_command_that_is_mentioned_exists(path):
+    for span in spans(path):
+        if program := re.match(r"(make|melib) (?=[a-z])", span):
+            words = span[program.end() :].split()
+            known = TARGETS if program[1] == "make" else COMMANDS
+            assert " ".join(words[:2]) in known or words[0] in known, f"{named(path)}: {span}"
+
+
+@pytest.mark.parametrize(
+    "path", [*PAPERS, ROOT / "CITATION.cff", *sorted(ROOT.glob("data_manifests/*.yml"))], ids=named
+)
+def test_no_address_of_a_person(path):
+    assert not re.findall(r"[\w.+-]+@[\w-]+\.\w+|mailto:", path.read_text(encoding="utf-8"))
+
+
+# Tables that are the code's own numbers
+
+
+def found(name):
+    """The object that a dotted name means."""
+    thing = importlib.import_module("melib")
+    for k, part in enumerate(name.split(".")[1:], 2):
+        if not hasattr(thing, part) and isinstance(thing, types.ModuleType):
+            importlib.import_module(".".join(name.split(".")[:k]))
+        thing = getattr(thing, part)
+    return thing
+
+
+def parameters(network):
+    return sum(each.numel() for each in network.parameters())
+
+
+def intensity_net(options):
+    return models.IntensityNet(models.CHANNELS["flow"], options["fit"]["width"], options["fit"]["hidden"])
+
+
+def video_regressor(options):
+    size = {name: options["spotting"]["fit"][name] for name in ("width", "blocks")}
+    kinds, body = len(spotting.KINDS), spotting_runs.OURS.body
+    return models.VideoRegressor(flow.CHANNELS, spotting.NEUTRAL + 1, body=body, kinds=kinds, **size)
+
+
+NETWORKS = {"IntensityNet": intensity_net, "VideoRegressor": video_regressor}
+
+
+def said_by(source, key):
+    """The value of a setting; LookupError where the source has none."""
+    if source in PROFILES:
+        options = experiments.settings(source)
+        if key in NETWORKS:
+            return parameters(NETWORKS[key](options))
+        return functools.reduce(
+            lambda part, k: part[int(k) if isinstance(part, list) else k], key.split("."), options
+        )
+    thing = found(source)
+    if inspect.isfunction(thing):
+        return inspect.signature(thing).parameters[key].default
+    if not hasattr(thing, key):
+        raise LookupError(key)
+    return getattr(thing, key)
+
+
+def cells(line):
+    return [cell.strip() for cell in line.strip().strip("|").split("|")]
+
+
+def stated(path):
+    """(setting, source, cell) of every table whose header names sources."""
+    for table in re.findall(r"(?:^\|.*\n)+", prose(path), re.M):
+        header, _, *rows = map(cells, table.splitlines())
+        sources = [(k, cell.strip("`")) for k, cell in enumerate(header) if re.fullmatch(r"`[\w.]+`", cell)]
+        if "setting" in header and sources:
+            for row in rows:
+                for k, source in sources:
+                    yield row[header.index("setting")].strip("`"), source, row[k]
+
+
+STATED = [(named(path), *each) for path in OURS for each in stated(path)]
+
+
+@pytest.mark.parametrize(("paper", "key", "source", "cell"), STATED, ids=lambda value: str(value)[:30])
+def test_a_number_in_a_table_is_that_of_its_source(paper, key, source, cell):
+    if cell == "-":
+        with pytest.raises(LookupError):
+            said_by(source, key)
+    else:
+        assert ast.literal_eval(cell) == said_by(source, key), f"{paper}: {source} {key} says otherwise"
+
+
+def test_the_tables_of_model_card_and_data_sheet_are_among_them():
+    sources = {(paper, source) for paper, _, source, _ in STATED}
+    assert {("docs/model_card.md", profile) for profile in PROFILES} <= sources
+    assert {
+        ("docs/data_sheet.md", f"melib.simulate.{name}") for name in ("events", "portraits", "Nuisance")
+    } <= sources
