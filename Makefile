@@ -8,6 +8,7 @@ DATA ?=
 PROFILE ?= $(if $(strip $(DATA)),paper,demo)
 RUN ?=
 SEED ?= 0
+STYLE ?=
 
 # The first interpreter that really is 3.11; a pyenv shim may carry the name and not start.
 IS_311 := import sys; raise SystemExit(sys.version_info[:2] != (3, 11))
@@ -45,8 +46,8 @@ test: .venv/.stamp lint  ## the fast tests, then every notebook at profile smoke
 test-long: .venv/.stamp  ## faults, many processes, browser
 	@$(BIN)/python -m pytest -m "long or browser" -rs
 
-figures: .venv/.stamp  ## redraw the figures of RUN from its results
-	@$(BIN)/melib figures "$(if $(RUN),$(RUN),$(PROFILE))"
+figures: .venv/.stamp  ## redraw the figures of RUN from its results, in another journal's STYLE too, and write its tables
+	@$(BIN)/melib figures "$(if $(RUN),$(RUN),$(PROFILE))" $(if $(STYLE),--style "$(STYLE)")
 
 lint: .venv/.stamp  ## style, formatting, types, notebooks without outputs
 	@$(BIN)/ruff check .

@@ -5,15 +5,19 @@ A plot is a function from tables to a matplotlib figure, whose label is its capt
     runs/<name>/figures/<figure>.pdf     fonts embedded
                                 .svg     text as text
                                 .png     300 dpi, to look at
-                                .json    sidecar: caption, notebook, commit, hash of the results, settings
+                                .json    sidecar: caption, notebook, commit, hash of the results, settings, style
 
 Same results, same bytes: no date is written anywhere. Colours are told apart with any colour vision, controls
-are grey, and a dot always comes with its 95 % interval over subjects.
+are grey, and a dot always comes with its 95 % interval over subjects. Fonts, lines and column widths are those of
+paper.mplstyle; another journal's file gives a second set in figures/<name of that file>/.
 """
 
+import contextlib
 import os
+import re
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +27,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from melib import cache, metrics
+from melib import cache, metrics, priors
 from melib.errors import DataError
 
-ONE_COLUMN, TWO_COLUMNS = 3.5, 7.2  # inches
+ONE_COLUMN, TWO_COLUMNS = 3.5, 7.2  # inches, unless another style says otherwise
 BLUE, ORANGE, GREEN, PURPLE, YELLOW, SKY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"
 GREY, INK = "#8A8A8A", "#222222"
 
@@ -76,12 +80,63 @@ PEAKS_PX = (
 )  # borders of the amplitude bins: about equal counts at a median of .7
 
 
+STYLE = Path(__file__).with_name("paper.mplstyle")
+_chosen: ContextVar[Path] = ContextVar("style", default=STYLE)
+# matplotlib has no setting for the two widths, so that a style file says them in a comment.
+_WIDTHS = re.compile(r"^#\s*column widths, inches:\s*([\d.]+)\s+([\d.]+)", re.MULTILINE)
+# The notebook that draws again what can be drawn from results alone; `melib figures` does the same.
+NOTEBOOK = "08_figures"
+
+
 def style() -> Any:
-    """Context in which figures are made and saved; ``MELIB_STYLE`` names another matplotlib style file."""
-    return plt.style.context(os.environ.get("MELIB_STYLE", str(Path(__file__).with_name("paper.mplstyle"))))
+    """Context in which figures are made and saved: paper.mplstyle, and what :func:`styled` puts over it."""
+    return plt.style.context([str(file) for file in dict.fromkeys((STYLE, _chosen.get()))])
 
 
-def save(fig: Figure, run: str | Path, name: str, *, settings: Mapping[str, Any] | None = None) -> None:
+@contextlib.contextmanager
+def styled(file: str | Path | None) -> Iterator[None]:
+    """Make and save figures by another matplotlib style file, in a folder of its name beside the others.
+
+    Parameters
+    ----------
+    file : str or Path or None
+        Changes paper.mplstyle where it says something; None changes nothing. A comment
+        ``# column widths, inches: 3.3 6.85`` sets the two widths.
+
+    Raises
+    ------
+    DataError
+        If the file doesn't exist or matplotlib can't read it.
+    """
+    path = STYLE if file is None else Path(file).resolve()
+    try:
+        with plt.style.context(str(path)):
+            path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"{file} isn't a matplotlib style file ({error}): copy {STYLE} and change it"
+        ) from None
+    before = _chosen.set(path)
+    try:
+        yield
+    finally:
+        _chosen.reset(before)
+
+
+def folder(run: str | Path) -> Path:
+    """Where a run's figures are saved: below ``figures``, those of another style in a folder of its name."""
+    other = [] if _chosen.get() == STYLE else [_chosen.get().stem]
+    return Path(run).joinpath("figures", *other)
+
+
+def save(
+    fig: Figure,
+    run: str | Path,
+    name: str,
+    *,
+    settings: Mapping[str, Any] | None = None,
+    results: Sequence[str] | None = None,
+) -> None:
     """Write a figure as PDF, SVG, PNG and json sidecar into the run's folder: same figure, same bytes.
 
     Parameters
@@ -94,30 +149,49 @@ def save(fig: Figure, run: str | Path, name: str, *, settings: Mapping[str, Any]
         File name without suffix, say ``fig04_agreement``.
     settings : mapping, optional
         What the reader of the sidecar should know beside commit, profile, seed and data.
+    results : sequence of str, optional
+        Names of the result tables that it was drawn from, and from nothing else; by default all that there are.
     """
-    from melib import report
-
-    run = Path(run)
-    folder = run / "figures"
     no_date: dict[str, dict[str, Any]] = {
         ".pdf": {"CreationDate": None},
         ".svg": {"Date": None},
         ".png": {"Software": None},
     }
+    used = _chosen.get()
+    said = _WIDTHS.search(used.read_text(encoding="utf-8"))
+    widths = dict(zip((ONE_COLUMN, TWO_COLUMNS), map(float, said.groups()), strict=True)) if said else {}
     with style():
+        fig.set_figwidth(widths.get(round(fig.get_figwidth(), 6), fig.get_figwidth()))
         for suffix, metadata in no_date.items():
-            with cache.atomic(folder / f"{name}{suffix}") as temporary:
+            with cache.atomic(folder(run) / f"{name}{suffix}") as temporary:
                 fig.savefig(temporary, metadata=metadata)
-    results = sorted((run / "results").glob("*.csv"))
-    record = {
-        "figure": name,
-        "caption": fig.get_label(),
-        "notebook": os.environ.get("MELIB_NOTEBOOK", ""),
+    record: dict[str, Any] = {"figure": name, "caption": fig.get_label(), **origin(run, results)}
+    record["settings"] |= settings or {}
+    record["style"] = {used.name: cache.content_hash([used])}
+    cache.write_json(folder(run) / f"{name}.json", record)
+
+
+def origin(run: str | Path, results: Sequence[str] | None = None) -> dict[str, Any]:
+    """Where a figure or a table comes from: notebook, commit, hash of each result it was made of, settings of the run.
+
+    Parameters
+    ----------
+    run : str or Path
+        Folder of the run.
+    results : sequence of str, optional
+        Names of result tables; by default all that the run has so far.
+    """
+    from melib import report
+
+    run = Path(run)
+    names = sorted(f"{name}.csv" for name in results or ())
+    files = [run / "results" / name for name in names] or sorted((run / "results").glob("*.csv"))
+    return {
+        "notebook": os.environ.get("MELIB_NOTEBOOK", NOTEBOOK if results else ""),
         "commit": report.commit(),
-        "results": {file.name: cache.content_hash([file]) for file in results},
-        "settings": {**report.settings(run), **(settings or {})},
+        "results": {file.name: cache.content_hash([file]) for file in files},
+        "settings": report.settings(run),
     }
-    cache.write_json(folder / f"{name}.json", record)
 
 
 def intervals(results: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
@@ -178,7 +252,7 @@ def agreement(results: pd.DataFrame, chosen: Mapping[str, str] | None = None) ->
             for ceiling in records(ceilings.reset_index()):
                 axis.axvline(ceiling["estimate"], color=INK, linewidth=0.8, linestyle=(0, (4, 2)), zorder=0)
                 said = f"{CEILINGS[ceiling['model']]}: {ceiling['estimate']:.2f} "
-                axis.annotate(said, (ceiling["estimate"], -0.75), ha="right", va="center", fontsize=6)
+                axis.annotate(said, (ceiling["estimate"], -0.75), ha="right", va="center", fontsize="small")
             axis.set_title(textwrap.fill(PROTOCOLS.get(protocol, protocol), 48))
             axis.set_xlabel(METRICS.get(metric, metric))
             axis.set_xlim(*_span(table, 1.02))
@@ -256,7 +330,7 @@ def amplitude(
                 "offset points",
                 ha="center",
                 va="bottom",
-                fontsize=5.5,
+                fontsize="small",
                 color="#666666",
             )
         fig.legend(
@@ -306,13 +380,13 @@ def face_card(cards: pd.DataFrame, *, protocol: str = "context") -> Figure:
                         (0.02, y),
                         xycoords=("axes fraction", "data"),
                         va="center",
-                        fontsize=5.5,
+                        fontsize="small",
                         color="#666666",
                     )
             room = 0.08 * (max(high, 1) - min(low, 0))
             axis.set_xlim(min(low, 0) - room, max(high, 1 if quantity != "clip_swap" else 0) + room)
             axis.set_title(title)
-            axis.set_xlabel(f"dashed, {meaning}", fontsize=6)
+            axis.set_xlabel(textwrap.fill(f"dashed, {meaning}", 26), fontsize="small")
             axis.grid(axis="x", color="#E4E4E4", linewidth=0.5)
             axis.set_axisbelow(True)
             axis.set_ylim(len(rows) - 0.4, -0.6)
@@ -364,7 +438,7 @@ def curves(table: pd.DataFrame, *, columns: int = 3) -> Figure:
                     axis.plot(
                         line["ms"], line["value"], color=colour, linestyle=dash, label=_series_name(name)
                     )
-            axis.set_title(panel, fontsize=6.5, fontweight="normal")
+            axis.set_title(panel, fontsize=plt.rcParams["legend.fontsize"], fontweight="normal")
             axis.set_ylim(-0.03, 1.08)
             axis.set_yticks([0, 0.5, 1])
         for axis in axes.flat[len(panels) :]:
@@ -372,8 +446,8 @@ def curves(table: pd.DataFrame, *, columns: int = 3) -> Figure:
         for place in range(min(columns, len(panels))):
             bottom = range(place, len(panels), columns)[-1]
             axes.flat[bottom].tick_params(labelbottom=True)
-        fig.supxlabel("Time in the window, ms", fontsize=7)
-        fig.supylabel("Intensity, share of the peak", fontsize=7)
+        fig.supxlabel("Time in the window, ms", fontsize="medium")
+        fig.supylabel("Intensity, share of the peak", fontsize="medium")
         handles, labels = axes.flat[0].get_legend_handles_labels()
         fig.legend(handles, labels, loc="outside upper center", ncols=min(len(labels), 5))
         fig.set_label(
@@ -426,13 +500,15 @@ def position_control(targets: np.ndarray, values: pd.DataFrame) -> Figure:
     return fig
 
 
-def draw_all(run: str | Path) -> list[Path]:
+def draw_all(run: str | Path, style: str | Path | None = None) -> list[Path]:
     """Draw what the results of a run allow, and save it; seconds, no training.
 
     Parameters
     ----------
     run : str or Path
         Folder of the run.
+    style : str or Path, optional
+        Another journal's style file, see :func:`styled`.
 
     Returns
     -------
@@ -442,40 +518,88 @@ def draw_all(run: str | Path) -> list[Path]:
     Raises
     ------
     DataError
-        If the run has no results.
+        If the run has no results, or the style file can't be read.
     """
     from melib import spotting_figures
 
     run = Path(run)
     plt.switch_backend("Agg")
-    results, cards = run / "results" / "intensity.csv", run / "results" / "face_card.csv"
-    if not results.is_file() and not (run / "results" / "spotting.csv").is_file():
+    with styled(style):
+        made = [*_draw_position(run), *_draw_intensity(run)]
+        for name, fig, sources in made:
+            save(fig, run, name, results=sources)
+            plt.close(fig)
+        drawn = [*(folder(run) / f"{name}.png" for name, *_ in made), *spotting_figures.draw(run)]
+    if not drawn:
+        missing = run / "results" / "intensity.csv"
         raise DataError(
-            f"{results} doesn't exist: run `melib run --run {run.name}` first, or name another run"
+            f"{missing} doesn't exist, nor another result to draw: run `melib run --run {run.name}` first, or name "
+            "another run"
         )
-    drawn = _draw_intensity(results, cards) if results.is_file() else []
-    for name, fig in drawn:
-        save(fig, run, name)
-        plt.close(fig)
-    return [*(run / "figures" / f"{name}.png" for name, _ in drawn), *spotting_figures.draw(run)]
-
-
-def _draw_intensity(results: Path, cards: Path) -> list[tuple[str, Figure]]:
-    """Figures of the first paper, by name."""
-    drawn = []
-    table = read(results)
-    several = len(set(table["dataset"])) > 1
-    for dataset, part in table.groupby("dataset", sort=False):
-        ending = f"_{dataset}" if several else ""
-        drawn.append((f"agreement{ending}", agreement(part)))
-        if part["peak_px"].notna().any() and _has(part, "context", "inside_spearman_true"):
-            drawn.append((f"amplitude{ending}", amplitude(part)))
-        if cards.is_file():
-            card = read(cards)
-            card = card[card["dataset"] == dataset]
-            for protocol in card["protocol"].unique():
-                drawn.append((f"face_card_{protocol}{ending}", face_card(card, protocol=protocol)))
     return drawn
+
+
+def _draw_position(run: Path) -> list[tuple[str, Figure, list[str]]]:
+    """The control that reads no pixel, beside what was published."""
+    tables = _all(run, ["events", "position_control", "published_control"])
+    if not tables:
+        return []
+    events, control, published = tables
+    used = events[(events["kind"] == "micro") & (events["status"] != "dropped")].dropna(subset=["apex"])
+    cut = _pick(control, "paper", "spearman_pseudo")
+    used = used[used["dataset"].isin(cut["dataset"])]
+    if used.empty:
+        return []
+    targets = [priors.resampled_triangle(row["onset"], row["apex"], row["offset"]) for row in records(used)]
+    rows = [
+        {**row, "label": f"{row['dataset']}: position only (this run)", "kind": "control"}
+        for row in records(cut)
+    ]
+    published = published[published["metric"] == "spearman_pseudo"].drop_duplicates("of")
+    for row in records(published):
+        rows += [
+            {
+                "label": f"{row['of']}: position only (public)",
+                "estimate": row["control"],
+                "kind": "control",
+            },
+            {"label": f"{row['of']}: network (published)", "estimate": row["paper"], "kind": "published"},
+        ]
+    values = pd.DataFrame(rows).dropna(subset=["estimate"])
+    fig = position_control(np.stack(targets), values)
+    return [("position_control", fig, ["events", "position_control", "published_control"])]
+
+
+def _draw_intensity(run: Path) -> list[tuple[str, Figure, list[str]]]:
+    """Figures of the first paper: name, figure, and the results that it is drawn from."""
+    drawn: list[tuple[str, Figure, list[str]]] = []
+    for ending, part in _by_dataset(_all(run, ["intensity"])):
+        drawn.append((f"agreement{ending}", agreement(part), ["intensity"]))
+        if part["peak_px"].notna().any() and _has(part, "context", "inside_spearman_true"):
+            drawn.append((f"amplitude{ending}", amplitude(part), ["intensity"]))
+    for ending, part in _by_dataset(_all(run, ["face_card"])):
+        for protocol in part["protocol"].unique():
+            fig = face_card(part, protocol=protocol)
+            drawn.append((f"face_card_{protocol}{ending}", fig, ["face_card"]))
+    for protocol in PROTOCOLS:
+        for table in _all(run, [f"curves_{protocol}"]):
+            if len(table):
+                drawn.append((f"curves_{protocol}", curves(table), [f"curves_{protocol}"]))
+    return drawn
+
+
+def _by_dataset(tables: list[pd.DataFrame]) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Part of each data set, and what its files' names end with where there are several."""
+    for table in tables:
+        several = len(set(table["dataset"])) > 1
+        for dataset, part in table.groupby("dataset", sort=False):
+            yield (f"_{dataset}" if several else ""), part
+
+
+def _all(run: Path, names: Sequence[str]) -> list[pd.DataFrame]:
+    """Result tables by their names; none where one of them isn't there."""
+    files = [run / "results" / f"{name}.csv" for name in names]
+    return [read(file) for file in files] if all(file.is_file() for file in files) else []
 
 
 def read(file: str | Path) -> pd.DataFrame:

@@ -88,7 +88,7 @@ def timelines(curves: pd.DataFrame, intervals: pd.DataFrame) -> Figure:
             axis.set_xlim(0, line["seconds"].max())
             axis.set_ylim(-0.05, 1.62)
             axis.set_yticks([0, 0.5, 1])
-            axis.set_title(panel, fontsize=6.5, fontweight="normal")
+            axis.set_title(panel, fontsize=plt.rcParams["legend.fontsize"], fontweight="normal")
         axes[-1, 0].set_xlabel("Time, s")
         names = [("score", INK), ("found", PURPLE), *((f"annotated {kind}", c) for kind, c in _KINDS.items())]
         handles = [
@@ -112,15 +112,14 @@ def _bar(axis: Axes, row: dict[str, Any]) -> None:
         [row["start"], row["stop"]], [height] * 2, color=colour, linewidth=3, solid_capstyle="projecting"
     )
     if found:
-        middle = (row["start"] + row["stop"]) / 2
         axis.axvspan(row["start"], row["stop"], ymax=0.6, color=PURPLE, alpha=0.15, linewidth=0)
         axis.annotate(
             f"{row['score']:.2f}",
-            (middle, height),
-            (5, 0),
+            (row["stop"], height),
+            (4, 0),
             textcoords="offset points",
             va="center",
-            fontsize=5,
+            fontsize="small",
         )
 
 
@@ -161,7 +160,7 @@ def recall(table: pd.DataFrame) -> Figure:
             axis.set_xticks(
                 range(len(groups)),
                 [f"{g}\n{int(n)}" for g, n in zip(groups, counts, strict=True)],
-                fontsize=6,
+                fontsize="small",
             )
             axis.set_xlabel(_GROUPS[column])
             axis.set_ylim(-0.03, 1.03)
@@ -280,7 +279,7 @@ def decoders(table: pd.DataFrame) -> Figure:
                         elinewidth=0.6,
                         linewidth=0.9,
                     )
-            axis.set_title(setting.replace(", ", ",\n"), fontsize=6)
+            axis.set_title(setting.replace(", ", ",\n"), fontsize="small")
             axis.set_xlabel("IoU asked for")
             axis.set_ylim(0, min(1, 1.05 * float(table["high"].max())))
         axes[0, 0].set_ylabel("Spotting F1")
@@ -319,9 +318,9 @@ def draw(run: str | Path) -> list[Path]:
         for dataset in datasets:
             parts = [table[table["dataset"] == dataset] if dataset else table for table in tables]
             fig, ending = made(*parts), f"_{dataset}" if len(datasets) > 1 else ""
-            figures.save(fig, run, f"{name}{ending}")
+            figures.save(fig, run, f"{name}{ending}", results=files)
             plt.close(fig)
-            drawn.append(run / "figures" / f"{name}{ending}.png")
+            drawn.append(figures.folder(run) / f"{name}{ending}.png")
     return drawn
 
 

@@ -2,15 +2,16 @@
 
 import json
 import re
+import shutil
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-from made_up import card, results
+from made_up import a_run, card, results
 from PIL import Image
 
-from melib import DataError, figures, metrics, priors
+from melib import DataError, cache, evaluation, figures, metrics, priors
 
 
 @pytest.fixture(autouse=True)
@@ -45,6 +46,24 @@ def control_table():
     rows += [("synthme, ResNet18 + BiGRU, raw", 0.85, 0.84, 0.86, "ours")]
     return pd.DataFrame(rows, columns=["label", "estimate", "low", "high", "kind"])
 
+
+EVENTS = pd.DataFrame(
+    [
+        ("synthme", f"{i:03d}", "micro", 10, 10 + 3 * i, 40, status)
+        for i, status in enumerate(["ok", "repaired", "dropped"] * 3)
+    ],
+    columns=["dataset", "subject", "kind", "onset", "apex", "offset", "status"],
+)
+# As notebook 03 writes them.
+CONTROL = pd.DataFrame(
+    [
+        ("synthme", protocol, metric, 0.88123, 0.8644, 0.8958, 280, 40, 0.87654)
+        for protocol in ("paper", "context")
+        for metric in ("spearman_pseudo", "kendall_pseudo", "apex_error_ms")
+    ],
+    columns=["dataset", "protocol", "metric", "estimate", "low", "high", "events", "subjects", "over_events"],
+)
+PUBLISHED_CONTROL = evaluation.control_beside_published(CONTROL)
 
 DRAW = {
     "agreement": lambda: figures.agreement(results()),
@@ -150,11 +169,96 @@ def test_names_stay_text_when_results_are_read(tmp_path):
     assert table["input"].tolist() == ["none", "none"]
 
 
-def test_a_style_of_ones_own_is_used(tmp_path, monkeypatch):
+@pytest.fixture
+def run(tmp_path):
+    """A run whose results allow every figure of the first paper."""
+    folder = a_run(tmp_path / "runs" / "made up")
+    more = {"events": EVENTS, "position_control": CONTROL, "published_control": PUBLISHED_CONTROL}
+    for name, table in (more | {"curves_paper": curve_table(), "curves_context": curve_table()}).items():
+        cache.write_table(folder / "results" / f"{name}.csv", table)
+    return folder
+
+
+STYLE = """# column widths, inches: 3.3 6.9
+font.size: 9
+axes.labelsize: 8
+xtick.labelsize: 8
+ytick.labelsize: 8
+legend.fontsize: 8
+"""
+
+
+@pytest.mark.long
+def test_what_results_allow_is_drawn_and_redrawn_to_the_same_bytes(run):
+    first = figures.draw_all(run)
+    assert [path.stem for path in first] == [
+        *("position_control", "agreement", "amplitude", "face_card_paper", "face_card_context"),
+        *("curves_paper", "curves_context"),
+    ]
+    files = sorted((run / "figures").iterdir())
+    before = [path.read_bytes() for path in files]
+    assert len(files) == 4 * len(first)
+    assert figures.draw_all(run) == first
+    assert [path.read_bytes() for path in files] == before
+
+
+@pytest.mark.long
+def test_a_redrawn_figure_names_the_results_that_it_is_drawn_from_and_needs_no_other(run, tmp_path):
+    for path in figures.draw_all(run):
+        record = json.loads(path.with_suffix(".json").read_text())
+        files = [run / "results" / name for name in record["results"]]
+        assert record["results"] == {file.name: cache.content_hash([file]) for file in files}
+        assert record["notebook"] == figures.NOTEBOOK
+        assert record["settings"] == {"profile": "smoke", "seed": 0, "data": ["simulated"]}
+        assert record["style"] == {"paper.mplstyle": cache.content_hash([figures.STYLE])}
+        alone = tmp_path / path.stem
+        (alone / "results").mkdir(parents=True)
+        for file in files:
+            shutil.copy(file, alone / "results")
+        figures.draw_all(alone)
+        assert (alone / "figures" / path.name).read_bytes() == path.read_bytes()
+
+
+@pytest.mark.long
+def test_another_journal_s_style_gives_figures_beside_the_others_at_its_widths(run, tmp_path):
+    figures.draw_all(run)
+    before = {path: path.read_bytes() for path in (run / "figures").iterdir()}
     style = tmp_path / "journal.mplstyle"
-    style.write_text("font.size: 11\naxes.labelsize: 11\nfigure.constrained_layout.use: True\n")
-    monkeypatch.setenv("MELIB_STYLE", str(style))
-    assert figures.amplitude(results()).axes[0].xaxis.label.get_fontsize() == 11
+    style.write_text(STYLE)
+    drawn = figures.draw_all(run, style)
+    assert {path.parent for path in drawn} == {run / "figures" / "journal"}
+    assert {path: path.read_bytes() for path in before} == before
+    for path in drawn:
+        assert Image.open(path).width / 300 == pytest.approx(3.3, abs=0.01) or Image.open(
+            path
+        ).width / 300 == pytest.approx(6.9, abs=0.01)
+        assert b"/FontFile2" in path.with_suffix(".pdf").read_bytes()
+        record = json.loads(path.with_suffix(".json").read_text())
+        assert record["style"] == {"journal.mplstyle": cache.content_hash([style])}
+    assert figures.folder(run) == run / "figures"  # and afterwards all is as it was
+
+
+def test_a_style_changes_what_it_names_and_keeps_the_rest(tmp_path):
+    style = tmp_path / "journal.mplstyle"
+    style.write_text(STYLE)
+    with figures.styled(style):
+        fig = figures.amplitude(results())
+        assert plt.rcParams["pdf.fonttype"] != 42  # only while a figure is made
+    assert fig.axes[0].xaxis.label.get_fontsize() == 8
+    assert figures.amplitude(results()).axes[0].xaxis.label.get_fontsize() == 7
+    small = [text.get_fontsize() for text in fig.axes[0].texts]
+    assert small == pytest.approx([9 / 1.2] * len(small), abs=0.01)
+
+
+@pytest.mark.parametrize("text", [None, "font.size: 9\nno such thing: 1 : 2\x00"])
+def test_a_style_that_is_none_is_named_in_one_sentence(tmp_path, text):
+    style = tmp_path / "journal.mplstyle"
+    if text is not None:
+        style.write_bytes(text.encode() + b"\xff")
+    with pytest.raises(
+        DataError, match=r"journal.mplstyle isn't a matplotlib style file .*copy .*paper.mplstyle"
+    ):
+        figures.draw_all(a_run(tmp_path / "run"), style)
 
 
 def test_colours_differ_in_lightness_or_hue_for_any_eye():

@@ -1,0 +1,405 @@
+"""Tables for a manuscript: the csv's numbers rounded, LaTeX that compiles, from results alone."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+
+import nbformat
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from made_up import a_run, results
+from test_figures import CONTROL, EVENTS, PUBLISHED_CONTROL, curve_table
+from test_spotting_figures import TABLES as SPOTTING
+
+from melib import cache, figures, notebooks, spotting_runs, typeset
+from melib.spotting_decoding import DECODERS, FAULTS
+
+RNG = np.random.default_rng(0)
+SCORES = ("spotting_f1", "strs", "end_to_end_f1", "fp_per_hour")
+
+
+def frame(rows, columns):
+    return pd.DataFrame(rows, columns=columns.split()).assign(dataset="synthme_lv")
+
+
+def around(value):
+    return value, value - 0.0517, value + 0.0333
+
+
+def systems(names):
+    rows = []
+    for name in names:
+        row = {"system": name, "videos": 8, "minutes": 12.4, "tp": 3, "fp": 40, "fn": 7, "ap": RNG.random()}
+        row |= {"recognition_f1": RNG.random(), "dataset": "synthme_lv", "rule": "strict"}
+        for score in SCORES:
+            value = RNG.random() * (400 if score == "fp_per_hour" else 1)
+            row |= {score: value, f"{score}_low": value * 0.9, f"{score}_high": value * 1.1}
+        rows += [row, row | {"rule": "megc"}]
+    return pd.DataFrame(rows)
+
+
+def summary():
+    keys = ["dataset", "protocol", "model", "input", "metric"]
+    found = figures.intervals(results(), keys)
+    return pd.concat([found.assign(amplitude=name) for name in ("all", "0 to 0.5 px", ">= 1 px")])
+
+
+# Every result that a table is made of.
+RESULTS = {
+    "summary": summary(),
+    "position_control": CONTROL,
+    "published_control": PUBLISHED_CONTROL,
+    "published_intensity": pd.DataFrame(
+        [
+            (
+                "samm",
+                "paper",
+                "resnet18_bigru",
+                "raw",
+                "spearman_pseudo",
+                *around(0.88),
+                0.9014,
+                "Them, 50 % & more",
+            )
+        ],
+        columns=[
+            "dataset",
+            "protocol",
+            "model",
+            "input",
+            "metric",
+            "ours",
+            "low",
+            "high",
+            "published",
+            "source",
+        ],
+    ),
+    "spotting": systems([system.name for system in spotting_runs.SYSTEMS]),
+    "ablations": systems(["ours", "ours, no grafts", "reference, repaired"]),
+    "spotting_claims": frame(
+        [
+            (
+                "STRS above the reference's",
+                "strs",
+                0.23,
+                0.02,
+                *around(0.21),
+                0.0005,
+                86,
+                12.1,
+                "above 0",
+                True,
+            ),
+            (
+                "fewer false alarms",
+                "fp_per_hour",
+                103.2,
+                267.0,
+                *around(-163.8),
+                0.003,
+                86,
+                np.nan,
+                "below 0",
+                False,
+            ),
+        ],
+        "claim metric ours other difference low high p events events_needed needed holds",
+    ),
+    "spotting_published": frame(
+        [
+            ("ours", "strict", 0.2, 0.4, 0.5, "this run"),
+            ("Them 2025", "its own", 0.2, 0.29, 0.69, "their table"),
+        ],
+        "system rule strs spotting_f1 recognition_f1 source",
+    ),
+    "recognition": frame([("ours", 4, 86, 0.3, 0.32, 0.43)], "system classes events uf1 uar accuracy"),
+    "inflation_ledger": frame(
+        [
+            ("ours", fault, meaning, 0.2, *around(0.0))
+            for fault, meaning in {"none": "nothing", **FAULTS}.items()
+        ],
+        "system fault meaning strs inflation low high",
+    ),
+    "factorial": frame(
+        [
+            (factor, *levels, score, *around(RNG.normal()), 16)
+            for factor, levels in spotting_runs.FACTORS.items()
+            for score in SCORES
+        ],
+        "factor reference ours metric effect low high combinations",
+    ),
+    "decoders": frame(
+        [(of, d, iou, *around(0.5)) for of in ("own", "other") for d in DECODERS for iou in (0.3, 0.5, 0.7)],
+        "setting decoder iou f1 low high",
+    ),
+    "decoder_differences": frame(
+        [(of, d, *around(0.04), 0.22, 86) for of in ("own", "other") for d in DECODERS if d != "semi_markov"],
+        "setting other difference low high p events",
+    ),
+}
+
+
+@pytest.fixture
+def run(tmp_path):
+    return fill(a_run(tmp_path / "made up"))
+
+
+def fill(folder):
+    for name, table in RESULTS.items():
+        cache.write_table(folder / "results" / f"{name}.csv", table)
+    return folder
+
+
+def cells(tex):
+    """Cells of all rows of a table, heads left out."""
+    body = tex.split(r"\midrule", 1)[1].split(r"\bottomrule")[0]
+    lines = [line.removesuffix(r" \\") for line in body.splitlines() if line.endswith(r" \\")]
+    return [[cell.strip() for cell in re.split(r"(?<!\\)&", line)] for line in lines]
+
+
+def plain(cell):
+    """What a reader sees of a cell."""
+    text = re.sub(r"^\{\\raggedright (.*)\\par\}$", r"\1", cell)
+    words = {r"\textbackslash{}": "\\", r"\textasciitilde{}": "~", r"\textasciicircum{}": "^"}
+    words |= {"$<$": "<", "$>$": ">", r"$\geq$": ">=", "$-$": "-", "{[}": "[", "{*}": "*"}
+    words |= {f"\\{mark}": mark for mark in "&%$#_{}"}
+    return re.sub("|".join(map(re.escape, words)), lambda found: words[found[0]], text)
+
+
+def test_every_result_that_belongs_in_a_manuscript_has_its_table(run):
+    assert {path.stem for path in typeset.write_all(run)} == {
+        *("intensity_paper", "intensity_context", "intensity_amplitude", "published_intensity", "face_card"),
+        *("claims", "position_control", "published_control", "spotting_systems", "spotting_claims"),
+        *(
+            "spotting_published",
+            "recognition",
+            "spotting_inflation",
+            "spotting_effects",
+            "spotting_ablations",
+        ),
+        "spotting_decoders",
+    }
+
+
+def test_every_printed_number_is_the_csv_s_rounded(run):
+    numbers = 0
+    for path, table in zip(typeset.write_all(run), typeset.tables(run), strict=True):
+        rows = figures.records(figures.read(path.with_suffix(".csv")))
+        printed = cells(path.read_text())
+        assert len(rows) == len(printed) > 0
+        for row, line in zip(rows, printed, strict=True):
+            for column, cell in zip(table.columns, line, strict=True):
+                value = row[column.name]
+                if column.digits is None:
+                    said = {True: "yes", False: "no", "": "--"}.get(value, value)
+                    assert plain(cell) == said
+                    continue
+                found = [float(text) for text in re.findall(r"-?\d+\.?\d*", plain(cell))]
+                bounds = [row.get(f"{column.name}_{side}", np.nan) for side in ("low", "high")]
+                known = [value, *bounds] if np.isfinite(bounds).all() else [value]
+                known = known if np.isfinite(value) else []
+                assert len(found) == len(known), (path.name, cell, known)
+                decimals = [len(text) for text in re.findall(r"\.(\d+)", cell)] or [0]
+                assert max(decimals) <= 4
+                np.testing.assert_allclose(found, known, rtol=0, atol=0.5 * 10.0 ** -decimals[0] + 1e-12)
+                numbers += len(found)
+    assert numbers > 300
+
+
+def test_the_rows_are_the_results_own(run):
+    typeset.write_all(run)
+    table = figures.read(run / "tables" / "intensity_paper.csv").set_index(["model", "input"])
+    known = figures.read(run / "results" / "summary.csv").query("amplitude == 'all' and protocol == 'paper'")
+    for row in figures.records(known):
+        mine = table.loc[(row["model"], row["input"])]
+        found = [mine[row["metric"]], mine[f"{row['metric']}_low"], mine[f"{row['metric']}_high"]]
+        assert found == [row["estimate"], row["low"], row["high"]]
+    systems = pd.read_csv(run / "tables" / "spotting_systems.csv")
+    assert list(systems["system"]) == [system.name for system in spotting_runs.SYSTEMS]
+
+
+def test_the_same_results_give_the_same_bytes(run, tmp_path):
+    other = fill(a_run(tmp_path / "again"))
+    for folder in (run, other):
+        typeset.write_all(folder)
+    files = sorted((run / "tables").iterdir())
+    assert len(files) == 3 * 16 + 1
+    assert [path.read_bytes() for path in files] == [
+        path.read_bytes() for path in sorted((other / "tables").iterdir())
+    ]
+
+
+def structure(tex):
+    """What any compiler asks for, and what a careless cell breaks."""
+    code = "\n".join(line for line in tex.splitlines() if not line.startswith("%"))
+    bare = re.sub(r"\\[&%$#_{}]", "", code)
+    assert bare.count("{") == bare.count("}") and bare.count("$") % 2 == 0
+    depth = np.cumsum([{"{": 1, "}": -1}.get(mark, 0) for mark in bare])
+    assert depth.min() >= 0
+    assert not set("%_#~^") & set(bare)
+    assert re.findall(r"\\(begin|end)\{(table\*?|tabular)\}", code) in (
+        [("begin", of), ("begin", "tabular"), ("end", "tabular"), ("end", of)] for of in ("table", "table*")
+    )
+    said = re.search(r"\\begin\{tabular\}\{@\{\}(.*)@\{\}\}", code).group(1)
+    wide = len(re.findall(r"[lr]|p\{[\d.]+\\linewidth\}", said))
+    rows = [line for line in code.splitlines() if line.endswith(r"\\")]
+    assert {len(re.findall(r"(?<!\\)&", line)) + 1 for line in rows} == {wide}
+    for after, line in zip(["", *code.splitlines()], code.splitlines(), strict=False):
+        assert not (after.endswith((r"\\", "rule")) and line.lstrip().startswith(("[", "*")))
+
+
+def test_a_table_is_well_formed_and_has_its_own_label(run):
+    texts = [path.read_text() for path in typeset.write_all(run)]
+    for tex in texts:
+        structure(tex)
+        for rule in ("toprule", "midrule", "bottomrule"):
+            assert rf"\{rule}" in tex
+    labels = [re.search(r"\\label\{(tab:[a-z0-9-]+)\}", tex).group(1) for tex in texts]
+    assert len(set(labels)) == len(labels)
+
+
+@given(st.text(st.characters(codec="utf-8", exclude_categories=("C", "Z")), min_size=1))
+def test_any_name_stays_one_cell_and_comes_back(name):
+    table = typeset.Table(
+        "t", pd.DataFrame({"name": [name, "b"]}), [typeset.Column("name", "N")], f"Of {name}."
+    )
+    tex = typeset.latex(table, {"commit": "0", "notebook": "", "settings": {}, "results": {}})
+    structure(tex)
+    assert plain(cells(tex)[0][0]) == name
+
+
+@pytest.mark.skipif(not shutil.which("pdflatex"), reason="no pdflatex on this machine")
+def test_every_table_compiles_with_booktabs_and_nothing_else(run, tmp_path):
+    for path in typeset.write_all(run):
+        head = "\\documentclass[twocolumn]{article}\n\\usepackage{booktabs}\n\\begin{document}\n"
+        (tmp_path / "alone.tex").write_text(f"{head}{path.read_text()}\\end{{document}}\n")
+        command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "alone.tex"]
+        ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert ended.returncode == 0, (path.name, ended.stdout[-2000:])
+
+
+@pytest.mark.parametrize("name", [*RESULTS, "face_card", "claims"])
+def test_a_missing_result_leaves_out_its_tables_and_no_other(run, name):
+    all_of_them = {table.name: table for table in typeset.tables(run)}
+    (run / "results" / f"{name}.csv").unlink()
+    left = {table.name for table in typeset.tables(run)}
+    assert left == {of for of, table in all_of_them.items() if name not in table.results}
+    assert left < set(all_of_them)
+
+
+def test_a_result_without_rows_leaves_out_its_table(run):
+    for path in sorted((run / "results").glob("*.csv")):
+        path.write_text(path.read_text().splitlines()[0] + "\n")
+    assert typeset.write_all(run) == []
+    assert (run / "tables" / "index.csv").read_text() == "table,rows,results,caption\n"
+
+
+def test_a_run_without_results_has_no_table(tmp_path):
+    assert typeset.write_all(tmp_path) == []
+
+
+def test_several_data_sets_get_a_table_each(run):
+    both = pd.concat([RESULTS["recognition"], RESULTS["recognition"].assign(dataset="other")])
+    cache.write_table(run / "results" / "recognition.csv", both)
+    found = {table.name: table for table in typeset.tables(run)}
+    assert {"recognition_synthme_lv", "recognition_other"} <= set(found)
+    assert "Data: other (simulated)." in found["recognition_other"].caption
+
+
+def test_what_is_licensed_is_not_called_simulated(run):
+    (run / "parameters.yml").write_text('{profile: paper, seed: 0, data: \'{"samm": "/data"}\'}\n')
+    assert all("simulated)" not in table.caption for table in typeset.tables(run))
+
+
+def test_a_table_says_where_it_comes_from(run):
+    for path, table in zip(typeset.write_all(run), typeset.tables(run), strict=True):
+        record = json.loads(path.with_suffix(".json").read_text())
+        known = {f"{of}.csv": cache.content_hash([run / "results" / f"{of}.csv"]) for of in table.results}
+        assert record["results"] == known
+        assert record["settings"] == {"profile": "smoke", "seed": 0, "data": ["simulated"]}
+        comments = "\n".join(line for line in path.read_text().splitlines() if line.startswith("%"))
+        for said in (record["commit"], "profile smoke, seed 0, data simulated", *known.values()):
+            assert said in comments
+
+
+def test_a_number_that_rounds_to_nothing_has_no_sign_and_no_number_is_two_dashes():
+    rows = pd.DataFrame({"x": [-0.0004, np.nan, -0.25], "x_low": [-0.1, np.nan, np.nan], "x_high": [0.1] * 3})
+    table = typeset.Table("t", rows, [typeset.Column("x", "X", 3)], "c.")
+    assert list(typeset.printed(table)["X"]) == ["0.000 [-0.100, 0.100]", "--", "-0.250"]
+    tex = typeset.latex(table, {"commit": "0", "notebook": "", "settings": {}, "results": {}})
+    assert cells(tex) == [["0.000 [$-$0.100, 0.100]"], ["--"], ["$-$0.250"]]
+
+
+def test_figures_and_tables_read_nothing_but_results_and_train_nothing(run):
+    """In an interpreter of its own, with the results alone, images locked and no module that trains or reads frames."""
+    draw_also(run)
+    for place in run.iterdir():
+        if place.name != "results":
+            shutil.rmtree(place) if place.is_dir() else place.unlink()
+    code = """
+import sys
+from pathlib import Path
+from PIL import Image
+def locked(*a, **k): raise AssertionError("an image is read")
+Image.open = locked
+read = []
+sys.addaudithook(lambda event, args: event == "open" and read.append((str(args[0]), str(args[1]))))
+from melib import figures, typeset
+run = Path(sys.argv[1])
+made = [*figures.draw_all(run), *typeset.write_all(run)]
+heavy = ("torch", "cv2", "dlib", "melib.training", "melib.faces", "melib.flow", "melib.experiments")
+print(len(made), [name for name in heavy if name in sys.modules])
+inside = {Path(of).relative_to(run).parts[0] for of, mode in read if of.startswith(str(run)) and mode in ("r", "rb")}
+print(sorted(inside))
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", code, str(run)], capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
+    made, inside = ended.stdout.splitlines()
+    assert made == "29 []"
+    assert inside == "['results']"
+
+
+def draw_also(run):
+    """The results of figures that have no table."""
+    spotting = {name: table.assign(dataset="synthme_lv") for name, table in SPOTTING.items()}
+    more = {"events": EVENTS, "curves_paper": curve_table(), "curves_context": curve_table()}
+    for name, table in (spotting | more).items():
+        if name not in RESULTS:
+            cache.write_table(run / "results" / f"{name}.csv", table)
+
+
+@pytest.mark.notebook
+def test_notebook_08_is_repeated_when_a_result_that_it_shows_has_changed(run, monkeypatch):
+    draw_also(run)
+    saved = []
+    origin = figures.origin
+    monkeypatch.setattr(
+        figures, "origin", lambda run, results=None: saved.extend(results) or origin(run, results)
+    )
+    figures.draw_all(run)
+    typeset.write_all(run)
+    path = next(path for path in notebooks.find() if path.stem == figures.NOTEBOOK)
+    declared = nbformat.read(path, as_version=4).metadata["melib"]
+    assert {f"results/{name}.csv" for name in saved} == set(declared["inputs"])
+
+
+@pytest.mark.notebook
+@pytest.mark.parametrize("kept", [(), ("spotting", "recognition"), ("events", "position_control")])
+def test_notebook_08_ends_well_whatever_has_run_before(run, kept, tmp_path):
+    draw_also(run)
+    folder = tmp_path / "runs" / "part"
+    (folder / "results").mkdir(parents=True)
+    for name in kept:
+        shutil.copy(run / "results" / f"{name}.csv", folder / "results")
+    notebooks.run("smoke", run=folder, only=["08"])
+    index = pd.read_csv(folder / "tables" / "index.csv")
+    assert set(index["results"]) == {name for name in kept if name != "events"}
+    assert (folder / "figures" / "spotting_systems.pdf").is_file() == ("spotting" in kept)
