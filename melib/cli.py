@@ -197,7 +197,16 @@ def run(
     only: Annotated[
         list[str] | None, typer.Option(help="A notebook, or how it begins (04); may be repeated.")
     ] = None,
-    engine: Annotated[str, typer.Option(help="local or dask.")] = "local",
+    engine: Annotated[
+        str,
+        typer.Option(help="local: processes of this machine; dask: a cluster, of this machine or of many."),
+    ] = "local",
+    scheduler: Annotated[
+        str,
+        typer.Option(
+            help="Address of a Dask scheduler, else that in DASK_SCHEDULER_ADDRESS, else a new cluster here."
+        ),
+    ] = "",
     run: Annotated[str | None, typer.Option(help="Name of the run, or the path of its folder.")] = None,
     seed: Annotated[int, typer.Option(help="Same seed, same results, byte by byte.")] = 0,
 ) -> None:
@@ -211,7 +220,9 @@ def run(
             raise typer.BadParameter(f"{pair!r} isn't NAME=DIR, as in samm=/data/samm", param_hint="--data")
         folders[name] = place
     try:
-        folder = notebooks.run(profile, run=run, seed=seed, data=folders, only=only, engine=engine)
+        folder = notebooks.run(
+            profile, run=run, seed=seed, data=folders, only=only, engine=engine, scheduler=scheduler
+        )
     except notebooks.NotebookError as error:
         print(f"melib: {error}", file=sys.stderr)
         raise typer.Exit(1) from None
@@ -222,13 +233,17 @@ def run(
 @app.command(epilog="Example:  melib figures runs/demo")
 def figures(
     run: Annotated[str, typer.Argument(help="Name of the run, or the path of its folder.")],
+    style: Annotated[
+        Path | None,
+        typer.Option(help="Another journal's matplotlib style; its figures go to figures/<its name>/."),
+    ] = None,
 ) -> None:
-    """Redraw the figures of a run from its results alone, and rebuild its report."""
+    """Redraw the figures of a run and write its tables, from its results alone, and rebuild its report."""
     from melib import figures as drawing
-    from melib import notebooks, report
+    from melib import notebooks, report, typeset
 
     folder = notebooks.locate(run)
-    for path in drawing.draw_all(folder):
+    for path in [*drawing.draw_all(folder, style), *typeset.write_all(folder)]:
         print(path)
     print(report.build(folder))
 

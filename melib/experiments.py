@@ -20,12 +20,14 @@ import joblib
 import numpy as np
 import pandas as pd
 import yaml
+from joblib.externals.loky.process_executor import TerminatedWorkerError
 from tqdm.auto import tqdm
 
 from melib import (
     annotations,
     cache,
     controls,
+    engines,
     faces,
     flow,
     losses,
@@ -361,7 +363,9 @@ def prepare(study, protocol, run, profile, seed=0, *, size=64, jobs=2):
         for name, rows in groups
     ]
     tasks = (
-        joblib.delayed(_video_inputs)(folder, key, clips[name], positions[rows], size)
+        joblib.delayed(_video_inputs)(
+            folder, key, cache_folder(run) / clips[name].key, _shown(clips[name], positions[rows]), size
+        )
         for key, (name, rows) in zip(keys, groups, strict=True)
     )
     pool = joblib.Parallel(n_jobs=jobs, return_as="generator")
@@ -397,19 +401,25 @@ def prepare(study, protocol, run, profile, seed=0, *, size=64, jobs=2):
     )
 
 
-def _video_inputs(folder, key, clip, positions, size):
-    """Inputs of one video's windows; returns what is small."""
+def _shown(clip, positions):
+    """What windows show of a clip: rows (n, T) int, whether the frame is there (n, T) bool, frames a sample (n,) float."""
+    wanted = np.rint(positions)
+    rows = np.clip(np.searchsorted(clip.numbers, wanted), 0, len(clip.numbers) - 1)
+    return rows, np.abs(clip.numbers[rows] - wanted) < 1, np.diff(positions, axis=1).mean(axis=1)
+
+
+def _video_inputs(folder, key, clip, shown, size):
+    """Inputs of one video's windows, whose clip lies in the cache; returns what is small."""
 
     def compute():
-        rows = np.searchsorted(clip.numbers, np.rint(positions))  # (n, T) rows of the clip
-        rows = np.clip(rows, 0, len(clip.numbers) - 1)
-        step = np.diff(positions, axis=1).mean(axis=1)  # (n,)
+        frames, seen, landmarks = (
+            np.load(clip / f"{name}.npy", mmap_mode="r") for name in ("frames", "mask", "landmarks")
+        )
         windows: list[dict] = []
-        for row, width in zip(rows, step, strict=True):
-            exists = np.abs(clip.numbers[row] - np.rint(positions[len(windows)])) < 1
-            mask = np.asarray(clip.mask[row]) & exists
-            sampled = flow.sample(clip.frames, row, max(1, int(width)))
-            windows.append(flow.window_inputs(sampled, mask, clip.landmarks, size) | {"mask": mask})
+        for rows, exists, width in zip(*shown, strict=True):
+            mask = np.asarray(seen[rows]) & exists
+            sampled = flow.sample(frames, rows, max(1, int(width)))
+            windows.append(flow.window_inputs(sampled, mask, np.asarray(landmarks), size) | {"mask": mask})
         return {name: np.stack([w[name] for w in windows]) for name in windows[0]}
 
     stored = cache.arrays(folder, key, compute)
@@ -585,7 +595,7 @@ def finish(tasks, names, jobs):
     Parameters
     ----------
     tasks : list of joblib.delayed calls
-        Each returns its result, or a str: the reason why it failed.
+        Each returns its result, or a str: the reason why it failed (engines.tells_failure).
     names : list of str
     jobs : int
         Processes, one thread each.
@@ -601,7 +611,13 @@ def finish(tasks, names, jobs):
         If a fit failed: says which and why; the others are finished and kept.
     """
     pool = joblib.Parallel(n_jobs=jobs, return_as="generator")
-    done = list(tqdm(pool(tasks), total=len(tasks), desc="fits", unit="fit"))
+    try:
+        done = list(tqdm(pool(tasks), total=len(tasks), desc="fits", unit="fit"))
+    except TerminatedWorkerError as error:
+        raise DataError(
+            "a process was killed while it fitted, most often because memory ran out; the finished fits are kept: make "
+            "room and run again."
+        ) from error
     failed = [(name, result) for name, result in zip(names, done, strict=True) if isinstance(result, str)]
     if failed:
         said = "; ".join(f"{name}: {reason}" for name, reason in failed)
@@ -611,6 +627,7 @@ def finish(tasks, names, jobs):
     return done
 
 
+@engines.tells_failure
 def _run_job(run, job, options, prepared, fold, transfer):
     """Fit and predict once, or read what an earlier call stored; a failure comes back as its reason."""
     try:

@@ -33,11 +33,10 @@ from typing import Any
 import nbformat
 import yaml
 
-from melib import cache
+from melib import cache, engines
 from melib.errors import DataError, Misuse
 
 PACKAGE = Path(__file__).parent
-ENGINES = ("local", "dask")
 
 # What tells about a run, but can't change its results: an edit here repeats no notebook.
 _TELLERS = {"cli.py", "data_check.py", "notebooks.py", "report.py", "report.html.j2"}
@@ -69,6 +68,7 @@ def run(
     only: Sequence[str] | None = None,
     root: str | Path = "runs",
     engine: str = "local",
+    scheduler: str = "",
     parameters: Mapping[str, Any] | None = None,
     notebooks: str | Path | None = None,
 ) -> Path:
@@ -88,8 +88,9 @@ def run(
         Names of notebooks, or how they begin (``"04"``).
     root : str or Path
         Where runs live.
-    engine : "local" or "dask"
-        Passed to the notebooks that declare a parameter ``engine``.
+    engine, scheduler : str
+        Where jobs run, as in :func:`melib.engines.use`; passed to the notebooks that declare them. Results are the same
+        bytes, so that another engine repeats nothing.
     parameters : mapping, optional
         Further parameters, passed as they are typed: the text ``"006"`` stays text. Each executed notebook
         must declare them.
@@ -111,8 +112,7 @@ def run(
         If interrupted; the kernel is stopped, and nothing half-written carries a final name.
     """
     _check_profile(profile)
-    if engine not in ENGINES:
-        raise Misuse(f"engine {engine!r} is unknown: use one of {', '.join(ENGINES)}")
+    engines.check(engine, scheduler)
     places = {name: Path(place).resolve() for name, place in sorted((data or {}).items())}
     for name, place in places.items():
         if not place.is_dir():
@@ -121,7 +121,8 @@ def run(
     sources, unfit = _fitting(find(notebooks, only), places)
     paths = json.dumps({name: str(place) for name, place in places.items()}) if places else ""
     common = {"profile": profile, "seed": seed, "data": paths}
-    asked = {path: _parameters(path, folder, common, engine, parameters or {}) for path in sources}
+    where = {"engine": engine, "scheduler": scheduler}
+    asked = {path: _parameters(path, folder, common, where, parameters or {}) for path in sources}
 
     with _only_one(folder):
         _keep_settings(folder, common)
@@ -175,13 +176,14 @@ def locate(run: str | Path, root: str | Path = "runs") -> Path:
 def stamp(path: Path, folder: Path, parameters: Mapping[str, Any], data: Mapping[str, Path]) -> str:
     """Hash of all that may change what the notebook at ``path`` writes into ``folder``; hex text.
 
-    The run's own path isn't part of it, so that a run may be moved.
+    Neither the run's own path nor the engine is part of it: a run may be moved, and go on elsewhere.
     """
     source = nbformat.read(path, as_version=4)
     digest = hashlib.sha256()
     for cell in source.cells:
         digest.update(json.dumps([cell.cell_type, cell.source]).encode())
-    settings = {name: value for name, value in parameters.items() if name not in ("run", "data")}
+    elsewhere = ("run", "data", "engine", "scheduler")
+    settings = {name: value for name, value in parameters.items() if name not in elsewhere}
     digest.update(json.dumps(settings, sort_keys=True, default=str).encode())
     digest.update(json.dumps(_profile(str(parameters["profile"])), sort_keys=True, default=str).encode())
     digest.update(cache.content_hash(_package_files()).encode())
@@ -306,15 +308,14 @@ def _execute(path: Path, title: str, copy: Path, parameters: Mapping[str, Any], 
 
 
 def _parameters(
-    path: Path, folder: Path, common: Mapping[str, Any], engine: str, extra: Mapping[str, Any]
+    path: Path, folder: Path, common: Mapping[str, Any], where: Mapping[str, str], extra: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Parameters for one notebook, refused where it doesn't declare them (papermill would only warn)."""
     import papermill
 
     known = papermill.inspect_notebook(str(path).replace("{", "{{").replace("}", "}}"))
     parameters = {"run": str(folder), **common, **extra}
-    if "engine" in known:
-        parameters["engine"] = engine
+    parameters |= {name: value for name, value in where.items() if name in known}
     for name in parameters:
         if name not in known:
             names = ", ".join(known) or "none: no cell is tagged `parameters`"

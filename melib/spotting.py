@@ -10,6 +10,7 @@ Samples are every `step`-th native frame, so that they lie about 1/30 s apart: t
 
 import sys
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from tqdm.auto import tqdm
 from melib import (
     bodies,
     cache,
+    engines,
     experiments,
     faces,
     flow,
@@ -90,6 +92,38 @@ class Video:
     def of(self, kind):
         """Events of one kind."""
         return self.events[self.events["kind"] == kind]
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A video whose arrays lie in the cache: what another process is sent of it.
+
+    ``entry`` folder of the arrays; ``rest`` the Video without them.
+    """
+
+    entry: Path
+    rest: Video
+
+
+_ARRAYS = ("numbers", "motion", "mask", "windows", "starts", "ok")
+
+
+def keep(video, folder):
+    """Put a video's arrays into a cache, addressed by their content: Kept."""
+    arrays = {name: getattr(video, name) for name in _ARRAYS}
+    key = cache.key(1, {}, *map(joblib.hash, arrays.values()))
+    cache.arrays(folder, key, lambda: arrays)
+    return Kept(folder / key, replace(video, **dict.fromkeys(_ARRAYS)))
+
+
+def opened(kept):
+    """Read a kept video: Video."""
+    arrays = cache.arrays(kept.entry.parent, kept.entry.name, partial(_lost, kept.entry))
+    return replace(kept.rest, **{name: np.array(arrays[name]) for name in _ARRAYS})
+
+
+def _lost(entry):
+    raise DataError(f"{entry} was removed while it was in use; run the same command again.")
 
 
 def studies(run, profile, seed=0, data="", *, transfer=False, jobs=2):
@@ -437,8 +471,25 @@ def run_fits(run, profile, fits, long, *, jobs=2):
         If a fit failed: says which and why; the others are finished and kept.
     """
     options = experiments.settings(profile)["spotting"]
-    tasks = [joblib.delayed(_run_fit)(Path(run), fit, options, long) for fit in fits]
+    folder = experiments.cache_folder(run) / "videos"
+    kept = {part: [keep(video, folder) for video in getattr(long, part)] for part in _PARTS}
+    light = replace(long, study=None, **kept)
+    tasks = [joblib.delayed(_run_kept_fit)(Path(run), fit, options, light) for fit in fits]
     return dict(zip(fits, experiments.finish(tasks, [fit.name for fit in fits], jobs), strict=True))
+
+
+# Of what a Long holds, its lists of videos.
+_PARTS = ("videos", "transfer", "clips")
+
+
+@engines.tells_failure
+def _run_kept_fit(run, fit, options, light):
+    """Open the videos that a fit is sent the places of, and run it."""
+    try:
+        videos = {part: [opened(kept) for kept in getattr(light, part)] for part in _PARTS}
+    except (ValueError, OSError) as error:
+        return f"{type(error).__name__}: {error}"
+    return _run_fit(run, fit, options, replace(light, **videos))
 
 
 def _run_fit(run, fit, options, long):

@@ -141,9 +141,13 @@ def _predict_all(systems, material, jobs, asked=_HOME):
     """Intervals of several systems in several processes: dict name -> intervals, or (name, *asked) where that varies."""
     tasks = []
     for system in systems:
-        # A process gets the curves that it decodes, and no window's features.
+        # A process gets the curves that it decodes, and no features but those that are themselves a curve.
         wanted = fits_of(system, material.dataset, material.folds, material.seed)
-        videos = [replace(video, windows=video.windows[:0]) for video in material.videos]
+        motion = slice(None if system.body == "motion" else 0)
+        videos = [
+            replace(video, windows=video.windows[:0], motion=video.motion[motion])
+            for video in material.videos
+        ]
         light = replace(material, videos=videos, said={fit: material.said[fit] for fit in wanted})
         tasks += [(system, light, *each) for each in asked]
     pool = joblib.Parallel(n_jobs=jobs, return_as="generator")

@@ -52,9 +52,10 @@ def test_the_example_is_understood(command, monkeypatch):
     monkeypatch.setattr(data_check, "inventory", lambda *a: called.append(a))
     monkeypatch.setattr(data_check, "summary", lambda record: [])
     monkeypatch.setattr(cache, "write_table", lambda *a: called.append(a))
-    drawing = types.SimpleNamespace(draw_all=lambda folder: [])
+    drawing = types.SimpleNamespace(draw_all=lambda folder, style: [])
+    typesetting = types.SimpleNamespace(write_all=lambda folder: [])
     simulator = types.SimpleNamespace(write=lambda out, **k: called.append(k) or out)
-    for name, module in (("figures", drawing), ("simulate", simulator)):
+    for name, module in (("figures", drawing), ("typeset", typesetting), ("simulate", simulator)):
         monkeypatch.setitem(sys.modules, f"melib.{name}", module)
         monkeypatch.setattr(f"melib.{name}", module, raising=False)
     example = re.search(r"Example:\s+melib (.*)", melib(*command, "--help").output).group(1)

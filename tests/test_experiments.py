@@ -136,6 +136,7 @@ def test_a_test_subject_changes_no_weight(tiny, finished):
     assert all(weights(run)[name] == value for name, value in same.items())
 
 
+@pytest.mark.long
 def test_same_seed_same_bytes_on_one_process_and_on_two(tiny, finished):
     run, prepared, folds = tiny
     one, two = finished[3], grid(run, prepared, folds, jobs=2)

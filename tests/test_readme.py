@@ -20,6 +20,7 @@ STAND_INS = """
 show() { python3 -c 'import json, sys; print(json.dumps(sys.argv[1:]))' "$@"; }
 make() { show make "$@"; }
 mkdir() { :; }
+dask() { :; }
 melib() { show melib "$@"; }
 papermill() { show papermill "$@"; }
 """

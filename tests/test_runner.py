@@ -81,6 +81,17 @@ def test_values_keep_their_types(go, source):
     go(seed=3, run="006", parameters={"subject": "006"})
 
 
+def test_the_engine_reaches_the_notebooks_that_declare_it_and_another_one_repeats_nothing(go, source):
+    write(source, "01_first", COUNT)
+    declared = PARAMETERS + 'engine = "local"\nscheduler = ""\n'
+    write(source, "02_second", "print(engine, repr(scheduler))", COUNT, parameters=declared)
+    folder = go(engine="dask")
+    executed = (folder / "notebooks" / "02_second.ipynb").read_text()
+    assert "dask ''" in executed
+    go()
+    assert (times(folder, "01_first"), times(folder, "02_second")) == (1, 1)
+
+
 def test_the_kernel_is_this_interpreter_even_beside_a_users_own(go, source, tmp_path, monkeypatch):
     spec = {"argv": ["/nonexistent", "{connection_file}"], "display_name": "user's", "language": "python"}
     kernel = tmp_path / "jupyter" / "kernels" / "python3" / "kernel.json"
@@ -130,6 +141,7 @@ def test_the_stamp_follows_code_settings_and_tables_but_not_place(source, tmp_pa
 
     before = stamp()
     assert stamp(run="b") == before
+    assert stamp(engine="dask", scheduler="tcp://host:8786") == before
     assert stamp(seed=1) != before
     (package / "cli.py").write_text("two")
     assert stamp() == before
@@ -292,6 +304,7 @@ def test_two_settings_never_share_a_folder(go, source):
     [
         ({"profile": "dmeo"}, "profile 'dmeo' is unknown"),
         ({"engine": "slurm"}, "engine 'slurm' is unknown"),
+        ({"scheduler": "tcp://host:8786"}, "engine 'local' has no scheduler"),
         ({"data": {"samm": "/nonexistent"}}, "samm: /nonexistent isn't a folder"),
     ],
 )
