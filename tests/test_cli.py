@@ -141,6 +141,7 @@ def test_a_run_ends_with_the_face_card_and_the_reports_path(monkeypatch, tmp_pat
     assert ended.stdout.splitlines()[-1] == str(folder / "report" / "index.html")
 
 
+@pytest.mark.long
 def test_figures_are_redrawn_by_name_or_path(tmp_path, monkeypatch):
     folder = a_run(tmp_path / "runs" / "006")
     monkeypatch.chdir(tmp_path)

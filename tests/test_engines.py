@@ -277,6 +277,7 @@ def test_a_cluster_without_a_worker_is_one_sentence(tmp_path, monkeypatch):
         pytest.fail("it ran")
 
 
+@pytest.mark.long
 def test_dask_is_imported_only_where_it_is_asked_for():
     code = (
         "import sys; from melib import engines, experiments, notebooks, spotting_runs\n"

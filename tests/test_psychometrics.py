@@ -149,6 +149,7 @@ def test_a_threshold_outside_the_tested_range_is_a_bound_and_never_a_number():
     assert (blind.probability(x) == 0.05).all()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("threshold", "where"), [(9.0, "above"), (0.004, "below")])
 def test_a_curve_that_is_only_half_seen_is_not_extrapolated(threshold, where):
     x, found, subjects = simulated(8, threshold=threshold, slope=0.6, guess=0, lapse=0)
