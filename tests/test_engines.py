@@ -3,13 +3,13 @@
 import contextlib
 import json
 import os
-import pickle
 import signal
 import subprocess
 import sys
 import threading
 import time
 import types
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 
 import distributed
@@ -312,7 +312,7 @@ def sizes(monkeypatch, call, *arguments, **named):
         patch.setattr(joblib, "Parallel", _Post)
         with pytest.raises(Sent) as sent:
             call(*arguments, **named)
-    return [len(pickle.dumps(task)) for task in sent.value.args[0]]
+    return [len(ForkingPickler.dumps(task)) for task in sent.value.args[0]]
 
 
 def test_a_window_of_a_long_clip_weighs_no_more_than_that_of_a_short_one(tmp_path, monkeypatch):
