@@ -744,9 +744,10 @@ def intensity(run, profile, seed=0, data="", *, jobs=2):
             main, prepared = main + there, prepared + list(transfer.values())
     for study in main:
         mine = {p.protocol: p for p in prepared if p.dataset == study.name}
-        # Somebody without a usable event can't be tested on one.
+        # Somebody without a usable event can't be tested on one. Simulated people all keep their fold: it must be that of
+        # their long videos, which this fold's model will judge.
         tested = {subject for p in mine.values() for subject in p.table["subject"]}
-        folds[study.name] = folds_of(study, profile, seed, subjects=tested)
+        folds[study.name] = folds_of(study, profile, seed, subjects=tested if study.truth is None else None)
         todo = []
         for protocol in reversed(PROTOCOLS):
             if protocol in mine:
