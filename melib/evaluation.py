@@ -3,11 +3,13 @@
 intensity.csv   one row an event and metric, complete events only; rows without an event hold what only a set of clips has
 windows.csv     the other windows of the context protocol: truncated events, and no event at all
 transfer.csv    trained on one family of displacement fields, tested on the other
-face_card.csv   clip_swap, apex_follow and frozen_correlation with their 95 % intervals
+face_card.csv   clip_swap, apex_follow and frozen_correlation with their 95 % intervals; over all seeds where seed is empty
 summary.csv     intensity.csv averaged over subjects, with 95 % intervals, for all events and by amplitude
 claims.csv      what the issue of trust asks: each claim, its number, its interval, whether it holds
+model_differences.csv   every learned model less the controls that comparisons.yml sets beside it, on the same events
 
-Everything below intensity.csv and face_card.csv is computed from those two files alone.
+Intervals are over subjects, crossed with seeds where there are several. Everything below intensity.csv and face_card.csv is
+computed from those two files alone.
 """
 
 import itertools
@@ -16,13 +18,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from melib import cache, controls, experiments, figures, metrics
+from melib import cache, comparisons, controls, experiments, figures, metrics, published
 
 KEYS = ["dataset", "protocol", "model", "input"]
 COLUMNS = [*KEYS, "fold", "seed", "subject", "event", "peak_px", "metric", "value"]
 # The model that the claims are about was named before any test subject was scored.
-CANDIDATE = ("resnet18_bigru", "flow")
+_model, _input = comparisons.declared()["intensity_claims"]["ours"]
+CANDIDATE = (_model, _input)
 QUANTITIES = ("clip_swap", "apex_follow", "frozen_correlation")
+# Slope of the predicted apex on a known shift from which on a model is said to see the face.
+SEES = 0.8
 # Peak of an event in pixels of the 112-pixel crop: the steps of every table by amplitude.
 AMPLITUDES = (0.0, 0.5, 1.0, np.inf)
 
@@ -105,7 +110,7 @@ def intensity(prepared, curves, folds):
 
 
 def _rows_of_agreement(prepared, curves, fold_of):
-    rows = _first_complete(prepared)
+    rows = prepared.first_complete()
     milliseconds = prepared.step() / prepared.fps * 1000
     out = []
     for (model, used, seed), curve in curves.items():
@@ -126,12 +131,6 @@ def _rows_of_agreement(prepared, curves, fold_of):
             values = _agreement(prepared, curve[i], i, milliseconds[i])
             out += [(*common, metric, value) for metric, value in values.items()]
     return pd.DataFrame(out, columns=COLUMNS)
-
-
-def _first_complete(prepared):
-    """The first complete window of each event, (n,) int."""
-    table = prepared.table[prepared.complete()]
-    return table.index[~table.duplicated(["subject", "event"])].to_numpy()
 
 
 def _agreement(prepared, curve, i, milliseconds):
@@ -161,19 +160,21 @@ def over_clips(prepared, curves, records, folds):
     rows : DataFrame
         For intensity.csv: ``COLUMNS`` with fold, subject, event and peak empty.
     card : DataFrame
-        ``KEYS``, seed, quantity, estimate, low, high, clips, subjects: 95 % intervals by bootstrap over subjects.
+        ``KEYS``, seed, quantity, estimate, low, high, clips, subjects: 95 % intervals by bootstrap over subjects. Of a
+        model with several seeds one more row, its seed empty: over subjects crossed with seeds.
     """
-    chosen = _first_complete(prepared)
+    chosen = prepared.first_complete()
     subjects = prepared.table["subject"].to_numpy()[chosen]
     shifts = np.asarray(experiments.SHIFTS) * prepared.positions.shape[1]
     apex, fold_of = prepared.annotated[chosen, 1], _fold_of(prepared, folds)
     slopes = _slopes(prepared, records)
     frozen = {k[1:]: v for k, v in curves.items() if k[0] == "frozen_clip"}
     rows, card = [], []
+    each_seed: dict[tuple, dict] = {}
     for (model, used, seed), curve in curves.items():
         if model in ("truth", "pseudo_label", "frozen_clip", "shuffled_frames"):
             continue
-        values = {"clip_swap": _swaps(curve[chosen], prepared.pseudo[chosen], subjects, fold_of[chosen])}
+        values = {"clip_swap": swaps(curve[chosen], prepared.pseudo[chosen], subjects, fold_of[chosen])}
         if (model, used, seed) in slopes:
             values["apex_follow"] = slopes[(model, used, seed)][chosen]
         elif model == "flow_magnitude":
@@ -197,6 +198,7 @@ def over_clips(prepared, curves, records, folds):
                 (*about, seed, quantity, estimate, low, high, int(known.sum()), len(set(subjects[known])))
             )
             rows.append((*about, "", seed, "", "", np.nan, quantity, estimate))
+            each_seed.setdefault((*about, quantity), {})[seed] = each
         if prepared.peak_px is not None:
             top = prepared.magnitude if model == "flow_magnitude" else curve
             rho = _spearman(top[chosen].max(axis=1), prepared.peak_px[chosen])
@@ -215,11 +217,21 @@ def over_clips(prepared, curves, records, folds):
                     rho,
                 )
             )
+    card += [_crossed(about, found, subjects) for about, found in each_seed.items() if len(found) > 1]
     names = [*KEYS, "seed", "quantity", "estimate", "low", "high", "clips", "subjects"]
     return pd.DataFrame(rows, columns=COLUMNS), pd.DataFrame(card, columns=names)
 
 
-def _swaps(curves, targets, subjects, fold_of):
+def _crossed(about, found, subjects):
+    """Row of the face card over all seeds: ``found`` is dict seed -> (n,) values of the same clips."""
+    runs = np.repeat(list(found), len(subjects))
+    values, people = np.concatenate(list(found.values())), np.tile(subjects, len(found))
+    known = np.isfinite(np.stack(list(found.values()))).any(axis=0)
+    estimate = metrics.bootstrap(values, people, runs=runs)
+    return (*about[:-1], np.nan, about[-1], *estimate, int(known.sum()), len(set(subjects[known])))
+
+
+def swaps(curves, targets, subjects, fold_of):
     """clip_swap of each clip among the subjects of its own fold, whose curves one and the same model made.
 
     Across folds even position alone would differ a little, since each fold has its own mean. Where a fold has just one
@@ -373,7 +385,7 @@ def control_beside_published(control):
         control, their_events, their_subjects; data: "same" or "OTHER DATA" with what differs. A data set that was
         published stands beside its own row alone.
     """
-    known = published().query("protocol == 'paper'")
+    known = published.values("intensity")
     mine = control[(control["protocol"] == "paper") & control["metric"].isin(known["metric"])]
     rows = []
     for row in mine.itertuples():
@@ -413,7 +425,7 @@ def labels(prepared):
     for p in prepared:
         if p.true is None:
             continue
-        rows = _first_complete(p)
+        rows = p.first_complete()
         error = np.abs(p.annotated - p.true)[rows] * (p.step() / p.fps * 1000)[rows, None]  # (n, 3)
         inside = [
             metrics.curve_agreement(p.pseudo[i], np.where(p.inside[i], p.truth[i], 0), p.mask[i])[
@@ -465,64 +477,112 @@ def claims(table, card):
     Returns
     -------
     DataFrame
-        dataset, protocol, model, input, claim, needed, estimate, low, high, events, holds.
+        dataset, protocol, model, input, claim, needed, estimate, low, high, events, holds, subjects, seeds; for the
+        comparisons (family intensity_claims) p, effect, family, p_holm, significant.
     """
-    out = []
-    for dataset, part in table[table["protocol"] == "context"].groupby("dataset", sort=False):
-        mine = card[(card["dataset"] == dataset) & (card["protocol"] == "context")]
-        mine = (
-            mine[(mine["model"] == CANDIDATE[0]) & (mine["input"] == CANDIDATE[1])]
-            .groupby("quantity")
-            .mean(numeric_only=True)
-        )
-        for quantity, needed in (("clip_swap", 0.0), ("apex_follow", 0.8)):
+    family, out = comparisons.declared()["intensity_claims"], []
+    here = table[table["protocol"] == family["protocol"]]
+    for dataset, part in here.groupby("dataset", sort=False):
+        mine = figures.over_seeds(card[(card["dataset"] == dataset) & (card["protocol"] == "context")])
+        mine = mine[(mine["model"] == CANDIDATE[0]) & (mine["input"] == CANDIDATE[1])].set_index("quantity")
+        own = part[(part["model"] == CANDIDATE[0]) & (part["input"] == CANDIDATE[1])]
+        seeds = own["seed"].nunique()
+        for quantity, needed in (("clip_swap", 0.0), ("apex_follow", SEES)):
             if quantity in mine.index:
                 row = mine.loc[quantity]
-                holds = row["low"] > 0 if needed == 0 else row["estimate"] >= needed
                 said = "interval above 0" if needed == 0 else f"at least {needed}"
-                out.append(
-                    (
-                        dataset,
-                        quantity,
-                        said,
-                        row["estimate"],
-                        row["low"],
-                        row["high"],
-                        int(row["clips"]),
-                        holds,
-                    )
-                )
-        large = part[part["peak_px"] >= 1]
+                about = {"dataset": dataset, "claim": quantity, "needed": said, "events": row["clips"]}
+                holds = row["low"] > 0 if needed == 0 else row["estimate"] >= needed
+                known = row[["estimate", "low", "high", "subjects"]].to_dict()
+                out.append({**about, **known, "seeds": seeds, "holds": holds})
         for metric, needed in (("inside_spearman_true", 0.90), ("inside_auc_true", 0.95)):
-            own = _per_event(large, *CANDIDATE, metric)
-            if len(own):
-                estimate, low, high = metrics.bootstrap(
-                    own.to_numpy(), own.index.get_level_values("subject").to_numpy()
-                )
+            large = own[(own["peak_px"] >= 1) & (own["metric"] == metric)]
+            for row in figures.intervals(large, ["dataset"]).to_dict("records"):
                 said = f"at least {needed} at 1 px or more"
-                out.append((dataset, metric, said, estimate, low, high, len(own), estimate >= needed))
-        controls_beaten = itertools.product((("flow_magnitude", "flow"), ("oracle_interval", "none")), (1, 0))
-        for (control, used), least in controls_beaten:
-            events = part[part["peak_px"] >= least]
-            sides = [
-                _per_event(events, *name, "inside_spearman_true") for name in (CANDIDATE, (control, used))
-            ]
-            pair = pd.concat(sides, axis=1, join="inner").dropna()
-            if len(pair):
-                people = pair.index.get_level_values("subject").to_numpy()
-                found = metrics.paired_difference(
-                    pair.iloc[:, 0].to_numpy(), pair.iloc[:, 1].to_numpy(), people
+                holds = row["estimate"] >= needed
+                out.append({**row, "claim": metric, "needed": said, "seeds": seeds, "holds": holds})
+        for control, least in itertools.product(family["controls"], family["least_px"]):
+            found = paired(part[part["peak_px"] >= least], family["ours"], control, family["metric"])
+            if found:
+                said = "interval of the difference above 0, " + (
+                    f"at {least:g} px or more" if least else "any size"
                 )
-                claim = f"inside_spearman_true over {control}"
-                said = "interval of the difference above 0, " + ("at 1 px or more" if least else "any size")
-                values = (found["difference"], found["low"], found["high"])
-                out.append((dataset, claim, said, *values, len(pair), found["low"] > 0))
+                about = {"dataset": dataset, "claim": f"{family['metric']} over {control[0]}", "needed": said}
+                holds = found["low"] > 0
+                out.append({**about, **found, "estimate": found["difference"], "holds": holds})
     names = ["dataset", "claim", "needed", "estimate", "low", "high", "events", "holds"]
-    result = pd.DataFrame(out, columns=names)
-    result.insert(1, "protocol", "context")
+    result = pd.DataFrame(out, columns=[*names, "subjects", "seeds", "p", "effect"])
+    result.insert(1, "protocol", family["protocol"])
     result.insert(2, "model", CANDIDATE[0])
     result.insert(3, "input", CANDIDATE[1])
-    return result
+    return comparisons.corrected(result, "intensity_claims", ["claim", "needed"])
+
+
+def model_differences(table):
+    """Every learned model less its controls on the same events, as comparisons.yml declares it.
+
+    Parameters
+    ----------
+    table : DataFrame
+        intensity.csv.
+
+    Returns
+    -------
+    DataFrame
+        ``KEYS``, control, control_input, metric, difference, low, high, p, effect, events, subjects, seeds, family
+        (intensity_models), p_holm, significant. What the claims test already isn't tested again.
+    """
+    names = [*KEYS, "control", "control_input", "metric", "difference", "low", "high", "p", "effect"]
+    claimed, out = comparisons.declared()["intensity_claims"], []
+    for asked in comparisons.declared()["intensity_models"]:
+        for dataset, part in table[table["protocol"] == asked["protocol"]].groupby("dataset", sort=False):
+            models = [pair for pair in figures.ordered(part) if pair[0] in figures.LEARNED]
+            for ours, control in itertools.product(models, asked["controls"]):
+                if (asked["protocol"], asked["metric"], list(ours)) == tuple(
+                    claimed[name] for name in ("protocol", "metric", "ours")
+                ) and control in claimed["controls"]:
+                    continue
+                found = paired(part, ours, control, asked["metric"])
+                if found:
+                    about = (dataset, asked["protocol"], *ours, *control, asked["metric"])
+                    out.append(dict(zip(names, about, strict=False)) | found)
+    result = pd.DataFrame(out, columns=[*names, "events", "subjects", "seeds"])
+    return comparisons.corrected(result, "intensity_models", [*KEYS, "control", "control_input", "metric"])
+
+
+def paired(table, ours, other, metric):
+    """One model less another on the same events: over subjects, crossed with seeds.
+
+    Parameters
+    ----------
+    table : DataFrame
+        intensity.csv, of one data set and protocol.
+    ours, other : (model, input)
+        Trained with the same seeds, seed is paired with seed; else each of ours with the mean of the other's.
+    metric : str
+
+    Returns
+    -------
+    dict
+        As metrics.paired_difference, and events, subjects, seeds; empty where they share no event.
+    """
+    keys = ["subject", "event", "seed"]
+    mine, theirs = (
+        table[(table["model"] == model) & (table["input"] == used) & (table["metric"] == metric)]
+        .dropna(subset=["value"])
+        .groupby(keys)["value"]
+        .mean()
+        for model, used in (ours, other)
+    )
+    if set(mine.index.unique("seed")) != set(theirs.index.unique("seed")):
+        theirs = theirs.groupby(keys[:2]).mean()
+    pair = mine.to_frame("a").join(theirs.rename("b"), how="inner").dropna().sort_index()
+    if pair.empty:
+        return {}
+    people, runs = (pair.index.get_level_values(name).to_numpy() for name in ("subject", "seed"))
+    found = metrics.paired_difference(pair["a"].to_numpy(), pair["b"].to_numpy(), people, runs=runs)
+    events = len(pair.groupby(keys[:2]))
+    return {**found, "events": events, "subjects": len(set(people)), "seeds": len(set(runs))}
 
 
 def _per_event(table, model, used, metric):
@@ -548,7 +608,7 @@ def evaluate(outcome, run):
     Returns
     -------
     dict of DataFrame
-        intensity, windows, transfer, face_card, summary, claims.
+        intensity, windows, transfer, face_card, summary, claims, model_differences.
     """
     parts: dict[str, list] = {"intensity": [], "windows": [], "face_card": [], "transfer": []}
     for p in outcome.prepared:
@@ -571,6 +631,7 @@ def evaluate(outcome, run):
     }
     tables["summary"] = summary(tables["intensity"])
     tables["claims"] = claims(tables["intensity"], tables["face_card"])
+    tables["model_differences"] = model_differences(tables["intensity"])
     for name, table in tables.items():
         write(run, name, table)
     return tables
@@ -587,15 +648,20 @@ def transfer_loss(table, transfer):
     Returns
     -------
     DataFrame
-        protocol, model, input, metric, within, across, loss: means over subjects. The loss of flow_magnitude tells how
-        much harder the other clips are by themselves.
+        dataset (trained on), protocol, model, input, metric, within, across, loss: means over subjects; 95 % intervals of
+        the two (``*_low``, ``*_high``). The loss of flow_magnitude tells how much harder the other clips are by themselves.
     """
     shown = ["inside_spearman_true", "inside_auc_true", "spearman_true"]
-    keys = ["protocol", "model", "input", "metric"]
-    within = figures.intervals(table[table["metric"].isin(shown)], keys).set_index(keys)["estimate"]
-    across = figures.intervals(transfer[transfer["metric"].isin(shown)], keys).set_index(keys)["estimate"]
-    both = pd.concat([within.rename("within"), across.rename("across")], axis=1, join="inner").reset_index()
-    return both.assign(loss=both["within"] - both["across"])
+    keys = ["dataset", "protocol", "model", "input", "metric"]
+    own = transfer.assign(dataset=transfer["trained_on"])
+    sides = []
+    for name, part in (("within", table), ("across", own)):
+        found = figures.intervals(part[part["metric"].isin(shown)], keys).set_index(keys)
+        renamed = {"estimate": name, "low": f"{name}_low", "high": f"{name}_high"}
+        sides.append(found[list(renamed)].rename(columns=renamed))
+    both = pd.concat(sides, axis=1, join="inner").reset_index()
+    values = [name for name in both if name not in (*keys, "within", "across")]
+    return both[[*keys, "within", "across"]].assign(loss=both["within"] - both["across"]).join(both[values])
 
 
 def ceilings(outcome, found):
@@ -615,7 +681,7 @@ def ceilings(outcome, found):
     rows = found[found["model"].isin(["truth", "pseudo_label"]) & (found["amplitude"] == "all")]
     out = [(r.dataset, r.protocol, r.model, r.metric, r.estimate) for r in rows.itertuples()]
     for p in outcome.prepared:
-        chosen = _first_complete(p)
+        chosen = p.first_complete()
         tied = float((p.pseudo[chosen] == 0).mean())
         out.append((p.dataset, p.protocol, "tie limit", "spearman_pseudo", float(metrics.tie_limit(tied))))
     return pd.DataFrame(out, columns=["dataset", "protocol", "ceiling", "metric", "estimate"])
@@ -638,11 +704,15 @@ def raw_verdict(card, found):
     for (dataset, protocol), part in card[card["model"] == "resnet18_bigru"].groupby(
         ["dataset", "protocol"], sort=False
     ):
-        raw = part[part["input"] == "raw"].groupby("quantity")[["estimate", "low", "high"]].mean()
+        raw = (
+            figures.over_seeds(part[part["input"] == "raw"])
+            .groupby("quantity")[["estimate", "low", "high"]]
+            .first()
+        )
         if raw.empty:
             continue
         swap, follow, _frozen = (raw.loc[name] if name in raw.index else None for name in QUANTITIES)
-        sees = swap is not None and swap["low"] > 0 and follow is not None and follow["estimate"] >= 0.5
+        sees = swap is not None and swap["low"] > 0 and follow is not None and follow["estimate"] >= SEES
         partly = swap is not None and (swap["low"] > 0 or (follow is not None and follow["low"] > 0))
         verdict = (
             "sees the face" if sees else "sees a little of the face" if partly else "**doesn't see the face**"
@@ -696,17 +766,6 @@ def amplitude_verdict(table):
     return "\n\n".join(said) or "Nobody knows the true peak of these events."
 
 
-def published():
-    """Published values beside which ours stand: value, metric, data set, protocol, source (published.csv).
-
-    Returns
-    -------
-    DataFrame
-        events and subjects are empty where the source doesn't state them.
-    """
-    return figures.read(Path(__file__).with_name("published.csv"))
-
-
 def beside_published(found):
     """What was published for the data sets of a run, beside ours.
 
@@ -721,7 +780,7 @@ def beside_published(found):
         ``KEYS``, metric, ours, low, high, published, source; empty where nothing was published for these data.
     """
     ours = found[found["amplitude"] == "all"].rename(columns={"estimate": "ours"})
-    theirs = published().rename(columns={"value": "published"})
+    theirs = published.values("intensity").rename(columns={"value": "published"})
     both = ours.merge(theirs, on=[*KEYS, "metric"], suffixes=("", "_published"))
     return both[[*KEYS, "metric", "ours", "low", "high", "published", "source"]]
 
@@ -776,7 +835,7 @@ def curve_table(outcome, table, protocol, n=6):
     chosen = order.iloc[np.unique(np.linspace(0, len(order) - 1, min(n, len(order))).astype(int))]
     rows = {
         (r.subject, r.event): i
-        for i, r in zip(_first_complete(prepared), _complete_rows(prepared), strict=True)
+        for i, r in zip(prepared.first_complete(), _complete_rows(prepared), strict=True)
     }
     shown = [
         name
@@ -798,4 +857,4 @@ def curve_table(outcome, table, protocol, n=6):
 
 
 def _complete_rows(prepared):
-    return prepared.table.loc[_first_complete(prepared)].itertuples()
+    return prepared.table.loc[prepared.first_complete()].itertuples()

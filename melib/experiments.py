@@ -13,7 +13,7 @@ import inspect
 import json
 import warnings
 from collections import Counter
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import joblib
@@ -26,6 +26,7 @@ from tqdm.auto import tqdm
 from melib import (
     annotations,
     cache,
+    configuration,
     controls,
     engines,
     faces,
@@ -42,6 +43,8 @@ from melib.errors import DataError, Misuse
 PROTOCOLS = ("paper", "context")
 # Share of its peak above which a true movement counts as begun; below it everything counts as rest.
 RISEN = 0.1
+# From one training's seed to the next one's.
+SEEDS_APART = 1000
 # Shifts of the apex for apex_follow, as a share of the window.
 SHIFTS = (-1 / 8, -1 / 16, 0.0, 1 / 16, 1 / 8)
 
@@ -162,6 +165,7 @@ def simulated(run, profile, seed, *, transfer=False, jobs=2):
     """
     from melib import simulate
 
+    configuration.freeze(run, profile, seed)
     studies = []
     for spec in settings(profile)["transfer" if transfer else "data"]:
         spec = dict(spec)
@@ -195,6 +199,7 @@ def studies(run, profile, seed=0, data="", *, jobs=2):
     """
     if not data:
         return simulated(run, profile, seed, jobs=jobs)
+    configuration.freeze(run, profile, seed, data)
     found = named(data, long=False)
     if not found:
         raise DataError(f"{', '.join(json.loads(data))}: long videos, and no clips; run notebooks 06 and 07.")
@@ -284,6 +289,11 @@ class Prepared:
         """Windows that hold one whole annotated event, (N,) bool."""
         return (self.table["event"] != "").to_numpy() & self.table["complete"].to_numpy(bool)
 
+    def first_complete(self):
+        """The first complete window of each event, (n,) int: the one that it is scored on."""
+        table = self.table[self.complete()]
+        return table.index[~table.duplicated(["subject", "event"])].to_numpy()
+
     def load(self, rows):
         """Images, targets and masks of some windows, for training.
 
@@ -352,8 +362,30 @@ def prepare(study, protocol, run, profile, seed=0, *, size=64, jobs=2):
         raise DataError(
             f"{study.name}: no window fits protocol '{protocol}' ({said or 'no event'}); see `melib data check`."
         )
-    table = table.reset_index(drop=True)
-    positions = np.stack([protocols.window_frames(row, options["T"]) for row in table.itertuples()])  # (N, T)
+    return seen(study, table.reset_index(drop=True), options["T"], run, size=size, jobs=jobs)
+
+
+def seen(study, table, n_samples, run, *, size=64, jobs=2):
+    """What is seen in given windows, their samples spread evenly from start to stop; cached a video.
+
+    Parameters
+    ----------
+    study : Study
+        With clips.
+    table : DataFrame
+        Windows of one protocol, as protocols.py draws them.
+    n_samples : int
+        T.
+    run, size, jobs
+        As in `prepare`.
+
+    Returns
+    -------
+    Prepared
+    """
+    clips = {(clip.subject, clip.video): clip for clip in study.clips}
+    protocol = str(table["protocol"].iloc[0])
+    positions = np.stack([protocols.window_frames(row, n_samples) for row in table.itertuples()])  # (N, T)
 
     version = code_version(flow)
     groups = list(table.groupby(["subject", "video"], sort=False).groups.items())
@@ -372,14 +404,14 @@ def prepare(study, protocol, run, profile, seed=0, *, size=64, jobs=2):
     done = list(tqdm(pool(tasks), total=len(groups), desc=f"{study.name} {protocol}: flow", unit="video"))
 
     n = len(table)
-    mask, magnitude = np.zeros((n, options["T"]), bool), np.zeros((n, options["T"]), np.float32)
+    mask, magnitude = np.zeros((n, n_samples), bool), np.zeros((n, n_samples), np.float32)
     reference, entries = np.zeros(n, np.int64), [("", 0)] * n
     for key, (_, rows), small in zip(keys, groups, done, strict=True):
         mask[rows], magnitude[rows], reference[rows] = small["mask"], small["magnitude"], small["reference"]
         for k, i in enumerate(rows):
             entries[i] = (key, k)
-    pseudo = protocols.targets(table, study.events, options["T"], prior=priors.triangular)
-    annotated = protocols.landmarks(table, study.events, options["T"]).to_numpy()  # (N, 3)
+    pseudo = protocols.targets(table, study.events, n_samples, prior=priors.triangular)
+    annotated = protocols.landmarks(table, study.events, n_samples).to_numpy()  # (N, 3)
     truth, inside, peak, true = _truth(study.truth, table, positions)
     return Prepared(
         study.name,
@@ -507,11 +539,14 @@ class Job:
     input: str
     fold: int
     seed: int
+    variant: str = ""  # names what an ablation changes; the change itself is in settings and windows
 
     @property
     def name(self):
         """Readable name, unique in a run."""
-        return f"{self.dataset}-{self.protocol}-{self.model}-{self.input}-fold{self.fold}-seed{self.seed}"
+        changed = f"-{self.variant}" if self.variant else ""
+        about = f"{self.dataset}-{self.protocol}-{self.model}-{self.input}"
+        return f"{about}{changed}-fold{self.fold}-seed{self.seed}"
 
 
 def folds_of(study, profile, seed=0, *, subjects=None, **more):
@@ -537,6 +572,11 @@ def folds_of(study, profile, seed=0, *, subjects=None, **more):
     return protocols.folds(people, min(options["folds"], len(people)), seed=seed, **more)
 
 
+def seeds_of(profile, seed=0):
+    """Seeds of a profile's trainings, that of the run first: list of int."""
+    return [seed + SEEDS_APART * repeat for repeat in range(settings(profile)["seeds"])]
+
+
 def grid(dataset, profile, protocol, folds, seed=0):
     """Jobs of a profile for one data set, protocol and some folds, the slow ones first.
 
@@ -546,9 +586,9 @@ def grid(dataset, profile, protocol, folds, seed=0):
     """
     options = settings(profile)
     return [
-        Job(dataset, protocol, fit["model"], fit["input"], fold.index, seed + 1000 * k)
+        Job(dataset, protocol, fit["model"], fit["input"], fold.index, training_seed)
         for fit in options["fits"][protocol]
-        for k in range(options["seeds"])
+        for training_seed in seeds_of(profile, seed)
         for fold in folds
     ]
 
@@ -581,7 +621,7 @@ def run_grid(run, profile, jobs_list, prepared, folds, *, transfer=None, jobs=2)
     transfer = transfer or {}
     options = settings(profile)["fit"]
     tasks = (
-        joblib.delayed(_run_job)(
+        joblib.delayed(run_job)(
             Path(run), job, options, prepared[job.protocol], folds[job.fold], transfer.get(job.protocol)
         )
         for job in jobs_list
@@ -628,8 +668,27 @@ def finish(tasks, names, jobs):
 
 
 @engines.tells_failure
-def _run_job(run, job, options, prepared, fold, transfer):
-    """Fit and predict once, or read what an earlier call stored; a failure comes back as its reason."""
+def run_job(run, job, options, prepared, fold, transfer=None):
+    """Fit and predict once, or read what an earlier call stored; a failure comes back as its reason.
+
+    Parameters
+    ----------
+    run : Path
+    job : Job
+        One that names a variant keeps no weights, and is asked for no more than ``curve`` and ``slope``, the latter in the
+        windows that are scored.
+    options : dict
+        Settings of the fit, beside model and input.
+    prepared : Prepared
+    fold : protocols.Fold
+    transfer : Prepared, optional
+        See `run_grid`.
+
+    Returns
+    -------
+    dict of arrays, or str
+        See `run_grid`.
+    """
     try:
         return _stored_job(run, job, options, prepared, fold, transfer)
     except (ValueError, RuntimeError, OSError) as error:
@@ -638,22 +697,26 @@ def _run_job(run, job, options, prepared, fold, transfer):
 
 def _stored_job(run, job, options, prepared, fold, transfer):
     fit = _fit_settings(job, options)
+    about = asdict(job)
+    asked = {"asked": "curve, slope"} if about.pop("variant") else {}
     key = cache.key(
         code_version(training, models, losses, controls),
-        {"job": asdict(job), "fit": asdict(fit), "fold": asdict(fold), "shifts": SHIFTS},
+        {"job": about, "fit": asdict(fit), "fold": asdict(fold), "shifts": SHIFTS, **asked},
         _content(prepared),
         _content(transfer) if transfer else "",
     )
 
     def compute():
-        rows = {part: _rows(prepared, getattr(fold, part)) for part in ("train", "validation", "test")}
+        rows = {part: rows_of(prepared, getattr(fold, part)) for part in ("train", "validation", "test")}
         fitted = training.fit(
             fit, prepared.load(rows["train"]), prepared.load(rows["validation"]), seed=job.seed
         )
-        training.save(fitted, run / "weights" / job.name)
-        result = _predict(fitted, prepared, rows["test"], job.seed)
+        result = _predict(fitted, prepared, rows["test"], prepared.first_complete() if asked else None)
+        if not asked:
+            training.save(fitted, run / "weights" / job.name)
+            result |= _disturbed(fitted, prepared, rows["test"], job.seed)
         if transfer:
-            there = _rows(transfer, fold.test)
+            there = rows_of(transfer, fold.test)
             result["transfer_rows"] = there
             result["transfer_curve"] = training.predict(fitted, transfer.load(there))
         return result
@@ -675,32 +738,37 @@ def _content(prepared):
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
-def _rows(prepared, subjects):
+def rows_of(prepared, subjects):
+    """Windows of some subjects, (n,) int."""
     return np.flatnonzero(prepared.table["subject"].isin(subjects))
 
 
-def _predict(fitted, prepared, rows, seed):
-    """Curves of the test windows: as they are, shuffled and frozen; and whether they follow a moved apex."""
-    windows = prepared.load(rows)
-    inputs = training.prepare(windows, slice(None), fitted.settings.input, fitted.scale).numpy()
+def _predict(fitted, prepared, rows, followed=None):
+    """Curves of the test windows, and whether they follow a moved apex, in all windows or some."""
     slope = np.full(len(rows), np.nan)
     # Only a whole event has an apex that can be moved.
-    whole = np.flatnonzero(prepared.complete()[rows])
+    asked = prepared.complete()[rows] if followed is None else np.isin(rows, followed)
+    whole = np.flatnonzero(asked)
+    windows = prepared.load(rows[whole])
+    inputs = training.prepare(windows, slice(None), fitted.settings.input, fitted.scale).numpy()
     follow = controls.apex_follow(
         lambda x: training.predict_inputs(fitted, x),
-        inputs[whole],
+        inputs,
         prepared.annotated[rows[whole], 1],
         np.asarray(SHIFTS) * prepared.positions.shape[1],
         prepared.table["subject"].to_numpy()[rows[whole]],
     )
     slope[whole] = follow["slopes"]
+    return {"rows": rows, "curve": training.predict(fitted, prepared.load(rows)), "slope": slope}
+
+
+def _disturbed(fitted, prepared, rows, seed):
+    """Curves of the test windows with their frames shuffled, and with the first one frozen."""
+    inputs = training.prepare(prepared.load(rows), slice(None), fitted.settings.input, fitted.scale).numpy()
     mask = prepared.mask[rows]
     return {
-        "rows": rows,
-        "curve": training.predict(fitted, windows),
         "shuffled": training.predict_inputs(fitted, controls.shuffle(inputs, seed), mask),
         "frozen": training.predict_inputs(fitted, controls.freeze(inputs), mask),
-        "slope": slope,
     }
 
 
@@ -709,7 +777,7 @@ class Outcome:
     """Everything that evaluation.py makes its tables from.
 
     ``prepared`` list of Prepared; ``transfer`` Prepared of the other field family by protocol; ``folds`` and
-    ``records`` by data set; ``seed`` of the run.
+    ``records`` by data set; ``seed`` of the run; ``studies`` with clips, by data set.
     """
 
     prepared: list
@@ -717,6 +785,7 @@ class Outcome:
     folds: dict
     records: dict
     seed: int
+    studies: dict = field(default_factory=dict)
 
 
 def intensity(run, profile, seed=0, data="", *, jobs=2):
@@ -751,11 +820,11 @@ def intensity(run, profile, seed=0, data="", *, jobs=2):
         todo = []
         for protocol in reversed(PROTOCOLS):
             if protocol in mine:
-                some = [fold for fold in folds[study.name] if len(_rows(mine[protocol], fold.test))]
+                some = [fold for fold in folds[study.name] if len(rows_of(mine[protocol], fold.test))]
                 todo += grid(study.name, profile, protocol, some, seed)
         other = transfer if study.name not in {p.dataset for p in transfer.values()} else {}
         records[study.name] = run_grid(run, profile, todo, mine, folds[study.name], transfer=other, jobs=jobs)
-    return Outcome(prepared, transfer, folds, records, seed)
+    return Outcome(prepared, transfer, folds, records, seed, {study.name: study for study in main})
 
 
 def stamp(profile, data=""):
@@ -763,7 +832,8 @@ def stamp(profile, data=""):
     from melib import report
 
     for name, value in report.environment().items():
-        print(f"{name}: {value}")
+        told = ", ".join(f"{key} {each}" for key, each in value.items()) if isinstance(value, dict) else value
+        print(f"{name}: {told}")
     names = json.loads(data) if data else [spec["name"] for spec in settings(profile)["data"]]
     for name in names:
         try:

@@ -14,6 +14,7 @@ formed.
 """
 
 import math
+from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -258,24 +259,31 @@ def bootstrap(values, subjects, *, n=2000, seed=0, statistic=None, runs=None):
         raise DataError("bootstrap has no value to work on: all are undefined, or there are none.")
     values = values[keep]
     people, owner = np.unique(subjects[keep], return_inverse=True)
-    rng = np.random.default_rng([seed, _BOOTSTRAP])
-    draws = rng.integers(people.size, size=(n, people.size))
     if statistic is not None:
         if runs is not None:
             raise DataError("bootstrap crosses runs with subjects for the default statistic only.")
+        draws = np.random.default_rng([seed, _BOOTSTRAP]).integers(people.size, size=(n, people.size))
         clips = [np.flatnonzero(owner == person) for person in range(people.size)]
         samples = np.array([float(statistic(values[np.concatenate([clips[i] for i in d])])) for d in draws])
         return _interval(float(statistic(values)), samples, people.size)
     means, present = _subject_means(values, owner, None if runs is None else np.asarray(runs)[keep])
-    weight = np.stack([np.bincount(draw, minlength=people.size) for draw in draws])  # (n, S)
-    n_runs = means.shape[1]
-    drawn_runs = rng.integers(n_runs, size=(n, n_runs))
-    run_weight = np.stack([np.bincount(draw, minlength=n_runs) for draw in drawn_runs])  # (n, R)
+    weight, run_weight = _weights(seed, n, *means.shape)
     samples = ((weight @ means) * run_weight).sum(axis=1) / ((weight @ present) * run_weight).sum(axis=1)
     return _interval(float(means.sum() / present.sum()), samples, people.size)
 
 
-def paired_difference(a, b, subjects, *, n=2000, seed=0):
+@lru_cache(maxsize=16)
+def _weights(seed, n, n_people, n_runs):
+    """How often each subject (n, S) and each run (n, R) is drawn: the same for all tables of that many."""
+    rng = np.random.default_rng([seed, _BOOTSTRAP])
+    both = []
+    for size in (n_people, n_runs):
+        draws = rng.integers(size, size=(n, size))
+        both.append(np.stack([np.bincount(draw, minlength=size) for draw in draws]))
+    return tuple(both)
+
+
+def paired_difference(a, b, subjects, *, n=2000, seed=0, runs=None):
     """Return the mean difference of two models on the same clips, with its interval and p over subjects.
 
     Parameters
@@ -287,13 +295,19 @@ def paired_difference(a, b, subjects, *, n=2000, seed=0):
     n : int
         Resamples, and sign swaps.
     seed : int
+    runs : (N,) of int, optional
+        Seed of the training run behind each value: the interval is then drawn over subjects crossed with
+        runs.
 
     Returns
     -------
     difference : dict of float
-        difference (a minus b, mean over subjects of their means), low, high (95 %, bootstrap over
-        subjects), p (two-sided: how often swapping a and b for a random half of the subjects gives as
-        large a difference; never below 1 / (n + 1)).
+        - difference: a minus b, mean over subjects of their means
+        - low, high: 95 %, bootstrap over subjects, crossed with runs where there are several
+        - p: two-sided; how often swapping a and b for a random half of the subjects gives as large a
+          difference; never below 1 / (n + 1)
+        - effect: mean over subjects of their difference, divided by its standard deviation over subjects
+          (Cohen's d of pairs); NaN with one subject or where all differ by the same
 
     Raises
     ------
@@ -303,15 +317,61 @@ def paired_difference(a, b, subjects, *, n=2000, seed=0):
     a, b, subjects = np.asarray(a, dtype=float), np.asarray(b, dtype=float), np.asarray(subjects)
     if not a.shape == b.shape == subjects.shape or a.ndim != 1:
         raise DataError(f"paired values must be equally many, got {a.shape}, {b.shape} and {subjects.shape}.")
-    estimate, low, high = bootstrap(a - b, subjects, n=n, seed=seed)
+    estimate, low, high = bootstrap(a - b, subjects, n=n, seed=seed, runs=runs)
     keep = np.isfinite(a - b)
     people, owner = np.unique(subjects[keep], return_inverse=True)
-    means, _ = _subject_means((a - b)[keep], owner, None)
+    means, present = _subject_means((a - b)[keep], owner, None if runs is None else np.asarray(runs)[keep])
     signs = np.random.default_rng([seed, _SWAPS]).choice([-1.0, 1.0], size=(n, people.size))
-    swapped = (signs @ means[:, 0]) / people.size
+    # A subject is swapped in all runs at once: its clips are the same in each.
+    swapped = (signs @ means.sum(axis=1)) / present.sum()
     # A hair of tolerance: the unswapped sign pattern itself must count whatever the order of summation.
     larger = np.count_nonzero(np.abs(swapped) >= abs(estimate) - 1e-12)
-    return {"difference": estimate, "low": low, "high": high, "p": float((larger + 1) / (n + 1))}
+    each = means.sum(axis=1) / present.sum(axis=1)
+    spread = float(each.std(ddof=1)) if people.size > 1 else 0.0
+    return {
+        "difference": estimate,
+        "low": low,
+        "high": high,
+        "p": float((larger + 1) / (n + 1)),
+        "effect": float(each.mean() / spread) if spread > 1e-12 else math.nan,
+    }
+
+
+def holm(p):
+    """Adjust the p-values of one family of tests by Holm's step-down rule.
+
+    Whoever calls significant what is at most .05 after it errs anywhere in the family with a chance of at
+    most .05, however the tests depend on each other.
+
+    Parameters
+    ----------
+    p : (n,) float in [0, 1]
+        NaN is no test: it stays NaN and doesn't count.
+
+    Returns
+    -------
+    adjusted : (n,) float64
+        In the order given; never below p, at most 1.
+
+    Raises
+    ------
+    DataError
+        If a value lies outside [0, 1].
+
+    Examples
+    --------
+    >>> holm([0.04, 0.01, float("nan"), 0.03]).round(3).tolist()
+    [0.06, 0.03, nan, 0.06]
+    """
+    p = np.asarray(p, dtype=float)
+    counted = np.flatnonzero(~np.isnan(p))
+    if not ((p[counted] >= 0) & (p[counted] <= 1)).all():
+        raise DataError("holm takes p-values, which lie in [0, 1].")
+    rising = counted[np.argsort(p[counted], kind="stable")]
+    factor = np.arange(rising.size, 0, -1)  # the smallest is one of all, the largest stands alone
+    adjusted = np.full(p.shape, np.nan)
+    adjusted[rising] = np.minimum(np.maximum.accumulate(p[rising] * factor), 1)
+    return adjusted
 
 
 def tie_limit(q):
@@ -509,47 +569,6 @@ def average_precision(predicted, truth, iou=0.5):
     found = np.cumsum(hit)[last]
     precision = np.maximum.accumulate((found / (last + 1))[::-1])[::-1]
     return float((np.diff(found, prepend=0) / n_true) @ precision)
-
-
-def false_alarms_per_hour(predicted, truth, hours, iou=0.5):
-    """Invented intervals an hour of video.
-
-    Parameters
-    ----------
-    predicted, truth, iou
-        As in `spotting`.
-    hours : DataFrame
-        subject, video, hours: one row for every video that was searched, with its length.
-
-    Returns
-    -------
-    rates : dict of float
-        all: on all these videos; without_events: on those without any truth. NaN where there is no video.
-
-    Raises
-    ------
-    DataError
-        As `spotting`; also if a length isn't above 0.
-
-    Examples
-    --------
-    >>> hours = pd.DataFrame({"subject": ["1", "1"], "video": ["a", "b"], "hours": [0.5, 0.5]})
-    >>> truth = pd.DataFrame({"subject": ["1"], "video": ["a"], "onset": [2], "offset": [6]})
-    >>> false_alarms_per_hour(truth.assign(video="b"), truth, hours)
-    {'all': 1.0, 'without_events': 2.0}
-    """
-    _need(hours, "the table of hours", ["subject", "video", "hours"])
-    length = hours["hours"].to_numpy(float)
-    if not (length > 0).all():
-        raise DataError("false_alarms_per_hour needs the length of each video in hours, above 0.")
-    counts = spotting(predicted, truth, iou, hours)
-    events = set(_intervals(truth, "truth").place)
-    empty = np.array([place not in events for place in _places(hours)], bool)
-    alarms = sum(place not in events for place in _intervals(predicted, "predicted").place)
-    return {
-        "all": float(counts["fp"] / length.sum()) if length.size else math.nan,
-        "without_events": float(alarms / length[empty].sum()) if empty.any() else math.nan,
-    }
 
 
 def timing_errors(predicted, truth, matches, fps):

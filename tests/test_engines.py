@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -195,6 +196,58 @@ def test_a_job_that_kills_every_worker_is_reported_and_the_others_end(tmp_path):
         with pytest.raises(DataError, match=r"^die killed 4 workers.*the same command continues"):
             list(joblib.Parallel(return_as="generator")([joblib.delayed(die)()]))
         assert experiments.finish(tasks[1:], "bcd", 2) == [1.0, 2.0, 3.0]
+
+
+class FakeClient:
+    """Keeps what is submitted."""
+
+    def __init__(self):
+        self.keys = []
+
+    def submit(self, *_, key):
+        self.keys.append(key)
+        return types.SimpleNamespace(key=key, add_done_callback=lambda _: None)
+
+
+@pytest.mark.parametrize("began", [0, 1, 3, 4])
+def test_a_job_is_blamed_for_four_dead_workers_only_where_it_was_begun_on_each(tmp_path, began):
+    backend = engines._Backend(FakeClient(), engines._Terms(tmp_path / "token", {}))
+    job = types.SimpleNamespace(items=[(die_or_say, (), {})])
+    first = backend.submit(job)
+    engines._starts(backend.terms, first.key).write_bytes(b"." * began)
+    error = distributed.KilledWorker(first.key, None, allowed_failures=3)
+    ended = types.SimpleNamespace(key=first.key, status="error", exception=lambda: error)
+    told = []
+    backend._ended(ended, told.append)
+    if began > 3:
+        assert told == [ended] and backend.client.keys == [first.key]
+    else:  # it only waited there: sent again, under another key
+        assert not told and len(set(backend.client.keys)) == 2
+        assert list(backend.running) == backend.client.keys[1:]
+
+
+@pytest.mark.long
+def test_workers_that_never_come_back_are_replaced():
+    with engines._cluster("") as client:
+        for nanny in list(client.cluster.workers.values()):
+            client.cluster.sync(nanny.close)
+        assert not client.nthreads()
+        assert client.submit(abs, -1).result(timeout=120) == 1
+
+
+def page_faults():
+    """Of allocating and freeing a megabyte a hundred times."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(100):
+        np.ones(1 << 17)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+
+@pytest.mark.long
+def test_a_worker_reuses_the_memory_it_freed_as_a_process_does(tmp_path):
+    with engines.use("dask", folder=tmp_path):
+        faults = joblib.Parallel()(joblib.delayed(page_faults)() for _ in range(4))
+    assert max(faults) < 10 * 256  # a megabyte is 256 pages, and handed back each time would be faulted anew
 
 
 @pytest.mark.long

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from melib import evaluation, experiments, figures, priors, protocols
+from melib import evaluation, experiments, figures, priors, protocols, published
 
 T = 32
 PEOPLE = [f"{i:03d}" for i in range(12)]
@@ -172,6 +172,28 @@ def test_claims_fail_for_a_model_that_knows_position(prepared, folds, records, t
     assert not evaluation.evaluate(outcome, tmp_path)["claims"]["holds"].any()
 
 
+def test_a_second_training_is_crossed_in_the_face_card_and_one_alone_is_as_it_was(
+    prepared, folds, records, tables, tmp_path
+):
+    again = {replace(job, seed=job.seed + 1000): record for job, record in records.items()}
+    outcome = experiments.Outcome([prepared], {}, {"made_up": folds}, {"made_up": records | again}, 0)
+    both = evaluation.evaluate(outcome, tmp_path)
+    alone, card = tables[0]["face_card"], both["face_card"]
+    assert alone["seed"].notna().all()
+    np.testing.assert_array_equal(figures.over_seeds(alone).to_numpy(), alone.to_numpy())
+    keys = ["model", "input", "quantity"]
+    crossed = card[card["seed"].isna()].set_index(keys)
+    plain = alone.set_index(keys).loc[crossed.index]
+    assert set(crossed.index.unique("model")) == {"resnet18_bigru", "constant_frame"}
+    # Two equal trainings say what one says.
+    for name in ("estimate", "low", "high", "clips", "subjects"):
+        np.testing.assert_allclose(crossed[name].to_numpy(float), plain[name].to_numpy(float))
+    np.testing.assert_allclose(
+        both["claims"][["estimate", "low", "high"]], tables[0]["claims"][["estimate", "low", "high"]]
+    )
+    assert len(figures.over_seeds(card)) == len(alone)
+
+
 def test_the_verdict_on_raw_frames_follows_from_the_tables(tables):
     said = evaluation.raw_verdict(tables[0]["face_card"], tables[0]["summary"])
     assert "doesn't see the face" in said
@@ -254,7 +276,7 @@ def test_a_data_set_with_context_is_testable(prepared):
 
 def test_published_values_stand_beside_the_same_data_set_alone(licensed, tables, tmp_path):
     beside = evaluation.beside_published(evaluation.evaluate(licensed, tmp_path)["summary"])
-    known = evaluation.published().query("dataset == 'samm'")
+    known = published.values("intensity").query("dataset == 'samm'")
     assert len(beside) == len(known) == 4
     assert sorted(beside["published"]) == sorted(known["value"])
     assert evaluation.beside_published(tables[0]["summary"]).empty

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from melib import experiments, manifest, priors, protocols, spotting
+from melib import configuration, experiments, manifest, priors, protocols, spotting
 from melib.errors import DataError
 
 T, SIDE = 8, 16
@@ -224,6 +224,7 @@ def known(monkeypatch):
         return types.SimpleNamespace(name=name, manifest=manifests[name], tables=tables)
 
     monkeypatch.setattr(experiments, "open_study", study)
+    monkeypatch.setattr(configuration, "freeze", lambda *run: None)
     return lambda *names: json.dumps({name: f"/{name}" for name in names})
 
 

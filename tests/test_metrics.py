@@ -293,7 +293,7 @@ def test_paired_differences_find_an_effect_and_no_effect():
     hard = np.repeat(rng.normal(0, 1, 30), 3)  # some faces are hard for both models
     a, b = hard + 0.2 + rng.normal(0, 0.1, 90), hard + rng.normal(0, 0.1, 90)
     found = metrics.paired_difference(a, b, subjects)
-    assert set(found) == {"difference", "low", "high", "p"}
+    assert set(found) == {"difference", "low", "high", "p", "effect"}
     assert found["low"] > 0.1
     assert found["p"] < 0.002
     turned = metrics.paired_difference(b, a, subjects)
@@ -313,6 +313,78 @@ def test_p_agrees_with_every_possible_swap():
     exact = np.mean(np.abs(difference @ every) >= abs(difference.sum()) - 1e-12)
     found = metrics.paired_difference(difference, np.zeros(8), np.arange(8), n=20000)
     assert found["p"] == pytest.approx(exact, abs=0.012)
+
+
+def test_the_size_of_an_effect_is_the_paired_t_statistic_over_the_root_of_the_subjects():
+    rng = np.random.default_rng(5)
+    a, b = rng.normal(0.3, 1, 12), rng.normal(0, 1, 12)
+    found = metrics.paired_difference(a, b, np.arange(12))
+    assert found["effect"] == pytest.approx(stats.ttest_rel(a, b).statistic / np.sqrt(12))
+    assert metrics.paired_difference(b, a, np.arange(12))["effect"] == pytest.approx(-found["effect"])
+    assert math.isnan(metrics.paired_difference(a, a, np.arange(12))["effect"])  # nothing differs
+
+
+def test_one_run_changes_nothing_and_several_widen_the_interval_alone():
+    rng = np.random.default_rng(6)
+    subjects = np.repeat(np.arange(10), 3)
+    a, b = rng.normal(0.2, 1, 30), rng.normal(0, 1, 30)
+    plain = metrics.paired_difference(a, b, subjects)
+    assert metrics.paired_difference(a, b, subjects, runs=np.full(30, 7)) == plain
+    # Three trainings that differ a lot between each other, on the same clips.
+    shifts = np.repeat([-1.0, 0.0, 1.0], 30)
+    crossed = metrics.paired_difference(
+        np.tile(a, 3) + shifts, np.tile(b, 3), np.tile(subjects, 3), runs=np.repeat([0, 1, 2], 30)
+    )
+    assert crossed["difference"] == pytest.approx(plain["difference"])
+    assert crossed["p"] == plain["p"]
+    assert crossed["effect"] == pytest.approx(plain["effect"])
+    assert crossed["high"] - crossed["low"] > plain["high"] - plain["low"]
+
+
+def _by_hand(p):
+    """Holm's own words: test the smallest first, and stop at the first that isn't rejected at this level."""
+
+    def rejected(alpha):
+        left = sorted(range(len(p)), key=lambda i: p[i])
+        gone = set()
+        while left and p[left[0]] <= alpha / len(left) + 1e-12:
+            gone.add(left.pop(0))
+        return gone
+
+    levels = sorted({min(1.0, p[i] * k) for i in range(len(p)) for k in range(1, len(p) + 1)} | {1.0})
+    return [next((level for level in levels if i in rejected(level)), 1.0) for i in range(len(p))]
+
+
+@given(st.lists(st.floats(0.0001, 1) | st.sampled_from([0.01, 0.05, 1.0]), max_size=9))
+def test_holms_adjusted_p_is_the_lowest_level_at_which_stepping_down_rejects(p):
+    adjusted = metrics.holm(p)
+    np.testing.assert_allclose(adjusted, _by_hand(p), atol=1e-9)
+    assert (adjusted >= np.asarray(p) - 1e-12).all() and (adjusted <= 1).all()
+
+
+@given(st.permutations([0.001, 0.02, 0.02, 0.04, 0.5, math.nan, math.nan]))
+def test_holm_keeps_the_order_given_and_counts_no_missing_test(p):
+    known = {0.001: 0.005, 0.02: 0.08, 0.04: 0.08, 0.5: 0.5}
+    np.testing.assert_allclose(metrics.holm(p), [known.get(each, math.nan) for each in p])
+    with pytest.raises(DataError, match=r"\[0, 1\]"):
+        metrics.holm([1.1])
+
+
+@pytest.mark.long
+def test_p_is_uniform_where_nothing_differs_and_a_family_errs_no_more_often_than_allowed():
+    rng = np.random.default_rng(8)
+    p = np.array(
+        [
+            [
+                metrics.paired_difference(*rng.normal(0, 1, (2, 12)), np.arange(12), n=400)["p"]
+                for _ in range(4)
+            ]
+            for _ in range(400)
+        ]
+    )
+    assert stats.kstest(p.ravel(), "uniform").pvalue > 0.01
+    wrong = np.mean([(metrics.holm(family) <= 0.05).any() for family in p])
+    assert wrong < 0.05 + 3 * math.sqrt(0.05 * 0.95 / len(p))
 
 
 def test_the_tie_limit_is_what_a_perfect_curve_with_faint_noise_gets():

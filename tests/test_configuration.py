@@ -1,0 +1,134 @@
+"""A run's configuration is frozen once, before anything is drawn, and holds from then on."""
+
+import json
+
+import pytest
+import yaml
+
+from melib import DataError, comparisons, configuration, experiments, manifest
+
+
+@pytest.fixture
+def run(tmp_path):
+    return tmp_path / "runs" / "mine"
+
+
+def frozen(run):
+    return yaml.safe_load((run / configuration.NAME).read_text(encoding="utf-8"))
+
+
+def test_the_same_settings_are_accepted_and_give_the_same_bytes(run, tmp_path):
+    configuration.freeze(run, "smoke", 3)
+    before = (run / configuration.NAME).read_bytes()
+    configuration.freeze(run, "smoke", 3)
+    configuration.freeze(tmp_path / "elsewhere", "smoke", 3)
+    assert (run / configuration.NAME).read_bytes() == before
+    assert (tmp_path / "elsewhere" / configuration.NAME).read_bytes() == before
+
+
+def test_it_holds_the_profile_the_comparisons_and_the_versions(run):
+    configuration.freeze(run, "smoke", 3)
+    found = frozen(run)
+    assert found["comparisons"] == comparisons.declared()
+    settings = experiments.settings("smoke")
+    assert json.dumps(found["settings"]) == json.dumps(settings)
+    assert (found["profile"], found["seed"], found["data"], found["before"]) == (
+        "smoke",
+        3,
+        ["simulated"],
+        [],
+    )
+    assert found["simulator"]["clips"] and found["packages"]["numpy"] and len(found["code"]) == 32
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"seed": 4}, "was made with seed 3, not 4"),
+        ({"profile": "demo"}, "was made with profile smoke, not demo"),
+    ],
+)
+def test_a_changed_setting_is_refused_with_a_remedy(run, changed, said):
+    configuration.freeze(run, "smoke", 3)
+    before = (run / configuration.NAME).read_bytes()
+    with pytest.raises(DataError, match=f"{said}: name another run"):
+        configuration.freeze(run, **{"profile": "smoke", "seed": 3, **changed})
+    assert (run / configuration.NAME).read_bytes() == before
+
+
+def test_a_changed_profile_or_family_of_comparisons_is_refused(run, monkeypatch):
+    configuration.freeze(run, "smoke")
+    known = experiments.settings("smoke")
+    with monkeypatch.context() as other:
+        other.setattr(experiments, "settings", lambda profile: {**known, "folds": 3})
+        with pytest.raises(DataError, match="other settings of the profile"):
+            configuration.freeze(run, "smoke")
+    # How long a step may take decides nothing.
+    with monkeypatch.context() as other:
+        other.setattr(experiments, "settings", lambda profile: {**known, "time_limit_minutes": 9})
+        configuration.freeze(run, "smoke")
+    with monkeypatch.context() as other:
+        other.setattr(comparisons, "declared", lambda: {"alpha": 0.1})
+        with pytest.raises(DataError, match="other declared comparisons"):
+            configuration.freeze(run, "smoke")
+    configuration.freeze(run, "smoke")
+
+
+def test_licensed_data_are_named_without_their_folders(run, monkeypatch):
+    monkeypatch.setattr(manifest, "read_manifest", lambda name: name)
+    monkeypatch.setattr(manifest, "manifest_hash", lambda found: f"hash of {found}")
+    configuration.freeze(run, "paper", 0, '{"samm": "/home/someone/samm"}')
+    assert frozen(run)["data"] == ["samm"]
+    assert frozen(run)["manifests"] == {"samm": "hash of samm"}
+    assert "someone" not in (run / configuration.NAME).read_text()
+    with pytest.raises(DataError, match="data samm, not simulated"):
+        configuration.freeze(run, "paper")
+
+
+def test_what_lay_there_before_is_kept_on_record_and_fails_the_check(run):
+    (run / "data" / "synthme").mkdir(parents=True)
+    configuration.freeze(run, "smoke")
+    assert frozen(run)["before"] == ["data/synthme"]
+    (holds, _, detail), _ = configuration.checks(run)
+    assert not holds
+    assert "data/synthme" in detail
+
+
+def test_other_code_is_not_refused_but_the_first_is_kept_and_the_check_says_so(run, monkeypatch):
+    configuration.freeze(run, "smoke")
+    assert all(holds for holds, *_ in configuration.checks(run))
+    first = frozen(run)["code"]
+    monkeypatch.setattr(configuration.cache, "content_hash", lambda files: "another")
+    configuration.freeze(run, "smoke")
+    assert frozen(run)["code"] == first
+    holds, _, detail = configuration.checks(run)[1]
+    assert not holds
+    assert "code" in detail
+
+
+def test_a_run_that_was_never_frozen_fails_the_check(run):
+    ((holds, _, detail),) = configuration.checks(run)
+    assert not holds
+    assert detail == "never frozen"
+
+
+def test_a_broken_file_is_one_readable_sentence(run):
+    configuration.freeze(run, "smoke")
+    (run / configuration.NAME).write_text("{", encoding="utf-8")
+    with pytest.raises(DataError, match="can't be read: name another run"):
+        configuration.freeze(run, "smoke")
+
+
+def test_nothing_is_simulated_before_the_configuration_is_frozen(run, monkeypatch):
+    from melib import simulate
+
+    there = []
+
+    def write(out, **spec):
+        there.append((run / configuration.NAME).is_file())
+        raise DataError("enough")
+
+    monkeypatch.setattr(simulate, "write", write)
+    with pytest.raises(DataError, match="enough"):
+        experiments.studies(run, "smoke", 0)
+    assert there == [True]
