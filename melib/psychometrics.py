@@ -17,7 +17,7 @@ number.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from scipy import optimize, special
@@ -46,8 +46,8 @@ class Psychometric:
     Attributes
     ----------
     threshold : float
-        Pixels where detection is halfway between guess and 1 - lapse. ``inf`` above all tested amplitudes, 0 below
-        all, NaN where detection doesn't rise with amplitude: see ``where``.
+        Pixels where detection is halfway between guess and 1 - lapse, or where it reaches the share asked for. ``inf``
+        above all tested amplitudes, 0 below all, NaN where detection doesn't rise with amplitude: see ``where``.
     threshold_interval : (low, high)
         The end of a tested range stands for "at least" or "at most": (largest tested, inf) is above all tested.
     slope, slope_interval : float, (low, high)
@@ -64,6 +64,8 @@ class Psychometric:
     tested : (low, high)
         Smallest and largest amplitude, pixels.
     n, n_detected, n_subjects : int
+    samples : (B, 4) float64
+        Middle, slope, lapse and guess of each resample.
     """
 
     threshold: float
@@ -80,6 +82,7 @@ class Psychometric:
     n: int
     n_detected: int
     n_subjects: int
+    samples: np.ndarray = field(repr=False, compare=False)
 
     def probability(self, amplitude) -> np.ndarray:
         """Probability of detection.
@@ -98,11 +101,36 @@ class Psychometric:
         low, high = self.tested
         # A hair of tolerance: a grid made with geomspace ends beside the range's end.
         inside = (x >= low * (1 - 1e-9)) & (x <= high * (1 + 1e-9))
-        if 0 < self.middle < math.inf:
-            risen = special.ndtr(self.slope * np.log(np.where(inside, x, low) / self.middle))
-        else:
-            risen = np.full(x.shape, float(self.middle == 0))
-        return np.where(inside, self.guess + (1 - self.guess - self.lapse) * risen, np.nan)
+        curve = _probability(np.where(inside, x, low), self.middle, self.slope, self.lapse, self.guess)
+        return np.where(inside, curve, np.nan)
+
+    def band(self, amplitude) -> tuple[np.ndarray, np.ndarray]:
+        """95 % interval of the probability at each amplitude, by the same resamples.
+
+        Parameters
+        ----------
+        amplitude : (N,) float
+            Crop pixels.
+
+        Returns
+        -------
+        low, high : (N,) float64
+            NaN outside the tested amplitudes, and with a single subject.
+        """
+        x = np.asarray(amplitude, dtype=float)
+        if not len(self.samples):
+            return np.full(x.shape, np.nan), np.full(x.shape, np.nan)
+        curves = np.stack([_probability(x, *sample) for sample in self.samples])  # (B, N)
+        low, high = np.percentile(curves, [2.5, 97.5], axis=0)
+        outside = np.isnan(self.probability(x))
+        return np.where(outside, np.nan, low), np.where(outside, np.nan, high)
+
+
+def _probability(x: np.ndarray, middle: float, slope: float, lapse: float, guess: float) -> np.ndarray:
+    """The curve; its middle is 0 where all events were detected and infinite where none was."""
+    between = 0 < middle < math.inf
+    risen = special.ndtr(slope * np.log(x / middle)) if between else np.full(x.shape, float(middle == 0))
+    return guess + (1 - guess - lapse) * risen
 
 
 def fit(
@@ -112,6 +140,7 @@ def fit(
     *,
     guess: float | None = 0.0,
     max_lapse: float = MAX_LAPSE,
+    at: float | None = None,
     n: int = 1000,
     seed: int = 0,
 ) -> Psychometric:
@@ -128,6 +157,9 @@ def fit(
         Chance that an event is hit by a false alarm (see ``guess_rate``); None fits it in [0, MAX_GUESS].
     max_lapse : float in [0, .5)
         Largest lapse rate.
+    at : float in (0, 1), optional
+        Share of events detected that defines the threshold; a curve that levels off below it has its threshold above all
+        tested amplitudes. By default halfway between guess and 1 - lapse, whatever that share is.
     n : int
         Bootstrap resamples.
     seed : int
@@ -155,7 +187,9 @@ def fit(
         raise DataError(f"max_lapse is {max_lapse}; a lapse rate lies in [0, .5).")
     if guess is not None and not 0 <= guess < 1 - max_lapse:
         raise DataError(f"guess is {guess}; it lies in [0, 1 - max_lapse), or None to fit it.")
-    scale = _Scale(x, guess, max_lapse)
+    if at is not None and not 0 < at < 1:
+        raise DataError(f"at is {at}; a share of detected events lies between 0 and 1.")
+    scale = _Scale(x, guess, max_lapse, at)
     best = scale.fit(y, np.ones(len(y)), None)
     people, owner = np.unique(subjects, return_inverse=True)
     rng = np.random.default_rng([seed, _BOOTSTRAP])
@@ -183,6 +217,7 @@ def fit(
         n=len(y),
         n_detected=int(y.sum()),
         n_subjects=int(people.size),
+        samples=np.array([(s.middle, s.slope, s.lapse, s.guess) for s in samples]).reshape(-1, 4),
     )
 
 
@@ -371,7 +406,8 @@ class _Reported:
 class _Scale:
     """Amplitudes laid out on [-1, 1], and curves fitted to them."""
 
-    def __init__(self, x: np.ndarray, guess: float | None, max_lapse: float):
+    def __init__(self, x: np.ndarray, guess: float | None, max_lapse: float, at: float | None):
+        self.at = at
         self.tested = (float(x.min()), float(x.max()))
         ends = np.log(self.tested)
         self.centre, self.half = float(ends.mean()), float(ends[1] - ends[0]) / 2
@@ -413,18 +449,31 @@ class _Scale:
         low, high = self.tested
         # Where the middle is infinite, exp gives 0 and inf: all or none detected.
         middle = float(np.exp(self.centre + self.half * curve.middle))
-        # Not steeper than it must be: detection doesn't rise, or falls, wherever the middle came to lie.
-        if curve.slope <= _FLAT * (1 + 1e-6):
+        place = self._place(curve)
+        if math.isnan(place):
             said = (math.nan, 0.0, math.inf, "flat")
-        elif curve.middle > 1:
+        elif place > 1:
             said = (math.inf, high, math.inf, "above")
-        elif curve.middle < -1:
+        elif place < -1:
             said = (0.0, 0.0, low, "below")
         else:
-            said = (middle, middle, middle, "inside")
+            threshold = float(np.exp(self.centre + self.half * place))
+            said = (threshold, threshold, threshold, "inside")
         threshold, least, most, where = said
         slope = curve.slope / self.half
         return _Reported(threshold, least, most, slope, curve.lapse, curve.guess, where, middle)
+
+    def _place(self, curve: _Curve) -> float:
+        """Threshold in units of u; beyond 1 or -1 it only says where it lies, NaN where detection doesn't rise."""
+        # Not steeper than it must be: detection doesn't rise, or falls, wherever the middle came to lie.
+        flat = curve.slope <= _FLAT * (1 + 1e-6)
+        if self.at is None or not math.isfinite(curve.middle):
+            return math.nan if flat else curve.middle
+        needed = (self.at - curve.guess) / (1 - curve.guess - curve.lapse)
+        if not 0 < needed < 1:
+            return math.copysign(math.inf, needed)  # it levels off below, or is never as low
+        place = curve.middle + float(special.ndtri(needed)) / curve.slope
+        return math.nan if flat and abs(place) <= 1 else place
 
 
 def _loss(parameters, u, y, weight):

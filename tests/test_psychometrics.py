@@ -94,6 +94,7 @@ def test_outside_the_tested_amplitudes_there_is_no_probability():
     assert np.isnan(curve.probability([0.9 * low, 1.1 * high, 0, -1, np.nan])).all()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("unit", [1e-3, 1 / 3, 47.0])
 def test_another_unit_of_amplitude_is_another_unit_of_the_threshold(unit):
     x, found, subjects = simulated(2)
@@ -308,3 +309,27 @@ def test_the_guess_rate_is_that_of_random_alarms():
     for wrong in ((-1, 1), (1, -1), (math.nan, 1)):
         with pytest.raises(DataError):
             guess_rate(*wrong)
+
+
+@pytest.mark.parametrize("lapse", [0.0, 0.3])
+def test_a_threshold_at_a_share_is_where_that_share_is_detected(lapse):
+    rng = np.random.default_rng(7)
+    x = np.exp(rng.uniform(np.log(0.02), np.log(2.5), 3000))
+    y = rng.random(x.size) < (1 - lapse) * stats.norm.cdf(1.8 * np.log(x / 0.25))
+    people = rng.choice(list("abcdefghij"), x.size)
+    curve = fit(x, y, people, max_lapse=0.49, at=0.5, n=20)
+    assert curve.probability(curve.threshold) == pytest.approx(0.5)
+    true = 0.25 * np.exp(stats.norm.ppf(0.5 / (1 - lapse)) / 1.8)
+    assert curve.threshold == pytest.approx(true, rel=0.12)
+    low, high = curve.band(np.array([0.05, curve.threshold, 9.0]))
+    assert low[1] < 0.5 < high[1] and np.isnan([low[2], high[2]]).all()
+
+
+def test_a_curve_that_levels_off_below_the_asked_share_has_its_threshold_above_everything():
+    rng = np.random.default_rng(8)
+    x = np.exp(rng.uniform(np.log(0.02), np.log(2.5), 800))
+    y = rng.random(x.size) < 0.35 * stats.norm.cdf(3 * np.log(x / 0.1))
+    people = rng.choice(list("abcdefghij"), x.size)
+    assert fit(x, y, people, max_lapse=0.8 / 2, at=0.7, n=5).where == "above"
+    with pytest.raises(DataError, match="between 0 and 1"):
+        fit(x, y, people, at=1.0)

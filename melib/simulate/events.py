@@ -308,6 +308,32 @@ def label_jitter(strength: float) -> float:
     return JITTER_S * float(np.clip((MEDIAN_PEAK / strength) ** 0.5, 0.6, 2.5))
 
 
+def visible(displacement: np.ndarray, stop: int) -> tuple[int, int, int]:
+    """Interval of one movement by its truth alone, whether or not anybody could see it.
+
+    It begins and ends where an annotator sees a movement of typical strength begin and end, so that its length doesn't
+    depend on the strength.
+
+    Parameters
+    ----------
+    displacement, stop
+        As in `annotate`.
+
+    Returns
+    -------
+    onset, apex, offset : int
+        0-based frames, ``0 <= onset < apex < offset < T``.
+    """
+    n, apex = len(displacement), int(np.argmax(displacement))
+    share = VISIBLE_PX / TYPICAL_PEAK
+    stop = max(min(stop, n - 1), apex)
+    peak, rest = float(displacement[apex]), float(displacement[stop])
+    onset = int(np.argmax(displacement >= share * peak))
+    down = np.append(displacement[apex : stop + 1] <= rest + share * (peak - rest), True)
+    middle = int(np.clip(apex, 1, n - 2))
+    return min(onset, middle - 1), middle, min(max(apex + int(np.argmax(down)), middle + 1), n - 1)
+
+
 def annotate(
     rng: np.random.Generator, displacement: np.ndarray, stop: int, fps: float
 ) -> tuple[int, int, int]:

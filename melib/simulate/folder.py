@@ -149,7 +149,7 @@ def fill(tasks: Sequence[tuple], jobs: int, total: int, unit: str, progress: boo
     workers = joblib.Parallel(
         n_jobs=max(1, min(jobs, len(tasks))), batch_size=1, return_as="generator_unordered"
     )
-    with tqdm(total=total, desc="simulate", unit=unit, disable=not progress) as bar:
+    with tqdm(total=total, desc="simulate", unit=unit, disable=not (progress and total)) as bar:
         for written in workers(joblib.delayed(function)(*arguments) for function, *arguments in tasks):
             bar.update(written)
 

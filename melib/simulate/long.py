@@ -15,7 +15,7 @@ background that stays where it is.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -26,7 +26,7 @@ from melib.errors import Misuse
 from melib.simulate import events, folder, portraits, render, units
 from melib.simulate.events import Event
 from melib.simulate.nuisance import Blink, Nuisance, Paths, ease, smooth_path
-from melib.simulate.schedule import LIPS, STATISTICS, Burst, draw_blinks, draw_bursts, schedule
+from melib.simulate.schedule import LIPS, STATISTICS, Burst, draw_blinks, draw_bursts, probes, schedule
 
 VERSION = 2  # of the long videos: raise it when the same seed gives other bytes
 
@@ -76,6 +76,9 @@ def write_long(
     fps: float = 30,
     seconds: tuple[float, float] = (20, 90),
     nuisance: float = 1.0,
+    noise: float = 1.0,
+    peaks: tuple[float, float] | None = None,
+    micro: int = 4,
     jobs: int = 2,
     progress: bool = True,
 ) -> Path:
@@ -104,6 +107,15 @@ def write_long(
         Shortest and longest video, 3 to 600.
     nuisance : float
         A factor on the scales of everything that isn't an expression; 0 turns blinks and talking off too.
+    noise : float
+        A further factor on the camera's noise alone, above 0 to 20: the same videos seen by another camera.
+    peaks : pair of float, optional
+        Probe videos, made to measure how small a movement is found: ``micro`` micro-expressions a video, apart from one
+        another and from macro ones, whose peaks are spread evenly over the logarithm from the first to the second number
+        (crop pixels, .01 to 5). Nobody could label the weakest: rows of micro-expressions in the table hold the true
+        interval (:func:`events.visible`), without an annotator's error. By default events are as in life.
+    micro : int
+        1 to 20; read only where ``peaks`` is given.
     jobs : int
         Processes.
     progress : bool
@@ -139,7 +151,8 @@ def write_long(
             f"simulate: seconds = {tuple(seconds)} must be the shortest and the longest video, "
             "between 3 and 600."
         )
-    scales = NUISANCE.scaled(nuisance)
+    settings |= _extra(noise, peaks, micro)
+    scales = _scales(settings, nuisance)
     out = Path(out)
     folder.claim(
         out, {**settings, "factor": nuisance, "nuisance": asdict(scales)}, VERSION, like="synthme_lv"
@@ -153,6 +166,29 @@ def write_long(
     rows = [row for labels in folder.labels(out, todo) for row in labels]
     folder.write_xlsx(out / "annotations.xlsx", pd.DataFrame(rows, columns=_COLUMNS), "Events")
     return out
+
+
+def _extra(noise: float, peaks: tuple[float, float] | None, micro: int) -> dict:
+    """Settings that differ from the defaults: a record says nothing of the others, as before there were any."""
+    if not 0 < noise <= 20:
+        raise Misuse(f"simulate: noise = {noise} must be above 0 and at most 20; 1 is the default.")
+    extra: dict = {} if noise == 1 else {"noise": float(noise)}
+    if peaks is None:
+        return extra
+    if len(peaks) != 2 or not 0.01 <= peaks[0] < peaks[1] <= 5:
+        raise Misuse(
+            f"simulate: peaks = {tuple(peaks)} must be the smallest and the largest, between .01 and 5."
+        )
+    if not (isinstance(micro, int | np.integer) and 1 <= micro <= 20):
+        raise Misuse(f"simulate: micro = {micro!r} must be a whole number from 1 to 20.")
+    return extra | {"peaks": [float(each) for each in peaks], "micro": int(micro)}
+
+
+def _scales(settings: dict, nuisance: float) -> Nuisance:
+    """Scales of the nuisance; the noise has a factor of its own."""
+    scales = NUISANCE.scaled(nuisance)
+    factor = settings.get("noise", 1.0)
+    return replace(scales, noise=(factor * scales.noise[0], factor * scales.noise[1]))
 
 
 def _write(out: Path, person: int, number: int, settings: dict, nuisance: float) -> int:
@@ -184,11 +220,14 @@ class Video:
         A row a frame.
     labels : list of dict
         The annotator's rows, 1-based, by onset.
+    courses : dict of (T, K) float64
+        What each micro-expression alone adds to the scene's amplitudes, by its name.
     """
 
     scene: render.Scene
     truth: pd.DataFrame
     labels: list[dict]
+    courses: dict[str, np.ndarray]
 
 
 def make_video(person: int, number: int, settings: dict, nuisance: float = 1.0) -> Video:
@@ -199,7 +238,7 @@ def make_video(person: int, number: int, settings: dict, nuisance: float = 1.0) 
     person, number : int
         From 1.
     settings : dict
-        seed, statistics, fps, seconds and family as in :func:`write_long`.
+        seed, statistics, fps, seconds and family as in :func:`write_long`; noise, peaks and micro may be missing.
     nuisance : float
 
     Returns
@@ -210,11 +249,13 @@ def make_video(person: int, number: int, settings: dict, nuisance: float = 1.0) 
     def generator(part):
         return _generator(settings["seed"], person, number, part)
 
-    fps, scales = settings["fps"], NUISANCE.scaled(nuisance)
+    fps, scales = settings["fps"], _scales(settings, nuisance)
     length = float(generator("length").uniform(*settings["seconds"]))
     pictures = portraits.portraits(person)
     stage = _Stage(units.make_canvas(pictures[(number - 1) % len(pictures)]), settings["family"], length, fps)
-    expressions = schedule(generator("expressions"), settings["statistics"], length)
+    probe = settings.get("peaks")
+    about = (generator("expressions"), settings["statistics"], length)
+    expressions = probes(*about, probe, settings["micro"]) if probe else schedule(*about)
     for kind, event in expressions:
         stage.express(kind, event)
     bursts = draw_bursts(generator("talking"), length) if nuisance > 0 else []
@@ -226,8 +267,9 @@ def make_video(person: int, number: int, settings: dict, nuisance: float = 1.0) 
     amplitudes = stage.total(stage.sources)
     scene = render.Scene(stage.canvas, stage.family, None, paths, fps, stage.fields, amplitudes)
     names = folder.names(person, number)
-    labels = _annotate(generator("labels"), stage, blinks, paths, names)
-    return Video(scene, _truth(stage, paths, names), labels)
+    labels = _annotate(generator("labels"), stage, blinks, paths, names, exact=bool(probe))
+    courses = {n: stage.total([s]) for n, s, _ in stage.named(names[1]) if s.kind == "micro"}
+    return Video(scene, _truth(stage, paths, names), labels, courses)
 
 
 @dataclass
@@ -364,14 +406,24 @@ def _truth(stage: _Stage, paths: Paths, names: tuple[str, str]) -> pd.DataFrame:
 
 
 def _annotate(
-    rng: np.random.Generator, stage: _Stage, blinks: list[Blink], paths: Paths, names: tuple[str, str]
+    rng: np.random.Generator,
+    stage: _Stage,
+    blinks: list[Blink],
+    paths: Paths,
+    names: tuple[str, str],
+    exact: bool,
 ) -> list[dict]:
-    """The annotator's rows, 1-based: each event is judged by its own displacement."""
+    """The annotator's rows, 1-based: each event is judged by its own displacement; micro ones by their truth if exact."""
     last, prefix = len(stage.seconds) - 1, {"both": "", "left": "L", "right": "R"}
     rows = []
 
     def write(kind, event, displacement, stop, aus, emotion):
-        onset, apex, offset = events.annotate(rng, displacement, min(last, int(stop * stage.fps)), stage.fps)
+        end = min(last, int(stop * stage.fps))
+        onset, apex, offset = (
+            events.visible(displacement, end)
+            if exact and kind == "micro"
+            else events.annotate(rng, displacement, end, stage.fps)
+        )
         values = (*names, event, kind.capitalize(), onset + 1, apex + 1, offset + 1, aus, emotion)
         rows.append(dict(zip(_COLUMNS, values, strict=True)))
 

@@ -62,12 +62,9 @@ def schedule(rng: np.random.Generator, statistics: str, length: float) -> list[t
         Micro and macro ones, each by time, all inside the video. True movements of one kind don't overlap.
         A micro-expression that finds no room in 200 attempts is left out: 1 in 50 in videos of 20 s.
     """
-    figures, data = events.statistics()["samm_lv"], events.statistics()
+    figures = events.statistics()["samm_lv"]
     counts = {int(n): videos for n, videos in figures["micro_per_video"].items()}
-    micro_a_video = sum(n * videos for n, videos in counts.items()) / figures["videos"]
-    macro_a_micro = data[f"{statistics}_macro"]["n"] / data[f"{statistics}_micro"]["n"]
-    macro_expected = micro_a_video * macro_a_micro * length / figures["mean_length_s"]
-
+    macro_expected = _macro_expected(statistics, length)
     macro = _place_macro(rng, statistics, length, int(rng.poisson(macro_expected)))
     n_micro = 0
     if rng.uniform() >= figures["share_without_micro"]:
@@ -81,6 +78,49 @@ def schedule(rng: np.random.Generator, statistics: str, length: float) -> list[t
         if start is not None:
             micro.append(event.moved(start - event.start))
     return [("micro", e) for e in sorted(micro, key=lambda e: e.start)] + [("macro", e) for e in macro]
+
+
+def probes(
+    rng: np.random.Generator, statistics: str, length: float, peaks: tuple[float, float], n: int
+) -> list[tuple[str, Event]]:
+    """Draw the expressions of a video made to measure how small a movement is found.
+
+    Parameters
+    ----------
+    rng : Generator
+    statistics : {"samm_lv", "casme3"}
+    length : float
+        Seconds.
+    peaks : pair of float
+        Smallest and largest micro-expression, crop pixels. Each video has one in each n-th part of this range on a
+        logarithmic axis.
+    n : int
+        Micro-expressions.
+
+    Returns
+    -------
+    list of (kind, Event)
+        As `schedule` returns; no micro-expression lies over another expression, and none leaves a residual, so that each
+        has a peak of its own. One that finds no room in 200 attempts is left out.
+    """
+    macro = _place_macro(rng, statistics, length, int(rng.poisson(_macro_expected(statistics, length))))
+    shares = (rng.permutation(n) + rng.uniform(size=n)) / n
+    micro: list[Event] = []
+    for strength in np.exp(np.log(peaks[0]) + shares * np.log(peaks[1] / peaks[0])):
+        event = events.draw_event(rng, f"{statistics}_micro", 0.0, float(strength))
+        event = replace(event, movements=tuple(replace(m, residual=0.0) for m in event.movements))
+        start = _room(rng, event.stop - event.start, length, macro, micro, False)
+        if start is not None:
+            micro.append(event.moved(start - event.start))
+    return [("micro", e) for e in sorted(micro, key=lambda e: e.start)] + [("macro", e) for e in macro]
+
+
+def _macro_expected(statistics: str, length: float) -> float:
+    """Macro-expressions of a video of ``length`` seconds, on average."""
+    figures, data = events.statistics()["samm_lv"], events.statistics()
+    micro = sum(int(n) * videos for n, videos in figures["micro_per_video"].items()) / figures["videos"]
+    macro_a_micro = data[f"{statistics}_macro"]["n"] / data[f"{statistics}_micro"]["n"]
+    return micro * macro_a_micro * length / figures["mean_length_s"]
 
 
 def _place_macro(rng: np.random.Generator, statistics: str, length: float, n: int) -> list[Event]:

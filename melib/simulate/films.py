@@ -1,0 +1,141 @@
+"""Simulated videos as the files that people bring: MPEG-4 takes a part of small movements away, and adds a few."""
+
+import shutil
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from melib import cache, manifest, video_files
+from melib.errors import DataError
+from melib.simulate import folder, portraits
+
+
+def write_films(source, out, *, jobs: int = 2, progress: bool = True) -> Path:
+    """Write every video of a simulated data set as an MPEG-4 file; a second call only adds what is missing.
+
+    Parameters
+    ----------
+    source : path
+        Folder that `melib.simulate.write` or `write_long` has finished.
+    out : path
+        Folder to write to, made if needed: ``frames/<subject>/<video>.mp4``, manifest, table and truth.
+    jobs : int
+        Processes.
+    progress : bool
+        Show a progress bar.
+
+    Returns
+    -------
+    Path
+        The folder.
+
+    Raises
+    ------
+    DataError
+        If the source isn't complete, or the disk is full.
+    """
+    source, out = Path(source), Path(out)
+    of = manifest.read_manifest(source / "manifest.yml")
+    found = manifest.videos(of, source)
+    places = [out / "frames" / row.subject / f"{row.video}.mp4" for row in found.itertuples()]
+    todo = [
+        (_write, each, of, file)
+        for each, file in zip(found["folder"], places, strict=True)
+        if not file.exists()
+    ]
+    folder.fill(todo, jobs, len(todo), "film", progress)
+    for name in ("annotations.xlsx", "truth.csv", "record.json", "manifest.yml"):
+        with cache.atomic(out / name) as temporary:
+            shutil.copyfile(source / name, temporary)
+    return out
+
+
+def write_stills(
+    out,
+    *,
+    people: int = 40,
+    noises: Sequence[float] = (0, 1, 2, 4),
+    seconds: float = 8,
+    fps: float = 30,
+    seed: int = 0,
+    jobs: int = 2,
+    progress: bool = True,
+) -> Path:
+    """Write films in which nothing moves: what noise and compression alone look like. A second call adds what is missing.
+
+    Parameters
+    ----------
+    out : path
+        Folder to write to, made if needed: ``frames/s01/s01_01.mp4`` and so on, one for each noise.
+    people : int
+        1 to 40; the films of a person are of different photographs.
+    noises : sequence of float
+        Standard deviations of the noise that every frame has of its own, grey levels.
+    seconds, fps : float
+    seed : int
+        At least 0; same seed, same frames.
+    jobs : int
+        Processes.
+    progress : bool
+        Show a progress bar.
+
+    Returns
+    -------
+    Path
+        The folder.
+
+    Raises
+    ------
+    DataError
+        If the disk is full.
+    """
+    out, todo = Path(out), []
+    for person in range(1, people + 1):
+        for number, noise in enumerate(noises, start=1):
+            subject, video = folder.names(person, number)
+            file = out / "frames" / subject / f"{video}.mp4"
+            if not file.exists():
+                todo.append((_still, file, person, number, noise, round(seconds * fps), fps, seed))
+    folder.fill(todo, jobs, len(todo), "film", progress)
+    return out
+
+
+def _write(source: Path, of: manifest.Manifest, file: Path) -> int:
+    _, frames = manifest.frame_files(source, of)
+    return _film(file, (_picture(frame) for frame in frames), len(frames), of.fps)
+
+
+def _still(file: Path, person: int, number: int, noise: float, n_frames: int, fps: float, seed: int) -> int:
+    photographs = portraits.portraits(person)
+    image = photographs[(number - 1) % len(photographs)].image
+    rng = np.random.default_rng([seed, person, number])
+    noisy = (image + rng.normal(0, noise, image.shape) for _ in range(n_frames))
+    pictures = (cv2.cvtColor(np.clip(each, 0, 255).astype(np.uint8), cv2.COLOR_GRAY2BGR) for each in noisy)
+    return _film(file, pictures, n_frames, fps)
+
+
+def _film(file: Path, pictures: Iterable[np.ndarray], n_frames: int, fps: float) -> int:
+    """Write pictures (H, W, 3) uint8 as MPEG-4."""
+    cv2.setNumThreads(1)
+    film = None
+    with cache.atomic(file) as temporary:
+        for picture in pictures:
+            if film is None:
+                code = cv2.VideoWriter.fourcc(*"mp4v")
+                film = cv2.VideoWriter(str(temporary), code, fps, picture.shape[1::-1])
+            film.write(picture)
+        if film is not None:
+            film.release()
+        if not video_files.holds(temporary, n_frames):
+            raise DataError(f"{file} can't be written; make room and run again: finished films are kept.")
+    return 1
+
+
+def _picture(frame: Path | video_files.Frame) -> np.ndarray:
+    """(H, W, 3) uint8."""
+    found = cv2.imread(str(frame))
+    if found is None:
+        raise DataError(f"{frame} can't be read; remove the data set's folder and simulate it again.")
+    return found
