@@ -1,5 +1,7 @@
 """Plots of annotations alone: no pixel of a face is read here. Plots of faces and their motion are in pictures.py."""
 
+from typing import Any
+
 import matplotlib.pyplot as plt
 import numpy as np
 from scipy import stats
@@ -7,6 +9,7 @@ from scipy import stats
 from melib import figures
 
 _KINDS = {"micro": figures.BLUE, "macro": figures.ORANGE, "blink": figures.YELLOW}
+_DASHES: dict[str, Any] = {"micro": "-", "macro": (0, (5, 1.5)), "blink": (0, (1.5, 1))}
 
 
 def durations(events, fits, statistics):
@@ -26,7 +29,7 @@ def durations(events, fits, statistics):
     """
     names = list(dict.fromkeys(events["dataset"]))
     with figures.style():
-        size = (figures.TWO_COLUMNS, 0.7 + 1.75 * len(names))
+        size = (figures.TWO_COLUMNS, 0.7 + 1.85 * len(names))
         fig, axes = plt.subplots(len(names), 3, figsize=size, squeeze=False)
         for row, name in zip(axes, names, strict=True):
             mine, fitted, known = (table[table["dataset"] == name] for table in (events, fits, statistics))
@@ -38,33 +41,46 @@ def durations(events, fits, statistics):
                     _published(axis, known[known["kind"] == kind], quantity, kind, 1.04 + 0.06 * place)
             _gaps(row[2], mine["gap_s"].dropna())
             _published(row[2], known[known["kind"] == "all"], "gap_s", "all", 1.04)
-            row[0].set_ylabel(name, fontweight="bold")
+            row[0].set_ylabel(f"{name}\ndensity")
         kinds = [kind for kind in _KINDS if kind in set(events["kind"])]
-        handles = [plt.Line2D([], [], color=_KINDS[kind], lw=3) for kind in kinds]
-        fig.legend(handles, kinds, loc="outside upper right", ncols=len(kinds))
-        fig.set_label(
-            "Annotated events: duration (offset - onset), apex position and gap to the next event of the video (negative "
-            "where two overlap). Lines: the fitted priors. Bars above: 5 to 95 % and median of the public annotation table "
-            "of the same data set, where there are published statistics."
-        )
+        handles = [plt.Line2D([], [], color=_KINDS[kind], linestyle=_DASHES[kind], lw=2) for kind in kinds]
+        fig.legend(handles, kinds, loc="outside upper right", ncols=len(kinds), handlelength=3)
+        figures.letters(axes.flat)
+        fig.set_label(_caption(events, statistics))
         return fig
+
+
+def _caption(events, statistics):
+    """What is drawn, how many events of each kind, and the bars only where there are some."""
+    counts = events.groupby(["dataset", "kind"], sort=False).size()
+    counted = ", ".join(f"{dataset} {count} {kind}" for (dataset, kind), count in counts.items())
+    bars = (
+        " Bars above: 5 to 95 % and median of the public annotation table of the same data set, where there are published "
+        "statistics."
+    )
+    return (
+        f"Annotated events ({counted}), a row a data set: duration (offset less onset, logarithmic axis), apex position, "
+        "and gap to the next event of the video (negative where two overlap; the middle 98 %). Lines: the priors fitted to "
+        f"all events, drawn where there is one.{bars * bool(statistics['published'].notna().any())}"
+    )
 
 
 def _durations(axis, seconds, prior, kind):
     """Histogram over the log of the duration; the prior's curve has the same scale."""
     logs = np.log10(seconds[seconds > 0])
-    axis.hist(logs, bins=24, density=True, color=_KINDS[kind], alpha=0.35)
+    if len(logs):
+        axis.hist(logs, bins=_whole_frames(logs, prior["fps"]), density=True, color=_KINDS[kind], alpha=0.35)
     # The prior counts frames inclusively; one frame is one sample more than offset - onset.
     at = np.linspace(logs.min() - 0.2, logs.max() + 0.2, 200) if len(logs) else np.zeros(0)
     frames = 10**at * prior["fps"]
     height = (
         stats.norm.pdf(np.log(frames + 1), prior["log_mean"], prior["log_spread"]) * frames / (frames + 1)
     )
-    axis.plot(at, height * np.log(10), color=_KINDS[kind])
+    axis.plot(at, height * np.log(10), color=_KINDS[kind], linestyle=_DASHES[kind])
     ticks = np.array([0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30])
     shown = ticks[(np.log10(ticks) > axis.get_xlim()[0]) & (np.log10(ticks) < axis.get_xlim()[1])]
     axis.set_xticks(np.log10(shown), [f"{tick:g}" for tick in shown])
-    axis.set(xlabel="duration, s", yticks=[])
+    axis.set(xlabel="Duration, s", yticks=[])
 
 
 def _positions(axis, position, prior, kind):
@@ -72,16 +88,29 @@ def _positions(axis, position, prior, kind):
         axis.hist(position, bins=20, range=(0, 1), density=True, color=_KINDS[kind], alpha=0.35)
     if len(position) > 1 and np.isfinite(prior["apex_a"]):
         at = np.linspace(0.005, 0.995, 200)
-        axis.plot(at, stats.beta.pdf(at, prior["apex_a"], prior["apex_b"]), color=_KINDS[kind])
-    axis.set(xlabel="apex position, from onset (0) to offset (1)", xlim=(0, 1), yticks=[])
+        height = stats.beta.pdf(at, prior["apex_a"], prior["apex_b"])
+        axis.plot(at, height, color=_KINDS[kind], linestyle=_DASHES[kind])
+    axis.set(xlabel="Apex position, from onset (0) to offset (1)", xlim=(0, 1), yticks=[])
+
+
+def _whole_frames(logs, fps):
+    """Borders of about two dozen bins, halfway between whole frames: a bin that holds no frame would stay empty."""
+    wanted = 10 ** np.linspace(logs.min(), logs.max(), 24) * fps
+    frames = np.unique(np.rint(wanted))
+    # The longest belongs to the bin before it: alone in a bin of one frame it would look like many.
+    begins = frames[: max(1, len(frames) - 1)]
+    return np.log10((np.append(begins, frames[-1] + 1) - 0.5) / fps)
 
 
 def _gaps(axis, gaps):
-    axis.set_visible(len(gaps) > 0)
+    axis.set(xlabel="Gap to the next event, s", ylabel="Gaps")
     if len(gaps):
         axis.hist(gaps, bins=40, range=tuple(np.percentile(gaps, [1, 99])), color=figures.GREY)
         axis.axvline(0, color=figures.INK, lw=0.8, ls=(0, (4, 2)))
-        axis.set(xlabel="gap to the next event, s", ylabel="gaps")
+        return
+    axis.set(xticks=[], yticks=[])
+    said = "no video holds two events"
+    axis.text(0.5, 0.5, said, transform=axis.transAxes, ha="center", va="center", fontsize="small")
 
 
 def _published(axis, known, quantity, kind, height):

@@ -15,8 +15,9 @@ paper.mplstyle; another journal's file gives a second set in figures/<name of th
 import contextlib
 import os
 import re
+import string
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 
 from melib import cache, metrics, priors
 from melib.errors import DataError
@@ -49,6 +51,8 @@ LEARNED = ("framewise", "resnet18_bigru")
 # The truth's own score: nothing can do better against this target.
 CEILINGS = {"truth": "the truth itself", "pseudo_label": "the pseudo-label"}
 INPUT_COLOURS = {"flow": BLUE, "difference": GREEN, "raw": ORANGE}
+# On a grey print the colours of flow and raw are one: where lines cross, dashes tell them apart.
+_INPUT_DASHES: dict[str, Any] = {"flow": "-", "difference": (0, (5, 1.5)), "raw": (0, (4, 1.2, 1, 1.2))}
 METRICS = {
     "spearman_pseudo": "Spearman with the pseudo-label",
     "kendall_pseudo": "Kendall with the pseudo-label",
@@ -60,6 +64,7 @@ METRICS = {
     "apex_error_ms": "Error of the apex, ms",
     "apex_position_error": "Error of the apex, share of the event",
 }
+PRIORS = {"triangular": INK, "boxcar": ORANGE, "half_apex": PURPLE, "gaussian": SKY, "raised_cosine": BLUE}
 QUANTITIES = {
     "clip_swap": ("clip swap", 0.0, "0: knows only position"),
     "apex_follow": ("apex follow", 1.0, "1: follows the apex"),
@@ -162,6 +167,7 @@ def save(
     widths = dict(zip((ONE_COLUMN, TWO_COLUMNS), map(float, said.groups()), strict=True)) if said else {}
     with style():
         fig.set_figwidth(widths.get(round(fig.get_figwidth(), 6), fig.get_figwidth()))
+        _settle(fig)
         for suffix, metadata in no_date.items():
             with cache.atomic(folder(run) / f"{name}{suffix}") as temporary:
                 fig.savefig(temporary, metadata=metadata)
@@ -169,6 +175,15 @@ def save(
     record["settings"] |= settings or {}
     record["style"] = {used.name: cache.content_hash([used])}
     cache.write_json(folder(run) / f"{name}.json", record)
+
+
+def _settle(fig: Figure) -> None:
+    """Lay a figure out once and for all; places are rounded, since the last digits that are solved for vary."""
+    fig.draw_without_rendering()
+    fig.set_layout_engine("none")
+    for axis in fig.axes:
+        place = axis.get_position(original=True)
+        axis.set_position(Bbox(place.get_points().round(6)), which="original")
 
 
 def origin(run: str | Path, results: Sequence[str] | None = None) -> dict[str, Any]:
@@ -201,7 +216,8 @@ def intervals(results: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     ----------
     results : DataFrame
         In the long form of intensity.csv: subject, event and value beside the columns in ``by``. Rows without
-        a subject and rows whose value is undefined are left out; seeds are averaged first.
+        a subject and rows whose value is undefined are left out. Where there is a column seed, intervals are
+        over subjects crossed with seeds.
     by : sequence of str
         Columns that make a group.
 
@@ -215,11 +231,33 @@ def intervals(results: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
         subset=["value"]
     )
     out = []
+    if "seed" not in rows:
+        rows = rows.assign(seed=0)
     for group, part in rows.groupby(by, sort=False, observed=True):
-        each = part.groupby(["subject", "event"], as_index=False)["value"].mean()
-        found = metrics.bootstrap(each["value"].to_numpy(), each["subject"].to_numpy())
-        out.append((*group, *found, len(each), each["subject"].nunique()))
+        each = part.groupby(["subject", "event", "seed"], as_index=False)["value"].mean()
+        found = metrics.bootstrap(
+            each["value"].to_numpy(), each["subject"].to_numpy(), runs=each["seed"].to_numpy()
+        )
+        events = len(each.drop_duplicates(["subject", "event"]))
+        out.append((*group, *found, events, each["subject"].nunique()))
     return pd.DataFrame(out, columns=[*by, "estimate", "low", "high", "events", "subjects"])
+
+
+def over_seeds(
+    table: pd.DataFrame, keys: Sequence[str] = ("dataset", "protocol", "model", "input", "quantity")
+) -> pd.DataFrame:
+    """Rows that speak for all seeds: without a seed where there were several, else the only ones.
+
+    Parameters
+    ----------
+    table : DataFrame
+        face_card.csv; or the rows of one rule of spotting.csv.
+    keys : sequence of str
+        What one row is about.
+    """
+    whole = table["seed"].isna()
+    several = table["seed"].groupby([table[key] for key in keys]).transform("nunique") > 1
+    return table[whole | ~several]
 
 
 def agreement(results: pd.DataFrame, chosen: Mapping[str, str] | None = None) -> Figure:
@@ -247,13 +285,15 @@ def agreement(results: pd.DataFrame, chosen: Mapping[str, str] | None = None) ->
             table = tables[protocol].set_index(["model", "input"])
             for y, row in enumerate(rows):
                 if row in table.index:
-                    _dot(axis, table.loc[row], y, _colour(*row), filled=row[0] in LEARNED)
+                    dot(axis, table.loc[row], y, _colour(*row), filled=row[0] in LEARNED)
+                else:
+                    _not_asked(axis, y)
             ceilings = table[table.index.get_level_values("model").isin(_ceilings(metric))]
             for ceiling in records(ceilings.reset_index()):
                 axis.axvline(ceiling["estimate"], color=INK, linewidth=0.8, linestyle=(0, (4, 2)), zorder=0)
                 said = f"{CEILINGS[ceiling['model']]}: {ceiling['estimate']:.2f} "
                 axis.annotate(said, (ceiling["estimate"], -0.75), ha="right", va="center", fontsize="small")
-            axis.set_title(textwrap.fill(PROTOCOLS.get(protocol, protocol), 48))
+            axis.set_title(PROTOCOLS.get(protocol, protocol).replace(" (", "\n("))
             axis.set_xlabel(METRICS.get(metric, metric))
             axis.set_xlim(*_span(table, 1.02))
             axis.grid(axis="x", color="#E4E4E4", linewidth=0.5)
@@ -261,11 +301,13 @@ def agreement(results: pd.DataFrame, chosen: Mapping[str, str] | None = None) ->
             axis.set_ylim(len(rows) - 0.4, -1.2)
             axis.set_yticks(range(len(rows)), [label(*row) for row in rows])
             axis.tick_params(axis="y", length=0)
+        letters(axes[0])
         caption = (
             "Agreement of every model and control with the target, mean over subjects with 95 % intervals "
-            f"(bootstrap over {_subjects(results)} subjects). Grey, open: controls that don't see the movement, "
-            "or aren't trained. Dashed: the score of the target itself. What lies no further right than position "
-            "only has shown nothing about the face."
+            f"(bootstrap over {_counted(results)}). Grey, open: controls that don't see the movement, "
+            "or aren't trained. Dashed: what the truth and the label made of it score against each other, which no "
+            "model can be expected to pass. What lies no further right than position only has shown nothing about "
+            "the face."
         )
         fig.set_label(caption)
     return fig
@@ -299,12 +341,12 @@ def amplitude(
             ].sort_values("bin")
             # A slight shift on the logarithmic axis keeps the intervals of neighbours apart.
             x = centres.loc[line["bin"]].to_numpy() * 1.02 ** (place - (len(rows) - 1) / 2)
-            errors = _errors(line)
+            sides = errors(line)
             learned = row[0] in LEARNED
             axis.errorbar(
                 x,
                 line["estimate"],
-                errors,
+                sides,
                 color=_colour(*row),
                 marker=_MARKERS[rows.index(row) % len(_MARKERS)],
                 markerfacecolor=_colour(*row) if learned else "white",
@@ -316,8 +358,8 @@ def amplitude(
         ticks = [0.2, 0.5, 1, 2]
         axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
         axis.minorticks_off()
-        axis.set_xlabel("True peak of the movement, pixels of the 112-pixel crop")
-        axis.set_ylabel(textwrap.fill(METRICS.get(metric, metric), 46))
+        axis.set_xlabel("True peak, pixels of the 112-pixel crop")
+        axis.set_ylabel(textwrap.fill(METRICS.get(metric, metric), 30))
         axis.axhline(0, color=GREY, linewidth=0.5)
         bottom = min(-0.05, float(table["low"].min()))
         axis.set_ylim(max(bottom, -1) - 0.08, 1.03)
@@ -336,14 +378,15 @@ def amplitude(
         fig.legend(
             *axis.get_legend_handles_labels(),
             loc="outside upper left",
-            ncols=2,
+            ncols=_side_by_side([label(*row) for row in rows], ONE_COLUMN),
             handlelength=2.2,
             columnspacing=1,
         )
         fig.set_label(
-            f"{METRICS.get(metric, metric)} against the size of the movement. "
-            f"{PROTOCOLS.get(protocol, protocol)}. Events are binned by their true peak; grey numbers count the "
-            "events of a bin; 95 % intervals over subjects."
+            f"Agreement against the size of the movement: {METRICS.get(metric, metric)}. "
+            f"{PROTOCOLS.get(protocol, protocol)}, {_counted(part)}. Events are binned by their true peak, and a bin "
+            "is drawn at its median; grey numbers count its events. Means over subjects with 95 % intervals; "
+            "neighbours are shifted sideways to keep them apart. Grey, open, dashed: controls."
         )
     return fig
 
@@ -354,13 +397,13 @@ def face_card(cards: pd.DataFrame, *, protocol: str = "context") -> Figure:
     Parameters
     ----------
     cards : DataFrame
-        face_card.csv: dataset, protocol, model, input, quantity, estimate, low, high. Seeds are averaged.
+        face_card.csv: dataset, protocol, model, input, seed, quantity, estimate, low, high.
     """
     part = cards[(cards["protocol"] == protocol) & ~cards["model"].isin(CEILINGS)]
     if part.empty:
         raise DataError(f"the face card holds no row under {protocol}: run notebook 04 first")
     rows = ordered(part)
-    table: Any = part.groupby(["quantity", "model", "input"])[["estimate", "low", "high"]].mean()
+    table: Any = over_seeds(part).set_index(["quantity", "model", "input"]).sort_index()
     with style():
         fig, axes = plt.subplots(1, 3, figsize=(TWO_COLUMNS, 0.75 + 0.2 * len(rows)), sharey=True)
         for axis, (quantity, (title, mark, meaning)) in zip(axes, QUANTITIES.items(), strict=True):
@@ -369,39 +412,35 @@ def face_card(cards: pd.DataFrame, *, protocol: str = "context") -> Figure:
             for y, row in enumerate(rows):
                 if (quantity, *row) in table.index:
                     found = table.loc[(quantity, *row)]
-                    _dot(axis, found, y, _colour(*row), filled=row[0] in LEARNED)
+                    dot(axis, found, y, _colour(*row), filled=row[0] in LEARNED)
                     low, high = (
                         np.nanmin([low, found["low"], found["estimate"]]),
                         np.nanmax([high, found["high"], found["estimate"]]),
                     )
-                elif axis is not axes[0]:
-                    axis.annotate(
-                        "not asked",
-                        (0.02, y),
-                        xycoords=("axes fraction", "data"),
-                        va="center",
-                        fontsize="small",
-                        color="#666666",
-                    )
+                else:
+                    _not_asked(axis, y)
             room = 0.08 * (max(high, 1) - min(low, 0))
             axis.set_xlim(min(low, 0) - room, max(high, 1 if quantity != "clip_swap" else 0) + room)
-            axis.set_title(title)
+            axis.set_title(title.capitalize())
             axis.set_xlabel(textwrap.fill(f"dashed, {meaning}", 26), fontsize="small")
             axis.grid(axis="x", color="#E4E4E4", linewidth=0.5)
             axis.set_axisbelow(True)
             axis.set_ylim(len(rows) - 0.4, -0.6)
             axis.set_yticks(range(len(rows)), [label(*row) for row in rows])
             axis.tick_params(axis="y", length=0)
+        letters(axes)
+        people = f"{part['subjects'].max():.0f} " if "subjects" in part else ""
         fig.set_label(
             "Face card: does the model see the face? Clip swap: how much better the prediction fits its own clip "
             "than another person's. Apex follow: slope of the predicted apex on a known shift of the true one. "
-            "Frozen correlation: agreement of the prediction with that on the clip's first frame repeated. "
-            f"95 % intervals over subjects. {PROTOCOLS.get(protocol, protocol)}."
+            "Frozen correlation: agreement of the prediction with that on the clip's first frame repeated, asked of "
+            "models that see several frames. Means with 95 % intervals over "
+            f"{people}subjects; grey, open: controls. {PROTOCOLS.get(protocol, protocol)}."
         )
     return fig
 
 
-def curves(table: pd.DataFrame, *, columns: int = 3) -> Figure:
+def curves(table: pd.DataFrame, *, protocol: str = "", columns: int = 3) -> Figure:
     """Truth, pseudo-label and predictions over time, a small panel an event.
 
     Parameters
@@ -409,9 +448,13 @@ def curves(table: pd.DataFrame, *, columns: int = 3) -> Figure:
     table : DataFrame
         panel (text over the panel, say ``s03, 1.2 px``), series (``truth``, ``pseudo_label`` or a model with
         its input, as in ``resnet18_bigru flow``), ms, value in [0, 1]; a row a frame.
+    protocol : str
+        Under which the windows were cut; for the caption.
     columns : int
         Panels side by side.
     """
+    from melib import comparisons
+
     panels = list(dict.fromkeys(table["panel"]))
     if not panels:
         raise DataError("there is no event to draw: no window holds one whole")
@@ -449,10 +492,16 @@ def curves(table: pd.DataFrame, *, columns: int = 3) -> Figure:
         fig.supxlabel("Time in the window, ms", fontsize="medium")
         fig.supylabel("Intensity, share of the peak", fontsize="medium")
         handles, labels = axes.flat[0].get_legend_handles_labels()
-        fig.legend(handles, labels, loc="outside upper center", ncols=min(len(labels), 5))
+        fig.legend(handles, labels, loc="outside upper center", ncols=min(len(labels), 5), handlelength=3)
+        ours = comparisons.declared()["intensity_claims"]["ours"]
+        judge = "the truth inside the event" if "truth" in names else "the pseudo-label"
         fig.set_label(
             "Predicted intensity over time for single events of subjects that the models never saw, beside the "
-            "true intensity and the pseudo-label made of onset, apex and offset."
+            f"{'true intensity and the ' * ('truth' in names)}pseudo-label made of onset, apex and offset. Over each "
+            "panel: the event, its true peak in pixels of the 112-pixel crop where it is known, and rho, the rank "
+            f"agreement of {label(*ours)} with {judge}; events are spaced evenly from the worst rho "
+            f"to the best, none is picked by hand.{' ' * bool(protocol)}{PROTOCOLS.get(protocol, protocol)}"
+            f"{'.' * bool(protocol)}"
         )
     return fig
 
@@ -484,18 +533,21 @@ def position_control(targets: np.ndarray, values: pd.DataFrame) -> Figure:
         left.set_title(f"{len(targets)} targets and their mean")
         for y, row in enumerate(records(values)):
             colour, filled = looks[row["kind"]]
-            _dot(right, row, y, colour, filled=filled)
+            dot(right, row, y, colour, filled=filled)
         right.set_yticks(range(len(values)), [textwrap.fill(str(label), 34) for label in values["label"]])
         right.set_ylim(len(values) - 0.4, -0.6)
         right.tick_params(axis="y", length=0)
         right.grid(axis="x", color="#E4E4E4", linewidth=0.5)
         right.set_axisbelow(True)
         right.set_xlabel("Spearman with the pseudo-label")
-        right.set_title("Scored without a pixel (grey), and with")
+        right.set_title("Scored without a pixel\n(grey), and with")
+        letters([left, right])
+        drawn = "" if step == 1 else f", of which every {_ordinal(step)} is drawn"
         fig.set_label(
-            "Clips cut from onset to offset: left, every target (grey) and their mean (orange), which is what "
-            "the position-only control predicts without reading a pixel; right, what it scores beside the "
-            "published values. Data sets differ between rows; read each against its own control."
+            f"Clips cut from onset to offset. a, targets (grey; {len(targets)} events{drawn}) and their mean (orange), "
+            "which is what the position-only control predicts without reading a pixel. b, what it scores (grey, open) "
+            "beside published networks (black), with 95 % intervals over subjects where they are known: none is "
+            "published. The axis doesn't begin at 0. Data sets differ between rows; read each against its own control."
         )
     return fig
 
@@ -520,7 +572,7 @@ def draw_all(run: str | Path, style: str | Path | None = None) -> list[Path]:
     DataError
         If the run has no results, or the style file can't be read.
     """
-    from melib import spotting_figures
+    from melib import ablation_figures, limits_figures, spotting_figures
 
     run = Path(run)
     plt.switch_backend("Agg")
@@ -529,7 +581,12 @@ def draw_all(run: str | Path, style: str | Path | None = None) -> list[Path]:
         for name, fig, sources in made:
             save(fig, run, name, results=sources)
             plt.close(fig)
-        drawn = [*(folder(run) / f"{name}.png" for name, *_ in made), *spotting_figures.draw(run)]
+        drawn = [
+            *(folder(run) / f"{name}.png" for name, *_ in made),
+            *ablation_figures.draw(run),
+            *spotting_figures.draw(run),
+            *limits_figures.draw(run),
+        ]
     if not drawn:
         missing = run / "results" / "intensity.csv"
         raise DataError(
@@ -584,7 +641,7 @@ def _draw_intensity(run: Path) -> list[tuple[str, Figure, list[str]]]:
     for protocol in PROTOCOLS:
         for table in _all(run, [f"curves_{protocol}"]):
             if len(table):
-                drawn.append((f"curves_{protocol}", curves(table), [f"curves_{protocol}"]))
+                drawn.append((f"curves_{protocol}", curves(table, protocol=protocol), [f"curves_{protocol}"]))
     return drawn
 
 
@@ -615,6 +672,7 @@ def read(file: str | Path) -> pd.DataFrame:
         "quantity",
         "group",
         "panel",
+        "family",
     )
     table = pd.read_csv(file, dtype=dict.fromkeys(names, str))
     return table.fillna({name: "none" if name == "input" else "" for name in names if name in table})
@@ -665,7 +723,10 @@ def _series(name: str) -> tuple[str, Any]:
     model, _, used = name.partition(" ")
     if model == "pseudo_label":
         return INK, (0, (4, 2))
-    return _colour(model, used or "none"), "-" if model != "framewise" else (0, (1, 1))
+    return _colour(model, used or "none"), _INPUT_DASHES.get(used, "-") if model != "framewise" else (
+        0,
+        (1, 1),
+    )
 
 
 def _series_name(name: str) -> str:
@@ -673,7 +734,8 @@ def _series_name(name: str) -> str:
     return "pseudo-label" if model == "pseudo_label" else label(model, used or "none")
 
 
-def _dot(axis: Axes, row: Any, y: float, colour: str, *, filled: bool) -> None:
+def dot(axis: Axes, row: Any, y: float, colour: str, *, filled: bool) -> None:
+    """A row's estimate and, where there is one, its interval; what is filled stands out."""
     if np.isfinite(row["low"]) and np.isfinite(row["high"]):
         axis.plot([row["low"], row["high"]], [y, y], color=colour, linewidth=1.1, solid_capstyle="butt")
     axis.plot(
@@ -686,7 +748,32 @@ def _dot(axis: Axes, row: Any, y: float, colour: str, *, filled: bool) -> None:
     )
 
 
-def _errors(line: pd.DataFrame) -> np.ndarray:
+def letters(axes: Iterable[Axes], **font: Any) -> None:
+    """Put a letter before the title of each panel, for a text to point at; ``font``: of the titles, if not the style's."""
+    place = plt.rcParams["axes.titlelocation"]
+    for letter, axis in zip(string.ascii_lowercase, axes, strict=False):
+        axis.set_title(f"{letter}  {axis.get_title(place)}".rstrip(), **font)
+
+
+def _not_asked(axis: Axes, y: float) -> None:
+    """Say in an empty row that there is no result, so that nobody looks for a dot."""
+    axis.annotate(
+        "not asked",
+        (0.02, y),
+        xycoords=("axes fraction", "data"),
+        va="center",
+        fontsize="small",
+        color="#666666",
+    )
+
+
+def _side_by_side(labels: Sequence[str], width: float) -> int:
+    """How many columns of a legend fit so many inches in the style's letters, 2 at most."""
+    points = 0.52 * plt.rcParams["legend.fontsize"] * max(map(len, labels), default=0) + 24
+    return 2 if 2 * points <= 72 * width else 1
+
+
+def errors(line: pd.DataFrame) -> np.ndarray:
     """(2, N) distances to the interval's ends; 0 where there is no interval."""
     return np.nan_to_num(np.abs(np.stack([line["estimate"] - line["low"], line["high"] - line["estimate"]])))
 
@@ -696,6 +783,11 @@ def _span(table: pd.DataFrame, top: float) -> tuple[float, float]:
     return (min(0.0, bottom) - 0.04 if bottom < 0.3 else bottom - 0.06), top
 
 
-def _subjects(results: pd.DataFrame) -> int:
-    subjects = results["subject"].dropna().astype(str)
-    return subjects[subjects != ""].nunique()
+def _counted(results: pd.DataFrame) -> str:
+    """``40 subjects, 280 events``."""
+    known = results[results["subject"].notna() & results["subject"].astype(str).ne("")]
+    return f"{known['subject'].nunique()} subjects, {len(known.drop_duplicates(['subject', 'event']))} events"
+
+
+def _ordinal(number: int) -> str:
+    return {1: "1st", 2: "2nd", 3: "3rd"}.get(number, f"{number}th")

@@ -9,10 +9,10 @@ A notebook declares what it needs to be resumed and timed in its own metadata, a
 
     "melib": {"outputs": ["results/intensity.csv"], "inputs": ["results/clips.csv"], "minutes": 20, "needs": "clips"}
 
-What needs clips, or long videos, is passed over where a run's data sets hold none. Paths are relative to the run's
-folder. The stamp is a hash of all that may change what a notebook writes: its source and parameters, melib's source, the
-profile's settings, manifests and tables of the data, its inputs. A notebook is skipped while its stamp is the recorded one
-and its outputs exist.
+What needs clips, long videos, or the truth (which only the simulator knows), is passed over where a run's data sets hold
+none. Paths are relative to the run's folder. The stamp is a hash of all that may change what a notebook writes: its source
+and parameters, melib's source, the profile's settings, manifests and tables of the data, its inputs. A notebook is skipped
+while its stamp is the recorded one and its outputs exist.
 """
 
 import contextlib
@@ -33,13 +33,25 @@ from typing import Any
 import nbformat
 import yaml
 
-from melib import cache, engines
+from melib import cache, configuration, engines
 from melib.errors import DataError, Misuse
 
 PACKAGE = Path(__file__).parent
 
 # What tells about a run, but can't change its results: an edit here repeats no notebook.
-_TELLERS = {"cli.py", "data_check.py", "notebooks.py", "report.py", "report.html.j2"}
+_TELLERS = {
+    "answers.py",
+    "cli.py",
+    "data_check.py",
+    "environment.py",
+    "explore.py",
+    "explore_pictures.py",
+    "explore_widgets.py",
+    "notebooks.py",
+    "report.py",
+    "report.html.j2",
+    "review.py",
+}
 # The profile's own section is in the stamp, so that an edit of `paper` doesn't repeat `demo`.
 _PROFILES = PACKAGE / "profiles.yml"
 # For a profile that states no limit: a hung notebook must end, a slow machine must not be punished.
@@ -125,7 +137,8 @@ def run(
     asked = {path: _parameters(path, folder, common, where, parameters or {}) for path in sources}
 
     with _only_one(folder):
-        _keep_settings(folder, common)
+        configuration.freeze(folder, profile, seed, paths)
+        cache.write_yaml(folder / "parameters.yml", common)
         for reason in unfit:
             _say(folder, reason)
         from melib import report  # it reads results with pandas: not needed to refuse bad input
@@ -186,10 +199,12 @@ def stamp(path: Path, folder: Path, parameters: Mapping[str, Any], data: Mapping
     settings = {name: value for name, value in parameters.items() if name not in elsewhere}
     digest.update(json.dumps(settings, sort_keys=True, default=str).encode())
     digest.update(json.dumps(_profile(str(parameters["profile"])), sort_keys=True, default=str).encode())
-    digest.update(cache.content_hash(_package_files()).encode())
+    digest.update(cache.content_hash(package_files()).encode())
     for name, place in data.items():
         tables = [file for pattern in ("*", "*/*") for file in sorted(place.glob(pattern)) if _is_table(file)]
         digest.update(json.dumps([name, _manifest_hash(name), cache.content_hash(tables)]).encode())
+    # What somebody moved in simulated data; of licensed data it goes with the manifest.
+    digest.update(cache.content_hash(sorted((folder / "data").glob("*/corrections/[!.]*.csv"))).encode())
     inputs = [folder / file for file in _declared(source).get("inputs", [])]
     digest.update(cache.content_hash([file for file in inputs if file.is_file()]).encode())
     return digest.hexdigest()
@@ -199,7 +214,7 @@ def _fitting(sources: Sequence[Path], places: Mapping[str, Path]) -> tuple[list[
     """Notebooks that some data set of the run fits, and why the others are passed over; simulated runs have every kind."""
     from melib import manifest
 
-    kinds = {"clips", "long"}
+    kinds = {"clips", "long", "truth"}
     if places:
         found = [manifest.effective(manifest.read_manifest(name), place) for name, place in places.items()]
         # Nothing can be spotted in a video that is cut to its event.
@@ -207,7 +222,7 @@ def _fitting(sources: Sequence[Path], places: Mapping[str, Path]) -> tuple[list[
     needs = {path: _declared(nbformat.read(path, as_version=4)).get("needs") for path in sources}
     fitting = [path for path in sources if needs[path] is None or needs[path] in kinds]
     names = ", ".join(places)
-    words = {"clips": "clips", "long": "long videos"}
+    words = {"clips": "clips", "long": "long videos", "truth": "movement of known size"}
     unfit = [f"{p.stem}: skipped, {names}: no {words[str(needs[p])]}" for p in sources if p not in fitting]
     if not fitting:
         raise Misuse(f"{names}: none of the notebooks asked for fits ({'; '.join(unfit)})")
@@ -290,7 +305,7 @@ def _execute(path: Path, title: str, copy: Path, parameters: Mapping[str, Any], 
                 on_cell_start=started,
             )
         except papermill.PapermillExecutionError as error:
-            if error.ename == "DataError":  # already one readable sentence with its remedy
+            if error.ename in ("DataError", "Misuse"):  # already one readable sentence with its remedy
                 raise NotebookError(keep(error.evalue)) from None
             why = _first_line(error.evalue) or _failed_line(error.traceback)
             what = f"{error.ename}: {why}".rstrip(": ")
@@ -334,7 +349,8 @@ def _profile(profile: str) -> Any:
     return yaml.safe_load(_PROFILES.read_text()).get(profile) if _PROFILES.is_file() else None
 
 
-def _package_files() -> list[Path]:
+def package_files() -> list[Path]:
+    """Files of the package that can change a result; profiles.yml, of which a run uses one section, isn't among them."""
     files = (
         f for f in sorted(PACKAGE.rglob("*")) if f.suffix in {".py", ".json", ".csv", ".yml", ".mplstyle"}
     )
@@ -360,25 +376,14 @@ def _declared(source: Any) -> dict[str, Any]:
     return dict(source.metadata.get("melib", {}))
 
 
-def _keep_settings(folder: Path, common: Mapping[str, Any]) -> None:
-    """Write the run's settings, and refuse to mix two settings in one folder."""
-    file = folder / "parameters.yml"
-    if file.is_file():
-        before = yaml.safe_load(file.read_text()) or {}
-        for name in ("profile", "seed"):
-            if before.get(name) != common[name]:
-                raise DataError(
-                    f"{folder} was made with {name} {before.get(name)}, not {common[name]}: "
-                    "name another run, or remove that folder"
-                )
-    cache.write_yaml(file, dict(common))
-
-
 def _write_page(copy: Path, page: Path) -> None:
     """Turn an executed copy into a page that loads nothing from elsewhere."""
     from nbconvert import HTMLExporter
+    from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 
-    html, _ = HTMLExporter(template_name="lab").from_filename(str(copy))
+    # Of a progress bar that was printed a hundred times, only the last state is worth reading.
+    exporter = HTMLExporter(template_name="lab", preprocessors=[CoalesceStreamsPreprocessor])
+    html, _ = exporter.from_filename(str(copy))
     html = re.sub(r"<script\b.*?</script>", "", html, flags=re.DOTALL)  # all of them fetch libraries
     with cache.atomic(page) as temporary:
         temporary.write_text(html, encoding="utf-8")

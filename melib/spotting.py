@@ -11,7 +11,6 @@ Samples are every `step`-th native frame, so that they lie about 1/30 s apart: t
 import sys
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from itertools import islice
 from pathlib import Path
 
 import cv2
@@ -23,6 +22,8 @@ from tqdm.auto import tqdm
 from melib import (
     bodies,
     cache,
+    configuration,
+    dense,
     engines,
     experiments,
     faces,
@@ -42,9 +43,6 @@ from melib.recognition import CLASSES
 NEUTRAL = len(CLASSES)
 KINDS = ("micro", "macro", "blink")
 RATE = 30  # samples a second: CAS(ME)^3 has 30, the reference reads SAMM-LV at 200 / 7
-# Windows of the intensity model, 32 samples long, start so many samples apart: their ends, which it knows worst, overlap.
-_INTENSITY_HOP = 28
-_INTENSITY_BATCH = 16  # windows at a time: setting a model up takes longer than five of them
 
 
 # ---- videos ---------------------------------------------------------------------------------------------------
@@ -136,6 +134,7 @@ def studies(run, profile, seed=0, data="", *, transfer=False, jobs=2):
     """
     from melib import simulate
 
+    configuration.freeze(run, profile, seed, data)
     if data:
         return experiments.named(data, long=True)
     found = []
@@ -448,7 +447,7 @@ class Curves:
     log_prior: np.ndarray | None = None
 
 
-def run_fits(run, profile, fits, long, *, jobs=2):
+def run_fits(run, profile, fits, long, *, options=None, jobs=2):
     """Run the fits that are not on disk yet.
 
     Parameters
@@ -457,6 +456,8 @@ def run_fits(run, profile, fits, long, *, jobs=2):
     fits : list of Fit
     long : Long
         Its clips are training material, its transfer videos are spoken of, too.
+    options : dict or None
+        Another budget than the profile's ``spotting``.
     jobs : int
         Processes, one thread each.
 
@@ -470,7 +471,7 @@ def run_fits(run, profile, fits, long, *, jobs=2):
     DataError
         If a fit failed: says which and why; the others are finished and kept.
     """
-    options = experiments.settings(profile)["spotting"]
+    options = options or experiments.settings(profile)["spotting"]
     folder = experiments.cache_folder(run) / "videos"
     kept = {part: [keep(video, folder) for video in getattr(long, part)] for part in _PARTS}
     light = replace(long, study=None, **kept)
@@ -635,7 +636,7 @@ def intensity_curves(run, profile, study, videos, folds, seed=0, *, jobs=2):
     """
     if not has_intensity(run, profile, folds, seed):
         raise DataError(f"{run} has no trained intensity model; run notebook 04 in this run first.")
-    names = [_weights_folder(run, profile, fold.index, seed) for fold in folds]
+    names = [weights_folder(run, profile, fold.index, seed) for fold in folds]
     folder = experiments.cache_folder(run) / "intensity"
     options = experiments.settings(profile)["windows"]["context"]
     step = _step(study)
@@ -679,35 +680,15 @@ def unseen_by_intensity(profile, long, seed):
 
 def has_intensity(run, profile, folds, seed):
     """Whether notebook 04 has left its model's weights for every fold."""
-    return all((_weights_folder(run, profile, f.index, seed) / "settings.yml").is_file() for f in folds)
+    return all((weights_folder(run, profile, f.index, seed) / "settings.yml").is_file() for f in folds)
 
 
-def _weights_folder(run, profile, fold, seed):
+def weights_folder(run, profile, fold, seed):
+    """Where notebook 04 leaves the intensity model of a fold: Path."""
     clips = experiments.settings(profile)["data"][0]["name"]
     return (
         Path(run) / "weights" / experiments.Job(clips, "context", "resnet18_bigru", "flow", fold, seed).name
     )
-
-
-def _dense_windows(paths, fps, length, stride):
-    """Windows of the intensity model over a whole video, as they come: first sample, mask (T,), inputs without batch."""
-    first, span, hop = 0, (length - 1) * stride + 1, _INTENSITY_HOP * stride
-    crops, seen, landmarks = (np.zeros((0, *rest)) for rest in ((1, 1), (), (68, 2)))
-
-    def window():
-        at = np.minimum(stride * np.arange(length), len(crops) - 1)
-        mask = seen[at]
-        shape = np.median(landmarks[at][mask], axis=0) if mask.any() else np.zeros((68, 2))
-        return first, mask, flow.window_inputs(crops[at], mask, shape)
-
-    for part in faces.follow(paths, fps):
-        joined = zip((crops, seen, landmarks), (part.crops, part.mask, part.landmarks), strict=True)
-        crops, seen, landmarks = (np.concatenate(pair) if len(pair[0]) else pair[1] for pair in joined)
-        while len(crops) >= span:
-            yield window()
-            crops, seen, landmarks, first = crops[hop:], seen[hop:], landmarks[hop:], first + hop
-    if len(crops) > (span - hop if first else 0):
-        yield window()  # cut by the end of the video: its last frame is repeated
 
 
 def _intensity(folder, weights, of, frames, step, options):
@@ -716,32 +697,18 @@ def _intensity(folder, weights, of, frames, step, options):
     _, paths = manifest.frame_files(frames, of)
     paths, fps, length = paths[::step], of.fps / step, options["T"]
     stride = max(1, round(options["step"] * fps))
-    version = experiments.code_version(flow, faces, models, training, sys.modules[__name__])
+    version = experiments.code_version(flow, faces, models, training, dense)
     files = [path / name for path in weights.values() for name in ("weights.safetensors", "settings.yml")]
-    about = {"fps": fps, "T": length, "stride": stride, "hop": _INTENSITY_HOP, "folds": list(weights)}
+    about = {"fps": fps, "T": length, "stride": stride, "hop": dense.HOP, "folds": list(weights)}
     pixels = cache.content_hash(paths, index=folder / "hashes")
     key = cache.key(version, about, pixels, cache.content_hash(files))
 
     def compute():
-        models_of = {index: training.load(path) for index, path in weights.items()}
-        total = {index: np.zeros(len(paths)) for index in weights}
-        weight = np.zeros(len(paths))
-        hat = np.minimum(np.arange(1.0, length + 1), np.arange(length, 0, -1))  # the middle knows most
-        windows_of_video = _dense_windows(paths, fps, length, stride)
-        while some := list(islice(windows_of_video, _INTENSITY_BATCH)):
-            first, seen, inputs = zip(*some, strict=True)
-            at = np.minimum(np.array(first)[:, None] + stride * np.arange(length), len(paths) - 1)  # (n, T)
-            hats = np.tile(hat, (len(at), 1))  # numpy 2.4's add.at reads past the end of what it broadcasts
-            np.add.at(weight, at, hats)
-            stacked = {
-                name: np.stack([each[name] for each in inputs]) for name in ("raw", "flow", "reference")
-            }
-            unknown = np.zeros(at.shape, np.float32)
-            windows = training.Windows(**stacked, target=unknown, mask=np.stack(seen))
-            for index, model in models_of.items():
-                np.add.at(total[index], at, hats * training.predict(model, windows))
-        curves = {str(index): values / np.maximum(weight, 1) for index, values in total.items()}
-        return {name: curve.astype(np.float32) for name, curve in curves.items()}
+        models_of = {str(index): training.load(path) for index, path in weights.items()}
+        windows = dense.Dense(models_of, len(paths), length, stride)
+        for part in faces.follow(paths, fps):
+            windows.feed(part)
+        return windows.curves()
 
     return {int(name): np.array(curve) for name, curve in cache.arrays(folder, key, compute).items()}
 

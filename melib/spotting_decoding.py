@@ -7,12 +7,12 @@
 Nothing is fitted on a test subject, but for the faults of the inflation ledger, one at a time and named.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
-from melib import decoders, metrics, recognition, spotting
+from melib import decoders, metrics, priors, recognition, spotting
 from melib.spotting import CLASSES, KINDS
 
 IOUS = (0.3, 0.4, 0.5, 0.6, 0.7)
@@ -130,42 +130,79 @@ def predict(system, material, dataset="", statistics=""):
         subject, video, onset, apex, offset (samples), score, emotion, kept (bool); sorted by subject, video, onset. What
         isn't kept scores less than the tuned least, or was rejected as neutral: it counts for average precision alone.
     """
-    dataset, statistics = dataset or material.dataset, statistics or material.dataset
+    dataset = dataset or material.dataset
     parts = []
     for fold in material.folds:
-        home = [v for v in material.videos if v.dataset == material.dataset]
-        train, validation = ([v for v in home if v.subject in part] for part in (fold.train, fold.validation))
         test = [v for v in material.videos if v.dataset == dataset and v.subject in fold.test]
         if test:
-            parts.append(_predict_fold(system, material, fold, train, validation, test, statistics))
+            parts.append(_predict_fold(system, material, fold, test, statistics))
     found = pd.concat(parts, ignore_index=True)
     return found.sort_values(["subject", "video", "onset"], kind="stable").reset_index(drop=True)
 
 
-def _predict_fold(system, material, fold, train, validation, test, statistics):
-    leaky = {"half_length_of_all", "published"} & set(system.faults)
-    events_of = [v for v in material.videos if v.dataset == statistics and (leaky or v.subject in fold.train)]
-    prior = spotting.prior_of(events_of)
-    if system.add_intensity or system.body == "intensity":
-        # Only subjects that the intensity model wasn't trained on can say what its curves are worth.
-        validation = [v for v in validation if v.subject in material.unseen[fold.index]]
+def _predict_fold(system, material, fold, test, statistics):
+    train = _home(material, fold.train)
     if system.body == "chance":
+        prior = _prior(system, material, fold, statistics)
         return _chance(test, prior, train, np.random.default_rng([material.seed, fold.index]))
-    curves = {_key(v): curves_of(system, material, fold, v) for v in (*validation, *test)}
-    decoder = _decoder(system, train, validation, curves, prior)
-    least = -np.inf  # published: whatever the rule finds in a video is kept
-    if "published" not in system.faults:
-        judges = test if "parameter_on_test" in system.faults else validation
-        least = _least_score({_key(v): decoder(curves[_key(v)]) for v in judges}, judges, prior)
+    decoder, least = fitted(system, material, fold, statistics, test)
     common = most_frequent(train)
     out = []
     for video in test:
-        found, of = decoder(curves[_key(video)]), curves[_key(video)]
+        of = curves_of(system, material, fold, video)
+        found = decoder(of)
         named = found.assign(emotion=common) if of["logits"] is None else classify(system, found, of)
         sure = (found["score"] >= least) & found.index.isin(named.index)
         found = found.assign(emotion=named["emotion"].reindex(found.index).fillna("neutral"), kept=sure)
         out.append(found.assign(subject=video.subject, video=video.video))
     return pd.concat(out, ignore_index=True)[_COLUMNS]
+
+
+def fitted(system, material, fold, statistics="", test=()):
+    """What turns a system's curves into intervals, from the training and validation subjects of a fold.
+
+    Parameters
+    ----------
+    system : System
+    material : Material
+    fold : protocols.Fold
+    statistics : str
+        As in `predict`.
+    test : sequence of spotting.Video
+        Read by the fault "parameter_on_test" alone.
+
+    Returns
+    -------
+    decoder : callable
+        Gives the intervals of one video's curves (`curves_of`); a `Decoder` where the system's is semi_markov.
+    least : float
+        Score below which they are dropped.
+    """
+    prior = _prior(system, material, fold, statistics)
+    validation = _home(material, fold.validation)
+    if system.add_intensity or system.body == "intensity":
+        # Only subjects that the intensity model wasn't trained on can say what its curves are worth.
+        validation = [v for v in validation if v.subject in material.unseen[fold.index]]
+    curves = {_key(v): curves_of(system, material, fold, v) for v in validation}
+    decoder = _decoder(system, _home(material, fold.train), validation, curves, prior)
+    if "published" in system.faults:
+        return decoder, -np.inf  # published: whatever the rule finds in a video is kept
+    if "parameter_on_test" in system.faults:
+        validation, curves = test, {_key(v): curves_of(system, material, fold, v) for v in test}
+    return decoder, _least_score({_key(v): decoder(curves[_key(v)]) for v in validation}, validation, prior)
+
+
+def _home(material, subjects):
+    """Videos of some subjects, of the data set that was trained on."""
+    return [v for v in material.videos if v.dataset == material.dataset and v.subject in subjects]
+
+
+def _prior(system, material, fold, statistics):
+    leaky = {"half_length_of_all", "published"} & set(system.faults)
+    statistics = statistics or material.dataset
+    return spotting.prior_of(
+        [v for v in material.videos if v.dataset == statistics and (leaky or v.subject in fold.train)]
+    )
 
 
 def kept(found):
@@ -220,37 +257,84 @@ def curves_of(system, material, fold, video):
     return {**columns, "logits": named.logits, "log_prior": named.log_prior, "intensity": added}
 
 
+@dataclass(frozen=True)
+class Decoder:
+    """The semi-Markov decoder with all that was fitted for it; called with a video's curves it gives their intervals.
+
+    Attributes
+    ----------
+    prior : priors.IntervalPrior
+    emission : decoders.Emission
+        What the score is worth.
+    added : dict of decoders.Emission
+        Curves whose evidence is added up to make the score; empty: the score is the curve of micro-expressions.
+    others : dict kind -> (float, float, decoders.Emission)
+        Other movements: events a minute, their mean seconds, what their curve is worth.
+    """
+
+    prior: priors.IntervalPrior
+    emission: decoders.Emission
+    added: dict
+    others: dict
+
+    def __call__(self, of):
+        """Intervals of one video: of as `curves_of` returns."""
+        nuisance = [(of[kind], *about) for kind, about in self.others.items()]
+        return decoders.semi_markov(
+            self.score(of), self.prior, emission=self.emission, rate=_SEARCH_RATE, nuisance=nuisance
+        )
+
+    def score(self, of):
+        """The curve that is decoded, (T,)."""
+        return sum(worth.llr(of[name]) for name, worth in self.added.items()) if self.added else of["micro"]
+
+    def to_dict(self):
+        """Return plain numbers, for a settings file."""
+        return {
+            "prior": self.prior.to_dict(),
+            "emission": self.emission.to_dict(),
+            "added": {name: worth.to_dict() for name, worth in self.added.items()},
+            "others": {kind: [*about, worth.to_dict()] for kind, (*about, worth) in self.others.items()},
+        }
+
+    @classmethod
+    def from_dict(cls, record):
+        """Rebuild what `to_dict` wrote."""
+        read = decoders.Emission.from_dict
+        return cls(
+            priors.IntervalPrior.from_dict(record["prior"]),
+            read(record["emission"]),
+            {name: read(worth) for name, worth in record["added"].items()},
+            {kind: (*about, read(worth)) for kind, (*about, worth) in record["others"].items()},
+        )
+
+
 def _decoder(system, train, videos, curves, prior):
     """The system's decoder: function of a video's curves that gives its intervals with their scores."""
     if system.decoder != "semi_markov":
         rule = getattr(decoders, system.decoder)
         return lambda of: rule(of["micro"], prior)
 
-    def emission(scores, kind, prior):
+    def emission(scores, kind="micro", prior=prior):
         return decoders.Emission.fit(scores, [_inside(video, kind) for video in videos], prior)
 
-    micro = emission([curves[_key(v)]["micro"] for v in videos], "micro", prior)
-    scores = lambda of: of["micro"]  # noqa: E731
+    seen = [curves[_key(video)] for video in videos]
+    found = Decoder(prior, emission([of["micro"] for of in seen]), {}, {})
     if system.add_intensity:
-        alone, other = micro, emission([curves[_key(v)]["intensity"] for v in videos], "micro", prior)
-        scores = lambda of: alone.llr(of["micro"]) + other.llr(of["intensity"])  # noqa: E731
+        added = {"micro": found.emission, "intensity": emission([of["intensity"] for of in seen])}
+        found = replace(found, added=added)
         # The two see the same face: what their sum is worth is fitted again.
-        micro = emission([scores(curves[_key(v)]) for v in videos], "micro", prior)
+        found = replace(found, emission=emission([found.score(of) for of in seen]))
     others = {}
     for kind in KINDS[1:]:
-        if kind in curves[_key(videos[0])] and any(len(v.of(kind)) for v in train):
+        if kind in seen[0] and any(len(v.of(kind)) for v in train):
             of_kind = spotting.prior_of(train, kind)
             seconds = (
                 np.exp(of_kind.duration.log_mean + of_kind.duration.log_spread**2 / 2) / of_kind.duration.fps
             )
-            fitted = emission([curves[_key(v)][kind] for v in videos], kind, of_kind)
-            others[kind] = (of_kind.events_per_minute, float(seconds), fitted)
-
-    def decode(of):
-        nuisance = [(of[kind], *about) for kind, about in others.items()]
-        return decoders.semi_markov(scores(of), prior, emission=micro, rate=_SEARCH_RATE, nuisance=nuisance)
-
-    return decode
+            worth = emission([of[kind] for of in seen], kind, of_kind)
+            others[kind] = (of_kind.events_per_minute, float(seconds), worth)
+    return replace(found, others=others)
 
 
 def _inside(video, kind):

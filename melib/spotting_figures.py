@@ -26,13 +26,15 @@ _SCORES = {
     "end_to_end_f1": "End-to-end F1",
     "strs": "STRS",
     "spotting_f1": "Spotting F1",
-    "fp_per_hour": "False alarms an hour",
+    "fp_per_hour": "False alarms\nan hour",
 }
+_ENDS = {"estimate": "", "low": "_low", "high": "_high"}
 _GROUPS = {
-    "peak_px": "true peak, pixels",
-    "duration_s": "duration, s",
-    "overlapped": "overlaps a macro-expression",
+    "peak_px": "True peak, pixels of the crop",
+    "duration_s": "Duration, s",
+    "overlapped": "Overlaps a macro-expression",
 }
+_YES_NO = {"True": "yes", "False": "no"}
 
 
 def systems(table: pd.DataFrame) -> Figure:
@@ -43,24 +45,25 @@ def systems(table: pd.DataFrame) -> Figure:
     table : DataFrame
         spotting.csv of one data set; the strict rule's rows are drawn.
     """
-    part = table[table["rule"] == "strict"]
+    part = figures.over_seeds(table[table["rule"] == "strict"], ["dataset", "system"])
     with figures.style():
         fig, axes = plt.subplots(1, 3, figsize=(TWO_COLUMNS, 0.75 + 0.22 * len(part)), sharey=True)
         for axis, metric in zip(axes, ("end_to_end_f1", "strs", "fp_per_hour"), strict=True):
             for y, row in enumerate(figures.records(part)):
-                _interval(
-                    axis, row[metric], row[f"{metric}_low"], row[f"{metric}_high"], y, _colour(row["system"])
-                )
+                mine = {name: row[f"{metric}{end}"] for name, end in _ENDS.items()}
+                figures.dot(axis, mine, y, _colour(row["system"]), filled=row["system"] not in _CONTROLS)
             axis.set_title(_SCORES[metric])
             axis.set_xlim(left=0)
             _rows(axis, part["system"])
+        axes[2].set_xlabel("fewer is better", fontsize="small")
+        figures.letters(axes)
         events = int(part["tp"].iloc[0] + part["fn"].iloc[0])
         fig.set_label(
             f"Spotting and recognition in {int(part['videos'].iloc[0])} videos ({part['minutes'].iloc[0]:.0f} minutes, "
             f"{events} micro-expressions), videos without any included, pooled over folds, with 95 % intervals over "
-            "subjects; one-to-one matching at IoU .5; end to end: interval and class are right. Grey: controls that see no "
-            "pixel or aren't trained. Orange: the "
-            "published method."
+            "subjects; one-to-one matching at IoU .5. a, F1 of intervals whose class is right, too. b, spotting and "
+            "recognition score. c, intervals found where nothing is, an hour of video. Grey, open: controls that see no "
+            "pixel or aren't trained. Orange: the published method. Green and purple: with the intensity paper's model."
         )
     return fig
 
@@ -89,6 +92,7 @@ def timelines(curves: pd.DataFrame, intervals: pd.DataFrame) -> Figure:
             axis.set_ylim(-0.05, 1.62)
             axis.set_yticks([0, 0.5, 1])
             axis.set_title(panel, fontsize=plt.rcParams["legend.fontsize"], fontweight="normal")
+            axis.set_ylabel("Score")
         axes[-1, 0].set_xlabel("Time, s")
         names = [("score", INK), ("found", PURPLE), *((f"annotated {kind}", c) for kind, c in _KINDS.items())]
         handles = [
@@ -96,9 +100,10 @@ def timelines(curves: pd.DataFrame, intervals: pd.DataFrame) -> Figure:
         ]
         fig.legend(handles, [name for name, _ in names], loc="outside upper center", ncols=len(names))
         fig.set_label(
-            "Score curves of whole videos of subjects that the model never saw, what was annotated (bars above) and what "
-            "was found (purple, the number is its confidence). Videos are chosen evenly over the share of events that "
-            "were found."
+            "Our system on whole videos of subjects that it never saw: score of every frame; bars above from low to high: "
+            "annotated blinks, macro- and micro-expressions, and what was found (with its confidence, and shaded below). "
+            "Over each panel: subject, video, and the share of its micro-expressions found at IoU .5. Videos are chosen "
+            "evenly over that share, none by hand; time scales differ."
         )
     return fig
 
@@ -138,6 +143,7 @@ def recall(table: pd.DataFrame) -> Figure:
         for axis, column in zip(axes[0], by, strict=True):
             part = table[table["by"] == column]
             groups = list(dict.fromkeys(part["group"]))
+            ordered = column != "overlapped"  # a line joins what has an order
             for place, name in enumerate(names):
                 mine = part[part["system"] == name].set_index("group").reindex(groups)
                 x = np.arange(len(groups)) + 0.08 * (place - (len(names) - 1) / 2)
@@ -150,16 +156,16 @@ def recall(table: pd.DataFrame) -> Figure:
                     middle,
                     errors,
                     color=_colour(name),
-                    marker="osD^vP"[place % 6],
+                    marker="osD^vPX"[place % 7],
                     label=name,
-                    linewidth=0.9,
+                    linewidth=0.9 * ordered,
                     elinewidth=0.6,
                     **style,
                 )
             counts = part[part["system"] == names[0]].set_index("group").reindex(groups)["events"]
             axis.set_xticks(
                 range(len(groups)),
-                [f"{g}\n{int(n)}" for g, n in zip(groups, counts, strict=True)],
+                [f"{_group(g)}\n{int(n)}" for g, n in zip(groups, counts, strict=True)],
                 fontsize="small",
             )
             axis.set_xlabel(_GROUPS[column])
@@ -168,9 +174,14 @@ def recall(table: pd.DataFrame) -> Figure:
         fig.legend(
             *axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=min(4, len(names))
         )
+        figures.letters(axes[0])
+        first = table[table["system"] == names[0]]
+        events = int(first[first["by"] == by[0]]["events"].sum())
         fig.set_label(
-            "Which micro-expressions are found. Under each group the number of its events; 95 % Wilson intervals over "
-            "events."
+            f"Which of {events} micro-expressions are found (one-to-one matching at IoU .5), by the size of the movement, "
+            "its length, and what it overlaps. Under each group the number of its events; 95 % Wilson intervals over "
+            "events, which take no account of whose they are. Neighbours are shifted sideways to keep them apart. Grey, "
+            "open: controls that see no pixel or aren't trained."
         )
     return fig
 
@@ -200,33 +211,33 @@ def inflation(table: pd.DataFrame) -> Figure:
         for axis, name in zip(axes[0], names, strict=True):
             part = table[(table["system"] == name) & (table["fault"] != "none")]
             for y, row in enumerate(figures.records(part)):
-                _interval(
-                    axis,
-                    row["inflation"],
-                    row["low"],
-                    row["high"],
-                    y,
-                    ORANGE if row["inflation"] > 0 else GREY,
-                )
+                apart = row["low"] > 0 or row["high"] < 0
+                about = {**row, "estimate": row["inflation"]}
+                figures.dot(axis, about, y, ORANGE if apart else GREY, filled=apart)
             clean = table[(table["system"] == name) & (table["fault"] == "none")]["strs"].iloc[0]
             axis.axvline(0, color=INK, linewidth=0.8, linestyle=(0, (4, 2)), zorder=0)
-            axis.set_title(f"{name} (STRS {clean:.3f})")
+            axis.set_title(f"{name}\n(STRS {clean:.3f})")
             axis.set_xlabel("STRS added by the fault")
             _rows(axis, faults["meaning"])
+        figures.letters(axes[0])
+        first = table.iloc[0]
         fig.set_label(
-            "Inflation ledger: what each published fault of evaluation adds to STRS when it alone is switched on, with 95 % "
-            "intervals over subjects (paired)."
+            "Inflation ledger: what each published fault of evaluation adds to the STRS of a system (its honest STRS in "
+            "brackets) when that fault alone is switched on, with 95 % intervals over subjects, paired"
+            f"{_of(first)}. Filled: the interval leaves 0 out; grey, open: it holds 0. Scales differ."
         )
     return fig
 
 
-def effects(table: pd.DataFrame) -> Figure:
+def effects(table: pd.DataFrame, systems: pd.DataFrame) -> Figure:
     """What each part brings, over combinations of the others.
 
     Parameters
     ----------
     table : DataFrame
         factorial.csv: factor, reference, ours, metric, effect, low, high, combinations.
+    systems : DataFrame
+        ablations.csv: of the combinations scored, for the caption how much video there was.
     """
     chosen = ("end_to_end_f1", "strs", "fp_per_hour")
     factors = table.drop_duplicates("factor")
@@ -238,29 +249,37 @@ def effects(table: pd.DataFrame) -> Figure:
         fig, axes = plt.subplots(1, len(chosen), figsize=(TWO_COLUMNS, 0.9 + 0.24 * len(names)), sharey=True)
         for axis, metric in zip(axes, chosen, strict=True):
             for y, row in enumerate(figures.records(table[table["metric"] == metric])):
-                _interval(axis, row["effect"], row["low"], row["high"], y, BLUE)
+                apart = row["low"] > 0 or row["high"] < 0
+                figures.dot(axis, {**row, "estimate": row["effect"]}, y, BLUE, filled=apart)
             axis.axvline(0, color=INK, linewidth=0.8, linestyle=(0, (4, 2)), zorder=0)
             axis.set_title(_SCORES[metric])
-            axis.set_xlabel("Change")
+            axis.set_xlabel("Change (less is better)" if metric == "fp_per_hour" else "Change")
             _rows(axis, names)
+        figures.letters(axes)
+        one = systems[systems["rule"] == "strict"].iloc[0]
         fig.set_label(
             f"What each part brings: mean score with it less mean score without, over {int(table['combinations'].iloc[0])} "
-            "combinations of all parts, with 95 % intervals over subjects (the same resamples for all combinations). "
+            f"combinations of all parts, on {one['videos']:.0f} videos with {one['tp'] + one['fn']:.0f} micro-expressions; "
+            "95 % intervals over subjects (the same resamples for all combinations). Filled: the interval leaves 0 out, not "
+            "corrected for the number of intervals; open: it holds 0. "
             "The body brings its way of training along: windows, or whole videos with masks, augmentation and "
             "macro-expressions and blinks as further targets."
         )
     return fig
 
 
-def decoders(table: pd.DataFrame) -> Figure:
+def decoders(table: pd.DataFrame, differences: pd.DataFrame) -> Figure:
     """Spotting F1 over the IoU that is asked for, a line a decoder and a panel a setting.
 
     Parameters
     ----------
     table : DataFrame
         decoders.csv: setting, decoder, iou, f1, low, high.
+    differences : DataFrame
+        decoder_differences.csv: setting, events, subjects.
     """
     settings = list(dict.fromkeys(table["setting"]))
+    counts = differences.drop_duplicates("setting").set_index("setting")["events"]
     with figures.style():
         fig, axes = plt.subplots(1, len(settings), figsize=(TWO_COLUMNS, 2.3), sharey=True, squeeze=False)
         for axis, setting in zip(axes[0], settings, strict=True):
@@ -275,19 +294,21 @@ def decoders(table: pd.DataFrame) -> Figure:
                         errors,
                         color=colour,
                         marker="osD^"[place],
-                        label=decoder.replace("_", " "),
+                        label=_level(decoder),
                         elinewidth=0.6,
                         linewidth=0.9,
                     )
-            axis.set_title(setting.replace(", ", ",\n"), fontsize="small")
-            axis.set_xlabel("IoU asked for")
+            axis.set_title(setting.replace(", ", ",\n"))
+            axis.set_xlabel(f"IoU asked for\n({counts[setting]:.0f} events)")
             axis.set_ylim(0, min(1, 1.05 * float(table["high"].max())))
         axes[0, 0].set_ylabel("Spotting F1")
+        figures.letters(axes[0], fontsize="small")
         fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
         fig.set_label(
-            "Decoders on the same curves of held-out subjects. Each tuned the least score that it keeps on validation "
-            "subjects, from whom semi_markov has its emissions, too; priors are those of training subjects, of the same "
-            "and of another data set. 95 % intervals over subjects."
+            "Decoders on the same curves of held-out subjects. Over each panel the data set of the curves, and whose "
+            "training subjects the prior is from. Each decoder tuned the least score that it keeps on validation subjects, "
+            "from whom semi-Markov has its emissions, too. 95 % intervals over subjects; neighbours are shifted sideways to "
+            "keep them apart."
         )
     return fig
 
@@ -307,8 +328,8 @@ def draw(run: str | Path) -> list[Path]:
         ("spotting_timelines", timelines, ["spotting_curves", "spotting_intervals"]),
         ("spotting_recall", recall, ["spotting_recall"]),
         ("spotting_inflation", inflation, ["inflation_ledger"]),
-        ("spotting_effects", effects, ["factorial"]),
-        ("spotting_decoders", decoders, ["decoders"]),
+        ("spotting_effects", effects, ["factorial", "ablations"]),
+        ("spotting_decoders", decoders, ["decoders", "decoder_differences"]),
     ):
         paths = [run / "results" / f"{file}.csv" for file in files]
         if not all(path.is_file() for path in paths):
@@ -325,25 +346,28 @@ def draw(run: str | Path) -> list[Path]:
 
 
 def _colour(system: str) -> str:
-    return (
-        GREY
-        if system in _CONTROLS
-        else ORANGE
-        if system in _REFERENCES
-        else GREEN
-        if "intensity" in system
-        else BLUE
-    )
+    """The same as in the figure of the limits of detection."""
+    if system in _CONTROLS:
+        return GREY
+    if system in _REFERENCES:
+        return ORANGE
+    return {"intensity model": GREEN, "ours + intensity model": PURPLE}.get(system, BLUE)
+
+
+def _group(text: str) -> str:
+    """``1.5 to inf`` as a reader says it, and ``True``; a dash, since five of them stand side by side."""
+    low, _, high = text.partition(" to ")
+    return f"from {low}" if high == "inf" else _YES_NO.get(text, text.replace(" to ", "\N{EN DASH}"))
+
+
+def _of(row: Any) -> str:
+    """How many events and subjects, where a table counts them."""
+    counted = [f"{row[name]:.0f} {name}" for name in ("events", "subjects") if name in row.index]
+    return f" ({', '.join(counted)})" * bool(counted)
 
 
 def _level(value: Any) -> str:
-    return str(value).replace("_", " ")
-
-
-def _interval(axis: Axes, middle: float, low: float, high: float, y: float, colour: str) -> None:
-    if np.isfinite(low) and np.isfinite(high):
-        axis.plot([low, high], [y, y], color=colour, linewidth=1.1, solid_capstyle="butt")
-    axis.plot(middle, y, "o", color=colour)
+    return str(value).replace("semi_markov", "semi-Markov").replace("_", " ")
 
 
 def _rows(axis: Axes, names: Any) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from melib import cache, challenge, experiments, metrics, spotting, spotting_tables
+from melib import cache, challenge, comparisons, experiments, metrics, spotting, spotting_tables
 from melib.spotting_decoding import DECODERS, Material, System, curves_of, fits_of, kept, predict
 
 # The reference: its features, windows, target, causal state space at two rates, decoder, vote and faults, at the size, rate
@@ -92,13 +92,14 @@ def testable(systems, run, profile, long, seed):
     Those with the intensity model need its weights, trained on clips of the same subjects in the same folds.
     """
     unseen = spotting.unseen_by_intensity(profile, long, seed)
-    ready = bool(unseen) and spotting.has_intensity(run, profile, long.folds, seed)
+    seeds = experiments.seeds_of(profile, seed)
+    ready = bool(unseen) and all(spotting.has_intensity(run, profile, long.folds, each) for each in seeds)
     if not ready:
         print(f"{long.study.name}: no intensity model of these subjects and folds (notebook 04): left out.")
     return [s for s in systems if ready or not (s.add_intensity or s.body == "intensity")]
 
 
-def gather(systems, run, profile, long, seed, *, jobs=2):
+def gather(systems, run, profile, long, seed, *, repeat=0, options=None, jobs=2):
     """Run every fit that some systems need, and the intensity model where they ask for it.
 
     Parameters
@@ -106,6 +107,10 @@ def gather(systems, run, profile, long, seed, *, jobs=2):
     systems : list of System
     run, profile, seed : as in the notebooks
     long : spotting.Long
+    repeat : int
+        Which of the profile's trainings: 0 is that with the run's seed.
+    options : dict or None
+        As for `spotting.run_fits`.
     jobs : int
 
     Returns
@@ -119,17 +124,18 @@ def gather(systems, run, profile, long, seed, *, jobs=2):
     """
     for fold in long.folds:
         spotting.prior_of([video for video in long.videos if video.subject in fold.train])
-    wanted = [fit for system in systems for fit in fits_of(system, long.study.name, long.folds, seed)]
+    mine = seed + experiments.SEEDS_APART * repeat
+    wanted = [fit for system in systems for fit in fits_of(system, long.study.name, long.folds, mine)]
     fits = sorted(set(wanted), key=lambda fit: (not fit.windowed, fit.name))
-    said = spotting.run_fits(run, profile, fits, long, jobs=jobs)
+    said = spotting.run_fits(run, profile, fits, long, options=options, jobs=jobs)
     intensity, unseen = {}, {}
     if any(system.add_intensity or system.body == "intensity" for system in systems):
         intensity = spotting.intensity_curves(
-            run, profile, long.study, long.videos, long.folds, seed, jobs=jobs
+            run, profile, long.study, long.videos, long.folds, mine, jobs=jobs
         )
         unseen = spotting.unseen_by_intensity(profile, long, seed)
     return Material(
-        long.study.name, [*long.videos, *long.transfer], long.folds, said, intensity, unseen, seed
+        long.study.name, [*long.videos, *long.transfer], long.folds, said, intensity, unseen, mine
     )
 
 
@@ -175,8 +181,8 @@ def spotting_study(run, profile, longs, seed=0, *, jobs=2):
     Returns
     -------
     tables : dict name -> DataFrame
-        spotting, spotting_claims, spotting_iou, spotting_recall, spotting_timing, recognition, inflation_ledger,
-        spotting_curves, spotting_intervals; each with the data set's name.
+        spotting, spotting_claims, system_differences, spotting_iou, spotting_recall, spotting_timing, recognition,
+        inflation_ledger, spotting_curves, spotting_intervals; each with the data set's name.
     """
     return _write(run, [(long, _spotting_study(run, profile, long, seed, jobs)) for long in longs])
 
@@ -184,21 +190,34 @@ def spotting_study(run, profile, longs, seed=0, *, jobs=2):
 def _spotting_study(run, profile, long, seed, jobs):
     systems = testable(SYSTEMS, run, profile, long, seed)
     faulty = with_faults([REPAIRED, OURS])
-    material = gather([*systems, *faulty], run, profile, long, seed, jobs=jobs)
-    candidates = _predict_all([*systems, *faulty], material, jobs)
+    materials, candidates = _repeated([*systems, *faulty], run, profile, long, seed, jobs)
+    material = materials[0]
     predictions = {name: kept(found) for name, found in candidates.items()}
     for system in systems:
-        _export(run, long, system, predictions[system.name])
+        _export(run, long, system, spotting_tables.by_run(predictions[system.name])[0])
     learned = [s for s in systems if s.body not in ("chance", "motion", "intensity")]
     ledger = [spotting_tables.ledger(system, predictions, material) for system in (REPAIRED, OURS)]
     return {
         "spotting": spotting_tables.spotting_table(systems, predictions, candidates, material),
         "spotting_claims": claims(predictions, material),
+        "system_differences": spotting_tables.system_differences(
+            systems, predictions, material, "spotting_systems"
+        ),
         **spotting_tables.details(systems, predictions, material),
         "recognition": spotting_tables.recognition_table(learned, material),
         "inflation_ledger": pd.concat(ledger, ignore_index=True),
-        **timelines(predictions[OURS.name], material),
+        **timelines(spotting_tables.by_run(predictions[OURS.name])[0], material),
     }
+
+
+def _repeated(systems, run, profile, long, seed, jobs):
+    """Material of each training, and the intervals of every training of the profile, together a system."""
+    materials = [
+        gather(systems, run, profile, long, seed, repeat=repeat, jobs=jobs)
+        for repeat in range(len(experiments.seeds_of(profile, seed)))
+    ]
+    found = [_predict_all(systems, material, jobs) for material in materials]
+    return materials, {name: spotting_tables.together([each[name] for each in found]) for name in found[0]}
 
 
 def _export(run, long, system, predicted):
@@ -209,33 +228,44 @@ def _export(run, long, system, predicted):
     challenge.export(predicted, numbers, long.study.manifest, path)
 
 
+# What is claimed of each metric of the family spotting_claims, and what must be so for it to hold.
+_CLAIMED = (
+    ("end-to-end F1 above the repaired reference's", "end_to_end_f1", "interval above 0"),
+    ("STRS above the repaired reference's", "strs", "interval above 0"),
+    ("fewer false alarms an hour than the repaired reference", "fp_per_hour", "interval below 0"),
+    ("STRS 1.5 times the repaired reference's", "strs", "1.5 times, and above 0"),
+)
+
+
 def claims(predictions, material):
     """What must hold of our system against the repaired reference, each with its interval.
 
     Returns
     -------
     DataFrame
-        claim, metric, ours, other, difference, low, high, p, events, events_needed, needed, holds.
+        claim, metric, ours, other, difference, low, high, p, events, events_needed, needed, holds, effect, subjects, seeds,
+        family (spotting_claims), p_holm, significant. Two claims about one metric are one test.
     """
+    family = comparisons.declared()["spotting_claims"]
     videos = [v for v in material.videos if v.dataset == material.dataset]
     truth = spotting.annotated(videos)
-    ours, theirs = (spotting_tables.tally(predictions[s.name], truth, videos) for s in (OURS, REPAIRED))
+    ours, theirs = (
+        spotting_tables.tally(predictions[family[name]], truth, videos) for name in ("ours", "other")
+    )
     table = spotting_tables.difference(ours, theirs, material.seed).set_index("metric")
+    later = ["effect", "subjects", "seeds"]
     rows = []
-    for claim, metric, needed in (
-        ("end-to-end F1 above the repaired reference's", "end_to_end_f1", "interval above 0"),
-        ("STRS above the repaired reference's", "strs", "interval above 0"),
-        ("fewer false alarms an hour than the repaired reference", "fp_per_hour", "interval below 0"),
-        ("STRS 1.5 times the repaired reference's", "strs", "1.5 times, and above 0"),
-    ):
+    for claim, metric, needed in _CLAIMED:
         row = table.loc[metric]
         holds = {
             "interval above 0": row["low"] > 0,
             "interval below 0": row["high"] < 0,
             "1.5 times, and above 0": row["ours"] >= 1.5 * row["other"] and row["low"] > 0,
         }[needed]
-        rows.append({"claim": claim, "metric": metric, **row, "needed": needed, "holds": bool(holds)})
-    return pd.DataFrame(rows)
+        about = {"claim": claim, "metric": metric, **row.drop(later), "needed": needed, "holds": bool(holds)}
+        rows.append({**about, **row[later]})
+    found = pd.DataFrame(rows).astype({"events": int, "subjects": int, "seeds": int})
+    return comparisons.corrected(found, "spotting_claims", ["metric"])
 
 
 def timelines(predicted, material, n=6):
@@ -286,7 +316,8 @@ def ablations(run, profile, longs, seed=0, *, jobs=2):
     Returns
     -------
     tables : dict name -> DataFrame
-        ablations (rows as in spotting.csv), factorial, decoders, decoder_differences; each with the data set's name.
+        ablations (rows as in spotting.csv), variant_differences, factorial, decoders, decoder_differences; each with the
+        data set's name.
     """
     return _write(run, [(long, _ablations(run, profile, long, seed, jobs)) for long in longs])
 
@@ -294,46 +325,58 @@ def ablations(run, profile, longs, seed=0, *, jobs=2):
 def _ablations(run, profile, long, seed, jobs):
     full = experiments.settings(profile)["spotting"]["full_factorial"]
     combinations, changed = factorial(full), variants(full)
-    material = gather([*combinations, *changed], run, profile, long, seed, jobs=jobs)
-    candidates = _predict_all([*combinations, *changed], material, jobs)
+    materials, candidates = _repeated([*combinations, *changed], run, profile, long, seed, jobs)
+    material = materials[0]
     predictions = {name: kept(found) for name, found in candidates.items()}
     rows = spotting_tables.spotting_table([*changed, *combinations], predictions, candidates, material)
-    compared, differences = decoder_comparison(material, long, jobs=jobs)
+    compared, differences = decoder_comparison(materials, long, jobs=jobs)
     return {
         "ablations": rows,
+        "variant_differences": spotting_tables.system_differences(
+            changed, predictions, material, "spotting_ablations"
+        ),
         "factorial": spotting_tables.effects(combinations, predictions, material, FACTORS),
         "decoders": compared,
         "decoder_differences": differences,
     }
 
 
-def decoder_comparison(material, long, *, jobs=2):
+def decoder_comparison(materials, long, *, jobs=2):
     """Every decoder on the same curves of held-out subjects, with priors of its own and of other statistics.
+
+    Parameters
+    ----------
+    materials : list of Material
+        One a training run.
+    long : spotting.Long
+    jobs : int
 
     Returns
     -------
     decoders : DataFrame
         setting, decoder, iou, f1, low, high.
     differences : DataFrame
-        setting, other, difference (of spotting F1, semi_markov minus the other), low, high, p, events.
+        setting, other, difference (of spotting F1, semi_markov minus the other), low, high, p, events, ours, metric, effect,
+        subjects, seeds, family (decoder_differences), p_holm, significant.
     """
+    family, material = comparisons.declared()["decoder_differences"], materials[0]
     sets = {material.dataset: long.videos}
     for video in long.transfer:
         sets.setdefault(video.dataset, []).append(video)
     rows, differences = [], []
     asked = list(itertools.product(sets, sets))
     systems = [replace(OURS, name=decoder, decoder=decoder) for decoder in DECODERS]
-    predicted = _predict_all(systems, material, jobs, asked)
+    predicted = [_predict_all(systems, each, jobs, asked) for each in materials]
     for dataset, statistics in asked:
         videos = sets[dataset]
         truth = spotting.annotated(videos)
         setting = f"{dataset}, prior of {'its own' if dataset == statistics else statistics}"
         counts = {}
         for decoder in DECODERS:
-            found = kept(predicted[decoder, dataset, statistics])
+            found = kept(spotting_tables.together([each[decoder, dataset, statistics] for each in predicted]))
             for iou in spotting_tables.IOUS:
                 each = spotting_tables.tally(found, truth, videos, iou)
-                drawn = spotting_tables.scores(each, spotting_tables.draws(len(each.subjects), material.seed))
+                drawn = spotting_tables.scores(each, spotting_tables.draws(each.subjects, material.seed))
                 low, high = np.percentile(drawn["spotting_f1"], [2.5, 97.5])
                 rows.append(
                     (setting, decoder, iou, spotting_tables.scores(each)["spotting_f1"][0], low, high)
@@ -341,14 +384,19 @@ def decoder_comparison(material, long, *, jobs=2):
                 if iou == 0.5:
                     counts[decoder] = each
         for other in DECODERS:
-            if other != "semi_markov":
-                gap = spotting_tables.difference(counts["semi_markov"], counts[other], material.seed)
-                row = gap.set_index("metric").loc["spotting_f1"]
-                differences.append((setting, other, *row[["difference", "low", "high", "p", "events"]]))
-    columns = ["setting", "other", "difference", "low", "high", "p", "events"]
+            if other != family["ours"]:
+                gap = spotting_tables.difference(counts[family["ours"]], counts[other], material.seed)
+                gap = gap[gap["metric"].isin(family["metrics"])]
+                differences.append(gap.assign(setting=setting, other=other, ours=family["ours"]))
+    names = ["setting", "other", "difference", "low", "high", "p", "events"]
+    names += ["ours", "metric", "effect", "subjects", "seeds"]
     return (
         pd.DataFrame(rows, columns=["setting", "decoder", "iou", "f1", "low", "high"]),
-        pd.DataFrame(differences, columns=columns),
+        comparisons.corrected(
+            pd.concat(differences, ignore_index=True)[names],
+            "decoder_differences",
+            ["setting", "other", "metric"],
+        ),
     )
 
 

@@ -107,7 +107,7 @@ def test_the_figure_has_a_row_a_data_set_and_a_density_that_fits():
     studies = [many("samm_lv"), study([("s", "v", "micro", 3, 5, 9, "ok")], "one_event", long=False)]
     events, fits = durations.intervals(studies), durations.fits(studies)
     fig = data_figures.durations(events, fits, durations.statistics(events))
-    assert [ax.get_ylabel() for ax in fig.axes[::3]] == ["samm_lv", "one_event"]
+    assert [ax.get_ylabel() for ax in fig.axes[::3]] == ["samm_lv\ndensity", "one_event\ndensity"]
     line = fig.axes[0].lines[0]  # the fitted density over the log of the duration
     assert np.trapezoid(line.get_ydata(), line.get_xdata()) == pytest.approx(1, abs=0.1)
     plt.close(fig)

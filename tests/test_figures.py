@@ -100,7 +100,22 @@ def test_every_figure_is_a_journals_and_repeats_itself_byte_by_byte(name, tmp_pa
 
 @pytest.mark.parametrize("name", DRAW)
 def test_no_text_leaves_the_page_or_lies_on_another(name):
-    fig = DRAW[name]()
+    nothing_overlaps(DRAW[name]())
+
+
+@pytest.mark.parametrize("name", ["agreement", "face_card", "position_control"])
+def test_panels_have_letters_that_a_caption_can_name(name):
+    titles = [axis.get_title("left") for axis in DRAW[name]().axes]
+    assert [title[:3] for title in titles] == [f"{letter}  " for letter in "abcd"[: len(titles)]]
+
+
+def test_lines_that_cross_differ_in_more_than_colour():
+    lines = [line for line in DRAW["curves"]().axes[0].lines if line.get_color() != figures.INK]
+    assert len({str(line._dash_pattern) for line in lines}) == len(lines) > 1
+
+
+def nothing_overlaps(fig):
+    """Fail where text leaves the page or lies on another text."""
     fig.canvas.draw()
     page = fig.bbox
     hidden = {text for axes in fig.axes for text in _undrawn(axes)}
@@ -135,9 +150,10 @@ def test_text_is_never_smaller_than_a_reader_can_read():
             assert not text.get_text().strip() or text.get_fontsize() >= 5.5
 
 
-def test_intervals_are_the_bootstrap_over_subjects_of_seed_means():
+def test_intervals_are_the_bootstrap_over_subjects_crossed_with_seeds():
     table = results()
-    twice = pd.concat([table, table.assign(seed=1, value=table["value"] + 0.1)])
+    again = table.assign(seed=1, value=table["value"] + 0.1)
+    twice = pd.concat([table, again])
     found = figures.intervals(twice, ["protocol", "model", "input", "metric"])
     row = found[(found["model"] == "resnet18_bigru") & (found["metric"] == "spearman_pseudo")].iloc[0]
     part = table[
@@ -146,8 +162,29 @@ def test_intervals_are_the_bootstrap_over_subjects_of_seed_means():
         ).all(axis=1)
     ]
     part = part[part["subject"] != ""].sort_values(["subject", "event"])
-    expected = metrics.bootstrap(part["value"].to_numpy() + 0.05, part["subject"].to_numpy())
+    values, people = part["value"].to_numpy(), part["subject"].to_numpy()
+    expected = metrics.bootstrap(
+        np.concatenate([values, values + 0.1]), np.tile(people, 2), runs=np.repeat([0, 1], len(values))
+    )
     np.testing.assert_allclose(row[["estimate", "low", "high"]].to_numpy(float), expected)
+    assert row["events"] == len(part)
+    # One seed, whatever its number, gives the plain interval.
+    alone = figures.intervals(table.assign(seed=7), ["protocol", "model", "input", "metric"])
+    plain = metrics.bootstrap(values, people)
+    np.testing.assert_array_equal(alone.loc[row.name, ["estimate", "low", "high"]].to_numpy(float), plain)
+
+
+def test_rows_over_all_seeds_speak_where_there_are_several():
+    card = a_card_of_two_models()
+    assert len(figures.over_seeds(card)) == 2
+    assert figures.over_seeds(card)["estimate"].tolist() == [0.5, 0.2]
+
+
+def a_card_of_two_models():
+    """One model trained twice and its row over both, one trained once."""
+    rows = [("a", 0, 0.4), ("a", 1000, 0.6), ("a", np.nan, 0.5), ("b", 0, 0.2)]
+    card = pd.DataFrame(rows, columns=["model", "seed", "estimate"])
+    return card.assign(dataset="d", protocol="context", input="flow", quantity="clip_swap")
 
 
 def test_undefined_values_and_rows_over_clips_count_for_nothing():
@@ -186,6 +223,16 @@ xtick.labelsize: 8
 ytick.labelsize: 8
 legend.fontsize: 8
 """
+
+
+def test_places_are_whole_millionths_so_that_a_solver_s_last_digits_change_no_byte(tmp_path):
+    with figures.style():
+        fig, axes = plt.subplots(1, 2)
+        fig.colorbar(axes[0].imshow(np.eye(3)), ax=axes[0])
+    figures.save(fig, tmp_path, "settled")
+    for axis in fig.axes:
+        points = axis.get_position(original=True).get_points()
+        np.testing.assert_allclose(points * 1e6, np.round(points * 1e6), atol=1e-6)
 
 
 @pytest.mark.long

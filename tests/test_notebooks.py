@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from melib import figures, notebooks, report, spotting_tables
+from melib import figures, notebooks, prediction, predictor_training, report, spotting_tables
 
 # A whole run, where the machine is slow or shared.
 pytestmark = [pytest.mark.notebook, pytest.mark.timeout(1500)]
@@ -103,3 +103,41 @@ def test_every_system_leaves_a_challenge_file_in_the_data_set_s_own_frames(folde
     assert len(exported) >= 5
     for path in exported:
         assert list(pd.read_csv(path, nrows=1)) == ["subject", "video", "onset", "offset", "emotion"]
+
+
+def test_a_run_is_trained_further_on_more_videos_and_judged_on_people_it_never_saw(folder):
+    """What `make predictor` does, on a few seconds of video."""
+    before = (folder / "predictor" / "predictor.json").read_bytes()
+    more = {"videos": 1, "seconds": (6, 8)}
+    peaks = {"name": "more_peaks", "seed": 200, "peaks": (0.1, 2.5), **more}
+    budget = predictor_training.Budget(
+        videos=({"name": "more_lv", "seed": 100, **more}, peaks),
+        stills={"noises": (1,), "seconds": 3},
+        epochs=1,
+        fit={},
+    )
+    place = predictor_training.train(folder, budget)
+    weights = prediction.load(place)
+    assert weights.spotting.settings.epochs == 1
+    assert weights.card["data"] == ["synthme", "synthme_lv", "more_lv", "more_peaks"]
+    assert all(0 <= weights.card[part]["precision"] <= 1 for part in ("spotting", "films"))
+    # Half of six people are tested, each in a video made to hold some movements of known size.
+    assert sum(row["events"] for row in weights.card["recall"]) >= 3 * 2
+    assert weights.card["stills"]["films"] == 3
+    assert list(weights.card["controls"]) == ["motion", "chance"]
+    for scored in (weights.card, *weights.card["controls"].values()):
+        events = [row["events"] for row in scored["recall"]]
+        assert events == [row["events"] for row in weights.card["recall"]]
+        films = scored["films"]
+        assert films["recall"] == pytest.approx(sum(row["found"] for row in scored["recall"]) / sum(events))
+        assert all(
+            films[f"{name}_low"] <= films[name] <= films[f"{name}_high"] for name in ("precision", "recall")
+        )
+    assert "in compressed video files" in prediction.worth(weights.card)
+    assert (folder / "predictor" / "predictor.json").read_bytes() == before
+
+    written = {file: file.read_bytes() for file in place.rglob("*") if file.is_file()}
+    films = {file: file.stat().st_mtime_ns for file in (folder / "data").rglob("*.mp4")}
+    predictor_training.train(folder, budget)
+    assert {file: file.read_bytes() for file in written} == written
+    assert {file: file.stat().st_mtime_ns for file in films} == films

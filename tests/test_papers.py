@@ -11,6 +11,7 @@ import ast
 import functools
 import importlib
 import inspect
+import json
 import re
 import shlex
 import tomllib
@@ -26,7 +27,10 @@ from melib import cli, experiments, flow, models, spotting, spotting_runs
 
 ROOT = Path(__file__).parents[1]
 OURS = [ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
-PAPERS = [ROOT / "README.md", *OURS, *sorted((ROOT / "data_manifests").rglob("*.md"))]
+PAPERS = [
+    *(ROOT / "README.md", *OURS, *sorted((ROOT / "data_manifests").rglob("*.md"))),
+    *sorted([*(ROOT / "benchmarks").glob("*.md"), *(ROOT / "notebooks").glob("*.ipynb")]),
+]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 CITATION = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
 TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M))
@@ -47,8 +51,12 @@ each_of_ours = pytest.mark.parametrize("path", OURS, ids=named)
 
 
 def prose(path):
-    """Text without fenced blocks."""
-    return FENCE.sub("", path.read_text(encoding="utf-8"))
+    """Text without fenced blocks; of a notebook, what stands between its code."""
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".ipynb":
+        cells = [cell for cell in json.loads(text)["cells"] if cell["cell_type"] == "markdown"]
+        text = "\n\n".join("".join(cell["source"]) for cell in cells)
+    return FENCE.sub("", text)
 
 
 def spans(path):
@@ -99,6 +107,16 @@ def test_every_relative_link_leads_to_a_file_and_a_heading(path):
         assert not heading or heading in map(anchor, headings), f"{named(path)}: {target}"
 
 
+@each_paper
+def test_every_address_elsewhere_is_well_formed_and_encrypted(path):
+    """Whether it answers can't be known without a network."""
+    for target in re.findall(r"\w+://[^\s)>\]`\"]*", path.read_text(encoding="utf-8")):
+        if not target.startswith("tcp://"):  # a scheduler of one's own
+            assert re.fullmatch(r"https://[\w-]+(\.[\w-]+)+(/[\w./~%#?=&+-]*)?", target), (
+                f"{named(path)}: {target}"
+            )
+
+
 # What a file says of the code
 
 
@@ -118,12 +136,28 @@ def test_every_file_of_the_repository_exists(path):
 
 
 @each_paper
-def test_every_results_table_is_one_that_a_run_writes(path):
-    sources = [*(ROOT / "melib").glob("*.py"), *(ROOT / "notebooks").glob("*.ipynb")]
+def test_every_file_that_is_named_lies_here_or_is_one_that_the_code_writes(path):
+    sources = [*(ROOT / "melib").rglob("*.py"), *(ROOT / "notebooks").glob("*.ipynb")]
     code = "\n".join(file.read_text(encoding="utf-8") for file in sources)
+    here = {
+        file.name for folder in ROOT.iterdir() if not_made(folder) for file in [folder, *folder.rglob("*")]
+    }
+    kinds = "csv|cff|html|ipynb|json|lock|md|mplstyle|py|safetensors|toml|txt|yml"
     for span in spans(path):
-        for name in re.findall(r"results/(\w+)\.csv", span):
-            assert re.search(rf'"{name}(\.csv|\\?")', code), f"{named(path)}: {span}"
+        if name := re.fullmatch(rf"(?:[\w.<>-]+/)*(\w[\w.-]*)\.({kinds})", span):
+            written = rf'"(\w+/)*{re.escape(name[1])}(\.{name[2]}|\\?")'
+            assert f"{name[1]}.{name[2]}" in here or re.search(written, code), f"{named(path)}: {span}"
+
+
+def not_made(folder):
+    """Whether it belongs to the repository, and isn't what tools and runs leave in a checkout."""
+    return not folder.name.startswith(".") and folder.name not in (
+        "runs",
+        "data",
+        "build",
+        "dist",
+        "predictions",
+    )
 
 
 @each_of_ours
@@ -236,3 +270,28 @@ def test_the_tables_of_model_card_and_data_sheet_are_among_them():
     assert {
         ("docs/data_sheet.md", f"melib.simulate.{name}") for name in ("events", "portraits", "Nuisance")
     } <= sources
+
+
+# Weights that come with the package
+
+
+def test_the_model_card_says_of_the_shipped_weights_what_their_own_card_says():
+    about = json.loads((ROOT / "melib" / "predictor" / "predictor.json").read_text(encoding="utf-8"))["card"]
+    judged = [about, *about["controls"].values()]
+    lines = [
+        f"| peak of {rows[0]['group']} pixels of the crop, found of {rows[0]['events']} | "
+        + " | ".join(str(row["found"]) for row in rows)
+        for rows in zip(*(of["recall"] for of in judged), strict=True)
+    ]
+    scores = {"recall": ("recall", 2), "precision": ("precision", 2), "spotting F1": ("spotting_f1", 2)}
+    for what, (name, digits) in {**scores, "false alarms an hour": ("fp_per_hour", 0)}.items():
+        values = [[of["films"][name + side] for side in ("", "_low", "_high")] for of in judged]
+        cells = ["{:.{n}f} [{:.{n}f}, {:.{n}f}]".format(*three, n=digits) for three in values]
+        lines.append(f"| {what} | " + " | ".join(cells))
+    alarms = [str(of["stills"]["with_an_interval"]) for of in judged]
+    lines.append(
+        f"| films in which nothing moves with an interval, of {about['stills']['films']} | "
+        + " | ".join(alarms)
+    )
+    said = (ROOT / "docs" / "model_card.md").read_text(encoding="utf-8")
+    assert [line for line in lines if f"{line} |" not in said] == []

@@ -189,16 +189,15 @@ def test_an_assertion_without_words_is_quoted(go, source):
         go()
 
 
-def test_a_data_error_is_shown_as_it_reads(go, source):
-    write(
-        source,
-        "01_first",
-        "from melib import DataError\nraise DataError('samm: row 3 has no apex; see samm.yml')",
-    )
-    with pytest.raises(
-        notebooks.NotebookError, match=r"^01_first stopped in cell \[3\]: samm: row 3 .* samm.yml$"
-    ):
+@pytest.mark.parametrize("kind", ["DataError", "Misuse"])
+def test_a_data_error_is_shown_as_it_reads_in_the_notebook_too(go, source, kind):
+    says = "samm: row 3 has no apex; see samm.yml"
+    write(source, "01_first", f"from melib.errors import {kind}\nraise {kind}({says!r})")
+    with pytest.raises(notebooks.NotebookError, match=rf"^01_first stopped in cell \[3\]: {says}$"):
         go()
+    failed = source.parent / "runs" / "smoke" / "notebooks" / "01_first.failed.ipynb"
+    shown = [out for cell in nbformat.read(failed, 4).cells for out in cell.get("outputs", [])]
+    assert [out["traceback"] for out in shown if out["output_type"] == "error"] == [[f"{kind}: {says}"]]
 
 
 def test_an_output_that_was_promised_must_exist(go, source):
@@ -265,10 +264,10 @@ def test_a_notebook_that_does_not_fit_is_skipped_in_one_line(go, source, capfd):
 
 
 def test_every_notebook_says_what_it_needs():
-    declared = {p.stem[:2]: notebooks._declared(nbformat.read(p, as_version=4)) for p in notebooks.find()}
-    needs = {number: each.get("needs") for number, each in declared.items()}
-    assert {number for number, need in needs.items() if need == "clips"} == {"01", "02", "04"}
-    assert {number for number, need in needs.items() if need == "long"} == {"06", "07"}
+    declared = {p.stem: notebooks._declared(nbformat.read(p, as_version=4)) for p in notebooks.find()}
+    needs = {name: each.get("needs") for name, each in declared.items()}
+    by_need = {n: {name[:2] for name, need in needs.items() if need == n} for n in ("clips", "long", "truth")}
+    assert by_need == {"clips": {"01", "02", "04", "05"}, "long": {"06", "07"}, "truth": {"07"}}
 
 
 def test_a_correction_and_a_joined_manifest_are_in_the_stamp(tmp_path):

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 
 from melib import (
     challenge,
+    comparisons,
     experiments,
+    figures,
     metrics,
     protocols,
     spotting,
@@ -239,6 +241,174 @@ def test_false_alarms_in_videos_without_events_are_counted_there(material):
     assert spotting_tables.scores(counts)["fp_per_hour_empty"][0] == pytest.approx(1 / hours)
 
 
+def test_false_alarms_are_counted_over_the_hours_searched(material):
+    somewhere = [(v.subject, v.video, 5, 8, 12, 0.5, "negative") for v in material.videos]
+    columns = ["subject", "video", "onset", "apex", "offset", "score", "emotion"]
+    alarms = pd.DataFrame(somewhere, columns=columns)
+    counts = spotting_tables.tally(alarms, truth_of(material), material.videos)
+    hours = sum(len(v) / v.fps for v in material.videos) / 3600
+    assert counts.hours.sum() == pytest.approx(hours)
+    assert spotting_tables.scores(counts)["fp_per_hour"][0] == pytest.approx(counts.fp.sum() / hours)
+
+
+def trained(material, times):
+    """Intervals of our system as several trainings would give them: each misses another share."""
+    found = predict(spotting_runs.OURS, material)
+    return [found.iloc[k::2].reset_index(drop=True) if k else found for k in range(times)]
+
+
+def test_one_training_changes_nothing_and_the_order_of_several_is_free(material):
+    truth, (one, two) = truth_of(material), trained(material, 2)
+    plain = spotting_tables.tally(one, truth, material.videos)
+    alone = spotting_tables.tally(spotting_tables.together([one]), truth, material.videos)
+    for name in vars(plain):
+        np.testing.assert_array_equal(getattr(alone, name), getattr(plain, name))
+    both = spotting_tables.together([one, two])
+    for each, again in zip(spotting_tables.by_run(both), (one, two), strict=True):
+        pd.testing.assert_frame_equal(each, again)
+    turned = spotting_tables.together([two, one])
+    a, b = (spotting_tables.tally(each, truth, material.videos) for each in (both, turned))
+    assert {name: v[0] for name, v in spotting_tables.scores(a).items()} == {
+        name: v[0] for name, v in spotting_tables.scores(b).items()
+    }
+
+
+def test_a_training_that_finds_nothing_still_counts(material):
+    truth, found = truth_of(material), predict(spotting_runs.OURS, material)
+    both = spotting_tables.together([found, found.head(0)])
+    counts = spotting_tables.tally(both, truth, material.videos)
+    assert len(counts.subjects) == 2 * len(PEOPLE)
+    assert counts.fn.sum() >= len(truth)
+    assert spotting_tables.scores(counts)["spotting_f1"][0] < 0.75
+
+
+def test_equal_trainings_have_the_interval_of_one_and_unequal_ones_a_wider_one(material):
+    truth, one = truth_of(material), predict(spotting_runs.OURS, material)
+
+    def interval(runs):
+        counts = spotting_tables.tally(spotting_tables.together(runs), truth, material.videos)
+        drawn = spotting_tables.scores(counts, spotting_tables.draws(counts.subjects))["spotting_f1"]
+        return np.percentile(drawn, [2.5, 97.5])
+
+    np.testing.assert_allclose(interval([one, one, one]), interval([one]))
+    low, high = interval([one, one.head(0)])
+    assert high - low > np.ptp(interval([one]))
+
+
+def test_the_table_has_a_row_a_training_and_one_over_all(material):
+    runs = spotting_tables.together(trained(material, 3))
+    table = spotting_tables.spotting_table([spotting_runs.OURS], {"ours": runs}, {"ours": runs}, material)
+    strict = table[table["rule"] == "strict"]
+    assert strict["seed"].tolist()[:3] == [0, 1000, 2000]
+    assert np.isnan(strict["seed"].iloc[3])
+    assert strict["tp"].iloc[3] == strict["tp"].iloc[:3].sum()
+    assert (
+        strict["spotting_f1_low"].iloc[3]
+        <= strict["spotting_f1"].iloc[3]
+        <= strict["spotting_f1_high"].iloc[3]
+    )
+    whole = figures.over_seeds(strict, ["dataset", "system"])
+    assert len(whole) == 1
+    assert whole["seed"].isna().all()
+
+
+@pytest.mark.long
+def test_every_training_of_the_profile_is_gathered_and_compared(material, monkeypatch):
+    again = {replace(fit, seed=1000): curves for fit, curves in material.said.items()}
+    trainings = [material, replace(material, said=again, seed=1000)]
+    asked = []
+
+    def gather(systems, *run, repeat, jobs):
+        asked.append(repeat)
+        return trainings[repeat]
+
+    monkeypatch.setattr(experiments, "settings", lambda profile: {"seeds": 2})
+    monkeypatch.setattr(spotting_runs, "gather", gather)
+    systems = [spotting_runs.OURS, spotting_runs.REPAIRED]
+    materials, found = spotting_runs._repeated(systems, "run", "paper", None, 0, 1)
+    assert asked == [0, 1]
+    assert [each.seed for each in materials] == experiments.seeds_of("paper", 0) == [0, 1000]
+    predictions = {name: kept(each) for name, each in found.items()}
+    one = spotting_runs.claims(
+        {name: spotting_tables.by_run(each)[0] for name, each in predictions.items()}, material
+    )
+    both = spotting_runs.claims(predictions, material)
+    # The same curves twice: the same numbers, of as many events and subjects.
+    same = [
+        "claim",
+        "ours",
+        "other",
+        "difference",
+        "low",
+        "high",
+        "p",
+        "events",
+        "effect",
+        "subjects",
+        "p_holm",
+    ]
+    pd.testing.assert_frame_equal(both[same], one[same])
+    assert set(both["seeds"]) == {2}
+    long = types.SimpleNamespace(videos=material.videos, transfer=[])
+    decoders, differences = spotting_runs.decoder_comparison(materials, long, jobs=1)
+    alone, _ = spotting_runs.decoder_comparison(materials[:1], long, jobs=1)
+    pd.testing.assert_frame_equal(decoders, alone)
+    assert set(differences["seeds"]) == {2}
+
+
+def test_the_effect_of_a_score_that_is_a_mean_over_subjects_is_cohens_d(material):
+    """All subjects are watched equally long, so that the rate of false alarms is the mean of theirs."""
+    rng = np.random.default_rng(3)
+    columns = ["subject", "video", "onset", "apex", "offset", "score", "emotion"]
+
+    def alarms(rate):
+        rows = [
+            (v.subject, v.video, 20 * k, 20 * k + 3, 20 * k + 5, 0.5, "negative")
+            for v in material.videos
+            if v.of("micro").empty
+            for k in range(rng.poisson(rate))
+        ]
+        counts = spotting_tables.tally(
+            pd.DataFrame(rows, columns=columns), truth_of(material), material.videos
+        )
+        return counts
+
+    ours, other = alarms(2), alarms(6)
+    row = spotting_tables.difference(ours, other).set_index("metric").loc["fp_per_hour"]
+    each = (ours.fp - other.fp) / ours.hours
+    assert row["effect"] == pytest.approx(each.mean() / each.std(ddof=1))
+    same = metrics.paired_difference(ours.fp / ours.hours, other.fp / other.hours, ours.subjects)
+    assert row["effect"] == pytest.approx(same["effect"])
+    assert row["difference"] == pytest.approx(same["difference"])
+    assert row["p"] == pytest.approx(same["p"], abs=0.02)
+
+
+def test_what_is_declared_exists():
+    known, declared = {system.name for system in spotting_runs.SYSTEMS}, comparisons.declared()
+    claims = declared["spotting_claims"]
+    assert {claims["ours"], claims["other"], declared["spotting_systems"]["other"]} <= known
+    assert declared["spotting_ablations"]["other"] in {system.name for system in spotting_runs.variants()}
+    assert declared["decoder_differences"]["ours"] in spotting_decoding.DECODERS
+    assert {metric for _, metric, _ in spotting_runs._CLAIMED} == set(claims["metrics"])
+
+
+def test_systems_are_tested_against_the_declared_reference_and_never_twice(material):
+    predictions = {system.name: predict(system, material) for system in DECODED}
+    table = spotting_tables.system_differences(DECODED, predictions, material, "spotting_systems")
+    family = comparisons.declared()["spotting_systems"]
+    assert set(table["system"]) == {
+        "chance",
+        "motion",
+    }  # ours stands in spotting_claims, the reference is the reference
+    assert set(table["metric"]) == set(family["metrics"])
+    assert table["tests"].tolist() == [len(table)] * len(table)
+    beside_ours = spotting_tables.system_differences(DECODED, predictions, material, "spotting_ablations")
+    assert set(beside_ours["system"]) == {system.name for system in DECODED} - {"ours"}
+    claims = spotting_runs.claims(predictions, material)
+    assert claims.groupby("metric")["p_holm"].nunique().eq(1).all()
+    assert claims["tests"].eq(3).all()
+
+
 def test_every_fault_of_the_ledger_has_its_row_and_leaving_videos_out_never_lowers_the_score(material):
     faulty = spotting_runs.with_faults([spotting_runs.OURS])
     whole = made_up_material(fault=faulty)
@@ -395,6 +565,8 @@ def test_events_without_an_emotion_are_not_recognised_and_a_data_set_without_any
     half = without(PEOPLE[:4])
     table = spotting_tables.recognition_table([spotting_runs.OURS], half)
     assert set(table["events"]) == {4}
+    for rate in ("uf1", "uar", "accuracy"):
+        assert (table[f"{rate}_low"] <= table[rate]).all() and (table[rate] <= table[f"{rate}_high"]).all()
     assert spotting_tables.recognition_table([spotting_runs.OURS], without(PEOPLE)).empty
     assert spotting.without_emotions([long(half), long(without(PEOPLE))]) == ["toy"]
     assert spotting.without_emotions([long(material)]) == []

@@ -4,6 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from test_figures import nothing_overlaps
 
 from melib import cache, spotting_figures, spotting_runs
 from melib.spotting_decoding import DECODERS, FAULTS
@@ -12,7 +13,15 @@ from melib.spotting_decoding import DECODERS, FAULTS
 def a_table_of_systems():
     rows = []
     for i, system in enumerate(spotting_runs.SYSTEMS):
-        row = {"system": system.name, "videos": 8, "minutes": 12.0, "tp": i, "fn": 10 - i, "rule": "strict"}
+        row = {
+            "system": system.name,
+            "seed": 0,
+            "videos": 8,
+            "minutes": 12.0,
+            "tp": i,
+            "fn": 10 - i,
+            "rule": "strict",
+        }
         for name in ("end_to_end_f1", "strs", "fp_per_hour"):
             row |= {name: 0.1 * i, f"{name}_low": 0.1 * i - 0.05, f"{name}_high": 0.1 * i + 0.05}
         rows += [row, row | {"rule": "megc"}]
@@ -50,18 +59,25 @@ EFFECTS = pd.DataFrame(
     ],
     columns=["factor", "reference", "ours", "metric", "effect", "low", "high", "combinations"],
 )
-DECODERS = pd.DataFrame(
+# The public scorer counts fewer events than there are.
+ABLATIONS = pd.DataFrame(
+    [("megc", 80, 38, 38), ("strict", 80, 38, 48)], columns=["rule", "videos", "tp", "fn"]
+)
+DECODERS_TABLE = pd.DataFrame(
     [("own", decoder, iou, 0.5, 0.4, 0.6) for decoder in DECODERS for iou in (0.3, 0.5)],
     columns=["setting", "decoder", "iou", "f1", "low", "high"],
 )
+DIFFERENCES = pd.DataFrame([("own", 86, 40)], columns=["setting", "events", "subjects"])
 TABLES = {
+    "ablations": a_table_of_systems(),
+    "decoder_differences": DIFFERENCES,
     "spotting": a_table_of_systems(),
     "spotting_curves": curves(),
     "spotting_intervals": INTERVALS,
     "spotting_recall": RECALL,
     "inflation_ledger": LEDGER,
     "factorial": EFFECTS,
-    "decoders": DECODERS,
+    "decoders": DECODERS_TABLE,
 }
 
 
@@ -81,6 +97,37 @@ def test_a_run_s_results_give_every_figure_with_its_caption(tmp_path):
     for path in drawn:
         for suffix in (".png", ".pdf", ".svg", ".json"):
             assert path.with_suffix(suffix).stat().st_size > 300
+
+
+DRAW = {
+    "systems": lambda: spotting_figures.systems(TABLES["spotting"]),
+    "timelines": lambda: spotting_figures.timelines(TABLES["spotting_curves"], INTERVALS),
+    "recall": lambda: spotting_figures.recall(RECALL),
+    "inflation": lambda: spotting_figures.inflation(LEDGER),
+    "effects": lambda: spotting_figures.effects(EFFECTS, TABLES["ablations"]),
+    "decoders": lambda: spotting_figures.decoders(DECODERS_TABLE, DIFFERENCES),
+}
+
+
+@pytest.mark.parametrize("name", DRAW)
+def test_no_text_leaves_the_page_or_lies_on_another(name):
+    nothing_overlaps(DRAW[name]())
+
+
+def test_a_dot_is_filled_where_its_interval_leaves_0_out_and_nowhere_else():
+    lows = iter([0.01, 0.0, -0.02] * 10)
+    ledger = LEDGER.assign(low=[next(lows) for _ in range(len(LEDGER))])
+    drawn = ledger[ledger["fault"] != "none"]
+    dots = [line for line in spotting_figures.inflation(ledger).axes[0].lines if line.get_marker() == "o"]
+    filled = [dot.get_markerfacecolor() != "white" for dot in dots]
+    assert filled == (drawn["low"] > 0).tolist()
+    assert 0 < sum(filled) < len(filled)
+
+
+def test_a_caption_counts_the_events_that_were_scored_and_says_what_filled_means():
+    assert "86 micro-expressions" in spotting_figures.effects(EFFECTS, ABLATIONS).get_label()
+    for name in ("inflation", "effects"):
+        assert "Filled: the interval leaves 0 out" in DRAW[name]().get_label()
 
 
 def test_a_run_without_long_videos_has_none_of_them(tmp_path):

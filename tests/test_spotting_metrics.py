@@ -330,16 +330,6 @@ def test_average_precision_has_its_limits():
     assert metrics.average_precision(truth.iloc[:0], truth) == 0
 
 
-def test_false_alarms_are_counted_over_the_hours_searched():
-    truth = table(("1", "a", 0, 9, "others"))
-    predicted = table(("1", "a", 0, 9, "others"), ("1", "a", 50, 59, "others"), ("2", "a", 0, 9, "others"))
-    hours = pd.DataFrame({"subject": ["1", "2", "2"], "video": ["a", "a", "b"], "hours": [0.5, 0.25, 0.25]})
-    rates = metrics.false_alarms_per_hour(predicted, truth, hours)
-    assert rates == {"all": 2.0, "without_events": 2.0}
-    rates = metrics.false_alarms_per_hour(predicted.iloc[:2], truth, hours.iloc[:1])
-    assert rates["all"] == 2 and math.isnan(rates["without_events"])
-
-
 def test_only_the_listed_videos_are_scored():
     truth = table(("1", "a", 0, 9, "others"), ("1", "b", 0, 9, "others"))
     videos = pd.DataFrame({"subject": ["1", "1"], "video": ["a", "empty"]})
@@ -440,7 +430,6 @@ GOOD = table(("1", "a", 0, 9, "others"))
         (lambda: metrics.strs(GOOD.assign(emotion=None), GOOD), "row 0 has no emotion"),
         (lambda: metrics.strs(GOOD, GOOD, rule="kind"), "no rule 'kind'; use strict, megc, boosting"),
         (lambda: metrics.average_precision(GOOD.assign(score=np.inf), GOOD), "row 0 has no finite score"),
-        (lambda: metrics.false_alarms_per_hour(GOOD, GOOD, GOOD.assign(hours=0)), "in hours, above 0"),
         (lambda: metrics.timing_errors(GOOD, GOOD, metrics.spotting(GOOD, GOOD)["matches"], 0), "fps is 0"),
         (
             lambda: metrics.recall_by(GOOD, metrics.spotting(GOOD, GOOD)["matches"], "onset", [1]),

@@ -1,0 +1,190 @@
+"""The numbers of README.md, made of a run's results: nobody types one.
+
+    .venv/bin/python docs/readme_tables.py runs/demo    results/*.csv -> docs/results/*.csv -> README.md
+    .venv/bin/python docs/readme_tables.py              README.md again from docs/results/
+
+A block of README.md lies between ``<!-- NAME, made by docs/readme_tables.py -->`` and ``<!-- end -->``; what is between is
+replaced. docs/results/ holds the rows that the blocks need, and origin.json: which run, of which commit, on which day.
+`tests/test_readme.py` holds README.md against them.
+"""
+
+import datetime
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from melib import answers, cache, figures, report
+
+DOCS = Path(__file__).parent
+README = DOCS.parent / "README.md"
+_BLOCK = re.compile(r"(<!-- (\w+), made by docs/readme_tables.py -->\n).*?(<!-- end -->)", re.DOTALL)
+# What the intensity table shows: head, protocol, metric, and which events by their true peak.
+_AGREEMENT = (
+    ("paper protocol, pseudo-label", "paper", "spearman_pseudo", "all"),
+    ("paper protocol, truth", "paper", "spearman_true", "all"),
+    ("context, inside the event", "context", "inside_spearman_true", "all"),
+    ("context, inside, 1 px or more", "context", "inside_spearman_true", ">= 1 px"),
+)
+_CARD = (("apex follow", "apex_follow"), ("clip swap", "clip_swap"))
+# Rows: learned first, then what a reader needs to judge them.
+_MODELS = (
+    ("resnet18_bigru", "flow", "ResNet18 + BiGRU, flow"),
+    ("resnet18_bigru", "difference", "ResNet18 + BiGRU, difference"),
+    ("resnet18_bigru", "raw", "ResNet18 + BiGRU, raw frames (the paper's input)"),
+    ("framewise", "raw", "ResNet18 frame by frame, raw"),
+    ("constant_frame", "raw", "*control*: trained on one frame, repeated"),
+    ("position_only", "none", "*control*: position only, no pixel"),
+    ("flow_magnitude", "flow", "*control*: flow magnitude, untrained"),
+    ("oracle_interval", "none", "*control*: true onset and offset, mean shape"),
+    ("pseudo_label", "none", "*ceiling*: the labels themselves"),
+)
+_SYSTEMS = {
+    "chance": "*control*: chance, no pixel",
+    "motion": "*control*: length of the motion, untrained",
+    "reference, published": "the reference as published, faults kept",
+    "reference, repaired": "the reference, mended",
+    "ours": "**ours**",
+    "intensity model": "the intensity paper's model, same decoder",
+    "ours + intensity model": "ours and the intensity model",
+}
+
+
+def keep(run: Path) -> None:
+    """Copy the results that the blocks need from a run's folder, and say where they come from."""
+    names = {*(name for question in answers.QUESTIONS for name in question.tables), "spotting"}
+    for name in sorted(names):
+        file, theirs = (folder / "results" / f"{name}.csv" for folder in (DOCS, run))
+        if not theirs.is_file():
+            file.unlink(missing_ok=True)
+            continue
+        table = figures.read(theirs)
+        if name == "summary":
+            shown = {(protocol, metric, amplitude) for _, protocol, metric, amplitude in _AGREEMENT}
+            rows = zip(table["protocol"], table["metric"], table["amplitude"], strict=True)
+            table = table[[row in shown for row in rows]]
+        if name == "spotting":
+            table = table[table["rule"] == "strict"]
+        cache.write_table(file, table)
+    made_with = json.loads((run / "environment.json").read_text(encoding="utf-8"))
+    day = datetime.date.fromtimestamp((run / "environment.json").stat().st_mtime).isoformat()
+    about = {**report.settings(run), "commit": made_with["commit"], "day": day, "device": made_with["device"]}
+    about["seconds"] = json.loads((run / "timing.json").read_text(encoding="utf-8"))
+    cache.write_json(DOCS / "results" / "origin.json", about)
+
+
+def blocks() -> dict[str, str]:
+    """Markdown of every block by its name, from docs/results alone."""
+    return {
+        "time": _time(),
+        "intensity": _intensity(),
+        "aims": _aims(),
+        "spotting": _spotting(),
+        "answers": _answers(),
+    }
+
+
+def filled(text: str) -> str:
+    """The text of README.md with its blocks made again."""
+    made = blocks()
+    return _BLOCK.sub(lambda found: f"{found[1]}{made[found[2]]}\n{found[3]}", text)
+
+
+def _about() -> dict[str, Any]:
+    return json.loads((DOCS / "results" / "origin.json").read_text(encoding="utf-8"))
+
+
+def _time() -> str:
+    about = _about()
+    steps = ", ".join(f"`{name}` {_minutes(seconds)}" for name, seconds in sorted(about["seconds"].items()))
+    whole = sum(about["seconds"].values()) / 60
+    return f"{whole:.0f} minutes in all on {about['device']} ({_origin()}): {steps}."
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds / 60:.0f}" if seconds >= 90 else f"{seconds / 60:.1f}"
+
+
+def _origin() -> str:
+    about = _about()
+    return f"profile {about['profile']}, seed {about['seed']}, commit {about['commit'][:7]}, {about['day']}"
+
+
+def _table(head: list[str], rows: list[list[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+
+
+def _intensity() -> str:
+    summary, card = answers.read(DOCS, "summary"), answers.read(DOCS, "face_card")
+    agreement = {
+        (r["model"], r["input"], r["protocol"], r["metric"], r["amplitude"]): r
+        for r in figures.records(summary)
+    }
+    seen = {
+        (r["model"], r["input"], r["quantity"]): r
+        for r in figures.records(figures.over_seeds(card[card["protocol"] == "context"]))
+    }
+    rows = []
+    for model, used, name in _MODELS:
+        found = [agreement.get((model, used, *asked[1:])) for asked in _AGREEMENT]
+        found += [seen.get((model, used, quantity)) for _, quantity in _CARD]
+        rows.append([name, *("" if row is None else answers.interval(row) for row in found)])
+    whole = summary[summary["amplitude"] == "all"]
+    counted = f"{whole['subjects'].max():.0f} subjects, {whole['events'].max():.0f} events"
+    head = ["", *(asked[0] for asked in _AGREEMENT), *(title for title, _ in _CARD)]
+    said = f"Simulated clips, {counted} ({_origin()}). Spearman, mean over subjects with 95 % intervals:"
+    return f"{said}\n\n{_table(head, rows)}"
+
+
+def _aims() -> str:
+    rows = []
+    for row in figures.records(answers.read(DOCS, "claims")):
+        metric, over, other = row["claim"].partition(" over ")
+        name = figures.METRICS.get(metric) or figures.QUANTITIES.get(metric, (metric,))[0]
+        name += f", over {figures.label(other, 'none')}" if over else ""
+        found = f"{answers.interval(row, sign=bool(over))}, {row['events']:.0f} events"
+        rows.append([name, row["needed"], found, "holds" if row["holds"] else "**missed**"])
+    return _table(["aim", "needed", "found", ""], rows)
+
+
+def _spotting() -> str:
+    table = figures.over_seeds(answers.read(DOCS, "spotting"), ["dataset", "system"])
+    scores = ("spotting_f1", "strs", "end_to_end_f1")
+    rows = []
+    for row in figures.records(table):
+        counts = " / ".join(f"{row[name]:.0f}" for name in ("tp", "fp", "fn"))
+        found = [answers.interval(row, name) for name in scores]
+        alarms = answers.interval(row, "fp_per_hour", 0)
+        rows.append([_SYSTEMS.get(row["system"], row["system"]), counts, *found, alarms, f"{row['ap']:.2f}"])
+    first = table.iloc[0]
+    head = [
+        *("", "found / invented / missed", "spotting F1", "STRS", "end-to-end F1"),
+        *("false alarms an hour", "AP"),
+    ]
+    said = (
+        f"{first['videos']:.0f} simulated videos, {first['minutes']:.0f} minutes, {first['tp'] + first['fn']:.0f} "
+        f"micro-expressions ({_origin()}); every video scored, one-to-one matching at IoU .5; 95 % intervals over subjects:"
+    )
+    return f"{said}\n\n{_table(head, rows)}"
+
+
+def _answers() -> str:
+    out = []
+    for answer in answers.answers(DOCS):
+        said = [f"{each.dataset}: **{each.verdict}**. {' '.join(each.said)}" for each in answer.findings]
+        out.append(f"- *{answer.question}* {' '.join(said) or ' '.join(answer.missing)}")
+    return "\n".join(out)
+
+
+def main() -> None:
+    """Fill README.md, from a run's folder where one is named."""
+    if len(sys.argv) > 1:
+        keep(Path(sys.argv[1]))
+    with cache.atomic(README) as temporary:
+        temporary.write_text(filled(README.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
