@@ -231,7 +231,12 @@ def load_clips(
 
 
 def follow(
-    paths: Sequence[str | Path | Frame], fps: float, *, size: int = SIZE, margin: float = MARGIN
+    paths: Sequence[str | Path | Frame],
+    fps: float,
+    *,
+    size: int = SIZE,
+    margin: float = MARGIN,
+    largest: bool = False,
 ) -> Iterator[Followed]:
     """Stream a video of any length, its crop following the face; memory doesn't grow with the video.
 
@@ -246,6 +251,9 @@ def follow(
         Frames a second.
     size, margin
         See :func:`crop_transform`.
+    largest : bool
+        Of several faces begin with the largest, not with the best-scoring one; from then on the face is looked for where
+        it was.
 
     Yields
     ------
@@ -270,7 +278,8 @@ def follow(
     for start in range(0, len(paths), _CHUNK):
         stop = min(start + _CHUNK, len(paths))
         ahead = [index for index in strided[looked:] if index < stop + reach]
-        found |= _follow(paths, shape, ahead, (strided[looked - 1], found) if looked else None)
+        before = (strided[looked - 1], found) if looked else None
+        found |= _follow(paths, shape, ahead, before, largest)
         looked += len(ahead)
         found = {index: face for index, face in found.items() if index >= start - reach}
         yield _stretch(paths, shape, np.arange(start, stop), found, (stride, reach), fps, size, margin)
@@ -281,13 +290,15 @@ def may_show(manifest: Manifest, subject: str) -> bool:
     return manifest.show_subjects == "all" or subject in manifest.show_subjects
 
 
-def find_face(image: np.ndarray) -> Face | None:
+def find_face(image: np.ndarray, *, largest: bool = False) -> Face | None:
     """Find the best-scoring face and its landmarks.
 
     Parameters
     ----------
     image : (H, W) uint8
         Grey image. The detector sees a small one at twice the size.
+    largest : bool
+        The largest face instead.
 
     Returns
     -------
@@ -303,10 +314,15 @@ def find_face(image: np.ndarray) -> Face | None:
         raise DataError(f"find_face needs a grey (H, W) uint8 image, not {image.shape} {image.dtype}.")
     image = np.ascontiguousarray(image)
     side = min(image.shape)
-    found = _detect(image, doubled=side < _SMALL)
+    found = _detect(image, doubled=side < _SMALL, largest=largest)
     if found is None and _SMALL <= side < 2 * _SMALL:
-        found = _detect(image, doubled=True)
+        found = _detect(image, doubled=True, largest=largest)
     return None if found is None else Face(*found, _landmarks(image, found[0]))
+
+
+def count_faces(image: np.ndarray) -> int:
+    """How many faces the detector sees in a (H, W) uint8 image, a small one at twice its size."""
+    return len(_detector().run(np.ascontiguousarray(image), int(min(image.shape) < _SMALL), 0.0)[0])
 
 
 def crop_transform(landmarks: np.ndarray, size: int = SIZE, margin: float = MARGIN) -> np.ndarray:
@@ -569,6 +585,7 @@ def _follow(
     shape: tuple[int, ...] | None,
     strided: list[int],
     before: tuple[int, dict[int, Face]] | None = None,
+    largest: bool = False,
 ) -> dict[int, Face]:
     """Faces by index: at the stride, and at every frame between a stride that has one and one that hasn't.
 
@@ -582,7 +599,7 @@ def _follow(
     def look(indices: Iterable[int], box: Box | None) -> None:
         for index in indices:
             image = read_image(paths[index])
-            face = _find_near(image, box) if image is not None and image.shape == shape else None
+            face = _find_near(image, box, largest) if image is not None and image.shape == shape else None
             box = face.box if face else None
             if face:
                 found[index] = face
@@ -594,8 +611,8 @@ def _follow(
     return found
 
 
-def _find_near(image: np.ndarray, box: Box | None) -> Face | None:
-    """The face where it was a moment ago, else the best one in the image."""
+def _find_near(image: np.ndarray, box: Box | None, largest: bool = False) -> Face | None:
+    """The face where it was a moment ago, else the best or the largest one in the image."""
     if box is not None:
         width = box[2] - box[0]
         left, top = (max(0, round(side - 0.35 * width)) for side in box[:2])
@@ -610,7 +627,7 @@ def _find_near(image: np.ndarray, box: Box | None) -> Face | None:
                     side / scale + start for side, start in zip(found[0], (left, top) * 2, strict=True)
                 )
                 return Face(near, found[1], _landmarks(image, near))  # type: ignore[arg-type]
-    return find_face(image)
+    return find_face(image, largest=largest)
 
 
 def _bridged(found: list[int], n_frames: int, stride: int = STRIDE) -> np.ndarray:
@@ -623,11 +640,11 @@ def _bridged(found: list[int], n_frames: int, stride: int = STRIDE) -> np.ndarra
     return mask
 
 
-def _detect(image: np.ndarray, *, doubled: bool) -> tuple[Box, float] | None:
+def _detect(image: np.ndarray, *, doubled: bool, largest: bool = False) -> tuple[Box, float] | None:
     boxes, scores, _ = _detector().run(image, int(doubled), 0.0)
     if not boxes:
         return None
-    best = int(np.argmax(scores))
+    best = int(np.argmax([box.area() for box in boxes] if largest else scores))
     box = boxes[best]
     return (float(box.left()), float(box.top()), float(box.right()), float(box.bottom())), float(scores[best])
 

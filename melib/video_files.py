@@ -5,11 +5,13 @@
     kept            . . . . .                  recent frames, grey: some steps back cost nothing, more a new start
 
 Containers only say where frames lie to within some frames, and how many there are not always truly, so nothing is ever
-sought and frames are counted by decoding them. Memory holds the recent frames, however long the video.
+sought and frames are counted by decoding them. Memory holds the recent frames, however long the video; of those, only
+the ones that will be asked for, where that is known.
 """
 
 import os
 from collections import OrderedDict
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -17,13 +19,15 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 from cv2.utils import logging
+from tqdm.auto import tqdm
 
 from melib.errors import DataError
 
 # Bytes of grey frames that are kept: 600 of 640 x 480, more than a face is followed ahead at 200 frames/s (2 s).
 _KEPT = 192 << 20
-# Frames that are kept however large they are: at 30 frames/s a face is followed 86 ahead.
-_FEWEST = 96
+# Frames that are kept however large they are, and where it is known which are read: a face is followed 86 ahead at
+# 30 frames/s, 98 at 45, the highest rate that predict samples at.
+_FEWEST = 104
 
 # A broken file is told in one sentence, and not by the decoder, too.
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
@@ -59,6 +63,14 @@ def count(file: str | Path) -> int:
     return _count(*_identity(file))
 
 
+def holds(file: str | Path, n_frames: int) -> bool:
+    """Whether a film that was written is there to its last frame; a full disk is told by nobody else."""
+    try:
+        return count(file) == n_frames
+    except DataError:
+        return False
+
+
 def read(frame: Frame) -> np.ndarray | None:
     """(H, W) uint8, or None if the video ends before.
 
@@ -72,6 +84,84 @@ def read(frame: Frame) -> np.ndarray | None:
     return _reader(*_identity(frame.file), os.getpid()).frame(frame.number)
 
 
+def expect(file: str | Path, numbers: np.ndarray) -> None:
+    """Tell which frames of a file will be read, so that no others are kept: quick at any rate, in the same memory.
+
+    Parameters
+    ----------
+    file : str or Path
+    numbers : (n,) int
+
+    Raises
+    ------
+    DataError
+        If the file is missing or no video.
+    """
+    wanted = np.zeros(int(numbers.max()) + 1, bool)
+    wanted[numbers] = True
+    _reader(*_identity(file), os.getpid()).before = np.r_[0, np.cumsum(wanted)]
+
+
+def pictures(file: str | Path, numbers: Iterable[int]) -> Iterator[np.ndarray | None]:
+    """Frames in colour, (H, W, 3) uint8, blue first; None for one that can't be decoded.
+
+    Parameters
+    ----------
+    file : str or Path
+    numbers : iterable of int
+        0-based, as decoded, not falling.
+
+    Raises
+    ------
+    DataError
+        If the file is missing or no video.
+    """
+    capture, last, fine, picture = _opened(_identity(file)[0]), -1, False, None
+    for number in numbers:
+        while last < number:
+            last += 1
+            fine = capture.grab()
+        if fine:
+            fine, picture = capture.retrieve()
+        yield picture if fine else None
+
+
+def times(file: str | Path, *, progress: bool = False) -> np.ndarray:
+    """When each frame of a video file is shown; all are decoded once.
+
+    Parameters
+    ----------
+    file : str or Path
+    progress : bool
+        Show a bar, as long as the header says that the file is.
+
+    Returns
+    -------
+    (n,) float64
+        Seconds from 0, never falling. A file whose frames carry no times of their own has an even rate: what its header
+        says, else 30 frames a second.
+
+    Raises
+    ------
+    DataError
+        If the file is missing or none of its frames can be decoded.
+    """
+    capture, found = _opened(_identity(file)[0]), []
+    said = max(0, int(capture.get(cv2.CAP_PROP_FRAME_COUNT)))
+    about = {"total": said or None, "desc": f"{Path(file).name}: times", "unit": "frame", "leave": False}
+    with tqdm(**about, disable=not progress) as bar:
+        while capture.grab():
+            found.append(capture.get(cv2.CAP_PROP_POS_MSEC) / 1000)
+            bar.update()
+    if not found:
+        raise DataError(f"{file} holds no frame that can be decoded; copy this video again, or remove it.")
+    seconds = np.array(found) - found[0]
+    if len(seconds) > 1 and np.median(np.diff(seconds)) <= 0:
+        rate = capture.get(cv2.CAP_PROP_FPS)
+        return np.arange(len(seconds)) / (rate if np.isfinite(rate) and rate > 0 else 30.0)
+    return np.maximum.accumulate(seconds)
+
+
 class _Reader:
     """Decoder of one file, with its recent frames."""
 
@@ -79,6 +169,8 @@ class _Reader:
         self.file = file
         self.recent: OrderedDict[int, np.ndarray | None] = OrderedDict()
         self.most = _FEWEST
+        # How many frames that will be read lie before each frame; None: any may be.
+        self.before: np.ndarray | None = None
         self.start()
 
     def start(self) -> None:
@@ -90,17 +182,25 @@ class _Reader:
             if number < self.next:
                 self.start()
             while self.next <= number and self.capture.grab():
-                if self.next > number - self.most:  # those further back would be dropped again
+                if self.needed(number):
                     self.keep()
                 self.next += 1
         return self.recent.get(number)
+
+    def needed(self, number: int) -> bool:
+        """Whether the next frame will be read, and isn't dropped again on the way to the one that is asked for."""
+        if self.before is None or self.next == number:
+            return number - self.next < self.most
+        places = np.minimum([self.next, self.next + 1, number + 1], len(self.before) - 1)
+        here, behind, last = self.before[places]
+        return bool(behind > here and last - here <= self.most)
 
     def keep(self) -> None:
         fine, image = self.capture.retrieve()
         grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY) if fine else None
         self.recent[self.next] = grey
         self.recent.move_to_end(self.next)
-        if grey is not None:
+        if grey is not None and self.before is None:
             self.most = max(_FEWEST, _KEPT // grey.size)
         while len(self.recent) > self.most:
             self.recent.popitem(last=False)

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from melib import cache
+from melib import cache, comparisons
 
 # model, input, agreement under the paper's protocol, agreement inside the event under the context protocol
 MODELS = [
@@ -96,7 +96,9 @@ def claims(dataset="synthme"):
     ]
     rows += [("inside_spearman_true over flow_magnitude", "interval above 0", 0.1, 0.0, 0.2, True)]
     table = pd.DataFrame(rows, columns=["claim", "needed", "estimate", "low", "high", "holds"])
-    return table.assign(dataset=dataset, protocol="context", model="resnet18_bigru", input="flow", events=24)
+    about = {"dataset": dataset, "protocol": "context", "model": "resnet18_bigru", "input": "flow"}
+    table = table.assign(**about, events=24, subjects=8, seeds=1, p=[np.nan, np.nan, 0.01], effect=0.9)
+    return comparisons.corrected(table, "intensity_claims", ["claim", "needed"])
 
 
 def a_run(folder, dataset="synthme"):
@@ -118,3 +120,75 @@ def a_run(folder, dataset="synthme"):
     record = {"commit": "0" * 40, "python": "3.11.7", "device": "a processor", "packages": {}}
     (folder / "environment.json").write_text(json.dumps(record))
     return folder
+
+
+def ablations():
+    """intensity_ablations, ablation_differences and prior_match of one base, two variants and a control."""
+    rows = [
+        ("base", "flow", "base", 0.8),
+        ("flow", "no GRU", "temporal", 0.7),
+        *(("flow", f"labels off by {n} frames", "labels", 0.7 - n / 100) for n in (2, 6)),
+        ("", "position only", "control", 0.0),
+    ]
+    rows[0] = ("flow", "flow", "base", 0.8)
+    whole = {"dataset": "toy", "protocol": "context", "events": 20, "subjects": 5}
+    table = pd.DataFrame(
+        [
+            {**whole, "base": base, "variant": variant, "family": family, "metric": metric, "estimate": value}
+            for base, variant, family, value in rows
+            for metric in ("inside_spearman_true", "clip_swap", "apex_follow")
+        ]
+    )
+    table["model"] = np.where(table["family"] == "control", "position_only", "resnet18_bigru")
+    table["low"], table["high"] = table["estimate"] - 0.1, table["estimate"] + 0.1
+    changed = table[table["family"].isin(["temporal", "labels"])].rename(columns={"estimate": "difference"})
+    tested = changed["metric"] == "inside_spearman_true"
+    differences = changed.assign(p=np.where(tested, 0.01, np.nan), significant=tested)
+    match = pd.DataFrame(
+        [
+            {**whole, "prior": prior, "landmarks": said, "jitter": jitter, "metric": metric, "estimate": 0.9}
+            for prior in ("triangular", "boxcar", "half_apex", "gaussian", "raised_cosine")
+            for said, jitter in (("exact", 0.0), ("off by 2 frames", 2.0), ("annotated", np.nan))
+            for metric in ("ccc", "inside_spearman")
+        ]
+    ).assign(low=0.85, high=0.95, less_triangle=0.01, less_triangle_low=0.0, less_triangle_high=0.02)
+    return table, differences, match
+
+
+def limits():
+    """limits, limits_events, limits_curve and efficiency of one model and the ideal observer."""
+    about = {"dataset": "toy", "condition": "base", "level": 1.0}
+    of = {
+        "ours": ("model", 0.5, 0.4, 0.6),
+        "ideal observer": ("ideal", 0.007, 0.006, 0.008),
+    }
+    table = pd.DataFrame(
+        [
+            {**about, "unit": "", "system": system, "kind": kind, "per_hour": 60.0, "threshold_px": middle}
+            | {"threshold_px_low": low, "threshold_px_high": high, "guess": 0.01, "lapse": 0.0, "events": 40}
+            | {"subjects": 5, "remark": "", "least_px": 0.02, "most_px": 2.5, "test_per_hour": 70.0}
+            for system, (kind, middle, low, high) in of.items()
+        ]
+    )
+    px = np.geomspace(0.02, 2.4, 40)
+    found = pd.DataFrame(
+        {
+            **about,
+            "system": "ours",
+            "subject": [f"s{i % 5}" for i in range(40)],
+            "peak_px": px,
+            "found": px > 0.5,
+        }
+    ).assign(inside_spearman=np.linspace(0, 0.9, 40))
+    curve = pd.concat(
+        [
+            pd.DataFrame(
+                {**about, "system": name, "px": px, "probability": px > middle, "low": 0.0, "high": 1.0}
+            )
+            for name, (_, middle, *_) in of.items()
+        ]
+    ).astype({"probability": float})
+    efficiency = pd.DataFrame(
+        [{**about, "system": "ours", "low_px": 0.4, "high_px": 0.75, "efficiency": 1e-4}]
+    ).assign(efficiency_low=1e-5, efficiency_high=1e-3, events=10, found=0.5, remark="")
+    return table, found, curve, efficiency

@@ -97,6 +97,48 @@ def test_looking_back_a_little_decodes_nothing_again(films, monkeypatch):
     assert len(starts) == 1
 
 
+@given(step=st.integers(1, 6), ahead=st.integers(0, 3), chunk=st.integers(1, 3))
+def test_what_is_expected_is_decoded_once_at_any_rate_and_nothing_else_is_kept(films, step, ahead, chunk):
+    film, numbers = films[1], np.arange(0, N, step)
+    expected = decoded(film)
+    starts, opened = [], video_files._opened
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(video_files, "_FEWEST", ahead + chunk)
+        patch.setattr(video_files, "_opened", lambda file: starts.append(file) or opened(file))
+        video_files._reader.cache_clear()
+        video_files.expect(film, numbers)
+        for start in range(0, len(numbers), chunk):
+            furthest = min(start + chunk + ahead, len(numbers)) - 1
+            for number in (numbers[furthest], *numbers[start : start + chunk]):
+                np.testing.assert_array_equal(video_files.read(Frame(film, int(number))), expected[number])
+            recent = video_files._reader(*video_files._identity(film), os.getpid()).recent
+            assert set(recent) <= set(numbers.tolist()) and len(recent) <= ahead + chunk
+        video_files._reader.cache_clear()
+    assert len(starts) == 1
+
+
+def test_a_frame_that_wasnt_expected_can_be_read_all_the_same(films):
+    video_files._reader.cache_clear()
+    video_files.expect(films[0], np.array([3, 9]))
+    expected = decoded(films[0])
+    for number in (9, 4, 3, N - 1, 0):
+        np.testing.assert_array_equal(video_files.read(Frame(films[0], number)), expected[number])
+    assert video_files.read(Frame(films[0], N)) is None
+    video_files._reader.cache_clear()
+
+
+def test_pictures_are_the_decoded_frames_in_colour_again_and_again_if_asked(films, drifting):
+    capture, expected = cv2.VideoCapture(str(films[2])), []
+    while (read := capture.read())[0]:
+        expected.append(read[1])
+    numbers = [0, 0, 1, 5, 5, N - 1, N, N + 3]
+    for number, picture in zip(numbers, video_files.pictures(films[2], numbers), strict=True):
+        if number < N:
+            np.testing.assert_array_equal(picture, expected[number])
+        else:
+            assert picture is None
+
+
 def test_no_frame_lies_beyond_the_last(films):
     assert video_files.read(Frame(films[0], N)) is None
     assert video_files.read(Frame(films[0], N - 1)) is not None
@@ -201,3 +243,43 @@ def test_the_hash_of_frames_knows_file_and_numbers_and_reads_the_file_once(films
     monkeypatch.setattr(cache, "_add", lambda digest, path: read.append(path) or add(digest, path))
     cache.content_hash(frames)
     assert read == [films[0]]
+
+
+@pytest.mark.parametrize("fps", [10, 29.97, 200])
+def test_frames_are_shown_at_the_rate_that_the_file_was_written_with(tmp_path, drifting, fps):
+    film = write_video(tmp_path / "a.mp4", drifting, "mp4v", fps)
+    assert video_files.times(film) == pytest.approx(np.arange(N) / fps, abs=1e-4)
+
+
+class Told:
+    """A capture that says other times than the file's, in milliseconds."""
+
+    def __init__(self, capture, milliseconds):
+        self.capture, self.milliseconds, self.last = capture, milliseconds, -1
+
+    def grab(self):
+        self.last += 1
+        return self.capture.grab()
+
+    def get(self, what):
+        return self.milliseconds(self.last) if what == cv2.CAP_PROP_POS_MSEC else self.capture.get(what)
+
+
+def test_a_file_without_times_has_an_even_rate(tmp_path, drifting, monkeypatch):
+    film = write_video(tmp_path / "a.mp4", drifting, "mp4v", 50)
+    opened = video_files._opened
+    monkeypatch.setattr(video_files, "_opened", lambda file: Told(opened(file), lambda t: 0.0))
+    assert video_files.times(film) == pytest.approx(np.arange(N) / 50)
+
+
+def test_one_frame_out_of_order_doesnt_cost_the_others_their_times(films, monkeypatch):
+    opened = video_files._opened
+    said = 40.0 * np.arange(N + 1)
+    said[20:] += 1000
+    said[7] = said[5]
+    monkeypatch.setattr(video_files, "_opened", lambda file: Told(opened(file), lambda t: said[t]))
+    found = video_files.times(films[1])
+    assert (np.diff(found) >= 0).all()
+    others = np.arange(N) != 7
+    np.testing.assert_allclose(found[others], said[:N][others] / 1000)
+    assert found[7] == found[6]

@@ -1,0 +1,74 @@
+"""Laws of simulated data sets as video files: the same videos, only compressed."""
+
+import shutil
+
+import cv2
+import numpy as np
+import pytest
+
+from melib import DataError, simulate, video_files
+from melib.experiments import open_study
+from melib.manifest import frame_files
+from melib.simulate.films import write_films, write_stills
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    out = tmp_path_factory.mktemp("films") / "pictures"
+    return simulate.write_long(
+        out, people=2, videos=1, seconds=(4, 5), fps=20, seed=4, jobs=1, progress=False
+    )
+
+
+@pytest.fixture(scope="module")
+def films(pictures):
+    return write_films(pictures, pictures.parent / "films", jobs=1, progress=False)
+
+
+def test_films_hold_the_same_videos_events_and_truth(pictures, films):
+    as_pictures, as_films = (open_study(place / "manifest.yml", place) for place in (pictures, films))
+    assert all(place.suffix == ".mp4" for place in as_films.videos["folder"])
+    columns = ["subject", "video", "n_first", "n_last", "n_frames"]
+    assert as_films.videos[columns].equals(as_pictures.videos[columns])
+    assert as_films.events.equals(as_pictures.events)
+    assert as_films.truth.equals(as_pictures.truth)
+
+
+def test_a_frame_of_a_film_is_the_picture_but_for_what_compression_took(pictures, films):
+
+    as_pictures, as_films = (open_study(place / "manifest.yml", place) for place in (pictures, films))
+    of = as_films.manifest
+    for first, second in zip(as_pictures.videos["folder"], as_films.videos["folder"], strict=True):
+        paths, frames = frame_files(first, of)[1], frame_files(second, of)[1]
+        for t in range(0, len(paths), 7):
+            picture = cv2.imread(str(paths[t]), cv2.IMREAD_GRAYSCALE).astype(float)
+            off = np.abs(video_files.read(frames[t]) - picture)
+            assert 0 < off.mean() < 3
+
+
+def test_a_second_call_writes_nothing_that_is_there_and_what_was_lost_comes_back(pictures, films):
+    files = sorted(films.rglob("*.mp4"))
+    before = [(file.stat().st_mtime_ns, file.read_bytes()) for file in files]
+    files[0].unlink()
+    write_films(pictures, films, jobs=1, progress=False)
+    assert files[0].read_bytes() == before[0][1]
+    assert [file.stat().st_mtime_ns for file in files[1:]] == [time for time, _ in before[1:]]
+
+
+def test_a_picture_that_is_broken_is_named(pictures, tmp_path):
+
+    broken = shutil.copytree(pictures, tmp_path / "broken")
+    sorted(broken.rglob("*.jpg"))[30].write_bytes(b"no picture")
+    with pytest.raises(DataError, match=r"img\d+\.jpg can't be read; remove the data set's folder"):
+        write_films(broken, tmp_path / "films", jobs=1, progress=False)
+    assert not list((tmp_path / "films").rglob("s01_01.mp4"))
+
+
+def test_a_still_film_holds_one_photograph_and_its_noise(tmp_path):
+    place = write_stills(tmp_path, people=1, noises=(0, 4), seconds=1, fps=20, jobs=1, progress=False)
+    quiet, noisy = (
+        np.stack([video_files.read(video_files.Frame(file, t)).astype(float) for t in range(20)])
+        for file in sorted(place.rglob("*.mp4"))
+    )
+    assert np.abs(quiet - quiet[0]).mean() < 0.5
+    assert 1 < noisy.std(axis=0).mean() < 5

@@ -1,0 +1,577 @@
+"""A user's video: frames are chosen by their times, what isn't there is said, and nothing stops the other videos."""
+
+import itertools
+import json
+import os
+import struct
+import subprocess
+import sys
+import wave
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import found
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+import melib
+from melib import (
+    DataError,
+    cache,
+    cli,
+    decoders,
+    faces,
+    prediction,
+    predictor_training,
+    priors,
+    simulate,
+    spotting,
+    training,
+    video_files,
+    video_training,
+)
+from melib.dense import Dense
+from melib.errors import Misuse
+from melib.models import IntensityNet, VideoRegressor
+from melib.spotting_decoding import Decoder
+
+WINDOWS = {"T": 32, "step": 0.035}
+CARD = {
+    "data": ["invented"],
+    "face": {"clip_swap": {"estimate": 0.5, "low": 0.4, "high": 0.6}},
+    "spotting": {
+        "recall": 0.4,
+        "precision": 0.5,
+        "spotting_f1": 0.44,
+        "fp_per_hour": 100,
+        "end_to_end_f1": 0.3,
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def weights():
+    """Networks that nobody has trained: everything but the numbers is as with those that are shipped."""
+    torch.manual_seed(0)
+    small = training.FitSettings(input="flow", width=4, hidden=4)
+    intensity = training.Fitted(
+        small, IntensityNet(2, 4, 4).state_dict(), {"mean": 0.0, "sd": 1.0}, pd.DataFrame()
+    )
+    whole = video_training.VideoSettings(body="dilated", width=8, blocks=1, kinds=3)
+    scale = {"middle": [0.0] * 36, "spread": [1.0] * 36, "class_prior": [0.2] * 5}
+    state = VideoRegressor(36, width=8, blocks=1, body="dilated", kinds=3).state_dict()
+    duration = priors.DurationPrior(30.0, np.log(12.0), 0.3, 6, 20)
+    decoder = Decoder(
+        priors.IntervalPrior(duration, 2.0, 2.0, 4.0), decoders.Emission((0.5,), (-1.0, 3.0), 1.0), {}, {}
+    )
+    spotted = training.Fitted(whole, state, scale, pd.DataFrame())
+    return prediction.Weights(intensity, spotted, decoder, 0.0, 0.0, WINDOWS, CARD)
+
+
+@pytest.fixture(scope="module")
+def frames(tmp_path_factory):
+    """A simulated face, 4 seconds at 30 frames a second."""
+    folder = simulate.write_long(
+        tmp_path_factory.mktemp("sim") / "lv", people=1, videos=1, seconds=(4, 4), jobs=1, progress=False
+    )
+    (place,) = (folder / "frames").glob("*/*")
+    return [cv2.imread(str(path)) for path in sorted(place.iterdir())]
+
+
+def film(path, images, fps=30, rest=()):
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), fps, images[0].shape[1::-1])
+    for image in itertools.chain(images, rest):
+        writer.write(image)
+    writer.release()
+    return path
+
+
+def timed(path, gaps):
+    """Give an mp4 of OpenCV's, whose frames are evenly apart, times of its own: ``gaps`` in its ticks, one a frame."""
+    data = bytearray(
+        path.read_bytes().replace(b"edts", b"free")
+    )  # the list of what is shown has the old length
+    moov = data.rindex(b"moov")  # after all pictures, so that these stay where they are
+    at = data.index(b"stts", moov)
+    old = struct.unpack(">I", data[at - 4 : at])[0]
+    table = b"stts" + struct.pack(">II", 0, len(gaps)) + b"".join(struct.pack(">II", 1, gap) for gap in gaps)
+    data[at - 4 : at - 4 + old] = struct.pack(">I", len(table) + 4) + table
+    for name in (b"moov", b"trak", b"mdia", b"minf", b"stbl"):
+        place = data.index(name, moov)
+        size = struct.unpack(">I", data[place - 4 : place])[0] + len(table) + 4 - old
+        data[place - 4 : place] = struct.pack(">I", size)
+    path.write_bytes(data)
+    return path
+
+
+# Frames
+
+
+@given(fps=st.floats(20.0, 1000.0), n=st.integers(2, 400))
+def test_an_even_rate_keeps_every_so_manieth_frame(fps, n):
+    numbers, rate = prediction.sampled(np.arange(n) / fps)
+    assert len(set(np.diff(numbers))) <= 1
+    assert 20 <= rate <= 45
+    assert rate == pytest.approx(fps / max(1, round(fps / spotting.RATE)))
+
+
+@given(st.lists(st.floats(0.001, 0.5), min_size=2, max_size=60))
+def test_an_uneven_rate_takes_the_frame_that_is_shown_nearest(gaps):
+    seconds = np.cumsum([0.0, *gaps])
+    numbers, rate = prediction.sampled(seconds)
+    assert (np.diff(numbers) >= 0).all()
+    assert numbers[0] >= 0 and numbers[-1] < len(seconds)
+    even = np.abs(np.diff(seconds) - np.median(gaps)).max() <= 0.5 * np.median(gaps)
+    if rate == spotting.RATE and not even:
+        wanted = seconds[0] + np.arange(len(numbers)) / rate
+        off = np.abs(seconds[numbers] - wanted)
+        assert (off <= np.abs(seconds[:, None] - wanted).min(axis=0) + 1e-9).all()
+
+
+def test_few_frames_a_second_are_repeated_and_said(tmp_path, frames):
+    shown = prediction.footage(film(tmp_path / "slow.mp4", frames[:20], fps=10))
+    assert shown.fps == spotting.RATE
+    assert len(shown.frames) == pytest.approx(58, abs=2)
+    assert any("10 frames a second are too few" in note for note in shown.notes)
+
+
+def test_seconds_are_those_of_the_file_where_its_rate_varies(tmp_path, frames):
+    source = film(tmp_path / "a.mp4", frames[:60], fps=30)
+    tick = video_files.times(source)[1] / struct.unpack(">I", _first_gap(source))[0]
+    gaps = [512 if t < 30 else 1536 for t in range(60)]
+    timed(source, gaps)
+    true = np.cumsum([0, *gaps[:-1]]) * tick
+    np.testing.assert_allclose(video_files.times(source), true, atol=1e-3)
+    shown = prediction.footage(source)
+    np.testing.assert_allclose(shown.seconds, true[shown.numbers], atol=1e-3)
+    assert np.abs(shown.seconds - np.arange(len(shown.seconds)) / spotting.RATE).max() <= 768 * tick + 1e-3
+    assert any("rate varies" in note for note in shown.notes)
+
+
+def _first_gap(path):
+    data = path.read_bytes()
+    at = data.index(b"stts", data.rindex(b"moov"))
+    return data[at + 16 : at + 20]
+
+
+def test_too_few_frames_are_said_to_be_too_few(tmp_path, weights, frames):
+    for n in (1, 5):
+        made = prediction.predict(film(tmp_path / f"{n}.mp4", frames[:n]), weights)
+        assert len(made.curve) == n
+        assert any("too few to tell" in note for note in made.notes)
+        prediction.write(made, tmp_path)
+
+
+def test_a_folder_is_read_in_the_order_of_its_numbers(tmp_path):
+    for number in (10, 2, 1):
+        cv2.imwrite(str(tmp_path / f"img{number}.png"), np.zeros((8, 8), np.uint8))
+    shown = prediction.footage(tmp_path, fps=30)
+    assert [path.name for path in shown.frames] == ["img1.png", "img2.png", "img10.png"]
+    assert not any("were assumed" in note for note in shown.notes)
+    assert any("were assumed" in note for note in prediction.footage(tmp_path).notes)
+
+
+# Dense windows
+
+
+def test_a_curve_doesnt_depend_on_the_stretches_that_it_was_fed_in(weights, frames):
+    images = [cv2.cvtColor(image, cv2.COLOR_BGR2GRAY) for image in frames]
+    random = np.random.default_rng(0)
+    points = np.tile(random.uniform(20, 90, (68, 2)).astype(np.float32), (len(images), 1, 1))
+    crops = np.stack([cv2.resize(image, (112, 112)) for image in images])
+    seen = np.ones(len(images), bool)
+
+    def curve(cuts):
+        dense = Dense({"a": weights.intensity}, len(images), 32, 1)
+        for part in np.split(np.arange(len(images)), cuts):
+            none = np.zeros(3, np.int64)
+            dense.feed(faces.Followed(30.0, part, crops[part], seen[part], points[part], none))
+        return dense.curves()["a"]
+
+    whole = curve([])
+    assert whole.shape == (len(images),)
+    np.testing.assert_array_equal(whole, curve([5, 33, 64, 90]))
+
+
+# Predictions
+
+
+@pytest.fixture(scope="module")
+def made(weights, frames, tmp_path_factory):
+    gone = [image if not 40 <= t < 70 else np.zeros_like(image) for t, image in enumerate(frames)]
+    return prediction.predict(film(tmp_path_factory.mktemp("film") / "face.mp4", gone), weights)
+
+
+def test_a_row_a_sample_and_none_says_anything_without_a_face(made, frames):
+    assert list(made.curve["frame"]) == list(range(len(frames)))
+    np.testing.assert_allclose(made.curve["seconds"], np.arange(len(frames)) / 30, atol=1e-3)
+    hidden = ~made.curve["face"]
+    assert set(range(45, 65)) <= set(made.curve.index[hidden]) <= set(range(38, 72))
+    assert made.curve.loc[hidden, ["intensity", "score"]].isna().all(axis=None)
+    assert made.curve.loc[~hidden, "intensity"].between(0, 1).all()
+    assert any("masked" in note for note in made.notes)
+
+
+def test_intervals_say_the_same_in_frames_and_in_seconds(weights, made):
+    found = pd.DataFrame({"onset": [3, 80], "apex": [5, 84], "offset": [9, 90], "score": [0.5, 0.25]})
+    said = prediction._in_time(found.assign(emotion="negative"), made.curve)
+    for mark in ("onset", "apex", "offset"):
+        np.testing.assert_allclose(said[f"{mark}_s"], said[mark] / 30, atol=1e-3)
+    assert list(said["confidence"]) == [0.5, 0.25]
+
+
+def test_what_is_written_can_be_read_again(made, tmp_path):
+    written = prediction.write(made, tmp_path)
+    assert [path.name for path in written] == [
+        "face_curve.csv",
+        "face_intervals.csv",
+        "face.json",
+        "face.png",
+    ]
+    record = json.loads((tmp_path / "face.json").read_text())
+    assert record["card"] == CARD
+    assert set(record["meaning"]) >= {*record["curve"], "confidence", "emotion"}
+    assert len(record["curve"]["seconds"]) == len(pd.read_csv(tmp_path / "face_curve.csv")) == len(made.curve)
+    before = {path: path.read_bytes() for path in written}
+    prediction.write(made, tmp_path)
+    assert {path: path.read_bytes() for path in written} == before
+
+    def refuse(constant):
+        raise AssertionError(f"{constant} is no json")
+
+    json.loads((tmp_path / "face.json").read_text(), parse_constant=refuse)
+
+
+def test_seconds_are_written_to_the_microsecond_however_late_they_are(made, tmp_path):
+    late = made.curve.assign(seconds=made.curve["seconds"] + 86400)
+    prediction.write(replace(made, curve=late), tmp_path)
+    read = pd.read_csv(tmp_path / "face_curve.csv")["seconds"]
+    np.testing.assert_allclose(read, late["seconds"], rtol=0, atol=1e-6)
+
+
+FOLDERS = st.lists(st.sampled_from("ab"), max_size=3)
+FILES = st.tuples(FOLDERS, st.sampled_from(["clip.mp4", "clip.avi", "other.mp4"]))
+
+
+@given(st.lists(FILES, min_size=1, max_size=6))
+def test_no_two_videos_are_written_to_the_same_files(paths):
+    sources = list(dict.fromkeys(Path("/", *folders, name) for folders, name in paths))
+    names = prediction._names(sources)
+    assert len(set(names)) == len(sources)
+    assert not any(os.sep in name for name in names)
+    assert prediction._names(sources[:1]) == [sources[0].stem]
+
+
+@pytest.fixture
+def known(made, monkeypatch):
+    """Every video is predicted to be like one that was predicted before."""
+    monkeypatch.setattr(prediction, "predict", lambda source, *a, **k: replace(made, source=Path(source)))
+
+
+def test_videos_of_the_same_name_are_both_written(weights, known, tmp_path, capsys):
+    sources = [tmp_path / folder / "clip.mp4" for folder in ("one", "two")]
+    assert prediction.many([*sources, sources[0]], tmp_path / "out", weights) == []
+    found = {path.name for path in (tmp_path / "out").glob("*.json")}
+    assert found == {"one_clip.mp4.json", "two_clip.mp4.json"}
+    assert capsys.readouterr().out.count("face card of these weights (invented") == 1
+
+
+def test_where_nothing_can_be_written_nothing_is_computed(weights, tmp_path, monkeypatch):
+    monkeypatch.setattr(prediction, "predict", lambda *a, **k: pytest.fail("computed"))
+    (tmp_path / "file").touch()
+    for out in (tmp_path / "file", tmp_path / "file" / "below", Path("/proc/nowhere")):
+        with pytest.raises(DataError, match=r"can't be written .*; name another folder") as caught:
+            prediction.many([tmp_path / "clip.mp4"], out, weights)
+        assert "\n" not in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_rate_that_isnt_one_ends_everything_as_a_misuse(weights, tmp_path):
+    with pytest.raises(Misuse, match="isn't a rate"):
+        prediction.many([tmp_path], tmp_path / "out", weights, fps=-1)
+
+
+def test_an_interrupt_leaves_whole_files_only_and_is_said(weights, known, tmp_path, monkeypatch):
+    first, second = tmp_path / "first.mp4", tmp_path / "second.mp4"
+    drawn = prediction.drawn
+
+    def interrupted(made):
+        if made.source == second:
+            raise KeyboardInterrupt
+        return drawn(made)
+
+    monkeypatch.setattr(prediction, "drawn", interrupted)
+    monkeypatch.setattr(prediction, "load", lambda run: weights)
+    ended = CliRunner().invoke(cli.app, ["predict", str(first), str(second), "--out", str(tmp_path / "out")])
+    assert ended.exit_code == 1
+    assert ended.stderr.splitlines()[-1].startswith("melib: interrupted")
+    left = {path.name for path in (tmp_path / "out").iterdir()}
+    assert {"first_curve.csv", "first_intervals.csv", "first.json", "first.png"} <= left
+    assert not any(name.startswith(".") for name in left)
+
+
+def test_the_film_has_every_frame_and_room_for_the_curve(made, frames, tmp_path):
+    capture = cv2.VideoCapture(str(prediction.film(made, tmp_path)))
+    shapes = []
+    while (read := capture.read())[0]:
+        shapes.append(read[1].shape)
+    assert len(shapes) == len(frames)
+    assert shapes[0][0] > frames[0].shape[0] - 2
+
+
+def test_the_film_keeps_its_colours_and_names_what_it_shows(made, frames, tmp_path):
+    tinted = [np.clip(image * np.array([1.0, 0.6, 0.3]), 0, 255).astype(np.uint8) for image in frames[:30]]
+    source = film(tmp_path / "tinted.mp4", tinted)
+    of = replace(made, source=source, curve=made.curve[:30], intervals=_interval(10, 20))
+    capture = cv2.VideoCapture(str(prediction.film(of, tmp_path)))
+    shown = [capture.read()[1] for _ in range(30)]
+    height = frames[0].shape[0] // 2 * 2
+    for t in (3, 15, 27):
+        blue, green, red = shown[t][40:height].reshape(-1, 3).mean(axis=0)
+        assert blue > 1.3 * green > 1.5 * red
+        assert (shown[t][:30].min(axis=2) > 225).any() == (t == 15)  # what is written is white
+
+
+def _interval(onset, offset):
+    return pd.DataFrame({"onset": [onset], "offset": [offset], "confidence": [0.5], "emotion": ["negative"]})
+
+
+def test_stretches_without_a_face_are_drawn_as_gaps_and_every_interval_is_shaded(made):
+    figure = made.plot()
+    axis, seconds = figure.axes[0], made.curve["seconds"].to_numpy()
+    hidden = ~made.curve["face"].to_numpy()
+    for line in axis.get_lines():
+        np.testing.assert_array_equal(np.isnan(line.get_ydata()), hidden)
+    (gone,) = [patch for patch in axis.patches if patch.get_label() == "no face"]
+    assert [gone.get_x(), gone.get_x() + gone.get_width()] == list(seconds[np.flatnonzero(hidden)[[0, -1]]])
+    shaded = [patch for patch in axis.patches if patch.get_label() == "micro-expression"]
+    assert sorted(patch.get_x() for patch in shaded) == made.intervals["onset_s"].tolist()
+    assert "no face was seen" in figure.get_label()
+    prediction.plt.close(figure)
+
+
+def test_a_film_that_doesnt_fit_on_the_disk_is_told_and_isnt_left(made, tmp_path, small_disk):
+    folder = small_disk(1)
+    (folder / "rest").write_bytes(bytes(2**20 - 2**14))
+    with pytest.raises(DataError, match=r"face_overlay\.mp4 could not be written whole; make room"):
+        prediction.film(made, folder)
+    assert [path.name for path in folder.iterdir()] == ["rest"]
+
+
+def test_a_full_disk_is_told_and_nothing_half_written_is_left(made, tmp_path, small_disk):
+    folder = small_disk(1)
+    (folder / "rest").write_bytes(bytes(2**20 - 2**15))
+    with pytest.raises(DataError, match="disk is full"):
+        prediction.write(made, folder)
+    assert not any(path.name.startswith(".") for path in folder.iterdir())
+    for path in folder.glob("*.csv"):
+        pd.read_csv(path)
+
+
+def test_a_missing_file_a_broken_one_and_one_without_a_picture_are_told_and_the_rest_goes_on(
+    weights, frames, tmp_path, capsys
+):
+    (tmp_path / "broken.mp4").write_bytes(b"not a video at all" * 100)
+    (tmp_path / "nothing.mp4").touch()
+    with wave.open(str(tmp_path / "sound.avi"), "wb") as sound:
+        sound.setnchannels(1)
+        sound.setsampwidth(2)
+        sound.setframerate(8000)
+        sound.writeframes(bytes(16000))
+    film(tmp_path / "grey.mp4", [np.full((120, 160, 3), 128, np.uint8)] * 40)
+    film(tmp_path / "face.mp4", frames[:60])
+    names = ["absent.mp4", "broken.mp4", "nothing.mp4", "sound.avi", "grey.mp4", "face.mp4"]
+    failed = prediction.many([tmp_path / name for name in names], tmp_path / "out", weights)
+    assert len(failed) == 5
+    for name, sentence in zip(names, failed, strict=False):
+        assert name in sentence
+        assert "\n" not in sentence
+    assert (tmp_path / "out" / "face.json").exists()
+    assert "face.png" in capsys.readouterr().out
+
+
+def test_weights_that_arent_there_are_told(tmp_path):
+    with pytest.raises(DataError, match="no weights to predict with"):
+        prediction.load(tmp_path)
+
+
+def test_a_rate_that_isnt_one_is_refused(tmp_path):
+    with pytest.raises(DataError, match="isn't a rate"):
+        prediction.footage(tmp_path, fps=0)
+
+
+@pytest.fixture(scope="module")
+def eager(weights, made):
+    """The same networks with a decoder that takes every second frame for a part of an event."""
+    emission = decoders.Emission((float(made.curve["score"].median()),), (-1.0, 3.0), 1.0)
+    return replace(weights, decoder=replace(weights.decoder, emission=emission))
+
+
+def test_least_confidence_drops_what_is_below(eager, made):
+    every = prediction.predict(made.source, eager).intervals
+    some = prediction.predict(made.source, replace(eager, least=0.5)).intervals
+    assert 0 < len(some) < len(every)
+    assert some.equals(every[every["confidence"] >= 0.5].reset_index(drop=True))
+
+
+def test_an_interval_that_moves_less_than_the_floor_is_dropped(eager, made, monkeypatch):
+    sizes, moved = [], prediction.moved
+    monkeypatch.setattr(prediction, "moved", lambda *of: sizes.append(moved(*of)) or sizes[-1])
+    every = prediction.predict(made.source, eager).intervals
+    first = np.array(sizes)
+    floor = np.median(first)
+    some = prediction.predict(made.source, replace(eager, floor=floor)).intervals
+    assert 0 < len(some) < len(every)
+    assert some.equals(every[first >= floor].reset_index(drop=True))
+
+
+def test_of_several_faces_the_largest_is_followed_and_that_is_said(weights, frames, tmp_path):
+    both = [np.hstack([image, cv2.copyMakeBorder(cv2.resize(image, None, fx=0.6, fy=0.6), 0,
+                       image.shape[0] - round(image.shape[0] * 0.6), 0, 0, cv2.BORDER_REPLICATE)])
+            for image in frames[:45]]  # fmt: skip
+    one = prediction.predict(film(tmp_path / "one.mp4", frames[:45]), weights)
+    two = prediction.predict(
+        film(tmp_path / "two.mp4", [np.ascontiguousarray(image) for image in both]), weights
+    )
+    mirrored = [np.ascontiguousarray(image[:, ::-1]) for image in both]
+    other = faces.find_face(cv2.cvtColor(mirrored[0], cv2.COLOR_BGR2GRAY), largest=True)
+    assert other.box[0] > frames[0].shape[1] * 0.5
+    assert any("2 faces at a time" in note for note in two.notes)
+    assert not any("faces at a time" in note for note in one.notes)
+
+
+# The weights that come with the package
+
+
+@given(st.floats(-3, 3), st.floats(0.05, 3), st.integers(20, 60))
+def test_a_bump_has_moved_by_its_height_and_a_drift_not_at_all(drift, height, middle):
+    t = np.arange(80.0)
+    motion = np.zeros((80, 36), np.float32)
+    motion[:, 3] = drift * t / 80
+    straight = prediction.moved(motion, middle - 6, middle + 6)
+    motion[:, 7] = height * np.exp(-((t - middle) ** 2) / 18)
+    assert straight < 0.2 * abs(drift) / 4 + 1e-6
+    assert prediction.moved(motion, middle - 6, middle + 6) == pytest.approx(height, rel=0.2, abs=straight)
+
+
+def test_what_cannot_be_trained_further_is_said(tmp_path):
+    with pytest.raises(DataError, match=r"is no run that was begun.*name the folder of one"):
+        predictor_training.train(tmp_path)
+    cache.write_yaml(tmp_path / "configuration.yml", {"data": ["samm_lv"], "profile": "paper", "seed": 0})
+    with pytest.raises(Misuse, match="licensed videos, of which no more can be simulated"):
+        predictor_training.train(tmp_path)
+
+
+def test_the_shipped_weights_are_small_and_say_what_they_were_worth():
+    shipped = prediction.load()
+    assert sum(path.stat().st_size for path in prediction.SHIPPED.rglob("*")) < 10e6
+    assert {"clip_swap", "apex_follow", "frozen_correlation"} <= set(shipped.card["face"])
+    assert 0 < shipped.card["spotting"]["recall"] < 1
+    assert Decoder.from_dict(shipped.decoder.to_dict()) == shipped.decoder
+
+
+def test_a_film_of_a_photograph_holds_no_micro_expression(frames, tmp_path):
+    made = melib.predict(film(tmp_path / "still.mp4", [frames[0]] * 45), progress=False)
+    assert made.intervals.empty
+    assert made.curve["face"].all()
+
+
+@pytest.mark.long
+def test_of_people_never_seen_movements_of_one_and_a_half_pixels_are_found_and_little_else():
+    """benchmarks/predict.md has the rates over twice as many videos."""
+    looked = found.look(prediction.load(), found.unseen()[::2], seed=1)
+    events, alarms = found.measure(looked)
+    elsewhere, _ = found.measure(found.swapped(looked))
+    assert len(events) >= 15
+    assert elsewhere["touched"].mean() < 0.3
+    assert events["touched"].mean() > 0.6
+    assert alarms["nothing"].mean() < 0.4
+
+
+@pytest.mark.long
+def test_a_noisy_film_of_a_photograph_of_somebody_never_seen_holds_no_micro_expression():
+    weights = prediction.load()
+    for person in found.unseen()[1::4]:
+        assert found.said_of(found.still(person, 1.5, 240), weights).empty
+
+
+@pytest.mark.long
+def test_memory_doesnt_grow_with_the_video(frames, tmp_path):
+    """Five times as long a video takes at most a twentieth more."""
+    program = (
+        "import resource, sys\nfrom melib import prediction\nprediction.predict(sys.argv[1])\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    )
+    order = [*range(len(frames)), *range(len(frames) - 2, 0, -1)]
+    peak = []
+    for seconds in (20, 100):
+        images = (frames[order[t % len(order)]] for t in range(30 * seconds))
+        source = film(tmp_path / f"{seconds}.mp4", [next(images)], rest=images)
+        said = subprocess.run(
+            [sys.executable, "-c", program, source], check=True, capture_output=True, text=True
+        )
+        peak.append(int(said.stdout))
+    assert peak[1] < 1.05 * peak[0]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """What `pip install .` would put among the packages, unpacked far from the repository."""
+    root = Path(melib.__file__).parent.parent
+    if not (root / "pyproject.toml").is_file():
+        pytest.skip("melib isn't run from its repository: there is nothing to build a wheel from")
+    folder = tmp_path_factory.mktemp("wheel")
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--quiet",
+        "--no-deps",
+        "--wheel-dir",
+        str(folder),
+        str(root),
+    ]
+    subprocess.run(command, check=True, capture_output=True)
+    (file,) = folder.glob("*.whl")
+    with zipfile.ZipFile(file) as packed:
+        packed.extractall(folder / "packages")
+    return folder / "packages"
+
+
+@pytest.mark.long
+def test_what_is_installed_works_outside_the_repository(wheel, frames, tmp_path):
+    def run(*words):
+        environment = {**os.environ, "PYTHONPATH": str(wheel)}
+        command = [sys.executable, "-P", "-m", "melib.cli", *words]
+        return subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        )
+
+    where = subprocess.run(
+        [sys.executable, "-P", "-c", "import melib; print(melib.__file__)"],
+        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(wheel)}, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert Path(where.stdout.strip()).is_relative_to(wheel)
+    film(tmp_path / "my clip é.mp4", frames[:60])
+    (tmp_path / "empty.mp4").touch()
+    both = run("predict", "empty.mp4", "my clip é.mp4", "--overlay")
+    assert both.returncode == 1
+    assert [line for line in both.stderr.splitlines() if line.startswith("melib:")] == [
+        "melib: empty.mp4 is no video that can be decoded; copy it again, or remove it."
+    ]
+    assert {path.name for path in (tmp_path / "predictions").iterdir()} == {
+        f"my clip é{suffix}" for suffix in ("_curve.csv", "_intervals.csv", ".json", ".png", "_overlay.mp4")
+    }
+    assert run("simulate", "data/synthme", "--people", "2", "--clips", "1", "--empty", "0").returncode == 0
+    assert run("data", "check", "synthme", "--root", "data/synthme").returncode == 0
+    ran = run("run", "--profile", "smoke", "--only", "01", "--run", "trial")
+    assert ran.returncode == 0, ran.stderr[-2000:]
+    assert (tmp_path / "runs" / "trial" / "report" / "index.html").is_file()
