@@ -20,6 +20,7 @@ the table still says what the correction found.
 """
 
 import csv
+import io
 import math
 import re
 import warnings
@@ -56,6 +57,7 @@ COLUMNS = {
 
 
 CORRECTABLE = ("onset", "apex", "offset", "emotion", "aus")
+CELLS = ("subject", "video", *CORRECTABLE)
 CORRECTION = ("subject", "video", "onset", "field", "old", "new", "reason", "source")
 
 
@@ -73,12 +75,16 @@ class Audit:
         Version of the table, "" where none of the manifest's fits.
     notes : tuple of str
         Sentences: an absent table to join, a correction that didn't fit, a subject in two spellings.
+    cells : DataFrame
+        A row a row of ``events``: subject, video and the `CORRECTABLE` cells as the table writes them, before any
+        correction; what a row of corrections is written from.
     """
 
     events: pd.DataFrame
     faults: pd.DataFrame
     version: str
     notes: tuple[str, ...]
+    cells: pd.DataFrame
 
 
 def read_events(
@@ -146,7 +152,7 @@ def audit(
     rest = {path: sheets for path, sheets in files.items() if path not in joined}
     own, others = _own(manifest, rest, list(joined))
     corrections = _Corrections(manifest)
-    records = []
+    records, cells = [], []
     for path, rows in own.items():
         lookups = _lookups(manifest, files[path])
         notes += [
@@ -155,6 +161,7 @@ def audit(
             if not names
         ]
         for row in rows:
+            cells.append([text(row.cells.get(name)) for name in CELLS])
             row, said = corrections.apply(row)
             records.append(_event(manifest, row, said, lookups, policy))
     notes += others + corrections.left() + _one_spelling(records)
@@ -169,6 +176,7 @@ def audit(
         pd.DataFrame(faults, columns=["row", "fault", "name"]),
         _version(manifest, [files[path] for path in own], len(records)),
         tuple(notes),
+        pd.DataFrame(cells, columns=CELLS, dtype=str),
     )
 
 
@@ -588,7 +596,8 @@ class _Corrections:
         self.done: set[int] = set()
         self.by_row = defaultdict(list)
         for number, each in enumerate(self.todo):
-            self.by_row[each["subject"].casefold(), each["video"], each["onset"]].append(number)
+            for subject in {_subject(each["subject"], digits).casefold() for digits in self.digits}:
+                self.by_row[subject, each["video"], each["onset"]].append(number)
 
     def apply(self, row: Row) -> tuple[Row, str]:
         """The row with its corrections, and what they say."""
@@ -628,16 +637,19 @@ def read_corrections(file: Path) -> list[dict[str, str]]:
     Raises
     ------
     DataError
-        If it lacks a column, or a field can't be corrected.
+        If it isn't UTF-8, lacks a column, or a field can't be corrected.
     """
     if not file.is_file():
         return []
-    with file.open(newline="", encoding="utf-8-sig") as stream:
-        reader = csv.DictReader(stream)
-        lacking = [name for name in CORRECTION if name not in (reader.fieldnames or [])]
-        if lacking:
-            raise DataError(f"{file} has no column {lacking[0]}; its columns are {', '.join(CORRECTION)}.")
-        found = [{name: (row[name] or "").strip() for name in CORRECTION} for row in reader]
+    try:
+        content = file.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{file} isn't UTF-8 text (byte {error.start}); save it as UTF-8.") from error
+    reader = csv.DictReader(io.StringIO(content, newline=""))
+    lacking = [name for name in CORRECTION if name not in (reader.fieldnames or [])]
+    if lacking:
+        raise DataError(f"{file} has no column {lacking[0]}; its columns are {', '.join(CORRECTION)}.")
+    found = [{name: (row[name] or "").strip() for name in CORRECTION} for row in reader]
     for line, row in enumerate(found, start=2):
         if row["field"] not in CORRECTABLE:
             raise DataError(

@@ -134,6 +134,12 @@ def is_image(name: str) -> bool:
     return name[-5:].lower().endswith(IMAGES) and not name.startswith(".")
 
 
+def natural(name: str) -> tuple[int, str]:
+    """Sort key of an image: the last integer of its name (2 before 10), names without any first."""
+    integers = re.findall(r"\d+", name.rpartition(".")[0])
+    return int(integers[-1]) if integers else -1, name
+
+
 def is_video(name: str) -> bool:
     """Whether a file is called like a video."""
     return name.lower().endswith(VIDEOS) and not name.startswith(".")

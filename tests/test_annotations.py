@@ -635,6 +635,16 @@ def test_a_broken_file_of_corrections_is_named(tmp_path):
     correct(tmp_path, columns=CORRECTION[:-1])
     with pytest.raises(DataError, match="has no column source"):
         read_events(manifest(tmp_path), table)
+    (tmp_path / "corrections" / "invented.csv").write_bytes("subject,zögert\n".encode("cp1252"))
+    with pytest.raises(DataError, match=r"invented\.csv isn't UTF-8 text \(byte 9\); save it as UTF-8"):
+        read_events(manifest(tmp_path), table)
+
+
+def test_a_correction_finds_its_row_with_and_without_the_zeros_before_a_subject(tmp_path):
+    table = xlsx(tmp_path / "t.xlsx", [HEADER, row(10, 50, 30)])
+    for subject in ("6", "006"):
+        correct(tmp_path, [subject, "006_1_2", "10", "apex", "50", "25", "slip", "seen"])
+        assert read_events(manifest(tmp_path, subject_digits=3), table)["apex"].tolist() == [24]
 
 
 def test_faults_are_told_by_row_and_kind(tmp_path):

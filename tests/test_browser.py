@@ -1,14 +1,15 @@
-"""The report in a real browser: no error in its console, no missing image, no sideways scrolling on a phone."""
+"""The report in a real browser: no error in its console, no missing image, no sideways scrolling on a phone, no cut page."""
 
 import http.server
 import json
+import re
 import shutil
 import subprocess
 import threading
 from functools import partial
 
 import pytest
-from made_up import a_run
+from test_report import a_whole_run
 
 from melib import figures, report
 
@@ -17,20 +18,33 @@ pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on PATH: apt-get install chromium"),
 ]
-
-# Put into a copy of the page: what only a browser can know, left where --dump-dom shows it.
-PROBE = """
+# A browser's window can't be as narrow as a phone, a frame in it can: what only a browser can know of the page in the
+# frame is left where --dump-dom shows it. Told to be one, the screen's page is styled as the printed one.
+FRAME = """<!DOCTYPE html><html lang="en"><title>frame</title><link rel="icon" href="data:,"><body style="margin:0">
+<iframe src="{page}" style="border:0; width:{width}px; height:900px"></iframe>
 <script>
 window.addEventListener("load", () => {
+  const page = document.querySelector("iframe").contentDocument;
+  const root = page.documentElement;
+  const style = element => page.defaultView.getComputedStyle(element);
+  const shown = element => element.getClientRects().length > 0;
+  const wide = element => element.getBoundingClientRect().right > root.clientWidth + 1;
   const found = {
-    broken: [...document.images].filter(image => !image.complete || image.naturalWidth === 0).map(image => image.src),
-    images: document.images.length,
-    overflow: document.documentElement.scrollWidth - document.documentElement.clientWidth,
-    width: document.documentElement.clientWidth,
-    faint: [...document.querySelectorAll("p, td, th, figcaption")].filter(element => {
-      const [r, g, b] = getComputedStyle(element).color.match(/[0-9]+/g).map(Number);
-      return 0.2126 * r + 0.7152 * g + 0.0722 * b > 120;
-    }).length,
+    broken: [...page.images].filter(image => !image.complete || image.naturalWidth === 0).map(image => image.src),
+    images: page.images.length,
+    overflow: root.scrollWidth - root.clientWidth,
+    width: root.clientWidth,
+    lost: [...page.querySelectorAll('a[href^="#"]')].filter(a => !page.getElementById(a.hash.slice(1))).map(a => a.hash),
+    faint: [...page.querySelectorAll("p, td, th, li, dd, a, figcaption, small, span")].filter(element => {
+      const [r, g, b] = style(element).color.match(/[0-9]+/g).map(Number);
+      const light = 0.2126 * r + 0.7152 * g + 0.0722 * b;
+      return style(element).backgroundColor === "rgba(0, 0, 0, 0)" ? light > 120 && light < 240 : light < 200;
+    }).map(element => element.textContent),
+    small: [...page.querySelectorAll(".toc a, .links a, summary")].filter(shown)
+      .filter(element => element.getBoundingClientRect().height < 40).map(element => element.textContent),
+    cut: [...page.querySelectorAll("table, img, p, figcaption")].filter(shown)
+      .filter(element => wide(element) && !element.closest(".scroll")).map(element => element.textContent),
+    cutTables: [...page.querySelectorAll(".scroll table")].filter(wide).map(table => table.textContent.slice(0, 60)),
   };
   const place = document.createElement("script");
   place.type = "application/json";
@@ -39,10 +53,13 @@ window.addEventListener("load", () => {
   document.body.appendChild(place);
 });
 </script>
+</body></html>
 """
+# Pixels of the page between the margins of A4, at 96 an inch.
+PAPER = round((210 - 2 * 14) / 25.4 * 96)
 
 
-def browse(folder, url, *arguments, width=1200):
+def browse(folder, url, *arguments, width=1400):
     command = [
         CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
         "--disable-background-networking", "--disable-component-update", "--disable-sync", "--hide-scrollbars",
@@ -55,13 +72,17 @@ def browse(folder, url, *arguments, width=1200):
     return ended
 
 
-@pytest.fixture
-def site(tmp_path):
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
     """A run served on loopback, and the list of what was asked for."""
-    run = a_run(tmp_path / "demo")
+    run = a_whole_run(tmp_path_factory.mktemp("runs") / "demo")
     figures.draw_all(run)
     index = report.build(run)
-    (index.parent / "probed.html").write_text(index.read_text().replace("</body>", PROBE + "</body>"))
+    printed = index.read_text(encoding="utf-8").replace("@media print {", "@media all {")
+    (index.parent / "printed.html").write_text(printed, encoding="utf-8")
+    for name, page, width in (("wide", "index", 1300), ("phone", "index", 390), ("paper", "printed", PAPER)):
+        frame = FRAME.replace("{page}", f"{page}.html").replace("{width}", str(width))
+        (index.parent / f"{name}.html").write_text(frame, encoding="utf-8")
     asked = []
 
     class Handler(http.server.SimpleHTTPRequestHandler):
@@ -70,25 +91,33 @@ def site(tmp_path):
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(run)))
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/report", asked
+    yield f"http://127.0.0.1:{server.server_port}/report", asked, run
     server.shutdown()
     server.server_close()
 
 
-@pytest.mark.parametrize("width", [1200, 500])
-def test_the_page_shows_everything_without_an_error(site, tmp_path, width):
-    url, asked = site
-    ended = browse(tmp_path, f"{url}/probed.html", "--dump-dom", width=width)
+@pytest.mark.parametrize("name", ["wide", "phone", "paper"])
+def test_the_page_shows_everything_without_an_error(site, tmp_path, name):
+    url, asked, run = site
+    ended = browse(tmp_path, f"{url}/{name}.html", "--dump-dom")
     found = json.loads(ended.stdout.split('id="probe">')[1].split("</script>")[0])
-    assert found["broken"] == []
-    assert found["images"] == 4
+    assert found["width"] == {"wide": 1300, "phone": 390, "paper": PAPER}[name]
+    assert found["images"] == len(list(run.glob("figures/*.png"))) > 8
     assert found["overflow"] <= 0, found
-    assert found["faint"] == 0
+    assert found["broken"] == found["lost"] == found["cut"] == found["faint"] == []
+    # A finger needs room; on paper nothing scrolls.
+    assert name != "phone" or found["small"] == []
+    assert name != "paper" or found["cutTables"] == []
     assert "CONSOLE" not in ended.stderr
     assert {values[1] for values in asked} == {"200"}, asked
 
 
-def test_the_page_can_be_printed(site, tmp_path):
-    url, _ = site
-    browse(tmp_path, f"{url}/index.html", f"--print-to-pdf={tmp_path / 'page.pdf'}")
-    assert (tmp_path / "page.pdf").read_bytes().startswith(b"%PDF")
+def test_the_page_can_be_printed_on_a4(site, tmp_path):
+    url, *_ = site
+    browse(tmp_path, f"{url}/index.html", f"--print-to-pdf={tmp_path / 'page.pdf'}", "--no-pdf-header-footer")
+    pdf = (tmp_path / "page.pdf").read_bytes()
+    assert pdf.startswith(b"%PDF")
+    boxes = {tuple(map(float, box.split())) for box in re.findall(rb"/MediaBox\s*\[([\d. ]+)\]", pdf)}
+    assert boxes
+    for left, bottom, right, top in boxes:
+        assert (right - left, top - bottom) == (pytest.approx(595, abs=1.5), pytest.approx(842, abs=1.5))

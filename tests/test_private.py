@@ -11,6 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import cv2
+import made_up
 import matplotlib.image
 import matplotlib.pyplot as plt
 import numpy as np
@@ -20,7 +21,17 @@ import pytest
 import test_figures
 import test_spotting_figures as spotting_tables
 
-from melib import data_figures, durations, faces, manifest, pictures, spotting_figures
+from melib import (
+    ablation_figures,
+    data_figures,
+    durations,
+    faces,
+    limits_figures,
+    manifest,
+    pictures,
+    prediction,
+    spotting_figures,
+)
 from melib.errors import DataError
 
 ROOT = Path(__file__).parent.parent
@@ -48,7 +59,7 @@ def events():
 
 def a_study(shown, clips=()):
     videos = pd.DataFrame({"subject": SUBJECTS, "video": "v", "folder": [Path(s) for s in SUBJECTS]})
-    about = SimpleNamespace(show_subjects=shown, fps=100.0)
+    about = SimpleNamespace(show_subjects=shown, fps=100.0, citation="Somebody, 2020.")
     return SimpleNamespace(
         name="toy", manifest=about, events=events(), videos=videos, truth=None, clips=clips, long=False
     )
@@ -105,14 +116,42 @@ OF_TABLES = {
     ),
     "spotting_figures.recall": lambda: spotting_figures.recall(spotting_tables.RECALL),
     "spotting_figures.inflation": lambda: spotting_figures.inflation(spotting_tables.LEDGER),
-    "spotting_figures.effects": lambda: spotting_figures.effects(spotting_tables.EFFECTS),
-    "spotting_figures.decoders": lambda: spotting_figures.decoders(spotting_tables.DECODERS),
+    "spotting_figures.effects": lambda: spotting_figures.effects(
+        spotting_tables.EFFECTS, spotting_tables.ABLATIONS
+    ),
+    "spotting_figures.decoders": lambda: spotting_figures.decoders(
+        spotting_tables.DECODERS_TABLE, spotting_tables.DIFFERENCES
+    ),
+    "ablation_figures.forest": lambda: ablation_figures.forest(*made_up.ablations()[:2], protocol="context"),
+    "ablation_figures.jitter": lambda: ablation_figures.jitter(made_up.ablations()[0]),
+    "ablation_figures.prior_match": lambda: ablation_figures.prior_match(made_up.ablations()[2]),
+    "limits_figures.limits_of_detection": lambda: limits_figures.limits_of_detection(*made_up.limits()),
+    "prediction.drawn": lambda: prediction.drawn(a_prediction()),
     "data_figures.durations": lambda: data_figures.durations(
         durations.intervals([blind_study()]),
         durations.fits([blind_study()]),
         durations.statistics(durations.intervals([blind_study()])),
     ),
 }
+
+
+def a_prediction():
+    curve = pd.DataFrame({"frame": np.arange(T), "seconds": np.arange(T) / 30, "face": True})
+    found = {"onset_s": 0.03, "apex_s": 0.07, "offset_s": 0.1, "confidence": 0.5, "emotion": "others"}
+    return prediction.Prediction(
+        Path("clip.mp4"),
+        30.0,
+        curve.assign(intensity=0.5, score=0.2),
+        pd.DataFrame([found]),
+        FLOW[2].astype(np.float32),
+        LANDMARKS,
+        (),
+        {"data": ["toy"]},
+    )
+
+
+# Drawn by widgets, frame by frame: tests/test_explore.py holds them to the same laws.
+ON_SCREEN = {("explore_pictures.py", "Panels")}
 
 
 class Unseen:
@@ -229,7 +268,7 @@ SHOWING = {
 }
 SHOWN_IN = {
     ("pictures.py", "_face"),  # asks faces.may_show
-    ("pictures.py", "_arrows"),  # flow alone
+    ("pictures.py", "arrows"),  # flow alone
 }
 
 
@@ -267,7 +306,8 @@ def test_the_one_that_draws_faces_asks_first():
 
 
 def test_every_figure_of_the_project_is_drawn_here():
-    made = functions_that_call({"subplots", "figure", "subplot_mosaic"})
+    made = functions_that_call({"subplots", "figure", "Figure", "subplot_mosaic"})
+    made -= ON_SCREEN
     assert {f"{file.removesuffix('.py')}.{name}" for file, name in made} == {*OF_IMAGES, *OF_TABLES}
 
 
