@@ -18,11 +18,12 @@ endif
 BIN := .venv/bin
 LOCK_VENV := build/lock-venv
 
-.PHONY: venv reproduce test test-long figures lint lock clean help
+.PHONY: venv reproduce test test-long figures predictor docs lint lock clean help
 
 venv: .venv/.stamp  ## create or repair .venv from requirements.lock (the default)
 
 # pip writes a package's RECORD last, so a package without one is what an interrupted install left behind.
+# Matplotlib lists the machine's fonts once; on a slow machine it would say so in the first notebook that draws.
 .venv/.stamp: requirements.lock pyproject.toml
 	@if [ -z "$(PYTHON)" ] || ! $(PYTHON) -c '$(IS_311)' 2>/dev/null; then \
 	    echo "melib needs Python 3.11 with venv; $(if $(PYTHON),$(PYTHON) isn't that,none was found on PATH):" \
@@ -33,6 +34,7 @@ venv: .venv/.stamp  ## create or repair .venv from requirements.lock (the defaul
 	@echo "installing requirements.lock (some minutes the first time)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	@$(BIN)/python -c 'import matplotlib.font_manager'
 	@touch $@
 
 reproduce: .venv/.stamp  ## run the notebooks at PROFILE into runs/RUN, report included
@@ -40,14 +42,22 @@ reproduce: .venv/.stamp  ## run the notebooks at PROFILE into runs/RUN, report i
 	    $(foreach pair,$(DATA),--data "$(pair)")
 
 test: .venv/.stamp lint  ## the fast tests, then every notebook at profile smoke
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
 	@$(BIN)/python -m pytest -m "notebook and not long and not browser"
 
-test-long: .venv/.stamp  ## faults, many processes, browser
-	@$(BIN)/python -m pytest -m "long or browser" -rs
+test-long: .venv/.stamp  ## faults, many processes, the README from top to bottom, browser
+	@$(BIN)/python -m pytest -m "long or browser" -rs --durations=15
 
 figures: .venv/.stamp  ## redraw the figures of RUN from its results, in another journal's STYLE too, and write its tables
 	@$(BIN)/melib figures "$(if $(RUN),$(RUN),$(PROFILE))" $(if $(STYLE),--style "$(STYLE)")
+
+predictor: .venv/.stamp  ## train the weights that melib predict ships: more videos for RUN, whose notebooks have finished
+	@$(BIN)/python -m melib.predictor_training "$(if $(RUN),$(RUN),demo)"
+
+docs: .venv/.stamp  ## the API reference, from the docstrings, into build/api
+	@$(BIN)/pdoc --docformat numpy --no-show-source --output-directory build/api \
+	    melib melib.simulate $(subst /,.,$(basename $(filter-out melib/__init__.py,$(wildcard melib/*.py))))
+	@echo build/api/index.html
 
 lint: .venv/.stamp  ## style, formatting, types, notebooks without outputs
 	@$(BIN)/ruff check .

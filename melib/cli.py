@@ -52,11 +52,19 @@ def _main() -> None:
 @app.command(epilog="Example:  melib doctor")
 def doctor() -> None:
     """Say what is installed, and a remedy for each thing wrong; exit 1 if anything is."""
-    from melib import report
+    from rich.console import Console
+    from rich.markup import escape
 
-    findings = report.health()
-    _table(["", "What", "Found", "Remedy"], [_finding(*finding) for finding in findings])
-    if not all(fine for fine, *_ in findings):
+    from melib import environment
+
+    console = Console(soft_wrap=True, highlight=False)  # a remedy is copied as a whole
+    findings = environment.health()
+    for each in findings:
+        mark = "[red]wrong[/]" if each.remedy else "[green]ok[/]   "
+        console.print(f"{mark}  {each.what:20}{escape(each.found)}")
+        if each.remedy:
+            console.print(f"       {'':20}[bold]do:[/] {escape(each.remedy)}")
+    if any(each.remedy for each in findings):
         raise typer.Exit(1)
 
 
@@ -139,7 +147,7 @@ def check(
 
 @data_app.command(
     "events",
-    epilog="Example:  melib data events synthme --table table.xlsx --out events.csv",
+    epilog="Example:  melib data events synthme --table data/synthme/annotations.xlsx --out events.csv",
 )
 def events(
     dataset: Annotated[str, typer.Argument(help="Name of a manifest, or the path of one.")],
@@ -190,7 +198,7 @@ def files(
         raise Misuse("give either --out FILE to write a list, or --verify FILE to compare with one.")
 
 
-@app.command(epilog="Example:  melib run --profile smoke --only 01 --run trial")
+@app.command(epilog="Example:  melib run --profile smoke --only 04 --run trial")
 def run(
     profile: Annotated[str, typer.Option(help="smoke, demo or paper: how much is computed.")] = "demo",
     data: Annotated[list[str] | None, typer.Option(help="NAME=DIR of a data set; may be repeated.")] = None,
@@ -230,7 +238,7 @@ def run(
     print(folder / "report" / "index.html")
 
 
-@app.command(epilog="Example:  melib figures runs/demo")
+@app.command(epilog="Example:  melib figures trial")
 def figures(
     run: Annotated[str, typer.Argument(help="Name of the run, or the path of its folder.")],
     style: Annotated[
@@ -246,6 +254,37 @@ def figures(
     for path in [*drawing.draw_all(folder, style), *typeset.write_all(folder)]:
         print(path)
     print(report.build(folder))
+
+
+@app.command(epilog="Example:  melib predict clip.mp4 --out predictions")
+def predict(
+    videos: Annotated[list[Path], typer.Argument(help="Video files, or folders of frames.")],
+    out: Annotated[Path, typer.Option(help="Folder to write into.")] = Path("predictions"),
+    weights: Annotated[
+        str | None,
+        typer.Option(help="A run that has finished notebook 06; the shipped weights if not given."),
+    ] = None,
+    fps: Annotated[
+        float | None, typer.Option(help="Frames a second of folders; of files, instead of what they say.")
+    ] = None,
+    overlay: Annotated[bool, typer.Option("--overlay", help="Write the video with its curve, too.")] = False,
+) -> None:
+    """Intensity curve, micro-expressions with confidence and class, and a figure of each video."""
+    try:
+        from melib import notebooks, prediction
+
+        used = prediction.load(None if weights is None else notebooks.locate(weights))
+        failed = prediction.many(videos, out, used, fps=fps, overlay=overlay, progress=True)
+    except KeyboardInterrupt:
+        print(
+            "melib: interrupted; the videos named above are finished, the same command begins anew",
+            file=sys.stderr,
+        )
+        raise typer.Exit(1) from None
+    for sentence in failed:
+        print(f"melib: {sentence}", file=sys.stderr)
+    if failed:
+        raise typer.Exit(1)
 
 
 def _say(record: dict[str, Any], as_json: bool = False) -> None:
@@ -265,10 +304,6 @@ def _say(record: dict[str, Any], as_json: bool = False) -> None:
         print("something is wrong, see above" if record["problems"] else fine)
     if record["problems"]:
         raise typer.Exit(1)
-
-
-def _finding(fine: bool, what: str, found: str, remedy: str) -> tuple[str, str, str, str]:
-    return ("[green]ok[/]" if fine else "[red]wrong[/]", what, found, "" if fine else remedy)
 
 
 def _table(columns: list[str], rows: Sequence[tuple[str, ...]]) -> None:

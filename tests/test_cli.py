@@ -9,33 +9,77 @@ import time
 import types
 from pathlib import Path
 
+import cv2
 import pytest
+import typer.main
 from made_up import a_run
 from typer.testing import CliRunner
 
-from melib import DataError, cache, cli, data_check, notebooks, report
+from melib import DataError, cache, cli, data_check, environment, notebooks, report
 
-COMMANDS = [
-    ["doctor"],
-    ["simulate"],
-    ["data", "check"],
-    ["data", "events"],
-    ["data", "manifest"],
-    ["run"],
-    ["figures"],
-]
+
+def own_video(clip, file):
+    """A video as a user has one: frames of a clip, grey, half as many a second."""
+    frames = [cv2.imread(str(path)) for path in sorted(clip.glob("*.jpg"))[::2]]
+    writer = cv2.VideoWriter(str(file), cv2.VideoWriter.fourcc(*"mp4v"), 100, frames[0].shape[1::-1])
+    for frame in frames:
+        writer.write(frame)
+    writer.release()
+
+
+def leaves(command, *names):
+    """Every command below one, by its words."""
+    below = getattr(command, "commands", {})
+    return [leaf for name, each in below.items() for leaf in leaves(each, *names, name)] or [list(names)]
+
+
+COMMANDS = leaves(typer.main.get_command(cli.app))
 
 
 def melib(*arguments):
     return CliRunner().invoke(cli.app, [str(argument) for argument in arguments])
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
-def test_every_command_has_a_help_with_an_example_of_itself(command):
+def example_of(command):
+    """Words of the example in a command's help, after `melib`."""
     ended = melib(*command, "--help")
     assert ended.exit_code == 0
-    example = re.search(r"Example:\s+melib (.*)", ended.output).group(1)
-    assert shlex.split(example)[: len(command)] == command
+    return shlex.split(re.search(r"Example:\s+melib (.*?)\s*\Z", ended.output, re.DOTALL)[1])
+
+
+def test_the_commands_are_those_of_the_design():
+    of_data = {"data check", "data events", "data manifest"}
+    assert {" ".join(words) for words in COMMANDS} == of_data | {
+        "doctor",
+        "simulate",
+        "run",
+        "figures",
+        "predict",
+    }
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_every_command_has_a_help_with_an_example_of_itself(command):
+    assert example_of(command)[: len(command)] == command
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+def test_every_example_of_a_help_runs_as_written_in_a_clean_folder(tmp_path):
+    """Where one needs a file, another has made it; only the video of one's own is put there."""
+    needed = ("simulate", "run")  # by others
+    for command in sorted(COMMANDS, key=lambda words: words[0] not in needed):
+        words = example_of(command)
+        for word in words:
+            if word.endswith(".mp4"):
+                own_video(next((tmp_path / "data" / "synthme" / "frames").glob("*/*")), tmp_path / word)
+        ended = subprocess.run(
+            [sys.executable, "-m", "melib.cli", *words], cwd=tmp_path, capture_output=True, text=True
+        )
+        assert ended.returncode == 0, f"melib {shlex.join(words)}: {ended.stdout} {ended.stderr}"
+        assert "Traceback" not in ended.stderr
+    for made in ("events.csv", "files.csv", "runs/trial/report/index.html", "predictions/clip.json"):
+        assert (tmp_path / made).is_file(), made
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
@@ -43,7 +87,7 @@ def test_the_example_is_understood(command, monkeypatch):
     """Each example is parsed and called with what it names; the work itself is tested elsewhere."""
     called = []
     monkeypatch.setattr(notebooks, "run", lambda *a, **k: called.append(k) or Path("runs/x"))
-    monkeypatch.setattr(report, "health", lambda: called.append({}) or [])
+    monkeypatch.setattr(environment, "health", lambda: called.append({}) or [])
     monkeypatch.setattr(report, "build", lambda folder: called.append({}) or folder)
     monkeypatch.setattr(report, "table", lambda folder: "")
     nothing = {"notes": [], "known": [], "problems": []}
@@ -55,11 +99,12 @@ def test_the_example_is_understood(command, monkeypatch):
     drawing = types.SimpleNamespace(draw_all=lambda folder, style: [])
     typesetting = types.SimpleNamespace(write_all=lambda folder: [])
     simulator = types.SimpleNamespace(write=lambda out, **k: called.append(k) or out)
-    for name, module in (("figures", drawing), ("typeset", typesetting), ("simulate", simulator)):
+    predictor = types.SimpleNamespace(load=lambda run: run, many=lambda *a, **k: called.append(k) or [])
+    replaced = {"figures": drawing, "typeset": typesetting, "simulate": simulator, "prediction": predictor}
+    for name, module in replaced.items():
         monkeypatch.setitem(sys.modules, f"melib.{name}", module)
         monkeypatch.setattr(f"melib.{name}", module, raising=False)
-    example = re.search(r"Example:\s+melib (.*)", melib(*command, "--help").output).group(1)
-    ended = melib(*shlex.split(example))
+    ended = melib(*example_of(command))
     assert ended.exit_code == 0, ended.output
     assert called
 
@@ -86,6 +131,8 @@ def test_help_answers_at_once_because_nothing_heavy_is_imported():
         ["simulate", "x", "--family", "waves"],
         ["simulate", "x", "--statistics", "ck"],
         ["nonsense"],
+        ["predict"],
+        ["predict", "clip.mp4", "--fps", "many"],
         ["data", "check"],
         ["data", "events", "synthme", "--table", "x.xlsx"],
         ["data", "events", "synthme", "--table", "x.xlsx", "--out", "e.csv", "--policy", "guess"],
@@ -153,26 +200,20 @@ def test_figures_are_redrawn_by_name_or_path(tmp_path, monkeypatch):
     assert melib("figures", "007").exit_code == 1
 
 
-def test_doctor_names_a_remedy_for_each_thing_wrong(monkeypatch):
-    assert all(remedy for *_, remedy in report.health())
-    monkeypatch.setattr(
-        report, "health", lambda: [(True, "Python", "3.11", "x"), (False, "disk", "1 GB free", "make room")]
-    )
+def test_doctor_ends_with_1_and_a_line_to_copy_for_each_thing_wrong_and_only_then(monkeypatch):
+    fine = environment.Finding("Python", "3.11 [core]")
+    wrong = environment.Finding("disk", "1 GB free " * 20, "make room, " * 20 + "[now]")
+    monkeypatch.setattr(environment, "health", lambda: [fine, wrong])
     ended = melib("doctor")
     assert ended.exit_code == 1
-    assert re.search(r"wrong\s+disk\s+1 GB free\s+make room", ended.output)
-
-
-def test_doctor_finds_this_environment_in_order():
-    found = {what: fine for fine, what, *_ in report.health() if what != "disk"}
-    assert all(found.values()), found
-
-
-def test_a_broken_pair_of_torch_and_torchvision_is_found(monkeypatch):
-    monkeypatch.setitem(sys.modules, "torchvision.ops", None)
-    fine, said = report._torch()
-    assert not fine
-    assert "torchvision" in said
+    said = [line.strip() for line in ended.output.splitlines()]
+    assert said[0].split() == ["ok", "Python", "3.11", "[core]"]
+    assert said[1].split()[:2] == ["wrong", "disk"]
+    assert said[2] == f"do: {wrong.remedy}"
+    monkeypatch.setattr(environment, "health", lambda: [fine])
+    ended = melib("doctor")
+    assert ended.exit_code == 0
+    assert "do:" not in ended.output
 
 
 def test_a_data_set_in_order_passes_the_check(tiny_set):
@@ -188,3 +229,11 @@ def test_a_data_set_in_order_passes_the_check(tiny_set):
     ended = melib(*arguments, "--sample", 2)
     assert ended.exit_code == 0
     assert "nothing wrong found" in ended.output
+
+
+def test_a_video_that_cannot_be_predicted_ends_with_1_and_one_sentence(tmp_path):
+    ended = melib("predict", tmp_path / "absent.mp4", "--out", tmp_path / "out")
+    assert ended.exit_code == 1
+    said = ended.stderr.strip().splitlines()
+    assert [line for line in said if line.startswith("melib: ")] == said
+    assert len(said) == 1 and "absent.mp4" in said[0]

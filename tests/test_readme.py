@@ -1,20 +1,63 @@
-"""Every command of the README is one that its program understands: bash expands it, nothing is executed."""
+"""The README from top to bottom: its commands run in a clean folder, and every result is a run's.
 
+The fast tests execute nothing: each command is one that its program understands. The long one copies and pastes all of them,
+in order, but those of LEFT_OUT; INSTEAD says what is run instead of what takes too long.
+"""
+
+import importlib.util
 import json
+import os
 import re
+import shutil
 import subprocess
+import sys
+import time
 from pathlib import Path
 
 import click
 import papermill
 import pytest
 import typer.main
+from made_up import a_run
 from papermill.cli import papermill as papermill_command
+from test_answers import TABLES, write
+from test_cli import own_video
+from test_typeset import RESULTS
 
 from melib import cli, manifest
 
 ROOT = Path(__file__).parents[1]
-BLOCKS = re.findall(r"^```sh\n(.*?)^```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+SPEC = importlib.util.spec_from_file_location("readme_tables", ROOT / "docs" / "readme_tables.py")
+readme_tables = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(readme_tables)
+FENCED = re.findall(r"^```(\w*)\n(.*?)^```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+BLOCKS = [block for language, block in FENCED if language == "sh"]
+LICENSED = "a data set that is lent under licence (tests/test_licensed.py runs invented ones)"
+CLUSTER = "never ends by itself, and belongs on several machines (tests/test_engines.py starts one)"
+LEFT_OUT = {
+    "make test": "this is one of its tests",
+    "make reproduce RUN=second SEED=1": "an hour; the same as another run with another seed",
+    "for set in samm casme2; do": LICENSED,
+    ".venv/bin/papermill notebooks/03_priors.ipynb": LICENSED,
+    ".venv/bin/dask scheduler": CLUSTER,
+    ".venv/bin/dask worker": CLUSTER,
+    ".venv/bin/melib run --profile paper --engine dask": CLUSTER,
+    "from dask_jobqueue import SLURMCluster": "wants Slurm",
+    ".venv/bin/melib data check samm": LICENSED,
+    "make reproduce DATA=": LICENSED,
+    ".venv/bin/melib data events samm_lv": LICENSED,
+}
+# An hour at profile demo, and all of smoke is run by tests/test_notebooks.py. Here a run is what predict needs of one.
+SHORT = ".venv/bin/melib run --profile smoke --only 04 --only 06"
+INSTEAD = {
+    "make reproduce": f"{SHORT} && cp -al runs/smoke runs/demo",
+    "make reproduce PROFILE=smoke": SHORT,
+    ".venv/bin/melib run --profile demo --only 04": SHORT,
+}
+# What the text beside a command tells the reader to do first; a video of one's own is a simulated one.
+BEFORE = {
+    "make figures RUN=demo STYLE=journal.mplstyle": "cp melib/paper.mplstyle journal.mplstyle",
+}
 # Instead of programs: each prints what it was asked, a line of json a call.
 STAND_INS = """
 show() { python3 -c 'import json, sys; print(json.dumps(sys.argv[1:]))' "$@"; }
@@ -35,6 +78,24 @@ def commands():
 
 
 COMMANDS = commands()
+
+
+def steps():
+    """What is to be copied and pasted, in order: whole shell commands without their comments, and Python examples."""
+    for language, block in FENCED:
+        held = "" if language == "sh" else block
+        for line in block.splitlines() if language == "sh" else ():
+            held += re.sub(r"\s+#.*", "", line) + "\n"
+            whole = not subprocess.run(["bash", "-nc", held], capture_output=True).returncode
+            if whole and held.strip():
+                yield language, held.strip()
+            held = "" if whole else held
+        if language == "python":
+            yield language, held
+        assert language != "sh" or not held, held
+
+
+STEPS = list(steps())
 
 
 def of(program):
@@ -87,3 +148,106 @@ def test_every_data_set_that_is_named_has_a_manifest():
     named = {name for row in names for name in re.findall(r"`(\w+)`", row)}
     assert len(named) == 10
     assert all(manifest.read_manifest(name).name == name for name in named)
+
+
+# Said by Python, torch and Jupyter.
+OTHERS_SAY = {"operator torchvision::nms does not exist", "No module named 'melib'"}
+
+
+def test_what_troubleshooting_quotes_is_what_the_code_says():
+    section = (ROOT / "README.md").read_text().partition("## Troubleshooting")[2].partition("\n## ")[0]
+    first_cells = re.findall(r"^\| ([^|]+) \|", section, re.MULTILINE)
+    quoted = {span for cell in first_cells for span in re.findall(r"`([^`]+)`", cell) if " " in span}
+    assert quoted > OTHERS_SAY
+    code = "".join(path.read_text() for path in [ROOT / "Makefile", *sorted((ROOT / "melib").glob("*.py"))])
+    for span in quoted - OTHERS_SAY:
+        assert all(part.strip(", ") in code for part in span.split("...")), span
+
+
+def test_the_blocks_of_results_are_those_that_the_stated_run_gives():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert readme_tables.filled(text) == text, "make them again: .venv/bin/python docs/readme_tables.py"
+    for name in readme_tables.blocks():
+        assert text.count(f"<!-- {name}, made by") == 1
+
+
+def test_no_result_is_typed_beside_the_blocks():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    section = text.partition("## What you get")[2].partition("\n## ")[0]
+    typed = re.sub(r"<!-- \w+, made by .*?<!-- end -->", "", section, flags=re.DOTALL)
+    assert "<!--" not in typed
+    assert not re.findall(r"(?<![\w.])\d*\.\d+", re.sub(r"`[^`]*`", "", typed))
+
+
+def test_a_run_fills_the_blocks_from_its_results_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(readme_tables, "DOCS", tmp_path)
+    run = write(a_run(tmp_path / "run"), TABLES | RESULTS)
+    readme_tables.keep(run)
+    found = readme_tables.blocks()
+    assert "commit 0000000" in found["intensity"]
+    assert "**yes**" in found["answers"]
+
+
+# From top to bottom
+
+
+def left_out(step):
+    return any(step.startswith(begin) for begin in LEFT_OUT)
+
+
+def test_what_is_not_run_is_still_in_the_readme_and_the_rest_is_known_to_a_shell():
+    said = [step for _, step in STEPS]
+    assert all(any(step.startswith(begin) for step in said) for begin in LEFT_OUT)
+    assert {*INSTEAD, *BEFORE} <= set(said)
+    assert not any(left_out(step) for step in INSTEAD)
+    assert {language for language, _ in FENCED} <= {"sh", "python", "latex"}
+
+
+def clean_checkout(folder):
+    """The files of the repository as they are now, without history, beside the environment that runs this test."""
+    listed = subprocess.run(
+        ["git", "-C", str(ROOT), "ls-files", "-coz", "--exclude-standard"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for name in filter(None, listed.stdout.split("\0")):
+        if (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+    (folder / ".venv").symlink_to(sys.prefix)
+    return folder
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1500)
+def test_a_newcomer_gets_from_the_top_to_the_bottom_of_the_readme(tmp_path):
+    folder = clean_checkout(tmp_path / "melib")
+    # The copy is what is imported, by kernels and workers, too; and nothing is installed anew.
+    environment = os.environ | {"PYTHONPATH": str(folder)}
+    environment.pop("MAKEFLAGS", None)
+    for language, step in STEPS:
+        if left_out(step):
+            continue
+        if "clip.mp4" in step and not (folder / "clip.mp4").exists():
+            frames = folder / "runs" / "smoke" / "data" / "synthme" / "frames"
+            own_video(next(frames.glob("*/*")), folder / "clip.mp4")
+        command = [str(folder / ".venv" / "bin" / "python"), "-c", step]
+        if language == "sh":
+            lines = [
+                'make() { command make -o .venv/.stamp "$@"; }',
+                BEFORE.get(step, ":"),
+                INSTEAD.get(step, step),
+            ]
+            command = ["bash", "-euo", "pipefail", "-c", "\n".join(lines)]
+        start = time.monotonic()
+        ended = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+        print(f"{time.monotonic() - start:6.1f} s  {step.splitlines()[0]}")
+        assert ended.returncode == 0, f"{step}\n{ended.stdout[-2000:]}\n{ended.stderr[-4000:]}"
+    runs = folder / "runs"
+    for run in ("smoke", "demo"):
+        assert (runs / run / "report" / "index.html").is_file()
+        assert {"figures", "results"} <= {path.name for path in (runs / run).iterdir()}
+    assert list((runs / "demo" / "tables").glob("*.tex"))
+    assert list((runs / "demo" / "figures" / "journal").glob("*.pdf"))
+    assert list((folder / "predictions").glob("clip*.csv"))
