@@ -1,6 +1,9 @@
 """Every notebook at profile smoke, executed by the runner as a user would, and what it must leave behind."""
 
 import json
+import subprocess
+import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pandas as pd
@@ -65,11 +68,24 @@ def test_a_second_call_repeats_nothing(folder):
 
 
 @pytest.mark.long
-def test_the_same_seed_gives_the_same_bytes_in_another_folder(folder, tmp_path):
-    again = notebooks.run("smoke", root=tmp_path)
-    for path in (folder / "results").rglob("*.csv"):
-        other = again / path.relative_to(folder)
-        assert other.read_bytes() == path.read_bytes(), path.name
+def test_the_same_seed_gives_the_same_bytes_in_another_folder(tmp_path):
+    """Two runs beside each other, as from two terminals."""
+    command = [sys.executable, "-m", "melib.cli", "run", "--profile", "smoke"]
+    with ExitStack() as stack:
+        runs = {}
+        for name in ("one", "another"):
+            (tmp_path / name).mkdir()
+            said = stack.enter_context((tmp_path / f"{name}.txt").open("w"))
+            run = subprocess.Popen(command, cwd=tmp_path / name, stdout=said, stderr=said)
+            stack.callback(run.kill)
+            runs[name] = run
+        for name, run in runs.items():
+            assert run.wait() == 0, (tmp_path / f"{name}.txt").read_text()
+    one, another = (tmp_path / name / "runs" / "smoke" / "results" for name in runs)
+    tables = [path.relative_to(one) for path in one.rglob("*.csv")]
+    assert {Path(f"{name}.csv") for name in ("intensity", "spotting", "limits")} <= set(tables)
+    for table in tables:
+        assert (another / table).read_bytes() == (one / table).read_bytes(), table
 
 
 def test_the_report_names_every_notebook_and_shows_every_figure(folder):
