@@ -235,7 +235,8 @@ def swaps(curves, targets, subjects, fold_of):
     """clip_swap of each clip among the subjects of its own fold, whose curves one and the same model made.
 
     Across folds even position alone would differ a little, since each fold has its own mean. Where a fold has just one
-    test subject (LOSO), there is nobody else: then all are swapped.
+    test subject (LOSO), there is nobody else: then all are swapped, and position alone scores slightly below 0, since its
+    mean of a fold leaves out the very subject it is compared on.
     """
     alone = any(len(set(subjects[fold_of == fold])) < 2 for fold in set(fold_of))
     groups = np.zeros_like(fold_of) if alone else fold_of
@@ -352,11 +353,17 @@ def position_control(prepared):
     DataFrame
         dataset, protocol, metric, estimate, low, high, events, subjects: agreement of the other subjects' mean target
         with the pseudo-label and, where it is known, with the truth; over_events: its mean over events, not subjects.
+
+    Raises
+    ------
+    DataError
+        If a data set has a single subject.
     """
     keys = ["dataset", "protocol", "metric"]
     out = [pd.DataFrame(columns=[*keys, "estimate", "low", "high", "events", "subjects", "over_events"])]
     for p in prepared:
         subjects = p.table["subject"].to_numpy()
+        experiments.check_people(p.dataset, subjects)
         curve = np.empty_like(p.pseudo)
         for subject in np.unique(subjects):
             mine = subjects == subject

@@ -567,9 +567,25 @@ def folds_of(study, profile, seed=0, *, subjects=None, **more):
     """
     options = settings(profile)
     people = sorted(set(study.videos["subject"] if subjects is None else subjects))
+    check_people(study.name, people)
     if options.get("loso") and study.truth is None:
         return protocols.folds(people, "loso", seed=seed, **more)
     return protocols.folds(people, min(options["folds"], len(people)), seed=seed, **more)
+
+
+def check_people(dataset, subjects):
+    """Refuse a data set of a single person.
+
+    Raises
+    ------
+    DataError
+        Says what is missing.
+    """
+    if len(set(subjects)) == 1:
+        raise DataError(
+            f"{dataset} has usable events of one subject alone; a model is tested on people it never saw, so name a folder "
+            "with more subjects."
+        )
 
 
 def seeds_of(profile, seed=0):

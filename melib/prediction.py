@@ -147,15 +147,32 @@ def export(run: str | Path, profile: str, long: spotting.Long, seed: int = 0, *,
     Raises
     ------
     DataError
-        If the run has no intensity model of these subjects.
+        If the run has no intensity model, see `clips_of`.
     """
     from melib import spotting_runs
 
     run, fold = Path(run), long.folds[0]
-    if not spotting.has_intensity(run, profile, long.folds, seed):
+    clips = clips_of(run, fold, seed)
+    if not clips:
         raise DataError(f"{run} has no trained intensity model; run notebook 04 in this run first.")
     material = spotting_runs.gather([spotting_runs.OURS], run, profile, long, seed, jobs=jobs)
-    return put(run / "predictor", run, profile, material, fold, card(run, long.study.name))
+    return put(run / "predictor", run, profile, material, fold, card(run, clips, long.study.name))
+
+
+def clips_of(run: str | Path, fold: protocols.Fold, seed: int = 0) -> str:
+    """Name of the data set whose clips trained the intensity model that `predict` would use: a run's first one that can.
+
+    Returns
+    -------
+    str
+        Empty where there is none: notebook 04 hasn't run, or every clip is cut to its event (no context protocol).
+    """
+    table = Path(run) / "results" / "face_card.csv"
+    names = dict.fromkeys(figures.read(table)["dataset"]) if table.is_file() else []
+    trained = (
+        n for n in names if (spotting.weights_folder(run, n, fold.index, seed) / "settings.yml").is_file()
+    )
+    return next(trained, "")
 
 
 def put(
@@ -177,7 +194,7 @@ def put(
         With the curves of our system.
     fold : protocols.Fold
     about : dict
-        The card.
+        The card; the first of its ``data`` are the clips of the intensity model.
     floor : float
         See `Weights`; 0 drops nothing.
     """
@@ -186,7 +203,7 @@ def put(
     decoder, least = fitted(spotting_runs.OURS, material, fold)
     (fit,) = fits_of(spotting_runs.OURS, material.dataset, [fold], material.seed)
     sources = {
-        "intensity": spotting.weights_folder(run, profile, fold.index, material.seed),
+        "intensity": spotting.weights_folder(run, about["data"][0], fold.index, material.seed),
         "spotting": run / "weights" / fit.name,
     }
     for name, source in sources.items():
@@ -204,8 +221,14 @@ def put(
     return place
 
 
-def card(run: str | Path, dataset: str) -> dict:
+def card(run: str | Path, clips: str, dataset: str) -> dict:
     """What a run's models were worth on its test subjects: rows of face_card.csv and spotting.csv.
+
+    Parameters
+    ----------
+    run : str or Path
+    clips, dataset : str
+        Data sets of the intensity model and of the long videos.
 
     Returns
     -------
@@ -218,19 +241,20 @@ def card(run: str | Path, dataset: str) -> dict:
     results = Path(run) / "results"
     faces_of = figures.read(results / "face_card.csv")
     model, used = evaluation.CANDIDATE
-    faces_of = faces_of[
-        (faces_of["protocol"] == "context") & (faces_of["model"] == model) & (faces_of["input"] == used)
-    ]
+    mine = {"dataset": clips, "protocol": "context", "model": model, "input": used}
+    faces_of = faces_of[(faces_of[[*mine]] == pd.Series(mine)).all(axis=1)]
+    # Of several trainings the row without a seed, over all of them, is what is known of the model.
+    faces_of = figures.over_seeds(faces_of)
     systems = figures.read(results / "spotting.csv")
-    mine = systems[(systems["system"] == spotting_runs.OURS.name) & (systems["rule"] == "strict")]
-    mine = mine[mine["dataset"] == dataset]
+    ours = systems[(systems["system"] == spotting_runs.OURS.name) & (systems["rule"] == "strict")]
+    ours = figures.over_seeds(ours[ours["dataset"] == dataset], ["dataset", "system"])
     wanted = ["precision", "recall", "spotting_f1", "fp_per_hour", "end_to_end_f1"]
     return {
-        "data": [*dict.fromkeys(faces_of["dataset"]), dataset],
+        "data": [clips, dataset],
         "face": {
             r.quantity: {"estimate": r.estimate, "low": r.low, "high": r.high} for r in faces_of.itertuples()
         },
-        "spotting": {name: float(mine[name].mean()) for name in wanted},
+        "spotting": {name: float(ours[name].mean()) for name in wanted},
     }
 
 

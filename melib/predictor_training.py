@@ -133,7 +133,12 @@ def train(run: str | Path, budget: Budget | None = None, *, jobs: int = 2) -> Pa
         "stills": [video for video in test if video.video.startswith(f"{_STILLS}/")],
     }
     scored = {name: _worth(intervals, parts) for name, intervals in said.items()}
-    card = prediction.card(run, own.study.name) | scored.pop(spotting_runs.OURS.name) | {"controls": scored}
+    clips = prediction.clips_of(run, fold, seed)
+    card = (
+        prediction.card(run, clips, own.study.name)
+        | scored.pop(spotting_runs.OURS.name)
+        | {"controls": scored}
+    )
     card["data"] = [*card["data"], *(spec["name"] for spec in budget.videos)]
     return prediction.put(run / "predictor_more", run, profile, material, fold, card, floor)
 

@@ -153,6 +153,7 @@ def every_study(run, profile, seed=0, data="", *, jobs=2):
     list of experiments.Study
     """
     if data:
+        configuration.freeze(run, profile, seed, data)
         return [study for long in (False, True) for study in experiments.named(data, long=long)]
     clips = experiments.simulated(run, profile, seed, jobs=jobs)
     return [*clips, *studies(run, profile, seed, jobs=jobs)]
@@ -636,7 +637,7 @@ def intensity_curves(run, profile, study, videos, folds, seed=0, *, jobs=2):
     """
     if not has_intensity(run, profile, folds, seed):
         raise DataError(f"{run} has no trained intensity model; run notebook 04 in this run first.")
-    names = [weights_folder(run, profile, fold.index, seed) for fold in folds]
+    names = [weights_folder(run, _clips_name(profile), fold.index, seed) for fold in folds]
     folder = experiments.cache_folder(run) / "intensity"
     options = experiments.settings(profile)["windows"]["context"]
     step = _step(study)
@@ -680,12 +681,17 @@ def unseen_by_intensity(profile, long, seed):
 
 def has_intensity(run, profile, folds, seed):
     """Whether notebook 04 has left its model's weights for every fold."""
-    return all((weights_folder(run, profile, f.index, seed) / "settings.yml").is_file() for f in folds)
+    places = [weights_folder(run, _clips_name(profile), fold.index, seed) for fold in folds]
+    return all((place / "settings.yml").is_file() for place in places)
 
 
-def weights_folder(run, profile, fold, seed):
-    """Where notebook 04 leaves the intensity model of a fold: Path."""
-    clips = experiments.settings(profile)["data"][0]["name"]
+def _clips_name(profile):
+    """Name of the simulated clips, which show the people of the simulated long videos."""
+    return experiments.settings(profile)["data"][0]["name"]
+
+
+def weights_folder(run, clips, fold, seed):
+    """Where notebook 04 leaves the intensity model of a fold of some clips: Path."""
     return (
         Path(run) / "weights" / experiments.Job(clips, "context", "resnet18_bigru", "flow", fold, seed).name
     )

@@ -467,7 +467,7 @@ def face_card(cards: pd.DataFrame) -> list[Table]:
         "apex on a known shift of the true one; 1 follows, 0 knows only position. Frozen correlation: agreement with "
         "the prediction on the first frame repeated; 1 doesn't need the movement. Dashes: not asked. Mean over "
         f"{_most(cards, 'subjects')} subjects with 95 % intervals. {APART}: the interval leaves out 0, "
-        "the score of position alone."
+        "the score of position alone (slightly less where one subject is tested at a time)."
     )
     columns = [Column("protocol", "Protocol"), Column("name", "Model"), *shown]
     return [Table("face_card", rows, columns, caption, "protocol")]

@@ -5,7 +5,7 @@ import json
 import pytest
 import yaml
 
-from melib import DataError, comparisons, configuration, experiments, manifest
+from melib import DataError, comparisons, configuration, experiments, manifest, spotting
 
 
 @pytest.fixture
@@ -54,6 +54,16 @@ def test_a_changed_setting_is_refused_with_a_remedy(run, changed, said):
     with pytest.raises(DataError, match=f"{said}: name another run"):
         configuration.freeze(run, **{"profile": "smoke", "seed": 3, **changed})
     assert (run / configuration.NAME).read_bytes() == before
+
+
+def test_no_way_to_open_a_run_s_data_goes_round_it(run):
+    configuration.freeze(run, "smoke", 3)
+    licensed = json.dumps({"samm": "/data/samm"})
+    for way in (experiments.studies, spotting.studies, spotting.every_study):
+        with pytest.raises(DataError, match="was made with seed 3, not 0"):
+            way(run, "smoke", 0, licensed)
+        with pytest.raises(DataError, match="was made with data simulated, not samm"):
+            way(run, "smoke", 3, licensed)
 
 
 def test_a_changed_profile_or_family_of_comparisons_is_refused(run, monkeypatch):

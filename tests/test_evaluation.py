@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from melib import evaluation, experiments, figures, priors, protocols, published
+from melib import DataError, controls, evaluation, experiments, figures, priors, protocols, published
 
 T = 32
 PEOPLE = [f"{i:03d}" for i in range(12)]
@@ -199,6 +199,25 @@ def test_the_verdict_on_raw_frames_follows_from_the_tables(tables):
     assert "doesn't see the face" in said
     swapped = tables[0]["face_card"].replace({"input": {"raw": "flow", "flow": "raw"}})
     assert "sees the face" in evaluation.raw_verdict(swapped, tables[0]["summary"])
+
+
+def test_tested_one_subject_at_a_time_position_alone_never_seems_to_see(prepared):
+    subjects = prepared.table["subject"].to_numpy()
+    alone, number = np.empty_like(prepared.pseudo), np.unique(subjects, return_inverse=True)[1]
+    for person in np.unique(subjects):
+        mine = subjects == person
+        alone[mine] = controls.position_only(prepared.pseudo[~mine], int(mine.sum()))
+    swapped = evaluation.swaps(alone, prepared.pseudo, subjects, number)
+    assert -0.1 < np.nanmean(swapped) <= 0
+    of_one_fold = evaluation.swaps(alone[:1].repeat(len(alone), 0), prepared.pseudo, subjects, number % 2)
+    np.testing.assert_array_equal(of_one_fold[np.isfinite(of_one_fold)], 0)
+
+
+def test_a_data_set_of_one_subject_is_refused_by_name(prepared):
+    one = prepared.table["subject"].to_numpy() == prepared.table["subject"].iloc[0]
+    few = replace(prepared, table=prepared.table[one], pseudo=prepared.pseudo[one])
+    with pytest.raises(DataError, match=r"^made_up has usable events of one subject alone; .* name a folder"):
+        evaluation.position_control([few])
 
 
 def test_the_same_predictions_give_the_same_bytes(tables, tmp_path):

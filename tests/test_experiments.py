@@ -254,7 +254,7 @@ def test_a_table_that_knows_the_emotions_is_handed_on_where_its_data_set_is_name
 
 
 def made_of(people, truth=None):
-    return types.SimpleNamespace(videos=pd.DataFrame({"subject": people}), truth=truth)
+    return types.SimpleNamespace(name="made_up", videos=pd.DataFrame({"subject": people}), truth=truth)
 
 
 def test_licensed_data_are_tested_one_subject_at_a_time_at_paper_alone():
@@ -275,7 +275,7 @@ def test_whoever_has_no_window_is_in_no_fold_and_no_job_asks_for_an_empty_test(m
         types.SimpleNamespace(dataset="made_up", protocol=p, table=pd.DataFrame({"subject": having[p]}))
         for p in experiments.PROTOCOLS
     ]
-    study = types.SimpleNamespace(name="made_up", **vars(made_of(people)))
+    study = made_of(people)
     asked = []
     monkeypatch.setattr(experiments, "studies", lambda *_, **__: [study])
     monkeypatch.setattr(experiments, "with_clips", lambda study, *_, **__: study)

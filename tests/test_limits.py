@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -193,6 +194,20 @@ def test_a_step_has_its_threshold_at_the_step(probe):
     assert peaks[peaks < 0.3].max() * 0.95 <= curve.threshold <= peaks[peaks > 0.3].min() * 1.05
     assert limits.remark(curve, peaks) == ""
     assert limits.remark(curve, peaks[peaks < 0.3]).startswith("above about 0.")
+
+
+def test_there_is_a_threshold_unless_words_begin_by_saying_why_not(probe):
+    """As notebook 07 asserts: an interval with an open end is no lack of a threshold."""
+    made = [fitted(probe, lambda peak, least=least: float(peak > least)) for least in (0.0, 0.3, 2.0, 9.0)]
+    said, curve = made[1]
+    ends = ((0.0, curve.threshold_interval[1]), (curve.threshold_interval[0], np.inf), (0.0, np.inf))
+    made += [(said, dataclasses.replace(curve, threshold_interval=each)) for each in ends]
+    known = []
+    for said, curve in made:
+        row = limits._fitted(curve, said, System("toy"))
+        known.append(bool(np.isfinite(row["threshold_px"])))
+        assert known[-1] != bool(re.match("above|below|doesn't rise", row["remark"])), row["remark"]
+    assert known == [False, True, False, False, True, True, True]
 
 
 def test_a_system_that_levels_off_below_half_has_no_threshold(probe):

@@ -19,6 +19,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from made_up import card
 from typer.testing import CliRunner
 
 import melib
@@ -31,6 +32,7 @@ from melib import (
     prediction,
     predictor_training,
     priors,
+    protocols,
     simulate,
     spotting,
     training,
@@ -198,6 +200,53 @@ def test_a_curve_doesnt_depend_on_the_stretches_that_it_was_fed_in(weights, fram
     whole = curve([])
     assert whole.shape == (len(images),)
     np.testing.assert_array_equal(whole, curve([5, 33, 64, 90]))
+
+
+def test_samples_between_those_of_windows_say_what_lies_between(weights):
+    """At 44 frames a second a window takes every second sample."""
+    n = 80
+    random = np.random.default_rng(0)
+    crops, points = random.integers(0, 255, (n, 112, 112), np.uint8), random.uniform(20, 90, (n, 68, 2))
+    dense = Dense({"a": weights.intensity}, n, 16, 2)
+    dense.feed(
+        faces.Followed(44.0, np.arange(n), crops, np.ones(n, bool), points.astype(np.float32), np.arange(3))
+    )
+    curve = dense.curves()["a"]
+    assert (curve > 0).all()
+    between = np.flatnonzero(dense.weight == 0)
+    assert len(between) > n / 3
+    inner = between[between < n - 1]
+    np.testing.assert_allclose(curve[inner], (curve[inner - 1] + curve[inner + 1]) / 2, rtol=1e-6)
+
+
+# What a run exports
+
+
+def test_the_card_is_that_of_the_clips_whose_model_is_exported(tmp_path):
+    fold = protocols.folds(["a", "b", "c"], 3, seed=0)[0]
+    assert prediction.clips_of(tmp_path, fold) == ""
+    seen = card("first")
+    trained_on_two = pd.concat([seen, card("second").assign(estimate=0.11)])
+    cache.write_table(tmp_path / "results" / "face_card.csv", trained_on_two)
+    assert prediction.clips_of(tmp_path, fold) == ""  # nothing was trained
+    for name in ("second", "first"):
+        place = spotting.weights_folder(tmp_path, name, fold.index, 0)
+        cache.write_yaml(place / "settings.yml", {})
+    assert prediction.clips_of(tmp_path, fold) == "first"
+    assert prediction.clips_of(tmp_path, fold, seed=5) == ""
+    scores = dict.fromkeys(["precision", "recall", "spotting_f1", "fp_per_hour", "end_to_end_f1"], 0.5)
+    spotted = pd.DataFrame(
+        [{"dataset": "long", "system": "ours", "rule": "strict", "seed": seed, **scores} for seed in (0, 1)]
+    )
+    both = spotted.iloc[:1].assign(seed=np.nan, precision=0.25)  # the counts of both trainings
+    cache.write_table(tmp_path / "results" / "spotting.csv", pd.concat([spotted, both]))
+    made = prediction.card(tmp_path, "first", "long")
+    (row,) = seen.query(
+        "protocol == 'context' and model == 'resnet18_bigru' and input == 'flow' and quantity == 'clip_swap'"
+    ).itertuples()
+    assert made["face"]["clip_swap"]["estimate"] == pytest.approx(row.estimate)
+    assert made["data"] == ["first", "long"]
+    assert made["spotting"] == {**scores, "precision": 0.25}
 
 
 # Predictions
