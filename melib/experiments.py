@@ -707,7 +707,7 @@ def run_job(run, job, options, prepared, fold, transfer=None):
     """
     try:
         return _stored_job(run, job, options, prepared, fold, transfer)
-    except (ValueError, RuntimeError, OSError) as error:
+    except (ValueError, ArithmeticError, RuntimeError, OSError) as error:
         return f"{type(error).__name__}: {error}"
 
 

@@ -498,7 +498,7 @@ def _run_fit(run, fit, options, long):
     """Fit and predict once, or read what an earlier call stored; a failure comes back as its reason."""
     try:
         return _stored_fit(run, fit, options, long)
-    except (ValueError, RuntimeError, OSError) as error:
+    except (ValueError, ArithmeticError, RuntimeError, OSError) as error:
         return f"{type(error).__name__}: {error}"
 
 
