@@ -328,12 +328,13 @@ def sees(found: Mapping[str, Any]) -> str:
     Parameters
     ----------
     found : mapping quantity -> row with estimate and low
-        Of the face card. yes: the own clip fits better than others' (interval of clip_swap above 0) and apex_follow is
-        `evaluation.SEES` or more; in part: one of the two.
+        Of the face card. yes: the own clip fits better than others' (interval of clip_swap above `evaluation.SWAPS`) and
+        apex_follow is `evaluation.SEES` or more; in part: one of the two.
     """
     if not {"clip_swap", "apex_follow"} <= set(found):
         return "not asked"
-    swap, follow = found["clip_swap"]["low"] > 0, found["apex_follow"]["estimate"] >= evaluation.SEES
+    swap = found["clip_swap"]["low"] > evaluation.SWAPS
+    follow = found["apex_follow"]["estimate"] >= evaluation.SEES
     return "yes" if swap and follow else "in part" if swap or follow else "no"
 
 
@@ -445,10 +446,12 @@ def _beyond(swap: Any, protocol: str) -> tuple[bool | None, list[str]]:
     """Whether the curve belongs to its own clip, with the sentence."""
     if swap is None:
         return None, []
-    fits = "fits" if swap["low"] > 0 else "isn't shown to fit"
+    fits = "fits" if swap["low"] > evaluation.SWAPS else "isn't shown to fit"
     number = f"clip swap {interval(swap)}, 0 for whatever knows only position; {_counted(swap, 'clips')}"
     curve = f"In the {protocol} protocol, the curve of {figures.label(_MODEL, _INPUT)}"
-    return bool(swap["low"] > 0), [f"{curve} {fits} its own clip better than other people's ({number})."]
+    return bool(swap["low"] > evaluation.SWAPS), [
+        f"{curve} {fits} its own clip better than other people's ({number})."
+    ]
 
 
 def _over_position(differences: pd.DataFrame, protocol: str) -> pd.DataFrame:
@@ -826,7 +829,8 @@ QUESTIONS = (
     Question(
         "inputs",
         "Which input sees the face?",
-        f"yes: the interval of clip swap lies above 0, apex follow is {evaluation.SEES} or more; in part: one of the two.",
+        f"yes: the interval of clip swap lies above {evaluation.SWAPS}, apex follow is {evaluation.SEES} or more; in part: "
+        "one of the two.",
         {"face_card": "04_intensity"},
         inputs,
     ),

@@ -8,6 +8,7 @@
 The control of intensity is position alone, that of spotting is chance: neither has seen a pixel.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,37 @@ def beside(run: str | Path) -> pd.DataFrame:
         *_spotting(found["spotting"]),
     ]
     return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def as_rows(task: str, dataset: str, metrics: Sequence[str]) -> pd.DataFrame:
+    """Published values as rows that go below a table of ours.
+
+    Parameters
+    ----------
+    task : str
+        As for `values`.
+    dataset : str
+        Ours. Where something is published of it, the values of all other data are left out.
+    metrics : sequence of str
+
+    Returns
+    -------
+    DataFrame
+        what (whose number, on which data, and in capitals that data or protocol aren't ours), protocol, a column a metric.
+    """
+    known = values(task)
+    known = known[known["metric"].isin(metrics)]
+    own = known[known["dataset"] == dataset]
+    rows = []
+    for (whose, of), part in (own if len(own) else known).groupby(["method", "dataset"], sort=False):
+        first = figures.records(part)[0]
+        differs = mark({"dataset": dataset}, first)
+        loud = ", ".join(words for words in ("OTHER DATA", "OTHER PROTOCOL") if words in differs)
+        found = dict(zip(part["metric"], part["value"], strict=True))
+        rows.append(
+            {"what": f"{whose} on {of}" + f": {loud}" * bool(loud), "protocol": first["protocol"], **found}
+        )
+    return pd.DataFrame(rows, columns=["what", "protocol", *metrics])
 
 
 def mark(ours: dict[str, Any], theirs: dict[str, Any]) -> str:

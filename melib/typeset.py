@@ -52,6 +52,7 @@ SHOWN = {
     ),
 }
 _MOST = 5
+_SCORES = ("spotting_f1", "recognition_f1", "strs", "end_to_end_f1", "fp_per_hour", "ap")
 # Controls beside the variants of an ablation.
 _ABLATION_CONTROLS = ("position_only", "constant_frame", "flow_magnitude", "oracle_interval")
 _ESCAPED = {
@@ -399,15 +400,30 @@ def intensity(found: pd.DataFrame, differences: pd.DataFrame) -> list[Table]:
         over = list(dict.fromkeys(zip(mine["control"], mine["control_input"], strict=True)))
         for metric in mine["metric"].unique():
             rows[f"{metric}_mark"] = [_marks(mine, row, metric, over) for row in figures.records(rows)]
+        theirs = published.as_rows("intensity", part["dataset"].iloc[0], shown)
+        rows, said = _beside(rows, theirs[theirs["protocol"] == protocol], "name", "published_intensity")
         caption = (
             f"{figures.PROTOCOLS.get(str(protocol), protocol)}: agreement of models, controls and ceilings with the target, "
             f"mean over {_most(part, 'subjects')} subjects and {_most(part, 'events')} events with 95 % intervals "
-            f"(bootstrap over subjects). Inside: frames of the event alone.{_marked(differences, over)}"
+            f"(bootstrap over subjects). Inside: frames of the event alone.{_marked(differences, over)}{said}"
         )
+        rows["kind"] = rows["kind"].fillna("published")
         out.append(
             Table(f"intensity_{protocol}", rows, [Column("name", "Model"), *_columns(shown)], caption, "kind")
         )
     return out
+
+
+def _beside(rows: pd.DataFrame, theirs: pd.DataFrame, column: str, table: str) -> tuple[pd.DataFrame, str]:
+    """Rows of ours with published ones below, and what the caption says of these; as they were where there are none."""
+    if theirs.empty:
+        return rows, ""
+    below = theirs.drop(columns="protocol").rename(columns={"what": column}).dropna(axis=1, how="all")
+    said = (
+        " Last rows: published values, in capitals what isn't ours there: not comparable; control and difference of each "
+        f"stand in the table {table}."
+    )
+    return pd.concat([rows.assign(source="ours"), below.assign(source="published")], ignore_index=True), said
 
 
 def _marks(tests: pd.DataFrame, row: Mapping[str, Any], metric: str, over: Sequence[tuple[str, str]]) -> str:
@@ -543,7 +559,12 @@ def systems(found: pd.DataFrame, claims: pd.DataFrame, differences: pd.DataFrame
     tests = pd.concat(
         [claims.assign(system=family["ours"]).drop_duplicates("metric"), differences], ignore_index=True
     )
-    return _compared("spotting_systems", found, "Spotting and recognition", tests, family["other"])
+    out = []
+    for table in _compared("spotting_systems", found, "Spotting and recognition", tests, family["other"]):
+        theirs = published.as_rows("spotting", found["dataset"].iloc[0], _SCORES)
+        rows, said = _beside(table.rows, theirs, "system", "published_spotting")
+        out.append(replace(table, rows=rows, caption=table.caption + said, group="source" if said else ""))
+    return out
 
 
 def changed(found: pd.DataFrame, differences: pd.DataFrame) -> list[Table]:
@@ -576,7 +597,6 @@ def _systems(name: str, found: pd.DataFrame, what: str) -> list[Table]:
     rows = figures.over_seeds(strict, ["dataset", "system"])
     seeds = strict["seed"].nunique()
     counts = [Column(of, head, 0) for of, head in (("tp", "TP"), ("fp", "FP"), ("fn", "FN"))]
-    shown = ("spotting_f1", "recognition_f1", "strs", "end_to_end_f1", "fp_per_hour", "ap")
     first = strict.iloc[0]
     trainings = f"counts of {seeds} trainings together, " if seeds > 1 else ""
     over = "subjects crossed with trainings" if seeds > 1 else "subjects"
@@ -585,7 +605,7 @@ def _systems(name: str, found: pd.DataFrame, what: str) -> list[Table]:
         f"micro-expressions), videos without any included; {trainings}counts pooled over folds, one-to-one matching at IoU "
         f".5, 95 % intervals over {over}. End to end: interval and class are right."
     )
-    return [Table(name, rows, [Column("system", "System"), *counts, *_columns(shown)], caption)]
+    return [Table(name, rows, [Column("system", "System"), *counts, *_columns(_SCORES)], caption)]
 
 
 def spotting_claims(found: pd.DataFrame) -> list[Table]:
