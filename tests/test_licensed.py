@@ -5,7 +5,10 @@ All rows are invented, all faces simulated (tests/licensed.py).
 
 import ast
 import json
+import os
 import re
+import subprocess
+import sys
 import time
 import warnings
 
@@ -13,8 +16,18 @@ import licensed
 import numpy as np
 import pytest
 import yaml
+from test_readme import clean_checkout
 
-from melib import DataError, experiments, spotting, training, video_training
+from melib import (
+    DataError,
+    experiments,
+    figures,
+    prediction,
+    simulate,
+    spotting,
+    training,
+    video_training,
+)
 from melib.annotations import audit, read_events
 from melib.data_check import check_data
 from melib.manifest import parts, read_manifest, variants, videos
@@ -451,3 +464,48 @@ def test_every_part_and_variant_is_written_in_the_miniature(name):
             named = {title} if isinstance(title, str | int) else set(title)
             assert role in part.get("optional", []) or isinstance(title, int) or named & titles
     assert len(variants(manifest)) == len(mini.videos)
+
+
+# A run
+# ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1500)
+def test_a_run_that_tests_one_subject_at_a_time_ends_and_predicts_with_its_own_models(tmp_path):
+    """As profile paper does with licensed data, at the budget of smoke, on simulated data whose truth is thrown away."""
+    folder = clean_checkout(tmp_path / "melib")
+    file = folder / "melib" / "profiles.yml"
+    profiles = yaml.safe_load(file.read_text(encoding="utf-8"))
+    profiles["smoke"] |= {"loso": True, "seeds": 2, "ablations": profiles["smoke"]["ablations"][1:]}
+    file.write_text(yaml.safe_dump(profiles), encoding="utf-8")
+    simulate.write(tmp_path / "clips", name="clips", people=4, clips=2, empty=0, jobs=2, progress=False)
+    simulate.write_long(
+        tmp_path / "videos", name="videos", people=4, videos=1, seconds=(8, 12), progress=False
+    )
+    run = tmp_path / "run"
+    command = [sys.executable, "-m", "melib.cli", "run", "--profile", "smoke", "--run", str(run)]
+    for number in ("04", "05", "06"):
+        command += ["--only", number]
+    for name in ("clips", "videos"):
+        place = tmp_path / name
+        manifest = (place / "manifest.yml").read_text(encoding="utf-8").replace("truth: truth.csv", "")
+        (place / f"{name}.yml").write_text(manifest, encoding="utf-8")
+        (place / "truth.csv").unlink()
+        command += ["--data", f"{place / name}.yml={place}"]
+    environment = os.environ | {"PYTHONPATH": str(folder)}
+    ended = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr[-4000:]
+    tested = figures.read(run / "results" / "intensity.csv").query(
+        "model == 'resnet18_bigru' and subject != ''"
+    )
+    assert tested.groupby("fold")["subject"].nunique().tolist() == [1] * 4
+    assert not tested["metric"].str.endswith("_true").any()
+    card = figures.read(run / "results" / "face_card.csv")
+    alone = card.query("model == 'position_only' and quantity == 'clip_swap'")
+    assert len(alone) and (alone["low"] <= 0).all()
+    weights = prediction.load(run)
+    assert weights.card["data"] == ["clips", "videos"]
+    pooled = card.query("model == 'resnet18_bigru' and input == 'flow' and protocol == 'context'")
+    pooled = pooled[pooled["seed"].isna()].set_index("quantity")["estimate"]
+    assert weights.card["face"]["clip_swap"]["estimate"] == pytest.approx(pooled["clip_swap"])
