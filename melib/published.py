@@ -22,6 +22,9 @@ COLUMNS = [
     *("mark", "source", "model", "of", "events", "subjects"),
 ]
 
+# What stands behind a published value in a table of ours, and is said aloud in its caption.
+SIGNS = {"OTHER DATA": "!", "OTHER PROTOCOL": "?"}
+
 
 def values(task: str) -> pd.DataFrame:
     """Published values of one task: intensity or spotting.
@@ -63,13 +66,11 @@ def beside(run: str | Path) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def as_rows(task: str, dataset: str, metrics: Sequence[str]) -> pd.DataFrame:
-    """Published values as rows that go below a table of ours.
+def as_rows(dataset: str, metrics: Sequence[str]) -> pd.DataFrame:
+    """Published values of intensity as rows that go below a table of ours.
 
     Parameters
     ----------
-    task : str
-        As for `values`.
     dataset : str
         Ours. Where something is published of it, the values of all other data are left out.
     metrics : sequence of str
@@ -77,21 +78,21 @@ def as_rows(task: str, dataset: str, metrics: Sequence[str]) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        what (whose number, on which data, and in capitals that data or protocol aren't ours), protocol, a column a metric.
+        what (whose number, on which data, and a sign of ``SIGNS`` for whatever isn't as with us), protocol, differs (the
+        same in words), a column a metric.
     """
-    known = values(task)
+    known = values("intensity")
     known = known[known["metric"].isin(metrics)]
     own = known[known["dataset"] == dataset]
     rows = []
     for (whose, of), part in (own if len(own) else known).groupby(["method", "dataset"], sort=False):
         first = figures.records(part)[0]
         differs = mark({"dataset": dataset}, first)
-        loud = ", ".join(words for words in ("OTHER DATA", "OTHER PROTOCOL") if words in differs)
+        signs = "".join(sign for words, sign in SIGNS.items() if words in differs)
         found = dict(zip(part["metric"], part["value"], strict=True))
-        rows.append(
-            {"what": f"{whose} on {of}" + f": {loud}" * bool(loud), "protocol": first["protocol"], **found}
-        )
-    return pd.DataFrame(rows, columns=["what", "protocol", *metrics])
+        about = {"what": f"{whose}, {of} {signs}".rstrip(), "protocol": first["protocol"], "differs": differs}
+        rows.append({**about, **found})
+    return pd.DataFrame(rows, columns=["what", "protocol", "differs", *metrics])
 
 
 def mark(ours: dict[str, Any], theirs: dict[str, Any]) -> str:

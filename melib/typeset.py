@@ -400,8 +400,8 @@ def intensity(found: pd.DataFrame, differences: pd.DataFrame) -> list[Table]:
         over = list(dict.fromkeys(zip(mine["control"], mine["control_input"], strict=True)))
         for metric in mine["metric"].unique():
             rows[f"{metric}_mark"] = [_marks(mine, row, metric, over) for row in figures.records(rows)]
-        theirs = published.as_rows("intensity", part["dataset"].iloc[0], shown)
-        rows, said = _beside(rows, theirs[theirs["protocol"] == protocol], "name", "published_intensity")
+        theirs = published.as_rows(part["dataset"].iloc[0], shown)
+        rows, said = _beside(rows, theirs[theirs["protocol"] == protocol])
         caption = (
             f"{figures.PROTOCOLS.get(str(protocol), protocol)}: agreement of models, controls and ceilings with the target, "
             f"mean over {_most(part, 'subjects')} subjects and {_most(part, 'events')} events with 95 % intervals "
@@ -414,15 +414,18 @@ def intensity(found: pd.DataFrame, differences: pd.DataFrame) -> list[Table]:
     return out
 
 
-def _beside(rows: pd.DataFrame, theirs: pd.DataFrame, column: str, table: str) -> tuple[pd.DataFrame, str]:
+def _beside(rows: pd.DataFrame, theirs: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     """Rows of ours with published ones below, and what the caption says of these; as they were where there are none."""
     if theirs.empty:
         return rows, ""
-    below = theirs.drop(columns="protocol").rename(columns={"what": column}).dropna(axis=1, how="all")
-    said = (
-        " Last rows: published values, in capitals what isn't ours there: not comparable; control and difference of each "
-        f"stand in the table {table}."
-    )
+    below = theirs.drop(columns="protocol").rename(columns={"what": "name"}).dropna(axis=1, how="all")
+    used = [
+        f"{sign}: {words}"
+        for words, sign in published.SIGNS.items()
+        if theirs["differs"].str.contains(words).any()
+    ]
+    loud = f" {'; '.join(used)}, not comparable with ours." if used else ""
+    said = f" Last rows: published values.{loud} Their control and difference: table published_intensity."
     return pd.concat([rows.assign(source="ours"), below.assign(source="published")], ignore_index=True), said
 
 
@@ -559,12 +562,10 @@ def systems(found: pd.DataFrame, claims: pd.DataFrame, differences: pd.DataFrame
     tests = pd.concat(
         [claims.assign(system=family["ours"]).drop_duplicates("metric"), differences], ignore_index=True
     )
-    out = []
-    for table in _compared("spotting_systems", found, "Spotting and recognition", tests, family["other"]):
-        theirs = published.as_rows("spotting", found["dataset"].iloc[0], _SCORES)
-        rows, said = _beside(table.rows, theirs, "system", "published_spotting")
-        out.append(replace(table, rows=rows, caption=table.caption + said, group="source" if said else ""))
-    return out
+    # Their names don't fit between so many numbers.
+    said = " Published values, each with its control and what differs: table published_spotting."
+    made = _compared("spotting_systems", found, "Spotting and recognition", tests, family["other"])
+    return [replace(table, caption=table.caption + said) for table in made]
 
 
 def changed(found: pd.DataFrame, differences: pd.DataFrame) -> list[Table]:
