@@ -1,10 +1,13 @@
 """melib: micro-expression intensity and spotting, with controls that show whether the model saw the face."""
 
+from pathlib import Path
 from typing import Any
 
 from melib.errors import DataError
 
 __version__ = "0.1.0"
+# Whatever lies beside the rooms, or in all of them, is looked for from here.
+PACKAGE = Path(__file__).parent
 __all__ = ["DataError", "__version__", "predict"]
 
 

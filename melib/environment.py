@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-PACKAGE = Path(__file__).parent
+from melib import PACKAGE
+
 # What a reader asks for first; the lock has all of them.
 _SHOWN = ("melib", "numpy", "pandas", "opencv-contrib-python-headless", "jupyterlab")
 # A run at profile demo: clips, inputs and fits take 4.3 GB, the cache beside the runs 2.5.

@@ -50,6 +50,7 @@ MODELS = {
 LEARNED = ("framewise", "resnet18_bigru")
 # The truth's own score: nothing can do better against this target.
 CEILINGS = {"truth": "the truth itself", "pseudo_label": "the pseudo-label"}
+INPUTS = ("none", "raw", "difference", "flow")
 INPUT_COLOURS = {"flow": BLUE, "difference": GREEN, "raw": ORANGE}
 # On a grey print the colours of flow and raw are one: where lines cross, dashes tell them apart.
 _INPUT_DASHES: dict[str, Any] = {"flow": "-", "difference": (0, (5, 1.5)), "raw": (0, (4, 1.2, 1, 1.2))}
@@ -704,7 +705,7 @@ def ordered(table: pd.DataFrame) -> list[tuple[str, str]]:
     pairs = {
         (str(m), str(i)) for m, i in zip(table["model"], table["input"], strict=True) if m not in CEILINGS
     }
-    order, inputs = list(MODELS), ["none", *reversed(INPUT_COLOURS)]
+    order, inputs = list(MODELS), list(INPUTS)
     place = lambda names, name: names.index(name) if name in names else len(names)  # noqa: E731
     return sorted(pairs, key=lambda pair: (place(order, pair[0]), pair[0], place(inputs, pair[1]), pair[1]))
 

@@ -33,10 +33,9 @@ from typing import Any
 import nbformat
 import yaml
 
-from melib import cache, configuration, engines
+from melib import PACKAGE, cache, configuration, engines
 from melib.errors import DataError, Misuse
 
-PACKAGE = Path(__file__).parent
 
 # What tells about a run, but can't change its results: an edit here repeats no notebook.
 _TELLERS = {

@@ -23,11 +23,10 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from melib import cache, configuration, figures, typeset
+from melib import PACKAGE, cache, configuration, figures, typeset
 from melib.environment import processor, version
 from melib.errors import DataError
 
-PACKAGE = Path(__file__).parent
 # What a reader of a result asks for first; the lock has all of them.
 _PACKAGES = ("numpy", "scipy", "pandas", "torch", "torchvision", "opencv-contrib-python-headless", "dlib-bin")
 _CONTROLS = {

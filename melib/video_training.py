@@ -22,9 +22,9 @@ from melib import training
 from melib.errors import DataError
 from melib.losses import video_loss
 from melib.models import BODIES, VideoRegressor
-from melib.training import Fitted, save
+from melib.training import Fitted
 
-__all__ = ["Sequence", "VideoSettings", "fit", "fit_scale", "load", "predict", "save"]
+__all__ = ["Sequence", "VideoSettings", "fit", "fit_scale", "load", "predict"]
 
 # Frames. Both even, for the slow path of the state space; 1024 are half a minute at 30 frames/s.
 _KEPT = 4096

@@ -216,7 +216,7 @@ def run(tmp_path):
     return folder
 
 
-STYLE = """# column widths, inches: 3.3 6.9
+OTHER_STYLE = """# column widths, inches: 3.3 6.9
 font.size: 9
 axes.labelsize: 8
 xtick.labelsize: 8
@@ -271,7 +271,7 @@ def test_another_journal_s_style_gives_figures_beside_the_others_at_its_widths(r
     figures.draw_all(run)
     before = {path: path.read_bytes() for path in (run / "figures").iterdir()}
     style = tmp_path / "journal.mplstyle"
-    style.write_text(STYLE)
+    style.write_text(OTHER_STYLE)
     drawn = figures.draw_all(run, style)
     assert {path.parent for path in drawn} == {run / "figures" / "journal"}
     assert {path: path.read_bytes() for path in before} == before
@@ -287,7 +287,7 @@ def test_another_journal_s_style_gives_figures_beside_the_others_at_its_widths(r
 
 def test_a_style_changes_what_it_names_and_keeps_the_rest(tmp_path):
     style = tmp_path / "journal.mplstyle"
-    style.write_text(STYLE)
+    style.write_text(OTHER_STYLE)
     with figures.styled(style):
         fig = figures.amplitude(results())
         assert plt.rcParams["pdf.fonttype"] != 42  # only while a figure is made

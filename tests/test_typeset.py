@@ -574,9 +574,9 @@ def draw_also(run):
 def test_notebook_08_is_repeated_when_a_result_that_it_shows_has_changed(run, monkeypatch):
     draw_also(run)
     saved = []
-    origin = figures.origin
+    before = figures.origin
     monkeypatch.setattr(
-        figures, "origin", lambda run, results=None: saved.extend(results) or origin(run, results)
+        figures, "origin", lambda run, results=None: saved.extend(results) or before(run, results)
     )
     figures.draw_all(run)
     typeset.write_all(run)
