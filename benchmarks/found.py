@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from melib import experiments, metrics, prediction, protocols
+from melib import metrics, prediction, protocols, run
 from melib.simulate import long, portraits
 
 LIDS = {"5", "43", "45"}  # upper lid up, eyes closed, blink
@@ -21,7 +21,7 @@ LIDS = {"5", "43", "45"}  # upper lid up, eyes closed, blink
 def unseen():
     """Numbers of the test people of the demo run's first fold: no weights were trained or chosen on them."""
     names = [f"s{person:02d}" for person in range(1, portraits.PEOPLE + 1)]
-    [fold, *_] = protocols.folds(names, experiments.settings("demo")["folds"], seed=0)
+    [fold, *_] = protocols.folds(names, run.profile_settings("demo")["folds"], seed=0)
     return [int(name[1:]) for name in fold.test]
 
 

@@ -13,6 +13,7 @@ import shutil
 import time
 
 from melib import engines, experiments, notebooks
+from melib.study import clip_studies, folds_of, with_clips
 
 PROFILE = "demo"
 FITS = (("framewise", "raw"),)  # of the context protocol, in every fold
@@ -23,10 +24,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("run", help="name or path of a finished run of profile demo")
     run = notebooks.locate(parser.parse_args().run)
-    (study, *_) = experiments.studies(run, PROFILE)
-    study = experiments.with_clips(study, run)
+    (study, *_) = clip_studies(run, PROFILE)
+    study = with_clips(study, run)
     windows = {"context": experiments.prepare(study, "context", run, PROFILE)}
-    folds = experiments.folds_of(study, PROFILE)
+    folds = folds_of(study, PROFILE)
     jobs = [
         experiments.Job(study.name, "context", model, used, fold.index, 0)
         for model, used in FITS

@@ -19,6 +19,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from melib import prediction
 from melib.simulate import long
 
 SIZE, FPS = (640, 480), 30
@@ -61,7 +62,6 @@ def write(path, images, minutes, size=SIZE, fps=FPS):
 
 def measure(path):
     """Print seconds of one prediction (weights loaded), samples, intervals and peak memory in MB."""
-    from melib import prediction
 
     weights = prediction.load()
     start = time.perf_counter()

@@ -15,7 +15,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from melib import answers, cache, figures, report
+from melib import answers, cache, results
+from melib.run import recorded
 
 DOCS = Path(__file__).parent
 README = DOCS.parent / "README.md"
@@ -59,7 +60,7 @@ def keep(run: Path) -> None:
         if not theirs.is_file():
             file.unlink(missing_ok=True)
             continue
-        table = figures.read(theirs)
+        table = results.read_result(theirs)
         if name == "summary":
             shown = {(protocol, metric, amplitude) for _, protocol, metric, amplitude in _AGREEMENT}
             rows = zip(table["protocol"], table["metric"], table["amplitude"], strict=True)
@@ -69,7 +70,7 @@ def keep(run: Path) -> None:
         cache.write_table(file, table)
     made_with = json.loads((run / "environment.json").read_text(encoding="utf-8"))
     day = datetime.date.fromtimestamp((run / "environment.json").stat().st_mtime).isoformat()
-    about = {**report.settings(run), "commit": made_with["commit"], "day": day, "device": made_with["device"]}
+    about = {**recorded(run), "commit": made_with["commit"], "day": day, "device": made_with["device"]}
     about["seconds"] = json.loads((run / "timing.json").read_text(encoding="utf-8"))
     cache.write_json(DOCS / "results" / "origin.json", about)
 
@@ -120,11 +121,11 @@ def _intensity() -> str:
     summary, card = answers.read(DOCS, "summary"), answers.read(DOCS, "face_card")
     agreement = {
         (r["model"], r["input"], r["protocol"], r["metric"], r["amplitude"]): r
-        for r in figures.records(summary)
+        for r in results.records(summary)
     }
     seen = {
         (r["model"], r["input"], r["quantity"]): r
-        for r in figures.records(figures.over_seeds(card[card["protocol"] == "context"]))
+        for r in results.records(results.over_seeds(card[card["protocol"] == "context"]))
     }
     rows = []
     for model, used, name in _MODELS:
@@ -140,20 +141,20 @@ def _intensity() -> str:
 
 def _aims() -> str:
     rows = []
-    for row in figures.records(answers.read(DOCS, "claims")):
+    for row in results.records(answers.read(DOCS, "claims")):
         metric, over, other = row["claim"].partition(" over ")
-        name = figures.METRICS.get(metric) or figures.QUANTITIES.get(metric, (metric,))[0]
-        name += f", over {figures.label(other, 'none')}" if over else ""
+        name = results.METRICS.get(metric) or results.QUANTITIES.get(metric, (metric,))[0]
+        name += f", over {results.label(other, 'none')}" if over else ""
         found = f"{answers.interval(row, sign=bool(over))}, {row['events']:.0f} events"
         rows.append([name, row["needed"], found, "holds" if row["holds"] else "**missed**"])
     return _table(["aim", "needed", "found", ""], rows)
 
 
 def _spotting() -> str:
-    table = figures.over_seeds(answers.read(DOCS, "spotting"), ["dataset", "system"])
+    table = results.over_seeds(answers.read(DOCS, "spotting"), ["dataset", "system"])
     scores = ("spotting_f1", "strs", "end_to_end_f1")
     rows = []
-    for row in figures.records(table):
+    for row in results.records(table):
         counts = " / ".join(f"{row[name]:.0f}" for name in ("tp", "fp", "fn"))
         found = [answers.interval(row, name) for name in scores]
         alarms = answers.interval(row, "fp_per_hour", 0)

@@ -15,12 +15,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from melib import comparisons, figures
-from melib.figures import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, TWO_COLUMNS
+from melib import comparisons, results, style
+from melib.style import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, TWO_COLUMNS
 
 _FAMILY = "intensity_ablations"
 _CONTROLS = ("position_only", "constant_frame", "flow_magnitude", "oracle_interval")
-_MARKERS = dict(zip(figures.PRIORS, "osD^v", strict=True))
+_MARKERS = dict(zip(style.PRIOR_COLOURS, "osD^v", strict=True))
 # Told from the triangle by their flanks alone.
 _SMOOTH = ("gaussian", "raised_cosine")
 
@@ -46,7 +46,7 @@ def forest(table: pd.DataFrame, differences: pd.DataFrame, *, protocol: str) -> 
         **{name: table[table["metric"] == name] for name in (metric, "clip_swap", "apex_follow")},
     }
     order = (metric, "", "clip_swap", "apex_follow")
-    with figures.style():
+    with style.context():
         height = (0.75 + 0.165 * len(rows)) * plt.rcParams["font.size"] / 7
         fig, axes = plt.subplots(
             1, 4, figsize=(TWO_COLUMNS, height), sharey=True, width_ratios=[1.4, 1.2, 1, 1]
@@ -56,11 +56,11 @@ def forest(table: pd.DataFrame, differences: pd.DataFrame, *, protocol: str) -> 
             # Only the first two panels show what was tested.
             _panel(axis, rows, known.to_dict("index"), marked if name in (metric, "") else set())
             title = (
-                figures.QUANTITIES[name][0].capitalize()
-                if name in figures.QUANTITIES
+                results.QUANTITIES[name][0].capitalize()
+                if name in results.QUANTITIES
                 else "The same, less its base"
             )
-            said = figures.METRICS[metric] if name == metric else title
+            said = results.METRICS[metric] if name == metric else title
             axis.set_xlabel(textwrap.fill(said, 26, break_on_hyphens=False))
             axis.axvline(1 if name == "apex_follow" else 0, color=GREY, linewidth=0.5, zorder=0)
         ceiling = "pseudo_label" if metric.endswith("_true") else "truth"
@@ -71,14 +71,14 @@ def forest(table: pd.DataFrame, differences: pd.DataFrame, *, protocol: str) -> 
         for text, row in zip(axes[0].get_yticklabels(), rows, strict=True):
             text.set_fontweight("bold" if row[2] == "base" else "normal")
         axes[0].set_ylim(len(rows) - 0.4, -0.6)
-        figures.letters(axes)
+        style.letters(axes)
         tests = int(differences["p"].notna().sum())
         fig.set_label(
-            f"One change at a time. {figures.PROTOCOLS.get(protocol, protocol)}; mean over "
+            f"One change at a time. {results.PROTOCOLS.get(protocol, protocol)}; mean over "
             f"{table['subjects'].max()} subjects and {table['events'].max()} events with 95 % intervals over subjects. "
             "Bold: a base (blue), its interval as a band behind its variants, which share its budget, subjects and folds; "
             "grey: controls. a, agreement; dashed: the score of "
-            f"{figures.CEILINGS[ceiling]}. b, difference from the base, paired over events. Filled in a and b: told apart "
+            f"{results.CEILINGS[ceiling]}. b, difference from the base, paired over events. Filled in a and b: told apart "
             f"from the base at {comparisons.alpha():g} after Holm's correction over the {tests} tests of this data set; "
             "open: not told apart. c and d, face card, not tested: clip swap is 0 for whatever knows only position, apex "
             "follow is 1 for what follows the apex of re-timed clips and 0 for what doesn't."
@@ -89,9 +89,9 @@ def forest(table: pd.DataFrame, differences: pd.DataFrame, *, protocol: str) -> 
 def _rows(table: pd.DataFrame) -> list[tuple[str, str, str]]:
     """(base, variant, family) from top to bottom: each base above its variants, the controls last."""
     known = table.drop_duplicates(["base", "variant"])
-    lines = [row for row in figures.records(known) if row["family"] != "control"]
+    lines = [row for row in results.records(known) if row["family"] != "control"]
     controls = known[(known["family"] == "control") & ~known["variant"].str.startswith("position only, ")]
-    shown = [row for model in _CONTROLS for row in figures.records(controls[controls["model"] == model])]
+    shown = [row for model in _CONTROLS for row in results.records(controls[controls["model"] == model])]
     return [(row["base"], row["variant"], row["family"]) for row in (*lines, *shown)]
 
 
@@ -115,7 +115,7 @@ def _panel(
             axis.plot([row["estimate"]] * 2, [y - 0.5, last + 0.5], color=BLUE, linewidth=0.6, zorder=0.5)
         colour = {"base": BLUE, "control": GREY}.get(family, ORANGE)
         filled = family == "base" or (base, variant) in marked
-        figures.dot(axis, row, y, colour, filled=filled)
+        style.dot(axis, row, y, colour, filled=filled)
     for y in range(1, len(rows)):
         if rows[y][0] != rows[y - 1][0]:
             axis.axhline(y - 0.5, color="#BBBBBB", linewidth=0.5)
@@ -135,10 +135,10 @@ def jitter(table: pd.DataFrame) -> Figure:
     keys = ["protocol", "base"]
     chosen = table[table["family"].isin(["base", "labels"])]
     lines = chosen[chosen["family"] == "labels"].drop_duplicates(keys)[keys]
-    with figures.style():
-        fig, axis = plt.subplots(figsize=(figures.ONE_COLUMN, 2.4))
+    with style.context():
+        fig, axis = plt.subplots(figsize=(style.ONE_COLUMN, 2.4))
         looks = zip((BLUE, ORANGE, GREEN, PURPLE), "osD^", strict=True)
-        for (colour, marker), line in zip(looks, figures.records(lines), strict=False):
+        for (colour, marker), line in zip(looks, results.records(lines), strict=False):
             part = chosen[(chosen["protocol"] == line["protocol"]) & (chosen["base"] == line["base"])]
             metric = comparisons.metric_of(_FAMILY, line["protocol"], set(part["metric"]))
             part = part[part["metric"] == metric]
@@ -147,11 +147,11 @@ def jitter(table: pd.DataFrame) -> Figure:
             axis.errorbar(
                 part["frames"],
                 part["estimate"],
-                figures.errors(part),
+                style.errors(part),
                 color=colour,
                 marker=marker,
                 elinewidth=0.7,
-                label=f"{line['base']}, {line['protocol']}: {figures.METRICS[metric]}",
+                label=f"{line['base']}, {line['protocol']}: {results.METRICS[metric]}",
             )
         axis.set_xlabel("Error of onset, apex and offset in training, frames (standard deviation)")
         axis.set_ylabel("Agreement on undisturbed clips")
@@ -172,7 +172,7 @@ def prior_match(table: pd.DataFrame) -> Figure:
     table : DataFrame
         prior_match.csv of one data set. The context protocol is drawn where there is one.
     """
-    protocols = [name for name in reversed(figures.PROTOCOLS) if (table["protocol"] == name).any()]
+    protocols = [name for name in reversed(results.PROTOCOLS) if (table["protocol"] == name).any()]
     table = table[table["protocol"] == protocols[0]]
     names = {"less_triangle": "estimate", "less_triangle_low": "low", "less_triangle_high": "high"}
     less = table[table["prior"].isin(_SMOOTH)].drop(columns=["estimate", "low", "high"]).rename(columns=names)
@@ -181,12 +181,12 @@ def prior_match(table: pd.DataFrame) -> Figure:
         ("ccc", less, "Concordance, less the triangle's"),
         ("inside_spearman", table, "Spearman with the truth, inside"),
     ]
-    with figures.style():
+    with style.context():
         fig, axes = plt.subplots(1, len(panels), figsize=(TWO_COLUMNS, 2.4))
         for axis, (metric, of, said) in zip(axes, panels, strict=True):
             part = of[of["metric"] == metric]
             top = part["jitter"].max()
-            for place, (prior, colour) in enumerate(figures.PRIORS.items()):
+            for place, (prior, colour) in enumerate(style.PRIOR_COLOURS.items()):
                 mine = part[part["prior"] == prior]
                 known, shift = mine[mine["jitter"].notna()].sort_values("jitter"), 0.08 * (place - 2)
                 look: dict[str, Any] = {
@@ -196,11 +196,11 @@ def prior_match(table: pd.DataFrame) -> Figure:
                     "linewidth": 0.9,
                     "elinewidth": 0.6,
                 }
-                axis.errorbar(known["jitter"] + shift, known["estimate"], figures.errors(known), **look)
+                axis.errorbar(known["jitter"] + shift, known["estimate"], style.errors(known), **look)
                 theirs = mine[mine["landmarks"] == "annotated"]
                 place_of = np.full(len(theirs), top + 1.6) + 3 * shift
                 axis.errorbar(
-                    place_of, theirs["estimate"], figures.errors(theirs), **look | {"linestyle": "none"}
+                    place_of, theirs["estimate"], style.errors(theirs), **look | {"linestyle": "none"}
                 )
             axis.axvline(top + 0.7, color="#BBBBBB", linewidth=0.5)
             ticks = sorted(part["jitter"].dropna().unique())
@@ -209,14 +209,14 @@ def prior_match(table: pd.DataFrame) -> Figure:
             axis.grid(axis="y", color="#E4E4E4", linewidth=0.5)
             axis.set_axisbelow(True)
         axes[1].axhline(0, color=INK, linewidth=0.8)
-        figures.letters(axes)
+        style.letters(axes)
         fig.supxlabel("Error of the true landmarks, frames (standard deviation)", fontsize="medium")
         handles = [
             Line2D([], [], color=colour, marker=_MARKERS[prior], label=prior.replace("_", " "))
-            for prior, colour in figures.PRIORS.items()
+            for prior, colour in style.PRIOR_COLOURS.items()
         ]
         fig.legend(handles=handles, loc="outside upper center", ncols=len(handles))
-        protocol = figures.PROTOCOLS[protocols[0]]
+        protocol = results.PROTOCOLS[protocols[0]]
         fig.set_label(
             "Which prior is right? Agreement of each prior, as a label, with the true intensity of simulated clips: laid "
             "over the true landmarks, over the same with a normal error in frames of the video, and, right of the line, "
@@ -249,9 +249,9 @@ def draw(run: str | Path) -> list[Path]:
     for ending, table in _by_dataset(run, ["prior_match"]):
         made.append((f"prior_match{ending}", prior_match(table), ["prior_match"]))
     for name, fig, files in made:
-        figures.save(fig, run, name, results=files)
+        style.save(fig, run, name, results=files)
         plt.close(fig)
-    return [figures.folder(run) / f"{name}.png" for name, *_ in made]
+    return [style.folder(run) / f"{name}.png" for name, *_ in made]
 
 
 def _by_dataset(run: Path, names: list[str]) -> list[tuple[Any, ...]]:
@@ -259,7 +259,7 @@ def _by_dataset(run: Path, names: list[str]) -> list[tuple[Any, ...]]:
     files = [run / "results" / f"{name}.csv" for name in names]
     if not all(file.is_file() for file in files):
         return []
-    tables = [figures.read(file) for file in files]
+    tables = [results.read_result(file) for file in files]
     datasets = list(dict.fromkeys(tables[0]["dataset"]))
     parts = [[table[table["dataset"] == dataset].copy() for table in tables] for dataset in datasets]
     endings = [f"_{dataset}" if len(datasets) > 1 else "" for dataset in datasets]

@@ -27,7 +27,8 @@ import pandas as pd
 import torch
 from torchvision.models import ResNet18_Weights
 
-from melib import comparisons, controls, evaluation, experiments, figures, metrics, priors, protocols
+from melib import comparisons, controls, evaluation, experiments, metrics, priors, protocols, results
+from melib.run import profile_settings
 
 PRIORS = {
     "triangular": priors.triangular,
@@ -131,7 +132,7 @@ def lines(profile):
     -------
     list of Line
     """
-    options = experiments.settings(profile)
+    options = profile_settings(profile)
     out = []
     for spec in options["ablations"]:
         line = Line(spec["protocol"], spec["input"], spec.get("fit", {}), ())
@@ -158,7 +159,7 @@ def _no_weights(profile):
     name = Path(ResNet18_Weights.IMAGENET1K_V1.url).name
     if not (Path(torch.hub.get_dir()) / "checkpoints" / name).is_file():
         return f"{name} isn't in the local cache of torch hub"
-    width = experiments.settings(profile)["fit"]["width"]
+    width = profile_settings(profile)["fit"]["width"]
     return "" if width == 64 else f"{name} has width 64, and this profile's encoders have {width}"
 
 
@@ -173,7 +174,7 @@ def left_out(profile):
     -------
     list of str
     """
-    options = experiments.settings(profile)
+    options = profile_settings(profile)
     mine = lines(profile)
     said = []
     for protocol in experiments.PROTOCOLS:
@@ -214,7 +215,7 @@ def fit_all(outcome, run, profile, *, jobs=2):
     DataError
         If a fit failed: says which and why; the others are finished and kept.
     """
-    options = experiments.settings(profile)
+    options = profile_settings(profile)
     seeds = [outcome.seed + 1000 * k for k in range(options["seeds"])]
     elsewhere = {p.dataset for p in outcome.transfer.values()}
     wanted, tasks, names = [], [], []
@@ -266,7 +267,7 @@ def relabelled(studies, prepared, change, seed):
 
     Parameters
     ----------
-    studies : dict dataset -> experiments.Study
+    studies : dict dataset -> study.Study
     prepared : experiments.Prepared
     change : Change
     seed : int
@@ -404,7 +405,7 @@ def _controls(outcome, p, mine):
     for (model, used, seed), curve in known.items():
         if model in ("resnet18_bigru", "framewise"):
             continue
-        said = figures.CEILINGS.get(model, figures.label(model, used))
+        said = results.CEILINGS.get(model, results.label(model, used))
         about = (p.dataset, p.protocol, "", "control", said, model, used)
         out.append(Curves(about, seed, curve, slopes.get(model, unknown)))
     for name in dict.fromkeys(each.about[4] for each in mine if each.about[3] == "target"):
@@ -430,7 +431,7 @@ def _scored(p, every, folds, jobs):
     fold_of = about["subject"].map({s: fold.index for fold in folds for s in fold.test}).to_numpy()
     card = []
     for i, each in enumerate(every):
-        if each.about[5] in figures.CEILINGS:
+        if each.about[5] in results.CEILINGS:
             continue
         values = {
             "clip_swap": evaluation.swaps(each.curve[chosen], p.pseudo[chosen], subjects, fold_of),
@@ -462,11 +463,11 @@ def evaluate(outcome, curves, run, *, jobs=2):
         intensity_ablations, ablation_differences.
     """
     rows = scores(outcome, curves, jobs=jobs)
-    table = figures.intervals(rows, [*KEYS, "metric"])
+    table = results.intervals(rows, [*KEYS, "metric"])
     table = table[[*TABLE, "estimate", "low", "high", "events", "subjects", "base"]]
     made = {"intensity_ablations": table, "ablation_differences": differences(rows)}
     for name, each in made.items():
-        evaluation.write(run, name, each)
+        results.write_result(run, name, each)
     return made
 
 

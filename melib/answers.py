@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from melib import comparisons, evaluation, figures
+from melib import comparisons, evaluation, results
 from melib.errors import DataError
 
 ALPHA = comparisons.alpha()  # of a p after Holm's correction
@@ -138,13 +138,13 @@ def _videos(spotting: pd.DataFrame) -> list[str]:
     return [
         f"{row['dataset']}: {row['videos']:.0f} long videos, {row['minutes']:.0f} minutes, "
         f"{row['tp'] + row['fn']:.0f} micro-expressions."
-        for row in figures.records(rows)
+        for row in results.records(rows)
     ]
 
 
 def _method(intensity: pd.DataFrame, spotting: pd.DataFrame) -> list[str]:
     out = []
-    learned = intensity[intensity["model"].isin(figures.LEARNED)] if len(intensity) else intensity
+    learned = intensity[intensity["model"].isin(results.LEARNED)] if len(intensity) else intensity
     for dataset, part in learned.groupby("dataset", sort=False):
         seeds = part["seed"].nunique()
         out.append(
@@ -180,7 +180,7 @@ def _cautions(
         out.append("Profile demo trains smaller networks, for less time, than profile paper.")
     if len(intensity):
         rows = intensity[intensity["event"] != ""]
-        seeds = rows.loc[rows["model"].isin(figures.LEARNED), "seed"].nunique()
+        seeds = rows.loc[rows["model"].isin(results.LEARNED), "seed"].nunique()
         if seeds == 1:
             out.append("One training seed: intervals hold for these fits, not for training anew.")
         unknown = [
@@ -195,7 +195,7 @@ def _cautions(
             f"{name} has {n} subjects: intervals are wide or mean little."
             for name, n in few[few < _FEW].items()
         ]
-    for row in figures.records(untestable):
+    for row in results.records(untestable):
         reason = row.get("reason", "")
         out.append(
             f"{row['dataset']}, {row['protocol']} protocol: {row.get('verdict', 'not testable')}, {reason}."
@@ -238,7 +238,7 @@ def read(run: str | Path, name: str) -> pd.DataFrame:
     """
     file = Path(run) / "results" / f"{name}.csv"
     try:
-        table = figures.read(file) if file.is_file() else pd.DataFrame()
+        table = results.read_result(file) if file.is_file() else pd.DataFrame()
     except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
         raise DataError(f"{file} isn't a table ({error}): remove it and run its notebook again") from None
     known = _ABOUT | _COLUMNS.get(name, {})
@@ -350,7 +350,7 @@ def _p(row: Any) -> str:
 
 
 def _metric(name: str) -> str:
-    return figures.METRICS.get(name, _spaced(name))
+    return results.METRICS.get(name, _spaced(name))
 
 
 def _capital(text: str) -> str:
@@ -395,7 +395,7 @@ def _judged(table: pd.DataFrame, protocol: str, value: str) -> pd.DataFrame:
 def _card(card: pd.DataFrame, model: str, used: str) -> dict[str, Any]:
     """Rows of the face card of one model, mean over seeds, by quantity."""
     part = card[(card["model"] == model) & (card["input"] == used)]
-    return {row["quantity"]: row for row in figures.records(figures.over_seeds(part))}
+    return {row["quantity"]: row for row in results.records(results.over_seeds(part))}
 
 
 # ---- one function a question: tables -> findings ------------------------------------------------------------------
@@ -412,17 +412,17 @@ def temporal(tables: Tables) -> list[Finding]:
         protocol, card = _protocol(_of(tables["face_card"], dataset))
         beyond, swap = _beyond(_card(card, _MODEL, _INPUT).get("clip_swap"), protocol)
         details = _agreement(_of(tables["summary"], dataset), protocol)
-        over = figures.records(_over_position(_of(tables["model_differences"], dataset), protocol))
+        over = results.records(_over_position(_of(tables["model_differences"], dataset), protocol))
         said = [_over(row) for row in over] or swap
         details = swap * bool(over) + details
         beyond = beyond if not over else told(over[0]) == "above" and beyond is not False
         claims = _of(tables["claims"], dataset)
-        for row in figures.records(claims[claims["claim"] == "inside_spearman_true over oracle_interval"]):
+        for row in results.records(claims[claims["claim"] == "inside_spearman_true over oracle_interval"]):
             sentence = (
                 f"Over a mean shape laid on the true interval: {interval(row, sign=True)}, {_word(row)}"
             )
             details.append(f"{sentence} ({row['needed'].partition(', ')[2]}; {_counted(row)}).")
-        changes = figures.records(_changes(tables["ablation_differences"], dataset, "temporal"))
+        changes = results.records(_changes(tables["ablation_differences"], dataset, "temporal"))
         # A model on raw frames may gain position alone: where there is a base on motion, it decides.
         judged = [row for row in changes if row["input"] == _INPUT] or changes
         words = [told(row) for row in judged]
@@ -448,7 +448,7 @@ def _beyond(swap: Any, protocol: str) -> tuple[bool | None, list[str]]:
         return None, []
     fits = "fits" if swap["low"] > evaluation.SWAPS else "isn't shown to fit"
     number = f"clip swap {interval(swap)}, 0 for whatever knows only position; {_counted(swap, 'clips')}"
-    curve = f"In the {protocol} protocol, the curve of {figures.label(_MODEL, _INPUT)}"
+    curve = f"In the {protocol} protocol, the curve of {results.label(_MODEL, _INPUT)}"
     return bool(swap["low"] > evaluation.SWAPS), [
         f"{curve} {fits} its own clip better than other people's ({number})."
     ]
@@ -462,7 +462,7 @@ def _over_position(differences: pd.DataFrame, protocol: str) -> pd.DataFrame:
 
 
 def _over(row: Any) -> str:
-    name = figures.label(_MODEL, _INPUT)
+    name = results.label(_MODEL, _INPUT)
     return f"{name} less position alone, {row['protocol']} protocol: {_difference(row)} ({_counted(row)})."
 
 
@@ -473,7 +473,7 @@ def _difference(row: Any) -> str:
 def _agreement(summary: pd.DataFrame, protocol: str) -> list[str]:
     part = summary[(summary["protocol"] == protocol) & (summary["amplitude"] == "all")]
     part = _judged(part, protocol, "estimate")
-    rows = {(row["model"], row["input"]): row for row in figures.records(part)}
+    rows = {(row["model"], row["input"]): row for row in results.records(part)}
     learned, control = rows.get((_MODEL, _INPUT)), rows.get(("position_only", "none"))
     if learned is None or control is None:
         return []
@@ -510,7 +510,7 @@ def prior(tables: Tables) -> list[Finding]:
     out = []
     match, differences = tables["prior_match"], tables["ablation_differences"]
     for dataset in _datasets(match, differences[differences["family"] == "target"]):
-        changes = figures.records(_changes(differences, dataset, "target"))
+        changes = results.records(_changes(differences, dataset, "target"))
         words = [told(row) for row in changes]
         apart = [row for row in changes if told(row) in ("above", "below")]
         said, details = [], [f"Trained on it: {_changed(row)}." for row in changes]
@@ -537,7 +537,7 @@ def prior(tables: Tables) -> list[Finding]:
 
 def _best(rows: pd.DataFrame, landmarks: str) -> str:
     """The prior that matches the true intensity best, and whether it is told apart from the triangle."""
-    best = figures.records(rows.sort_values("estimate", ascending=False, kind="stable"))[0]
+    best = results.records(rows.sort_values("estimate", ascending=False, kind="stable"))[0]
     sentence = (
         f"As a label, given {landmarks} landmarks, {_spaced(best['prior'])} matches the true intensity best"
     )
@@ -550,7 +550,7 @@ def _best(rows: pd.DataFrame, landmarks: str) -> str:
 
 def _ranked(rows: pd.DataFrame, landmarks: str) -> str:
     """The priors by how well they match the true intensity."""
-    best = figures.records(rows.sort_values("estimate", ascending=False, kind="stable"))
+    best = results.records(rows.sort_values("estimate", ascending=False, kind="stable"))
     each = [f"{_spaced(row['prior'])} {interval(row, digits=3)}" for row in best]
     counted = _counted(best[0])
     metric = "concordance"
@@ -565,7 +565,7 @@ def inputs(tables: Tables) -> list[Finding]:
     card = tables["face_card"]
     for dataset in _datasets(card):
         protocol, part = _protocol(_of(card, dataset))
-        found = {used: _card(part, model, used) for model, used in figures.ordered(part) if model == _MODEL}
+        found = {used: _card(part, model, used) for model, used in results.ordered(part) if model == _MODEL}
         # Which fits its own clip best comes first: the summary shows no other.
         swaps = {
             used: rows["clip_swap"]["estimate"] if "clip_swap" in rows else -1.0
@@ -592,7 +592,7 @@ def inputs(tables: Tables) -> list[Finding]:
 
 def _seen(used: str, rows: Mapping[str, Any]) -> str:
     asked = [
-        f"{figures.QUANTITIES[name][0]} {interval(rows[name])}" for name in figures.QUANTITIES if name in rows
+        f"{results.QUANTITIES[name][0]} {interval(rows[name])}" for name in results.QUANTITIES if name in rows
     ]
     counted = _counted(next(iter(rows.values())), "clips")
     return _capital(f"{used}: {sees(rows)}, {', '.join(asked)} ({counted}).")
@@ -607,10 +607,10 @@ def limits(tables: Tables) -> list[Finding]:
         every = every[every["per_hour"].isin(every["per_hour"][:1])]
         rows = every[every["condition"] == "base"].sort_values("threshold_px", kind="stable")
         best, ideal = (rows[rows["kind"] == kind][:1] for kind in ("model", "ideal"))
-        said = [_threshold(row) for row in figures.records(pd.concat([best, ideal]))]
+        said = [_threshold(row) for row in results.records(pd.concat([best, ideal]))]
         rest = every.drop(index=[*best.index, *ideal.index])
         rest = rest[(rest["condition"] == "base") | rest["system"].isin(best["system"])]
-        details = [_threshold(row) for row in figures.records(rest)]
+        details = [_threshold(row) for row in results.records(rest)]
         used = _of(tables["efficiency"], dataset)
         used = used[(used["condition"] == "base") & used["system"].isin(best["system"])]
         words, blind = _how_near(
@@ -648,7 +648,7 @@ def _threshold(row: Any) -> str:
 def _efficient(rows: pd.DataFrame) -> list[str]:
     out = []
     for system, part in rows.dropna(subset=["efficiency"]).groupby("system", sort=False):
-        bins = [f"{_range(row)} {_used(row)}" for row in figures.records(part)]
+        bins = [f"{_range(row)} {_used(row)}" for row in results.records(part)]
         name = _capital(_spaced(system))
         out.append(f"{name}, efficiency against the ideal observer (1 is the ideal): {'; '.join(bins)}.")
     return out
@@ -682,22 +682,22 @@ def decoder(tables: Tables) -> list[Finding]:
     for dataset in _datasets(effects, same):
         asked = ("end_to_end_f1", "spotting_f1")
         parts = {
-            row["metric"]: row for row in figures.records(_of(effects, dataset)) if row["metric"] in asked
+            row["metric"]: row for row in results.records(_of(effects, dataset)) if row["metric"] in asked
         }
-        rows = [row for row in figures.records(_of(same, dataset)) if np.isfinite(row["difference"])]
+        rows = [row for row in results.records(_of(same, dataset)) if np.isfinite(row["difference"])]
         said = [_effect(parts[name]) for name in asked if name in parts]
         counted, details = _on_same_curves(rows)
         # Our system with another decoder in it bears that decoder's name.
         variants = _of(tables["variant_differences"], dataset)
         others = {f"ours, {_spaced(name)}" for name in _of(same, dataset)["other"]}
         variants = variants[variants["system"].isin(others) & (variants["metric"] == "end_to_end_f1")]
-        for row in figures.records(variants):
+        for row in results.records(variants):
             change = f"{interval(row, 'difference', sign=True)}, {_word(row)}{_p(row)} ({_counted(row)})"
             details.append(
                 f"{_capital(row['system'])} instead of semi-Markov, {_score(row['metric'])}: {change}."
             )
         claims = _of(tables["spotting_claims"], dataset)
-        for row in figures.records(claims[claims["metric"] == "end_to_end_f1"][:1]):
+        for row in results.records(claims[claims["metric"] == "end_to_end_f1"][:1]):
             change = f"{interval(row, 'difference', sign=True)}, {_word(row)}{_p(row)} ({_counted(row)})"
             details.append(f"The whole system less the mended reference, {_score(row['metric'])}: {change}.")
         verdict = _word(parts[asked[0]]) if asked[0] in parts else "not asked of the system"
@@ -769,7 +769,7 @@ def faults(tables: Tables) -> list[Finding]:
 def _explained(part: pd.DataFrame) -> list[dict[str, Any]]:
     """Faults of one system, the largest share of the reported score first."""
     honest = float(part.loc[part["fault"] == "none", "strs"].sum())
-    rows = [row for row in figures.records(part) if row["fault"] != "none"]
+    rows = [row for row in results.records(part) if row["fault"] != "none"]
     for row in rows:
         row |= {"honest": honest, "share": row["inflation"] / row["strs"] if row["strs"] > 0 else 0.0}
     return sorted(rows, key=lambda row: (told(row) != "above", -row["share"]))
@@ -792,7 +792,7 @@ def _position_faults(control: pd.DataFrame) -> list[Finding]:
     """What position alone, no pixel read, scores on the public tables of data that were published."""
     known = control[control["metric"] == "spearman_pseudo"].dropna(subset=["paper", "control"])
     out = []
-    for row in figures.records(known.drop_duplicates("of")):
+    for row in results.records(known.drop_duplicates("of")):
         share = row["control"] / row["paper"]
         said = (
             f"On clips cut from onset to offset, position alone scores {row['control']:.4f} in Spearman with the "

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from melib import figures, metrics
+from melib import metrics, results
 from melib.errors import DataError
 
 COLUMNS = [
@@ -83,7 +83,7 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "claims": ("intensity_claims", lambda r: f"{_model(r)} over {_claimed(r)}"),
     "model_differences": (
         "intensity_models",
-        lambda r: f"{_model(r)} over {figures.label(r['control'], r['control_input'])}",
+        lambda r: f"{_model(r)} over {results.label(r['control'], r['control_input'])}",
     ),
     "ablation_differences": (
         "intensity_ablations",
@@ -100,12 +100,12 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
 
 
 def _model(row: dict[str, Any]) -> str:
-    return figures.label(row["model"], row["input"])
+    return results.label(row["model"], row["input"])
 
 
 def _claimed(row: dict[str, Any]) -> str:
     """The control of a claim and the events that it is about: ``flow magnitude, at 1 px or more``."""
-    return figures.label(row["claim"].partition(" over ")[2], "none") + row["needed"].rpartition("above 0")[2]
+    return results.label(row["claim"].partition(" over ")[2], "none") + row["needed"].rpartition("above 0")[2]
 
 
 def _against(row: dict[str, Any]) -> str:
@@ -137,13 +137,13 @@ def statistics(run: str | Path) -> pd.DataFrame:
         file = Path(run) / "results" / f"{name}.csv"
         if not file.is_file():
             continue
-        table = figures.read(file)
+        table = results.read_result(file)
         if "p_holm" not in table:
             raise DataError(f"{file} has no column p_holm: an older melib wrote it, run its notebook again")
         rows = table[table["p"].notna()].rename(columns={"estimate": "difference"})
         if name == "claims":
             rows = rows.assign(metric=rows["claim"].str.split(" over ").str[0])
-        rows = rows.assign(comparison=[said(row) for row in figures.records(rows)], family=family)
+        rows = rows.assign(comparison=[said(row) for row in results.records(rows)], family=family)
         parts.append(rows.reindex(columns=COLUMNS))
     if not parts:
         return pd.DataFrame(columns=[*COLUMNS, "tests"])

@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from melib import annotations
+from melib import annotations, faces
 from melib import manifest as manifests
 from melib.errors import DataError
 from melib.manifest import Manifest, line_of
@@ -549,7 +549,6 @@ def _missing(numbers: np.ndarray, onset: int, offset: int) -> tuple[int, int]:
 
 
 def _of_images(sample: Sequence[Any]) -> _Part:
-    from melib import faces
 
     seen, unreadable = 0, []
     for frame in tqdm(sample, desc="faces", unit="image", disable=None):

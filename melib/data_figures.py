@@ -6,9 +6,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 from scipy import stats
 
-from melib import figures
+from melib import style
 
-_KINDS = {"micro": figures.BLUE, "macro": figures.ORANGE, "blink": figures.YELLOW}
+_KINDS = {"micro": style.BLUE, "macro": style.ORANGE, "blink": style.YELLOW}
 _DASHES: dict[str, Any] = {"micro": "-", "macro": (0, (5, 1.5)), "blink": (0, (1.5, 1))}
 
 
@@ -28,8 +28,8 @@ def durations(events, fits, statistics):
         A row a data set.
     """
     names = list(dict.fromkeys(events["dataset"]))
-    with figures.style():
-        size = (figures.TWO_COLUMNS, 0.7 + 1.85 * len(names))
+    with style.context():
+        size = (style.TWO_COLUMNS, 0.7 + 1.85 * len(names))
         fig, axes = plt.subplots(len(names), 3, figsize=size, squeeze=False)
         for row, name in zip(axes, names, strict=True):
             mine, fitted, known = (table[table["dataset"] == name] for table in (events, fits, statistics))
@@ -45,7 +45,7 @@ def durations(events, fits, statistics):
         kinds = [kind for kind in _KINDS if kind in set(events["kind"])]
         handles = [plt.Line2D([], [], color=_KINDS[kind], linestyle=_DASHES[kind], lw=2) for kind in kinds]
         fig.legend(handles, kinds, loc="outside upper right", ncols=len(kinds), handlelength=3)
-        figures.letters(axes.flat)
+        style.letters(axes.flat)
         fig.set_label(_caption(events, statistics))
         return fig
 
@@ -105,8 +105,8 @@ def _whole_frames(logs, fps):
 def _gaps(axis, gaps):
     axis.set(xlabel="Gap to the next event, s", ylabel="Gaps")
     if len(gaps):
-        axis.hist(gaps, bins=40, range=tuple(np.percentile(gaps, [1, 99])), color=figures.GREY)
-        axis.axvline(0, color=figures.INK, lw=0.8, ls=(0, (4, 2)))
+        axis.hist(gaps, bins=40, range=tuple(np.percentile(gaps, [1, 99])), color=style.GREY)
+        axis.axvline(0, color=style.INK, lw=0.8, ls=(0, (4, 2)))
         return
     axis.set(xticks=[], yticks=[])
     said = "no video holds two events"
@@ -120,7 +120,7 @@ def _published(axis, known, quantity, kind, height):
     if np.isfinite(middle):
         at = np.log10([low, middle, high]) if quantity == "duration_s" else [low, middle, high]
         about = {
-            "color": _KINDS.get(kind, figures.INK),
+            "color": _KINDS.get(kind, style.INK),
             "clip_on": False,
             "transform": axis.get_xaxis_transform(),
         }

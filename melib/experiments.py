@@ -9,245 +9,27 @@ The tables are made from these records by evaluation.py.
 """
 
 import hashlib
-import inspect
 import json
-import warnings
 from collections import Counter
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import joblib
 import numpy as np
 import pandas as pd
-import yaml
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 from tqdm.auto import tqdm
 
-from melib import (
-    annotations,
-    cache,
-    configuration,
-    controls,
-    engines,
-    faces,
-    flow,
-    losses,
-    manifest,
-    models,
-    priors,
-    protocols,
-    training,
-)
-from melib.errors import DataError, Misuse
+from melib import cache, controls, engines, flow, losses, models, priors, protocols, training
+from melib.errors import DataError
+from melib.run import cache_folder, profile_settings, seeds_of
+from melib.study import clip_studies, folds_of, simulated, with_clips
 
 PROTOCOLS = ("paper", "context")
 # Share of its peak above which a true movement counts as begun; below it everything counts as rest.
 RISEN = 0.1
-# From one training's seed to the next one's.
-SEEDS_APART = 1000
 # Shifts of the apex for apex_follow, as a share of the window.
 SHIFTS = (-1 / 8, -1 / 16, 0.0, 1 / 16, 1 / 8)
-
-
-def settings(profile):
-    """Settings of a profile, from profiles.yml.
-
-    Parameters
-    ----------
-    profile : str
-        smoke, demo or paper.
-
-    Returns
-    -------
-    dict
-
-    Raises
-    ------
-    Misuse
-        If there is no such profile.
-    """
-    profiles = yaml.safe_load((Path(__file__).parent / "profiles.yml").read_text(encoding="utf-8"))
-    if profile not in profiles:
-        raise Misuse(f"There is no profile '{profile}'; choose one of {', '.join(profiles)}.")
-    return profiles[profile]
-
-
-def code_version(*modules):
-    """Hash of the source of modules: a changed line never reads what the old line produced."""
-    text = "".join(inspect.getsource(module) for module in modules)
-    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
-
-
-@dataclass(frozen=True)
-class Study:
-    """A data set that is ready to be cut into windows.
-
-    ``events`` as in annotations.py, every row; ``videos`` as in manifest.spans (subject, video, folder, n_first, n_last,
-    n_frames); ``truth`` one row a frame or None; ``clips`` in the order of ``videos``.
-    """
-
-    manifest: manifest.Manifest
-    root: Path
-    events: pd.DataFrame
-    videos: pd.DataFrame
-    truth: pd.DataFrame | None
-    clips: tuple = ()
-
-    @property
-    def name(self):
-        """Name of the data set."""
-        return self.manifest.name
-
-    @property
-    def long(self):
-        """Whether there is something to be spotted in: long videos, in a layout that isn't cut to the events."""
-        return self.manifest.long and self.manifest.has_context
-
-
-def open_study(dataset, root, *more_tables):
-    """Read a data set's manifest, tables and folders.
-
-    Parameters
-    ----------
-    dataset : str or Path
-        Name or path of a manifest.
-    root : str or Path
-        The folder that holds the data set: frames and annotation tables.
-    *more_tables : Path
-        Tables from elsewhere, say of the data set that knows the emotions of this one's events.
-
-    Returns
-    -------
-    Study
-        Without clips. A folder whose name differs from the table's by case only has the table's.
-
-    Raises
-    ------
-    DataError
-        If the folder, the table or the frames are missing or no event has frames.
-    """
-    root = Path(root)
-    found = manifest.effective(manifest.read_manifest(dataset), root)
-    audit = annotations.audit(found, *manifest.tables(found, root), *more_tables)
-    for note in audit.notes:
-        warnings.warn(note, stacklevel=2)
-    videos = _as_in_table(manifest.spans(found, manifest.videos(found, root)), audit.events)
-    events = annotations.check_frames(audit.events, videos)
-    truth = manifest.load_truth(found, root)
-    if truth is not None:
-        known = set(zip(truth["subject"], truth["video"], strict=True))
-        unknown = [f"{v.subject}/{v.video}" for v in videos.itertuples() if (v.subject, v.video) not in known]
-        if unknown:
-            raise DataError(
-                f"{root / str(found.truth)} has no row of {unknown[0]}; simulate {found.name} again."
-            )
-    return Study(found, root, events, videos, truth)
-
-
-def _as_in_table(videos, events):
-    """Videos under the table's names, where folders differ from it by case: a person under two names ends in two folds."""
-    renamed = videos.copy()
-    for name in ("subject", "video"):
-        first: dict[str, str] = {}
-        for text in (*events[name], *videos[name]):
-            first.setdefault(text.casefold(), text)
-        renamed[name] = [first[text.casefold()] for text in videos[name]]
-    # Where case tells two folders apart, it must stay.
-    return videos if renamed.duplicated(["subject", "video"]).any() else renamed
-
-
-def simulated(run, profile, seed, *, transfer=False, jobs=2):
-    """Simulate the profile's data sets below ``run/data`` and open them; finished clips are kept.
-
-    Returns
-    -------
-    list of Study
-    """
-    from melib import simulate
-
-    configuration.freeze(run, profile, seed)
-    studies = []
-    for spec in settings(profile)["transfer" if transfer else "data"]:
-        spec = dict(spec)
-        out = Path(run) / "data" / spec["name"]
-        simulate.write(out, seed=seed, jobs=jobs, **spec)
-        studies.append(open_study(out / "manifest.yml", out))
-    return studies
-
-
-def studies(run, profile, seed=0, data="", *, jobs=2):
-    """Open the clips of a run: the licensed data sets that were named, else the simulated ones.
-
-    Parameters
-    ----------
-    run : str or Path
-        Folder of the run.
-    profile : str
-    seed : int
-    data : str
-        Json text ``{name: folder}``, or empty for the profile's simulated data.
-
-    Returns
-    -------
-    list of Study
-        Long videos are left to spotting.studies.
-
-    Raises
-    ------
-    DataError
-        If data sets were named and none of them holds clips.
-    """
-    if not data:
-        return simulated(run, profile, seed, jobs=jobs)
-    configuration.freeze(run, profile, seed, data)
-    found = named(data, long=False)
-    if not found:
-        raise DataError(f"{', '.join(json.loads(data))}: long videos, and no clips; run notebooks 06 and 07.")
-    return found
-
-
-def named(data, *, long):
-    """Open the licensed data sets of a run that hold clips, or those that hold long videos (see ``Study.long``).
-
-    A data set whose emotions stand in another one's table is given that table where the other one is named, too.
-
-    Parameters
-    ----------
-    data : str
-        Json text ``{name: folder}``.
-    long : bool
-
-    Returns
-    -------
-    list of Study
-    """
-    places = {
-        name: (manifest.effective(manifest.read_manifest(name), root), root)
-        for name, root in json.loads(data).items()
-    }
-    known = {of.name: (of, root) for of, root in places.values()}
-    found = []
-    for name, (of, root) in places.items():
-        other = known.get(of.join["dataset"]) if of.join else None
-        if (of.long and of.has_context) == long:
-            found.append(open_study(name, root, *(manifest.tables(*other) if other else ())))
-    return found
-
-
-def cache_folder(run):
-    """Cache that the runs beside each other share."""
-    return Path(run).parent / "cache"
-
-
-def with_clips(study, run, *, jobs=2):
-    """Find, align and crop every face of a study; cached by content.
-
-    Returns
-    -------
-    Study
-    """
-    clips = faces.load_clips(study.manifest, study.root, study.videos, cache_folder(run), jobs=jobs)
-    return replace(study, clips=tuple(clips))
 
 
 # ---- windows and what is seen in them -------------------------------------------------------------------------
@@ -334,7 +116,7 @@ def prepare(study, protocol, run, profile, seed=0, *, size=64, jobs=2):
     DataError
         If no window fits (``context`` where a data set has no frames around its events).
     """
-    options = settings(profile)["windows"][protocol]
+    options = profile_settings(profile)["windows"][protocol]
     clips = {(clip.subject, clip.video): clip for clip in study.clips}
     limits = pd.DataFrame(
         [(s, v, int(c.numbers[0]), int(c.numbers[-1])) for (s, v), c in clips.items() if len(c.numbers)],
@@ -387,7 +169,7 @@ def seen(study, table, n_samples, run, *, size=64, jobs=2):
     protocol = str(table["protocol"].iloc[0])
     positions = np.stack([protocols.window_frames(row, n_samples) for row in table.itertuples()])  # (N, T)
 
-    version = code_version(flow)
+    version = cache.code_version(flow)
     groups = list(table.groupby(["subject", "video"], sort=False).groups.items())
     folder = cache_folder(run) / "inputs"
     keys = [
@@ -501,31 +283,6 @@ def prepare_all(studies_with_clips, run, profile, seed=0, *, jobs=2):
     ]
 
 
-def detection(studies_with_clips):
-    """In how many frames the face was found.
-
-    Returns
-    -------
-    DataFrame
-        dataset, subject, video, frames, with_face, missing (numbers between the first and the last that aren't there).
-    """
-    rows = []
-    for study in studies_with_clips:
-        for clip in study.clips:
-            span = int(clip.numbers[-1] - clip.numbers[0]) + 1 if len(clip.numbers) else 0
-            rows.append(
-                (
-                    study.name,
-                    clip.subject,
-                    clip.video,
-                    len(clip.numbers),
-                    int(clip.mask.sum()),
-                    span - len(clip.numbers),
-                )
-            )
-    return pd.DataFrame(rows, columns=["dataset", "subject", "video", "frames", "with_face", "missing"])
-
-
 # ---- the grid of fits -----------------------------------------------------------------------------------------
 
 
@@ -549,50 +306,6 @@ class Job:
         return f"{about}{changed}-fold{self.fold}-seed{self.seed}"
 
 
-def folds_of(study, profile, seed=0, *, subjects=None, **more):
-    """Folds of a study's subjects: groups of the profile's number, or one licensed subject each where it says ``loso``.
-
-    Parameters
-    ----------
-    study : Study
-    profile, seed : as in the notebooks
-    subjects : iterable of str, optional
-        By default those of all videos.
-    **more
-        For protocols.folds.
-
-    Returns
-    -------
-    list of protocols.Fold
-    """
-    options = settings(profile)
-    people = sorted(set(study.videos["subject"] if subjects is None else subjects))
-    check_people(study.name, people)
-    if options.get("loso") and study.truth is None:
-        return protocols.folds(people, "loso", seed=seed, **more)
-    return protocols.folds(people, min(options["folds"], len(people)), seed=seed, **more)
-
-
-def check_people(dataset, subjects):
-    """Refuse a data set of a single person.
-
-    Raises
-    ------
-    DataError
-        Says what is missing.
-    """
-    if len(set(subjects)) == 1:
-        raise DataError(
-            f"{dataset} has usable events of one subject alone; a model is tested on people it never saw, so name a folder "
-            "with more subjects."
-        )
-
-
-def seeds_of(profile, seed=0):
-    """Seeds of a profile's trainings, that of the run first: list of int."""
-    return [seed + SEEDS_APART * repeat for repeat in range(settings(profile)["seeds"])]
-
-
 def grid(dataset, profile, protocol, folds, seed=0):
     """Jobs of a profile for one data set, protocol and some folds, the slow ones first.
 
@@ -600,7 +313,7 @@ def grid(dataset, profile, protocol, folds, seed=0):
     -------
     list of Job
     """
-    options = settings(profile)
+    options = profile_settings(profile)
     return [
         Job(dataset, protocol, fit["model"], fit["input"], fold.index, training_seed)
         for fit in options["fits"][protocol]
@@ -635,7 +348,7 @@ def run_grid(run, profile, jobs_list, prepared, folds, *, transfer=None, jobs=2)
         If a fit failed: says which and why; the others are finished and kept.
     """
     transfer = transfer or {}
-    options = settings(profile)["fit"]
+    options = profile_settings(profile)["fit"]
     tasks = (
         joblib.delayed(run_job)(
             Path(run), job, options, prepared[job.protocol], folds[job.fold], transfer.get(job.protocol)
@@ -716,7 +429,7 @@ def _stored_job(run, job, options, prepared, fold, transfer):
     about = asdict(job)
     asked = {"asked": "curve, slope"} if about.pop("variant") else {}
     key = cache.key(
-        code_version(training, models, losses, controls),
+        cache.code_version(training, models, losses, controls),
         {"job": about, "fit": asdict(fit), "fold": asdict(fold), "shifts": SHIFTS, **asked},
         _content(prepared),
         _content(transfer) if transfer else "",
@@ -817,7 +530,7 @@ def intensity(run, profile, seed=0, data="", *, jobs=2):
     -------
     Outcome
     """
-    main = [with_clips(study, run, jobs=jobs) for study in studies(run, profile, seed, data, jobs=jobs)]
+    main = [with_clips(study, run, jobs=jobs) for study in clip_studies(run, profile, seed, data, jobs=jobs)]
     prepared = prepare_all(main, run, profile, seed, jobs=jobs)
     transfer, folds, records = {}, {}, {}
     if not data:
@@ -825,7 +538,7 @@ def intensity(run, profile, seed=0, data="", *, jobs=2):
             with_clips(s, run, jobs=jobs) for s in simulated(run, profile, seed, transfer=True, jobs=jobs)
         ]
         transfer = {p.protocol: p for p in prepare_all(there, run, profile, seed, jobs=jobs)}
-        if settings(profile)["train_on_transfer"]:
+        if profile_settings(profile)["train_on_transfer"]:
             main, prepared = main + there, prepared + list(transfer.values())
     for study in main:
         mine = {p.protocol: p for p in prepared if p.dataset == study.name}
@@ -841,18 +554,3 @@ def intensity(run, profile, seed=0, data="", *, jobs=2):
         other = transfer if study.name not in {p.dataset for p in transfer.values()} else {}
         records[study.name] = run_grid(run, profile, todo, mine, folds[study.name], transfer=other, jobs=jobs)
     return Outcome(prepared, transfer, folds, records, seed, {study.name: study for study in main})
-
-
-def stamp(profile, data=""):
-    """Print what a result depends on: commit, versions, device, manifests."""
-    from melib import report
-
-    for name, value in report.environment().items():
-        told = ", ".join(f"{key} {each}" for key, each in value.items()) if isinstance(value, dict) else value
-        print(f"{name}: {told}")
-    names = json.loads(data) if data else [spec["name"] for spec in settings(profile)["data"]]
-    for name in names:
-        try:
-            print(f"manifest {name}: {manifest.manifest_hash(manifest.read_manifest(name))}")
-        except DataError:
-            print(f"manifest {name}: written by the simulator")

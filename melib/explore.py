@@ -19,25 +19,27 @@ import pandas as pd
 import yaml
 
 from melib import (
-    configuration,
     decoders,
     experiments,
     faces,
-    figures,
     flow,
     manifest,
     metrics,
+    results,
     review,
     spotting,
     spotting_decoding,
     spotting_runs,
+    style,
     training,
     video_training,
 )
 from melib.errors import DataError
+from melib.run import data_names, profile_settings
+from melib.study import Study, folds_of, named, open_study, with_clips
 
 OURS = spotting_runs.OURS
-INPUTS = tuple(figures.INPUT_COLOURS)
+INPUTS = tuple(style.INPUT_COLOURS)
 MARKS = ("onset", "apex", "offset")
 # Metrics of intensity.csv by which an event can be bad, and whether a high value is.
 METRICS = {
@@ -64,9 +66,9 @@ class Opened:
     run : Path
     profile : str
     seed : int
-    short, long : dict name -> experiments.Study
+    short, long : dict name -> study.Study
         Data sets with clips, and with long videos; no face is looked at before it is asked for.
-    other : tuple of experiments.Study
+    other : tuple of study.Study
         Long videos that were only tested on: their durations are another prior.
     agreement : DataFrame
         intensity.csv; empty where notebook 04 hasn't run.
@@ -107,14 +109,14 @@ def open_run(run, profile="smoke", seed=0, data=""):
     if not known:
         raise DataError(f"{run} is no finished run: make it with `{command}`, or set run to one that is.")
     made = _made(known[0] / "parameters.yml", command)
-    names = configuration.names(made["data"])
-    if (made["profile"], made["seed"], names) != (profile, seed, configuration.names(data)):
+    names = data_names(made["data"])
+    if (made["profile"], made["seed"], names) != (profile, seed, data_names(data)):
         said = f"profile {made['profile']!r}, seed {made['seed']} and data {', '.join(names)}"
         raise DataError(f"{run} was made with {said}: set them so in the first cell.")
     table = known[0] / "results" / "intensity.csv"
-    agreement = figures.read(table) if table.is_file() else pd.DataFrame()
+    agreement = results.read_result(table) if table.is_file() else pd.DataFrame()
     if data:
-        clips, long, other = (*(experiments.named(data, long=kind) for kind in (False, True)), [])
+        clips, long, other = (*(named(data, long=kind) for kind in (False, True)), [])
     else:
         parts = ("data", "long", "long_transfer")
         clips, long, other = (_simulated(known[0], profile, part) for part in parts)
@@ -145,9 +147,9 @@ def _made(file, command):
 
 def _simulated(run, profile, part):
     """Data sets of a part of the profile that the run has simulated: list of Study."""
-    places = [run / "data" / spec["name"] for spec in experiments.settings(profile)[part]]
+    places = [run / "data" / spec["name"] for spec in profile_settings(profile)[part]]
     made = [place for place in places if (place / "annotations.xlsx").is_file()]
-    return [experiments.open_study(place / "manifest.yml", place) for place in made]
+    return [open_study(place / "manifest.yml", place) for place in made]
 
 
 def usable(study):
@@ -200,7 +202,7 @@ class Event:
 
     Attributes
     ----------
-    study : experiments.Study
+    study : study.Study
     subject, video, name : str
     fps : float
         Native frames a second.
@@ -224,7 +226,7 @@ class Event:
         What can't be shown, and what makes it.
     """
 
-    study: experiments.Study
+    study: Study
     subject: str
     video: str
     name: str
@@ -270,7 +272,7 @@ def event(opened, dataset, subject, name, protocol="context"):
         raise DataError(f"{dataset} has no usable event {subject}/{name}; see `melib data check`.")
     row = found.iloc[0]
     cut = _one_video(study, subject, row["video"])
-    cut = experiments.with_clips(cut, opened.run, jobs=1)
+    cut = with_clips(cut, opened.run, jobs=1)
     (clip,) = cut.clips
     truth = None
     if cut.truth is not None:
@@ -383,7 +385,7 @@ def _said(opened, dataset, protocol, subject, name):
     values = [f"    {used}: {scored[used]:.2f}" for used in INPUTS if used in scored]
     peak = mine["peak_px"].iloc[0]
     size = [] if pd.isna(peak) else [f"true peak {peak:.2f} pixels of the crop"]
-    return (*size, "", f"{figures.METRICS[known[0]]}:", *values)
+    return (*size, "", f"{results.METRICS[known[0]]}:", *values)
 
 
 # ---- long videos ----------------------------------------------------------------------------------------------
@@ -395,13 +397,13 @@ class Videos:
 
     Attributes
     ----------
-    study : experiments.Study
+    study : study.Study
     folds : list of protocols.Fold
     material : spotting_decoding.Material
         Curves of the folds that were asked for so far.
     """
 
-    study: experiments.Study
+    study: Study
     folds: list
     material: spotting_decoding.Material
 
@@ -419,8 +421,8 @@ def videos(opened, dataset):
     Videos
     """
     study = opened.long[dataset]
-    share = experiments.settings(opened.profile)["spotting"]["validation_share"]
-    folds = experiments.folds_of(study, opened.profile, opened.seed, validation_share=share)
+    share = profile_settings(opened.profile)["spotting"]["validation_share"]
+    folds = folds_of(study, opened.profile, opened.seed, validation_share=share)
     found = [
         video
         for each in (study, *opened.other)

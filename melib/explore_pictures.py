@@ -19,21 +19,21 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.transforms import Bbox
 
-from melib import explore, figures, pictures, priors
+from melib import explore, pictures, priors, style
 from melib.explore import MARKS
 
 # What an event's label may look like between its landmarks.
 SHAPES = ("triangular", "boxcar", "half_apex", "gaussian", "raised_cosine")
-_KINDS = {"micro": figures.BLUE, "macro": figures.SKY, "blink": figures.YELLOW}
-_RIGHT: dict[str, Any] = {"facecolor": figures.PURPLE, "alpha": 0.3, "linewidth": 0}
+_KINDS = {"micro": style.BLUE, "macro": style.SKY, "blink": style.YELLOW}
+_RIGHT: dict[str, Any] = {"facecolor": style.PURPLE, "alpha": 0.3, "linewidth": 0}
 _INVENTED: dict[str, Any] = {
     "facecolor": "none",
-    "edgecolor": figures.PURPLE,
+    "edgecolor": style.PURPLE,
     "hatch": "////",
     "linewidth": 0.5,
 }
 _PALE = "#C8C8C8"
-_LABEL: dict[str, Any] = {"color": figures.INK, "linestyle": (0, (4, 2)), "linewidth": 1.0}
+_LABEL: dict[str, Any] = {"color": style.INK, "linestyle": (0, (4, 2)), "linewidth": 1.0}
 _BEFORE: dict[str, Any] = {**_LABEL, "linewidth": 0.5}
 _HEIGHTS = dict(zip(_KINDS, (1.34, 1.22, 1.1), strict=True))
 _FOUND_AT, _SCORE_AT = 1.48, (1.54, 1.67)  # neighbours' scores at two heights
@@ -59,7 +59,7 @@ class Panels:
     """
 
     def __init__(self):  # noqa: D107
-        with figures.style():
+        with style.context():
             self.fig = Figure(figsize=_SIZE, dpi=_DPI)
             self.fig.set_layout_engine("none")
             self.canvas = FigureCanvasAgg(self.fig)
@@ -69,7 +69,7 @@ class Panels:
             self.axes[name].set_animated(True)
         curves = self.axes["curves"]
         curves.tick_params(labelsize=_FONT)
-        (self.cursor,) = curves.plot([], [], color=figures.INK, linewidth=1, animated=True)
+        (self.cursor,) = curves.plot([], [], color=style.INK, linewidth=1, animated=True)
         self.never: Any = None
         self.still: Any = None  # pixels of the first layer, and of the first two
         self.over: list = []  # artists of the second
@@ -130,11 +130,11 @@ class Panels:
         """Artists that mark onset, apex and offset at three places of the curves' axis; None: not known."""
         axis = self.axes["curves"]
         drawn: list = []
-        above: dict[str, Any] = {"va": "bottom", "color": figures.PURPLE, "fontsize": _FONT}
+        above: dict[str, Any] = {"va": "bottom", "color": style.PURPLE, "fontsize": _FONT}
         sides = ("right", "center", "left")  # three that are close together can still be read
         for mark, x, side in zip(MARKS, places, sides, strict=True):
             if x is not None:
-                drawn.append(axis.axvline(x, color=figures.PURPLE, linewidth=0.8, linestyle=":"))
+                drawn.append(axis.axvline(x, color=style.PURPLE, linewidth=0.8, linestyle=":"))
                 drawn.append(axis.annotate(mark, (x, axis.get_ylim()[1]), ha=side, **above))
         return drawn
 
@@ -160,7 +160,7 @@ def _emptied(axis):
 
 def _nothing(axis, words):
     centred: dict[str, Any] = {"ha": "center", "va": "center", "transform": axis.transAxes}
-    axis.text(0.5, 0.5, words, color=figures.GREY, fontsize=_FONT, **centred)
+    axis.text(0.5, 0.5, words, color=style.GREY, fontsize=_FONT, **centred)
     axis.set(xticks=[], yticks=[])
 
 
@@ -187,7 +187,7 @@ class EventPicture:
             true: dict[str, Any] = {"color": "#D9D9D9", "linewidth": 0, "label": "true intensity"}
             handles.append(axis.fill_between(event.numbers, 0, event.truth, **true))
         for used, curve in event.curves.items():
-            line: dict[str, Any] = {"color": figures.INPUT_COLOURS[used], "label": f"predicted from {used}"}
+            line: dict[str, Any] = {"color": style.INPUT_COLOURS[used], "label": f"predicted from {used}"}
             handles += axis.plot(event.positions, curve, linewidth=1.2, **line)
         axis.set(xlim=(event.numbers[0], max(event.numbers[-1], event.numbers[0] + 1)), ylim=(0, 1.1))
         said = f"frame of the video, counted from 0 ({event.fps:g} a second)"
@@ -349,7 +349,7 @@ class VideoPicture:
         start, stop = np.array([row.onset, row.offset + 1]) / self.shown.video.fps
         area = axis.axvspan(start, stop, ymax=0.56, **(_RIGHT if row.right else _INVENTED))
         score = axis.annotate(f"{row.score:.2f}", ((start + stop) / 2, height), ha="center", fontsize=_FONT)
-        return [*self._bar(row, _FOUND_AT, figures.PURPLE), area, score]
+        return [*self._bar(row, _FOUND_AT, style.PURPLE), area, score]
 
     def frame(self, t):
         """The picture at a sample, as PNG bytes."""

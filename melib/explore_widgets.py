@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from IPython.utils.capture import capture_output
 
-from melib import explore, figures
+from melib import explore, results
 from melib.errors import DataError
 from melib.explore import MARKS
 from melib.explore_pictures import SHAPES, EventPicture, VideoPicture
@@ -363,7 +363,7 @@ class EventPanel:
         """Offer what was scored under the protocol."""
         known = explore.metrics_of(self.opened, self.dataset.value, self.protocol.value)
         with _silent(self):
-            _offer(self.metric, [(figures.METRICS[name], name) for name in known])
+            _offer(self.metric, [(results.METRICS[name], name) for name in known])
         self._order()
 
     def _order(self, _=None):

@@ -12,13 +12,8 @@ are grey, and a dot always comes with its 95 % interval over subjects. Fonts, li
 paper.mplstyle; another journal's file gives a second set in figures/<name of that file>/.
 """
 
-import contextlib
-import os
-import re
-import string
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextvars import ContextVar
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,54 +22,42 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.transforms import Bbox
 
-from melib import cache, metrics, priors
+from melib import ablation_figures, comparisons, limits_figures, priors, spotting_figures
 from melib.errors import DataError
+from melib.results import (
+    CEILINGS,
+    LEARNED,
+    METRICS,
+    PROTOCOLS,
+    QUANTITIES,
+    intervals,
+    label,
+    ordered,
+    over_seeds,
+    read_result,
+    records,
+)
+from melib.style import (
+    BLUE,
+    GREY,
+    INK,
+    INPUT_COLOURS,
+    ONE_COLUMN,
+    ORANGE,
+    PURPLE,
+    TWO_COLUMNS,
+    context,
+    dot,
+    errors,
+    folder,
+    letters,
+    save,
+    styled,
+)
 
-ONE_COLUMN, TWO_COLUMNS = 3.5, 7.2  # inches, unless another style says otherwise
-BLUE, ORANGE, GREEN, PURPLE, YELLOW, SKY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"
-GREY, INK = "#8A8A8A", "#222222"
-
-# In the order of every figure and table, with what a reader calls them.
-MODELS = {
-    "position_only": "position only",
-    "oracle_interval": "true interval, mean shape",
-    "constant_frame": "constant frame",
-    "shuffled_frames": "shuffled frames",
-    "frozen_clip": "frozen clip",
-    "flow_magnitude": "flow magnitude",
-    "framewise": "ResNet18, no GRU",
-    "resnet18_bigru": "ResNet18 + BiGRU",
-}
-LEARNED = ("framewise", "resnet18_bigru")
-# The truth's own score: nothing can do better against this target.
-CEILINGS = {"truth": "the truth itself", "pseudo_label": "the pseudo-label"}
-INPUTS = ("none", "raw", "difference", "flow")
-INPUT_COLOURS = {"flow": BLUE, "difference": GREEN, "raw": ORANGE}
 # On a grey print the colours of flow and raw are one: where lines cross, dashes tell them apart.
 _INPUT_DASHES: dict[str, Any] = {"flow": "-", "difference": (0, (5, 1.5)), "raw": (0, (4, 1.2, 1, 1.2))}
-METRICS = {
-    "spearman_pseudo": "Spearman with the pseudo-label",
-    "kendall_pseudo": "Kendall with the pseudo-label",
-    "spearman_true": "Spearman with the truth",
-    "kendall_true": "Kendall with the truth",
-    "inside_spearman_true": "Spearman with the truth, inside the event",
-    "inside_auc_true": "AUC, inside against outside",
-    "ccc_true": "Concordance with the truth",
-    "apex_error_ms": "Error of the apex, ms",
-    "apex_position_error": "Error of the apex, share of the event",
-}
-PRIORS = {"triangular": INK, "boxcar": ORANGE, "half_apex": PURPLE, "gaussian": SKY, "raised_cosine": BLUE}
-QUANTITIES = {
-    "clip_swap": ("clip swap", 0.0, "0: knows only position"),
-    "apex_follow": ("apex follow", 1.0, "1: follows the apex"),
-    "frozen_correlation": ("frozen correlation", 1.0, "1: doesn't need the movement"),
-}
-PROTOCOLS = {
-    "paper": "Paper protocol (cut from onset to offset)",
-    "context": "Context protocol (borders at random)",
-}
 PEAKS_PX = (
     0.1,
     0.35,
@@ -84,181 +67,6 @@ PEAKS_PX = (
     1.4,
     2.5,
 )  # borders of the amplitude bins: about equal counts at a median of .7
-
-
-STYLE = Path(__file__).with_name("paper.mplstyle")
-_chosen: ContextVar[Path] = ContextVar("style", default=STYLE)
-# matplotlib has no setting for the two widths, so that a style file says them in a comment.
-_WIDTHS = re.compile(r"^#\s*column widths, inches:\s*([\d.]+)\s+([\d.]+)", re.MULTILINE)
-# The notebook that draws again what can be drawn from results alone; `melib figures` does the same.
-NOTEBOOK = "08_figures"
-
-
-def style() -> Any:
-    """Context in which figures are made and saved: paper.mplstyle, and what :func:`styled` puts over it."""
-    return plt.style.context([str(file) for file in dict.fromkeys((STYLE, _chosen.get()))])
-
-
-@contextlib.contextmanager
-def styled(file: str | Path | None) -> Iterator[None]:
-    """Make and save figures by another matplotlib style file, in a folder of its name beside the others.
-
-    Parameters
-    ----------
-    file : str or Path or None
-        Changes paper.mplstyle where it says something; None changes nothing. A comment
-        ``# column widths, inches: 3.3 6.85`` sets the two widths.
-
-    Raises
-    ------
-    DataError
-        If the file doesn't exist or matplotlib can't read it.
-    """
-    path = STYLE if file is None else Path(file).resolve()
-    try:
-        with plt.style.context(str(path)):
-            path.read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
-        raise DataError(
-            f"{file} isn't a matplotlib style file ({error}): copy {STYLE} and change it"
-        ) from None
-    before = _chosen.set(path)
-    try:
-        yield
-    finally:
-        _chosen.reset(before)
-
-
-def folder(run: str | Path) -> Path:
-    """Where a run's figures are saved: below ``figures``, those of another style in a folder of its name."""
-    other = [] if _chosen.get() == STYLE else [_chosen.get().stem]
-    return Path(run).joinpath("figures", *other)
-
-
-def save(
-    fig: Figure,
-    run: str | Path,
-    name: str,
-    *,
-    settings: Mapping[str, Any] | None = None,
-    results: Sequence[str] | None = None,
-) -> None:
-    """Write a figure as PDF, SVG, PNG and json sidecar into the run's folder: same figure, same bytes.
-
-    Parameters
-    ----------
-    fig : Figure
-        Its label (``fig.get_label()``) is the caption.
-    run : str or Path
-        Folder of the run.
-    name : str
-        File name without suffix, say ``fig04_agreement``.
-    settings : mapping, optional
-        What the reader of the sidecar should know beside commit, profile, seed and data.
-    results : sequence of str, optional
-        Names of the result tables that it was drawn from, and from nothing else; by default all that there are.
-    """
-    no_date: dict[str, dict[str, Any]] = {
-        ".pdf": {"CreationDate": None},
-        ".svg": {"Date": None},
-        ".png": {"Software": None},
-    }
-    used = _chosen.get()
-    said = _WIDTHS.search(used.read_text(encoding="utf-8"))
-    widths = dict(zip((ONE_COLUMN, TWO_COLUMNS), map(float, said.groups()), strict=True)) if said else {}
-    with style():
-        fig.set_figwidth(widths.get(round(fig.get_figwidth(), 6), fig.get_figwidth()))
-        _settle(fig)
-        for suffix, metadata in no_date.items():
-            with cache.atomic(folder(run) / f"{name}{suffix}") as temporary:
-                fig.savefig(temporary, metadata=metadata)
-    record: dict[str, Any] = {"figure": name, "caption": fig.get_label(), **origin(run, results)}
-    record["settings"] |= settings or {}
-    record["style"] = {used.name: cache.content_hash([used])}
-    cache.write_json(folder(run) / f"{name}.json", record)
-
-
-def _settle(fig: Figure) -> None:
-    """Lay a figure out once and for all; places are rounded, since the last digits that are solved for vary."""
-    fig.draw_without_rendering()
-    fig.set_layout_engine("none")
-    for axis in fig.axes:
-        place = axis.get_position(original=True)
-        axis.set_position(Bbox(place.get_points().round(6)), which="original")
-
-
-def origin(run: str | Path, results: Sequence[str] | None = None) -> dict[str, Any]:
-    """Where a figure or a table comes from: notebook, commit, hash of each result it was made of, settings of the run.
-
-    Parameters
-    ----------
-    run : str or Path
-        Folder of the run.
-    results : sequence of str, optional
-        Names of result tables; by default all that the run has so far.
-    """
-    from melib import report
-
-    run = Path(run)
-    names = sorted(f"{name}.csv" for name in results or ())
-    files = [run / "results" / name for name in names] or sorted((run / "results").glob("*.csv"))
-    return {
-        "notebook": os.environ.get("MELIB_NOTEBOOK", NOTEBOOK if results else ""),
-        "commit": report.commit(),
-        "results": {file.name: cache.content_hash([file]) for file in files},
-        "settings": report.settings(run),
-    }
-
-
-def intervals(results: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
-    """Mean over subjects and its 95 % interval, by bootstrap, for each group of rows.
-
-    Parameters
-    ----------
-    results : DataFrame
-        In the long form of intensity.csv: subject, event and value beside the columns in ``by``. Rows without
-        a subject and rows whose value is undefined are left out. Where there is a column seed, intervals are
-        over subjects crossed with seeds.
-    by : sequence of str
-        Columns that make a group.
-
-    Returns
-    -------
-    DataFrame
-        ``by``, estimate, low, high, events, subjects.
-    """
-    by = list(by)
-    rows = results[results["subject"].notna() & (results["subject"].astype(str) != "")].dropna(
-        subset=["value"]
-    )
-    out = []
-    if "seed" not in rows:
-        rows = rows.assign(seed=0)
-    for group, part in rows.groupby(by, sort=False, observed=True):
-        each = part.groupby(["subject", "event", "seed"], as_index=False)["value"].mean()
-        found = metrics.bootstrap(
-            each["value"].to_numpy(), each["subject"].to_numpy(), runs=each["seed"].to_numpy()
-        )
-        events = len(each.drop_duplicates(["subject", "event"]))
-        out.append((*group, *found, events, each["subject"].nunique()))
-    return pd.DataFrame(out, columns=[*by, "estimate", "low", "high", "events", "subjects"])
-
-
-def over_seeds(
-    table: pd.DataFrame, keys: Sequence[str] = ("dataset", "protocol", "model", "input", "quantity")
-) -> pd.DataFrame:
-    """Rows that speak for all seeds: without a seed where there were several, else the only ones.
-
-    Parameters
-    ----------
-    table : DataFrame
-        face_card.csv; or the rows of one rule of spotting.csv.
-    keys : sequence of str
-        What one row is about.
-    """
-    whole = table["seed"].isna()
-    several = table["seed"].groupby([table[key] for key in keys]).transform("nunique") > 1
-    return table[whole | ~several]
 
 
 def agreement(results: pd.DataFrame, chosen: Mapping[str, str] | None = None) -> Figure:
@@ -278,7 +86,7 @@ def agreement(results: pd.DataFrame, chosen: Mapping[str, str] | None = None) ->
         raise DataError("the results hold none of the metrics to draw: run notebook 04 first")
     tables = {p: intervals(_pick(results, p, m), ["model", "input"]) for p, m in chosen.items()}
     rows = ordered(pd.concat(tables.values()))
-    with style():
+    with context():
         fig, axes = plt.subplots(
             1, len(chosen), figsize=(TWO_COLUMNS, 0.55 + 0.19 * len(rows)), sharey=True, squeeze=False
         )
@@ -334,7 +142,7 @@ def amplitude(
     counts = events.groupby("bin")["peak_px"].size()
     shown = ("oracle_interval", "flow_magnitude", *LEARNED)
     rows = [row for row in ordered(table) if row[0] in shown and row[0] not in CEILINGS]
-    with style():
+    with context():
         fig, axis = plt.subplots(figsize=(ONE_COLUMN, 3.1))
         for place, row in enumerate(rows):
             line = table[
@@ -405,7 +213,7 @@ def face_card(cards: pd.DataFrame, *, protocol: str = "context") -> Figure:
         raise DataError(f"the face card holds no row under {protocol}: run notebook 04 first")
     rows = ordered(part)
     table: Any = over_seeds(part).set_index(["quantity", "model", "input"]).sort_index()
-    with style():
+    with context():
         fig, axes = plt.subplots(1, 3, figsize=(TWO_COLUMNS, 0.75 + 0.2 * len(rows)), sharey=True)
         for axis, (quantity, (title, mark, meaning)) in zip(axes, QUANTITIES.items(), strict=True):
             axis.axvline(mark, color=INK, linewidth=0.8, linestyle=(0, (4, 2)), zorder=0)
@@ -454,14 +262,13 @@ def curves(table: pd.DataFrame, *, protocol: str = "", columns: int = 3) -> Figu
     columns : int
         Panels side by side.
     """
-    from melib import comparisons
 
     panels = list(dict.fromkeys(table["panel"]))
     if not panels:
         raise DataError("there is no event to draw: no window holds one whole")
     names = list(dict.fromkeys(table["series"]))
     lines = -(-len(panels) // columns)
-    with style():
+    with context():
         fig, axes = plt.subplots(
             lines,
             columns,
@@ -522,7 +329,7 @@ def position_control(targets: np.ndarray, values: pd.DataFrame) -> Figure:
         raise DataError("there is no target to draw: no event has onset, apex and offset")
     time = np.linspace(0, 1, targets.shape[1])
     looks = {"control": (GREY, False), "published": (INK, True), "ours": (BLUE, True)}
-    with style():
+    with context():
         fig, (left, right) = plt.subplots(
             1, 2, figsize=(TWO_COLUMNS, max(2.3, 0.8 + 0.2 * len(values))), width_ratios=[1, 1.15]
         )
@@ -573,7 +380,6 @@ def draw_all(run: str | Path, style: str | Path | None = None) -> list[Path]:
     DataError
         If the run has no results, or the style file can't be read.
     """
-    from melib import ablation_figures, limits_figures, spotting_figures
 
     run = Path(run)
     plt.switch_backend("Agg")
@@ -657,31 +463,7 @@ def _by_dataset(tables: list[pd.DataFrame]) -> Iterator[tuple[str, pd.DataFrame]
 def _all(run: Path, names: Sequence[str]) -> list[pd.DataFrame]:
     """Result tables by their names; none where one of them isn't there."""
     files = [run / "results" / f"{name}.csv" for name in names]
-    return [read(file) for file in files] if all(file.is_file() for file in files) else []
-
-
-def read(file: str | Path) -> pd.DataFrame:
-    """Read a result table: names stay text (``006``), an empty input is ``none``."""
-    names = (
-        "dataset",
-        "protocol",
-        "model",
-        "input",
-        "subject",
-        "event",
-        "metric",
-        "quantity",
-        "group",
-        "panel",
-        "family",
-    )
-    table = pd.read_csv(file, dtype=dict.fromkeys(names, str))
-    return table.fillna({name: "none" if name == "input" else "" for name in names if name in table})
-
-
-def records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """Rows of a table as dicts by column."""
-    return [{str(column): value for column, value in row.items()} for row in table.to_dict("records")]
+    return [read_result(file) for file in files] if all(file.is_file() for file in files) else []
 
 
 _MARKERS = "osD^vP"
@@ -698,22 +480,6 @@ def _has(results: pd.DataFrame, protocol: str, metric: str) -> bool:
 def _ceilings(metric: str) -> list[str]:
     """What could be reached: of the pseudo-label's fit to the truth, or the truth's fit to the pseudo-label."""
     return ["truth"] if metric.endswith("_pseudo") else ["pseudo_label"]
-
-
-def ordered(table: pd.DataFrame) -> list[tuple[str, str]]:
-    """Pairs (model, input) in the order of MODELS, then of inputs; unknown models last, ceilings left out."""
-    pairs = {
-        (str(m), str(i)) for m, i in zip(table["model"], table["input"], strict=True) if m not in CEILINGS
-    }
-    order, inputs = list(MODELS), list(INPUTS)
-    place = lambda names, name: names.index(name) if name in names else len(names)  # noqa: E731
-    return sorted(pairs, key=lambda pair: (place(order, pair[0]), pair[0], place(inputs, pair[1]), pair[1]))
-
-
-def label(model: str, used: str) -> str:
-    """What a reader calls a model on an input."""
-    text = MODELS.get(model, model.replace("_", " "))
-    return text if used == "none" or model == "flow_magnitude" else f"{text}, {used}"
 
 
 def _colour(model: str, used: str) -> str:
@@ -735,27 +501,6 @@ def _series_name(name: str) -> str:
     return "pseudo-label" if model == "pseudo_label" else label(model, used or "none")
 
 
-def dot(axis: Axes, row: Any, y: float, colour: str, *, filled: bool) -> None:
-    """A row's estimate and, where there is one, its interval; what is filled stands out."""
-    if np.isfinite(row["low"]) and np.isfinite(row["high"]):
-        axis.plot([row["low"], row["high"]], [y, y], color=colour, linewidth=1.1, solid_capstyle="butt")
-    axis.plot(
-        row["estimate"],
-        y,
-        "o",
-        color=colour,
-        markerfacecolor=colour if filled else "white",
-        markeredgewidth=1,
-    )
-
-
-def letters(axes: Iterable[Axes], **font: Any) -> None:
-    """Put a letter before the title of each panel, for a text to point at; ``font``: of the titles, if not the style's."""
-    place = plt.rcParams["axes.titlelocation"]
-    for letter, axis in zip(string.ascii_lowercase, axes, strict=False):
-        axis.set_title(f"{letter}  {axis.get_title(place)}".rstrip(), **font)
-
-
 def _not_asked(axis: Axes, y: float) -> None:
     """Say in an empty row that there is no result, so that nobody looks for a dot."""
     axis.annotate(
@@ -772,11 +517,6 @@ def _side_by_side(labels: Sequence[str], width: float) -> int:
     """How many columns of a legend fit so many inches in the style's letters, 2 at most."""
     points = 0.52 * plt.rcParams["legend.fontsize"] * max(map(len, labels), default=0) + 24
     return 2 if 2 * points <= 72 * width else 1
-
-
-def errors(line: pd.DataFrame) -> np.ndarray:
-    """(2, N) distances to the interval's ends; 0 where there is no interval."""
-    return np.nan_to_num(np.abs(np.stack([line["estimate"] - line["low"], line["high"] - line["estimate"]])))
 
 
 def _span(table: pd.DataFrame, top: float) -> tuple[float, float]:

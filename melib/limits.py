@@ -32,19 +32,21 @@ from tqdm.auto import tqdm
 
 from melib import (
     cache,
-    evaluation,
     experiments,
     ideal_observer,
     metrics,
     psychometrics,
+    results,
     simulate,
     spotting,
     spotting_runs,
+    study,
     training,
     video_training,
 )
 from melib.errors import DataError
-from melib.limits_figures import BORDERS, IDEAL
+from melib.results import BORDERS, IDEAL
+from melib.run import cache_folder, profile_settings
 from melib.simulate import events, long, render, schedule, units
 from melib.spotting_decoding import curves_of, fits_of, predict
 
@@ -96,7 +98,7 @@ BASE = Condition("base", 1.0, "", 1.0)
 
 def conditions(profile: str) -> list[Condition]:
     """Conditions of a profile, the base first."""
-    asked = experiments.settings(profile)["limits"]
+    asked = profile_settings(profile)["limits"]
     return [
         BASE,
         *(Condition("noise", float(f), "times the camera's noise", 1 / f) for f in asked["noise"]),
@@ -127,14 +129,14 @@ class Probe:
 
 def probe_study(
     run: str | Path, profile: str, condition: Condition, seed: int = 0, *, jobs: int = 2
-) -> experiments.Study:
+) -> study.Study:
     """Write the probe videos of a condition into the run's data, or go on where an earlier call stopped, and open them."""
     name = "probe" if condition == BASE else f"probe_{condition.name.replace(' ', '_')}_{condition.level:g}"
     name = name.replace(".", "_")
     out = Path(run) / "data" / name
-    spec = experiments.settings(profile)["limits"]["probe"] | condition.spec
+    spec = profile_settings(profile)["limits"]["probe"] | condition.spec
     simulate.write_long(out, name=name, seed=seed, jobs=jobs, **spec)
-    return experiments.open_study(out / "manifest.yml", out)
+    return study.open_study(out / "manifest.yml", out)
 
 
 def open_probe(
@@ -166,7 +168,7 @@ def open_probe(
     study = probe_study(run, profile, condition, seed, jobs=jobs)
     windows = any(system.features == "reference" for system in systems)
     videos = spotting.prepare(study, run, profile, windows=windows, jobs=jobs)
-    batch = experiments.settings(profile)["spotting"]["batch_of_windows"]
+    batch = profile_settings(profile)["spotting"]["batch_of_windows"]
     wanted = {f for s in systems for f in fits_of(s, material.dataset, material.folds, seed)}
     said = {
         fit: material.said[fit] | _speak(run, fit, material.folds[fit.fold], videos, batch) for fit in wanted
@@ -440,15 +442,15 @@ def ideal_limits(
 
     Under the base condition; a d' is peak / this. Cached a video.
     """
-    spec = experiments.settings(profile)["limits"]["probe"]
+    spec = profile_settings(profile)["limits"]["probe"]
     defaults = {"statistics": "samm_lv", "family": "patches", "fps": _BASE_RATE, "micro": 4}
     settings = {
         "seed": seed,
         **defaults,
         **{k: v for k, v in spec.items() if k not in ("people", "videos", "name")},
     }
-    folder = experiments.cache_folder(run) / "ideal"
-    version = experiments.code_version(ideal_observer, render, long, schedule, events, units)
+    folder = cache_folder(run) / "ideal"
+    version = cache.code_version(ideal_observer, render, long, schedule, events, units)
     tasks = (joblib.delayed(_ideal)(folder, version, v.video, settings) for v in videos)
     pool = joblib.Parallel(n_jobs=jobs, return_as="generator")
     bar = tqdm(pool(tasks), total=len(videos), desc="ideal observer", unit="video")
@@ -576,7 +578,7 @@ def limits_study(
     dict of DataFrame
         limits, limits_events, limits_curve, efficiency.
     """
-    asked = experiments.settings(profile)["limits"]
+    asked = profile_settings(profile)["limits"]
     data = longs[0]
     everything = spotting_runs.testable(spotting_runs.SYSTEMS, run, profile, data, seed)
     named = {
@@ -595,7 +597,7 @@ def limits_study(
     tables = {name: pd.concat([part[name] for part in parts], ignore_index=True) for name in parts[0]}
     for name, table in tables.items():
         table.insert(0, "dataset", data.study.name)
-        evaluation.write(run, name, table)
+        results.write_result(run, name, table)
     return tables
 
 

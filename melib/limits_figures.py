@@ -12,13 +12,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.transforms import blended_transform_factory
 
-from melib import figures, metrics
-from melib.figures import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, TWO_COLUMNS
+from melib import metrics, results, style
+from melib.style import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, TWO_COLUMNS
 
 TABLES = ("limits", "limits_events", "limits_curve", "efficiency")
-IDEAL = "ideal observer"
-# Borders of the bins of everything that is told by amplitude, crop pixels.
-BORDERS = (0.02, 0.05, 0.1, 0.2, 0.4, 0.75, 1.4, 2.5)
 # Colour, marker and dash of each system, the same in every panel.
 _LOOKS: dict[str, tuple[str, str, Any]] = {
     "ours": (BLUE, "o", "-"),
@@ -27,7 +24,7 @@ _LOOKS: dict[str, tuple[str, str, Any]] = {
     "reference, repaired": (ORANGE, "^", "-"),
     "motion": (GREY, "v", (0, (3, 1.5))),
     "chance": (GREY, "x", (0, (1, 1.2))),
-    IDEAL: (INK, "*", "-"),
+    results.IDEAL: (INK, "*", "-"),
 }
 _AXES = {
     "noise": ("times the noise", 1.0),
@@ -52,7 +49,7 @@ def limits_of_detection(
     rows = main.set_index("system")
     order = [name for name in _LOOKS if name in rows.index]
     base = [table[table["condition"] == "base"] for table in (found, curve, efficiency)]
-    with figures.style():
+    with style.context():
         fig = plt.figure(figsize=(TWO_COLUMNS, 4.5 + 0.14 * len(order)))
         upper = 2.3 + 0.14 * len(order)
         grid = fig.add_gridspec(2, 2, width_ratios=[1.95, 1], height_ratios=[upper, 1.5])
@@ -83,8 +80,8 @@ def _functions(
 ) -> None:
     """Psychometric functions, with the observed share of each bin where a model was trained for it."""
     models = [name for name in order if rows.loc[name, "kind"] == "model"]
-    limit = float(rows.loc[IDEAL, "threshold_px"])
-    reached = rows.loc[[n for n in order if n != IDEAL], "threshold_px"].min()
+    limit = float(rows.loc[results.IDEAL, "threshold_px"])
+    reached = rows.loc[[n for n in order if n != results.IDEAL], "threshold_px"].min()
     blind = float(reached) if np.isfinite(reached) else float(rows["most_px"].max())
     axis.axvspan(_TICKS[0], limit, color="#F0F0F0", linewidth=0)
     axis.axvspan(limit, blind, color="#FFF4E0", linewidth=0)
@@ -144,7 +141,7 @@ def _thresholds(axis: Axes, rows: pd.DataFrame, order: list[str]) -> None:
             continue
         ends = (low if np.isfinite(low) else row["least_px"], high if np.isfinite(high) else 1.2 * most)
         axis.plot(ends, [y, y], color=colour, linewidth=1.3, solid_capstyle="butt", clip_on=False)
-        axis.plot(middle, y, marker, color=colour, markersize=6 if name == IDEAL else 4)
+        axis.plot(middle, y, marker, color=colour, markersize=6 if name == results.IDEAL else 4)
         axis.annotate(
             f"{middle:.2g}",
             (ends[0], y),
@@ -167,7 +164,7 @@ def _thresholds(axis: Axes, rows: pd.DataFrame, order: list[str]) -> None:
 
 def _efficiencies(axis: Axes, efficiency: pd.DataFrame, order: list[str]) -> None:
     """Share of what there is to know that each system uses, in each bin of amplitude."""
-    shown = [name for name in order if name != IDEAL]
+    shown = [name for name in order if name != results.IDEAL]
     axis.axhline(1, color=INK, linewidth=1)
     axis.annotate("the ideal observer", (1, 1), (-1, -2), ("axes fraction", "data"), "offset points", ha="right", va="top",
                   fontsize="small")  # fmt: skip
@@ -227,7 +224,7 @@ def _condition(axis: Axes, limits: pd.DataFrame, main: pd.DataFrame, name: str, 
             middle[known],
             marker,
             color=colour,
-            markersize=5 if system == IDEAL else 3.5,
+            markersize=5 if system == results.IDEAL else 3.5,
             linestyle="none",
         )
         if not known.all():
@@ -267,7 +264,7 @@ def _agreement(axis: Axes, found: pd.DataFrame, order: list[str]) -> None:
 def _binned(table: pd.DataFrame, column: str) -> list[tuple[float, float, float, float]]:
     """Place, mean over subjects and its 95 % interval of each bin of amplitude with enough events."""
     out = []
-    for low, high in itertools.pairwise(BORDERS):
+    for low, high in itertools.pairwise(results.BORDERS):
         part = table[(table["peak_px"] > low) & (table["peak_px"] <= high)]
         if len(part) >= 3:
             values = part[column].to_numpy(float), part["subject"].to_numpy()
@@ -319,12 +316,12 @@ def draw(run: str | Path) -> list[Path]:
     if not all(path.is_file() for path in paths):
         return []
     drawn = []
-    tables = [figures.read(path) for path in paths]
+    tables = [results.read_result(path) for path in paths]
     datasets = list(dict.fromkeys(tables[0]["dataset"]))
     for dataset in datasets:
         fig = limits_of_detection(*(table[table["dataset"] == dataset] for table in tables))
         name = f"limits_of_detection{f'_{dataset}' if len(datasets) > 1 else ''}"
-        figures.save(fig, run, name, results=TABLES)
+        style.save(fig, run, name, results=TABLES)
         plt.close(fig)
-        drawn.append(figures.folder(run) / f"{name}.png")
+        drawn.append(style.folder(run) / f"{name}.png")
     return drawn

@@ -33,26 +33,10 @@ from typing import Any
 import nbformat
 import yaml
 
-from melib import PACKAGE, cache, configuration, engines
+from melib import PACKAGE, cache, engines, manifest, report
 from melib.errors import DataError, Misuse
+from melib.run import PROFILES, environment, freeze, package_files
 
-
-# What tells about a run, but can't change its results: an edit here repeats no notebook.
-_TELLERS = {
-    "answers.py",
-    "cli.py",
-    "data_check.py",
-    "environment.py",
-    "explore.py",
-    "explore_pictures.py",
-    "explore_widgets.py",
-    "notebooks.py",
-    "report.py",
-    "report.html.j2",
-    "review.py",
-}
-# The profile's own section is in the stamp, so that an edit of `paper` doesn't repeat `demo`.
-_PROFILES = PACKAGE / "profiles.yml"
 # For a profile that states no limit: a hung notebook must end, a slow machine must not be punished.
 _MINUTES = 60.0
 
@@ -136,16 +120,15 @@ def run(
     asked = {path: _parameters(path, folder, common, where, parameters or {}) for path in sources}
 
     with _only_one(folder):
-        configuration.freeze(folder, profile, seed, paths)
+        freeze(folder, profile, seed, paths)
         cache.write_yaml(folder / "parameters.yml", common)
         for reason in unfit:
             _say(folder, reason)
-        from melib import report  # it reads results with pandas: not needed to refuse bad input
 
         for number, path in enumerate(sources, start=1):
             executed = _step(path, f"{number}/{len(sources)} {path.stem}", folder, asked[path], places)
             if executed:
-                cache.write_json(folder / "environment.json", report.environment())
+                cache.write_json(folder / "environment.json", environment())
         with _timed(folder, "report"):
             report.build(folder)
     return folder
@@ -211,7 +194,6 @@ def stamp(path: Path, folder: Path, parameters: Mapping[str, Any], data: Mapping
 
 def _fitting(sources: Sequence[Path], places: Mapping[str, Path]) -> tuple[list[Path], list[str]]:
     """Notebooks that some data set of the run fits, and why the others are passed over; simulated runs have every kind."""
-    from melib import manifest
 
     kinds = {"clips", "long", "truth"}
     if places:
@@ -338,28 +320,18 @@ def _parameters(
 
 
 def _check_profile(profile: str) -> None:
-    if _PROFILES.is_file():
-        names = list(yaml.safe_load(_PROFILES.read_text()))
+    if PROFILES.is_file():
+        names = list(yaml.safe_load(PROFILES.read_text()))
         if profile not in names:
-            raise Misuse(f"profile {profile!r} is unknown: {_PROFILES} has {', '.join(names)}")
+            raise Misuse(f"profile {profile!r} is unknown: {PROFILES} has {', '.join(names)}")
 
 
 def _profile(profile: str) -> Any:
-    return yaml.safe_load(_PROFILES.read_text()).get(profile) if _PROFILES.is_file() else None
-
-
-def package_files() -> list[Path]:
-    """Files of the package that can change a result; profiles.yml, of which a run uses one section, isn't among them."""
-    files = (
-        f for f in sorted(PACKAGE.rglob("*")) if f.suffix in {".py", ".json", ".csv", ".yml", ".mplstyle"}
-    )
-    outside = ("notebooks_shipped", "data_manifests")  # both are in the stamp where they are used
-    return [f for f in files if f.name not in _TELLERS and f != _PROFILES and f.parent.name not in outside]
+    return yaml.safe_load(PROFILES.read_text()).get(profile) if PROFILES.is_file() else None
 
 
 def _manifest_hash(name: str) -> str:
     """Hash of a manifest, its corrections, and the manifest whose emotions it takes."""
-    from melib import manifest
 
     found = manifest.read_manifest(name)
     corrections = found.source.parent / "corrections" / f"{found.name}.csv"

@@ -7,10 +7,10 @@ through `_face`, which asks; nothing else here, and no other module, draws an im
 import matplotlib.pyplot as plt
 import numpy as np
 
-from melib import faces, figures, manifest, priors
+from melib import faces, manifest, priors, style
 from melib.errors import DataError
 
-_GREY = figures.GREY
+_GREY = style.GREY
 _DASHES = {
     "triangular": "-",
     "boxcar": (0, (5, 1.5)),
@@ -20,7 +20,7 @@ _DASHES = {
 }
 # Pixels of motion below which an arrow would be a dot.
 _LEAST_ARROW = 0.1
-_COLOURS = (figures.BLUE, figures.ORANGE, figures.GREEN)
+_COLOURS = (style.BLUE, style.ORANGE, style.GREEN)
 
 
 def events(study, statistics=None):
@@ -28,7 +28,7 @@ def events(study, statistics=None):
 
     Parameters
     ----------
-    study : experiments.Study
+    study : study.Study
     statistics : dict, optional
         One entry of event_statistics.json, drawn as the 5 to 95 % range and the median of a real data set.
 
@@ -53,17 +53,17 @@ def events(study, statistics=None):
                 None,
             )
         )
-    with figures.style():
-        fig, axes = plt.subplots(1, len(panels), figsize=(figures.TWO_COLUMNS, 2.1))
+    with style.context():
+        fig, axes = plt.subplots(1, len(panels), figsize=(style.TWO_COLUMNS, 2.1))
         for ax, (label, values, key) in zip(axes, panels, strict=True):
-            ax.hist(values, bins=20, color=figures.BLUE)
+            ax.hist(values, bins=20, color=style.BLUE)
             ax.set(xlabel=label, ylabel="Events")
             if statistics and key:
                 low, _, middle, _, high = statistics[key]
                 top = ax.get_ylim()[1]
                 ax.plot([low, high], [top, top], color="black", lw=2, solid_capstyle="butt", clip_on=False)
                 ax.plot(middle, top, "o", color="black", ms=4, clip_on=False)
-        figures.letters(axes)
+        style.letters(axes)
         bars = (
             " Black bars: 5 to 95 % and median of real micro-expressions (public annotation tables, see "
             "melib/simulate/event_statistics.json)."
@@ -81,7 +81,7 @@ def curves(study, n=8):
 
     Parameters
     ----------
-    study : experiments.Study
+    study : study.Study
         Without truth, the triangles alone are drawn.
     n : int
 
@@ -95,14 +95,14 @@ def curves(study, n=8):
         peaks = inside.groupby(["subject", "event"])["peak_px"].max().rename("peak").reset_index()
         used = used.merge(peaks, on=["subject", "event"]).sort_values("peak", kind="stable")
     used = used.iloc[np.unique(np.linspace(0, len(used) - 1, min(n, len(used))).astype(int))]
-    with figures.style():
+    with style.context():
         if used.empty:
-            fig = plt.figure(figsize=(figures.ONE_COLUMN, 1))
+            fig = plt.figure(figsize=(style.ONE_COLUMN, 1))
             fig.text(0.5, 0.5, f"{study.name}: no event has an apex", ha="center", va="center")
             fig.set_label("No pseudo-label can be made of onset and offset alone.")
             return fig
         fig, axes = plt.subplots(
-            2, -(-len(used) // 2), figsize=(figures.TWO_COLUMNS, 2.9), sharey=True, squeeze=False
+            2, -(-len(used) // 2), figsize=(style.TWO_COLUMNS, 2.9), sharey=True, squeeze=False
         )
         for ax in axes.flat[len(used) :]:
             ax.remove()
@@ -120,7 +120,7 @@ def curves(study, n=8):
                 true = np.interp(frames, video["frame"], video["profile"])
                 ax.fill_between(time, 0, true, color="#D9D9D9", linewidth=0, label="true intensity")
                 ax.set_title(f"peak {event.peak:.2f} px", fontweight="normal")
-            ax.plot(time, label, color=figures.INK, ls=(0, (4, 2)), lw=0.9, label="pseudo-label")
+            ax.plot(time, label, color=style.INK, ls=(0, (4, 2)), lw=0.9, label="pseudo-label")
         fig.supxlabel("Time, ms (scales differ)", fontsize="medium")
         fig.supylabel("Intensity, share of the peak", fontsize="medium")
         fig.legend(*axes.flat[0].get_legend_handles_labels(), loc="outside upper right", ncols=2)
@@ -146,7 +146,7 @@ def motion(study, prepared, n=4):
 
     Parameters
     ----------
-    study : experiments.Study
+    study : study.Study
         Its manifest decides whose face may be drawn.
     prepared : experiments.Prepared
         Windows of that study, complete ones are shown.
@@ -168,8 +168,8 @@ def motion(study, prepared, n=4):
         )
     rows = _spread(prepared, 2 * n)[-n:]
     clips = {(clip.subject, clip.video): clip for clip in study.clips}
-    with figures.style():
-        fig, axes = plt.subplots(3, len(rows), figsize=(figures.TWO_COLUMNS, 5.2), squeeze=False)
+    with style.context():
+        fig, axes = plt.subplots(3, len(rows), figsize=(style.TWO_COLUMNS, 5.2), squeeze=False)
         motions = []
         for column, i in zip(axes.T, rows, strict=True):
             about = prepared.table.iloc[i]
@@ -253,7 +253,7 @@ def alignment(study, n=4):
 
     Parameters
     ----------
-    study : experiments.Study
+    study : study.Study
         With clips.
     n : int
 
@@ -264,8 +264,8 @@ def alignment(study, n=4):
     seen = [clip for clip in study.clips if clip.mask.any()]
     chosen = [seen[i] for i in np.unique(np.linspace(0, len(seen) - 1, min(n, len(seen))).astype(int))]
     folders = study.videos.set_index(["subject", "video"])["folder"]
-    with figures.style():
-        fig, axes = plt.subplots(2, len(chosen), figsize=(figures.TWO_COLUMNS, 4.2), squeeze=False)
+    with style.context():
+        fig, axes = plt.subplots(2, len(chosen), figsize=(style.TWO_COLUMNS, 4.2), squeeze=False)
         for column, clip in zip(axes.T, chosen, strict=True):
             column[0].set_title(f"{clip.subject}/{clip.video}", fontweight="normal")
             first = np.flatnonzero(clip.mask)[0]
@@ -276,11 +276,11 @@ def alignment(study, n=4):
                 column[0].set(xticks=[], yticks=[])
             else:
                 _face(column[0], study, clip.subject, image, found.landmarks)
-                column[0].plot(*found.landmarks.T, ".", color=figures.SKY, ms=1.5)
+                column[0].plot(*found.landmarks.T, ".", color=style.SKY, ms=1.5)
                 _crop_outline(column[0], found.landmarks, clip.frames.shape[-1])
                 column[0].set(xlim=(0, image.shape[1]), ylim=(image.shape[0], 0))
             _face(column[1], study, clip.subject, np.asarray(clip.frames[first]), clip.landmarks)
-            column[1].plot(*clip.landmarks.T, ".", color=figures.SKY, ms=1.5)
+            column[1].plot(*clip.landmarks.T, ".", color=style.SKY, ms=1.5)
         for ax, label in zip(axes[:, 0], ("As it arrives", "Aligned crop"), strict=True):
             ax.set_ylabel(label)
         fig.set_label(
@@ -295,18 +295,20 @@ def _crop_outline(ax, landmarks, side):
     transform = faces.crop_transform(landmarks, size=side)  # image -> crop
     corners = np.array([[0, 0], [side, 0], [side, side], [0, side], [0, 0]], float)
     back = (corners - transform[:, 2]) @ np.linalg.inv(transform[:, :2]).T
-    ax.plot(*back.T, color=figures.ORANGE)
+    ax.plot(*back.T, color=style.ORANGE)
 
 
 def shapes(onset=8, apex=22, offset=44, n_frames=56):
     """Every prior over one event."""
-    with figures.style():
-        fig, ax = plt.subplots(figsize=(figures.ONE_COLUMN, 2.2))
+    with style.context():
+        fig, ax = plt.subplots(figsize=(style.ONE_COLUMN, 2.2))
         family = (priors.triangular, priors.boxcar, priors.half_apex, priors.gaussian, priors.raised_cosine)
         for prior in family:
             name = prior.__name__
             curve = prior(onset, apex, offset, n_frames)
-            ax.plot(curve, color=figures.PRIORS[name], linestyle=_DASHES[name], label=name.replace("_", " "))
+            ax.plot(
+                curve, color=style.PRIOR_COLOURS[name], linestyle=_DASHES[name], label=name.replace("_", " ")
+            )
         ax.set(
             xlabel="Frame",
             ylabel="Assumed intensity",
@@ -336,14 +338,14 @@ def annotators(prepared):
     rows = np.flatnonzero(prepared.complete())
     milliseconds = (prepared.step() / prepared.fps * 1000)[rows]
     error = (prepared.annotated - prepared.true)[rows] * milliseconds[:, None]  # (n, 3)
-    with figures.style():
-        fig, axes = plt.subplots(1, 3, figsize=(figures.TWO_COLUMNS, 2.0), sharey=True)
+    with style.context():
+        fig, axes = plt.subplots(1, 3, figsize=(style.TWO_COLUMNS, 2.0), sharey=True)
         for k, (ax, name) in enumerate(zip(axes, ("onset", "apex", "offset"), strict=True)):
             ax.axhline(0, color=_GREY, lw=0.8)
             ax.plot(prepared.peak_px[rows], error[:, k], ".", ms=3, color=_COLOURS[k])
             ax.set(title=name.capitalize(), xlabel="True peak, pixels of the crop")
         axes[0].set_ylabel("Annotated less true, ms")
-        figures.letters(axes)
+        style.letters(axes)
         fig.set_label(
             f"Error of the annotated landmarks by the size of the movement, a dot an event ({len(rows)} events of "
             f"{prepared.dataset}); above 0 the annotator came later than the movement."

@@ -26,21 +26,24 @@ from tqdm.auto import tqdm
 
 from melib import (
     cache,
-    experiments,
+    evaluation,
     faces,
-    figures,
     flow,
     layouts,
     pictures,
     protocols,
     recognition,
     spotting,
+    spotting_runs,
+    style,
     training,
     video_files,
     video_training,
 )
 from melib.dense import Dense
 from melib.errors import DataError, Misuse
+from melib.results import QUANTITIES, over_seeds, read_result, records
+from melib.run import profile_settings
 from melib.spotting_decoding import Decoder, Material, fits_of, fitted
 
 SHIPPED = Path(__file__).with_name("predictor")
@@ -149,7 +152,6 @@ def export(run: str | Path, profile: str, long: spotting.Long, seed: int = 0, *,
     DataError
         If the run has no intensity model, see `clips_of`.
     """
-    from melib import spotting_runs
 
     run, fold = Path(run), long.folds[0]
     clips = clips_of(run, fold, seed)
@@ -168,7 +170,7 @@ def clips_of(run: str | Path, fold: protocols.Fold, seed: int = 0) -> str:
         Empty where there is none: notebook 04 hasn't run, or every clip is cut to its event (no context protocol).
     """
     table = Path(run) / "results" / "face_card.csv"
-    names = dict.fromkeys(figures.read(table)["dataset"]) if table.is_file() else []
+    names = dict.fromkeys(read_result(table)["dataset"]) if table.is_file() else []
     trained = (
         n for n in names if (spotting.weights_folder(run, n, fold.index, seed) / "settings.yml").is_file()
     )
@@ -198,7 +200,6 @@ def put(
     floor : float
         See `Weights`; 0 drops nothing.
     """
-    from melib import spotting_runs
 
     decoder, least = fitted(spotting_runs.OURS, material, fold)
     (fit,) = fits_of(spotting_runs.OURS, material.dataset, [fold], material.seed)
@@ -214,7 +215,7 @@ def put(
         "decoder": decoder.to_dict(),
         "least": least,
         "floor": floor,
-        "windows": experiments.settings(profile)["windows"]["context"],
+        "windows": profile_settings(profile)["windows"]["context"],
         "card": about,
     }
     cache.write_json(place / "predictor.json", record)
@@ -236,18 +237,17 @@ def card(run: str | Path, clips: str, dataset: str) -> dict:
         ``face``: quantity -> estimate, low, high, of the intensity model in the context protocol; ``spotting``: scores of
         the system that `predict` uses; ``data``: the data sets' names.
     """
-    from melib import evaluation, spotting_runs
 
     results = Path(run) / "results"
-    faces_of = figures.read(results / "face_card.csv")
+    faces_of = read_result(results / "face_card.csv")
     model, used = evaluation.CANDIDATE
     mine = {"dataset": clips, "protocol": "context", "model": model, "input": used}
     faces_of = faces_of[(faces_of[[*mine]] == pd.Series(mine)).all(axis=1)]
     # Of several trainings the row without a seed, over all of them, is what is known of the model.
-    faces_of = figures.over_seeds(faces_of)
-    systems = figures.read(results / "spotting.csv")
+    faces_of = over_seeds(faces_of)
+    systems = read_result(results / "spotting.csv")
     ours = systems[(systems["system"] == spotting_runs.OURS.name) & (systems["rule"] == "strict")]
-    ours = figures.over_seeds(ours[ours["dataset"] == dataset], ["dataset", "system"])
+    ours = over_seeds(ours[ours["dataset"] == dataset], ["dataset", "system"])
     wanted = ["precision", "recall", "spotting_f1", "fp_per_hour", "end_to_end_f1"]
     return {
         "data": [clips, dataset],
@@ -591,7 +591,7 @@ def write(made: Prediction, out: str | Path, name: str = "") -> list[Path]:
         "samples_per_second": made.fps,
         "frames_count_from": 0,
         "meaning": MEANING,
-        "intervals": figures.records(intervals),
+        "intervals": records(intervals),
         "notes": list(made.notes),
         "card": made.card,
         "caption": _caption(made),
@@ -602,7 +602,7 @@ def write(made: Prediction, out: str | Path, name: str = "") -> list[Path]:
         cache.write_table(out / f"{name}{suffix}", table, "%.12g")  # microseconds, however long the video
     cache.write_json(out / f"{name}.json", record)
     fig = made.plot()
-    with figures.style(), cache.atomic(out / f"{name}.png") as temporary:
+    with style.context(), cache.atomic(out / f"{name}.png") as temporary:
         fig.savefig(temporary, metadata={"Software": None})
     plt.close(fig)
     return [out / f"{name}{suffix}" for suffix in (*tables, ".json", ".png")]
@@ -628,9 +628,9 @@ def drawn(made: Prediction) -> Figure:
     matplotlib.figure.Figure
         Its label is its caption.
     """
-    with figures.style():
+    with style.context():
         ratio = [4.2, 1] if made.motion is not None else [1]
-        size = figures.TWO_COLUMNS, 2.1
+        size = style.TWO_COLUMNS, 2.1
         fig, axes = plt.subplots(
             1, len(ratio), figsize=size, width_ratios=ratio, squeeze=False, layout="constrained"
         )
@@ -638,12 +638,12 @@ def drawn(made: Prediction) -> Figure:
         _draw_intervals(axis, made.intervals, time[-1] - time[0])
         for first, last in _runs(~made.curve["face"].to_numpy()):
             gone = axis.axvspan(time[first], time[last], label="no face", linewidth=0, hatch="////")
-            gone.set(facecolor="white", edgecolor=figures.GREY)
-        axis.plot(time, made.curve["intensity"], color=figures.BLUE, label="intensity")
+            gone.set(facecolor="white", edgecolor=style.GREY)
+        axis.plot(time, made.curve["intensity"], color=style.BLUE, label="intensity")
         axis.plot(
             time,
             made.curve["score"],
-            color=figures.ORANGE,
+            color=style.ORANGE,
             linewidth=0.8,
             label="score",
         )
@@ -665,7 +665,7 @@ def _draw_intervals(axis: Axes, intervals: pd.DataFrame, length: float) -> None:
     named: list[float] = []
     for row in intervals.sort_values("confidence", ascending=False).itertuples():
         inside = axis.axvspan(row.onset_s, row.offset_s, label="micro-expression", linewidth=0)
-        inside.set(color=figures.YELLOW, alpha=0.4)
+        inside.set(color=style.YELLOW, alpha=0.4)
         if all(abs(row.apex_s - other) > _LABEL * length for other in named):
             named.append(row.apex_s)
             said = f"{row.emotion}\n{row.confidence:.2f}"
@@ -832,7 +832,7 @@ def many(
 def worth(card: dict) -> str:
     """Say in words what weights were worth, see `Weights`: two lines."""
     face = ", ".join(
-        f"{figures.QUANTITIES[name][0]} {of['estimate']:.2f} ({of['low']:.2f} to {of['high']:.2f})"
+        f"{QUANTITIES[name][0]} {of['estimate']:.2f} ({of['low']:.2f} to {of['high']:.2f})"
         for name, of in card["face"].items()
     )
     spotting_ = card["spotting"]

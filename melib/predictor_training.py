@@ -19,23 +19,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from melib import (
-    configuration,
-    experiments,
-    figures,
-    manifest,
-    metrics,
-    notebooks,
-    prediction,
-    spotting,
-    spotting_runs,
-    spotting_tables,
-)
+from melib import manifest, metrics, notebooks, prediction, results, spotting, spotting_runs, spotting_tables
 from melib.errors import DataError, Misuse
 from melib.protocols import Fold
+from melib.run import data_names, profile_settings, read_configuration
 from melib.simulate import write_long
 from melib.simulate.films import write_films, write_stills
 from melib.spotting_decoding import Material, System, kept, predict
+from melib.study import Study, open_study
 
 _STILLS = "more_stills"
 # Half a second, and the share of such windows of still films whose movement is below the floor.
@@ -105,8 +96,8 @@ def train(run: str | Path, budget: Budget | None = None, *, jobs: int = 2) -> Pa
         If notebook 06 isn't finished, or a data set can't be written; Misuse if the run is on licensed data.
     """
     run, budget = Path(run), budget or Budget()
-    frozen = configuration.read(run)
-    if frozen["data"] != configuration.names(""):
+    frozen = read_configuration(run)
+    if frozen["data"] != data_names(""):
         raise Misuse(
             f"{run} is on licensed videos, of which no more can be simulated; use what it has in predictor/."
         )
@@ -116,7 +107,7 @@ def train(run: str | Path, budget: Budget | None = None, *, jobs: int = 2) -> Pa
     more = [video for spec in budget.videos for video in _more(run, profile, seed, spec, fold, jobs)]
     stills = _stills(own.study, run, profile, seed, budget.stills, jobs)
     long = _together(own, [*more, *stills])
-    options = experiments.settings(profile)["spotting"]
+    options = profile_settings(profile)["spotting"]
     options = options | {
         "fit": options["fit"] | budget.fit,
         "epochs": options["epochs"] | {"whole_videos": budget.epochs},
@@ -146,10 +137,10 @@ def train(run: str | Path, budget: Budget | None = None, *, jobs: int = 2) -> Pa
 def _more(run: Path, profile: str, seed: int, spec: dict, fold: Fold, jobs: int) -> list[spotting.Video]:
     """Simulate long videos and compute their motion: of pictures for those who aren't tested, of films for all."""
     places = [run / "data" / f"{spec['name']}{kind}" for kind in ("", "_films")]
-    people = experiments.settings(profile)["long"][0]["people"]
+    people = profile_settings(profile)["long"][0]["people"]
     write_long(places[0], people=people, jobs=jobs, **spec | {"seed": seed + spec["seed"]})
     write_films(*places, jobs=jobs)
-    pictures, films = (experiments.open_study(place / "manifest.yml", place) for place in places)
+    pictures, films = (open_study(place / "manifest.yml", place) for place in places)
     untested = pictures.videos[~pictures.videos["subject"].isin(fold.test)]
     found = []
     for kind, study in (("pictures", replace(pictures, videos=untested)), ("films", films)):
@@ -158,12 +149,10 @@ def _more(run: Path, profile: str, seed: int, spec: dict, fold: Fold, jobs: int)
     return found
 
 
-def _stills(
-    study: experiments.Study, run: Path, profile: str, seed: int, spec: dict, jobs: int
-) -> list[spotting.Video]:
+def _stills(study: Study, run: Path, profile: str, seed: int, spec: dict, jobs: int) -> list[spotting.Video]:
     """Write films in which nothing moves, and compute the motion that is seen in them all the same."""
     place = run / "data" / _STILLS
-    people = experiments.settings(profile)["long"][0]["people"]
+    people = profile_settings(profile)["long"][0]["people"]
     write_stills(place, people=people, seed=seed, fps=study.manifest.fps, jobs=jobs, **spec)
     of = replace(study.manifest, name=_STILLS)
     videos = manifest.spans(of, manifest.videos(of, place))
@@ -208,7 +197,7 @@ def _worth(said: pd.DataFrame, parts: dict[str, list[spotting.Video]]) -> dict:
     alarms = still & set(said[["subject", "video"]].itertuples(index=False, name=None))
     return {
         **{name: _scores(said, parts[name]) for name in ("spotting", "films")},
-        "recall": figures.records(recall.dropna()),
+        "recall": results.records(recall.dropna()),
         "stills": {"films": len(still), "with_an_interval": len(alarms)},
     }
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from melib import figures
+from melib import results
 
 COLUMNS = [
     *("dataset", "protocol", "what", "metric", "ours", "low", "high", "control", "published", "difference"),
@@ -35,7 +35,7 @@ def values(task: str) -> pd.DataFrame:
         task, dataset, protocol (of intensity; the scorer of spotting), method, model, input, metric, value, events, subjects
         (empty where the source doesn't state them), source, differs.
     """
-    table = figures.read(Path(__file__).with_name("published.csv"))
+    table = results.read_result(Path(__file__).with_name("published.csv"))
     return table[table["task"] == task].fillna({"differs": ""}).reset_index(drop=True)
 
 
@@ -55,7 +55,7 @@ def beside(run: str | Path) -> pd.DataFrame:
         (the data set of the published number), events, subjects (of ours).
     """
     found = {
-        name: figures.read(file) if (file := Path(run) / "results" / f"{name}.csv").is_file() else None
+        name: results.read_result(file) if (file := Path(run) / "results" / f"{name}.csv").is_file() else None
         for name in ("summary", "position_control", "spotting")
     }
     rows = [
@@ -86,7 +86,7 @@ def as_rows(dataset: str, metrics: Sequence[str]) -> pd.DataFrame:
     own = known[known["dataset"] == dataset]
     rows = []
     for (whose, of), part in (own if len(own) else known).groupby(["method", "dataset"], sort=False):
-        first = figures.records(part)[0]
+        first = results.records(part)[0]
         differs = mark({"dataset": dataset}, first)
         signs = "".join(sign for words, sign in SIGNS.items() if words in differs)
         found = dict(zip(part["metric"], part["value"], strict=True))
@@ -140,10 +140,10 @@ def _row(ours: dict[str, Any], theirs: dict[str, Any], value: float, control: fl
 def _position(found: pd.DataFrame | None) -> list[dict[str, Any]]:
     """Position alone, averaged over events as it was on the public tables; an interval over subjects isn't that of it."""
     out = []
-    for theirs in figures.records(values("intensity").query("model == 'position_only'")):
-        for ours in [] if found is None else figures.records(_same(found, theirs, ["protocol", "metric"])):
+    for theirs in results.records(values("intensity").query("model == 'position_only'")):
+        for ours in [] if found is None else results.records(_same(found, theirs, ["protocol", "metric"])):
             about = {name: ours[name] for name in ("dataset", "protocol", "events", "subjects")}
-            model = figures.label("position_only", "none")
+            model = results.label("position_only", "none")
             out.append(_row({**about, "model": model}, theirs, ours["over_events"], np.nan))
     return out
 
@@ -156,10 +156,10 @@ def _intensity(found: pd.DataFrame | None) -> list[dict[str, Any]]:
     control = found[found["model"] == "position_only"].set_index(["dataset", "protocol", "metric"])[
         "estimate"
     ]
-    for theirs in figures.records(values("intensity").query("model != 'position_only'")):
-        for ours in figures.records(_same(found, theirs, ["protocol", "model", "input", "metric"])):
+    for theirs in results.records(values("intensity").query("model != 'position_only'")):
+        for ours in results.records(_same(found, theirs, ["protocol", "model", "input", "metric"])):
             blind = control.get((ours["dataset"], ours["protocol"], ours["metric"]), np.nan)
-            ours["model"] = figures.label(ours["model"], ours["input"])
+            ours["model"] = results.label(ours["model"], ours["input"])
             out.append(_row(ours, theirs, ours["estimate"], float(blind)))
     return out
 
@@ -169,14 +169,14 @@ def _spotting(found: pd.DataFrame | None) -> list[dict[str, Any]]:
     if found is None:
         return []
     keys, out = ["dataset", "system", "rule"], []
-    strict = figures.over_seeds(found[found["rule"] == "strict"], ["dataset", "system"])
+    strict = results.over_seeds(found[found["rule"] == "strict"], ["dataset", "system"])
     # The other scorers have no pooled row: mean over seeds.
     scores = (
         pd.concat([strict, found[found["rule"] != "strict"]])
         .groupby(keys, sort=False)
         .mean(numeric_only=True)
     )
-    for theirs in figures.records(values("spotting")):
+    for theirs in results.records(values("spotting")):
         for model in dict.fromkeys((theirs["model"], "ours")):
             for dataset in found["dataset"].unique():
                 if (dataset, model, theirs["protocol"]) not in scores.index:

@@ -7,28 +7,22 @@
 No number on the page is typed: it comes from a result, or from published.csv, which names its source.
 """
 
-import importlib.metadata
 import io
 import json
-import os
-import platform
 import re
 import struct
-import subprocess
 from collections.abc import Sequence
-from functools import cache as once
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 
-from melib import PACKAGE, cache, configuration, figures, typeset
-from melib.environment import processor, version
+from melib import PACKAGE, answers, cache, typeset
 from melib.errors import DataError
+from melib.machine import package_version
+from melib.results import CEILINGS, LEARNED, QUANTITIES, label, ordered, over_seeds, read_result, records
+from melib.run import PACKAGES, configuration_checks, recorded
 
-# What a reader of a result asks for first; the lock has all of them.
-_PACKAGES = ("numpy", "scipy", "pandas", "torch", "torchvision", "opencv-contrib-python-headless", "dlib-bin")
 _CONTROLS = {
     "position_only",
     "constant_frame",
@@ -67,8 +61,6 @@ def build(run: str | Path) -> Path:
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    from melib import answers
-
     run = Path(run)
     if not run.is_dir():
         raise DataError(f"{run} doesn't exist: name a run below runs/, or the path of one")
@@ -86,8 +78,8 @@ def build(run: str | Path) -> Path:
         tables, unset = [], str(error)
     page = template.render(
         name=run.resolve().name,
-        settings=settings(run),
-        abstract=answers.abstract(run, settings(run)),
+        settings=recorded(run),
+        abstract=answers.abstract(run, recorded(run)),
         answers=said,
         evidence={answer.name: _evidence(answer.tables, pictures, tables) for answer in said},
         tables=tables,
@@ -121,7 +113,7 @@ def table(run: str | Path) -> str:
     found = _read(Path(run), "face_card")
     if found is None:
         return "no face card yet: notebook 04 writes it"
-    rows = _card(found[found["model"].isin((*figures.LEARNED, "position_only", "flow_magnitude"))])
+    rows = _card(found[found["model"].isin((*LEARNED, "position_only", "flow_magnitude"))])
     text = io.StringIO()
     console = Console(file=text, width=110)
     console.print("Does the model see the face? Mean and 95 % interval over subjects.")
@@ -129,11 +121,11 @@ def table(run: str | Path) -> str:
         grid = Table(
             title="\n" + ", ".join(place), title_justify="left", box=box.SIMPLE_HEAD, show_edge=False
         )
-        for column in ("model", *(title for title, *_ in figures.QUANTITIES.values()), "sees it"):
+        for column in ("model", *(title for title, *_ in QUANTITIES.values()), "sees it"):
             grid.add_column(column, no_wrap=True)
         for row in rows:
             if (row["dataset"], row["protocol"]) == place:
-                grid.add_row(row["name"], *(row[quantity] for quantity in figures.QUANTITIES), row["verdict"])
+                grid.add_row(row["name"], *(row[quantity] for quantity in QUANTITIES), row["verdict"])
         console.print(grid)
     return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
 
@@ -165,9 +157,9 @@ def checklist(run: str | Path) -> list[tuple[bool, str, str]]:
         ),
         (bool(re.fullmatch("[0-9a-f]{40}", code)), "The code that ran is a commit", code),
         (not strays, "Package versions are those of requirements.lock", ", ".join(strays)),
-        (bool(settings(run)), "Profile, seed and data are recorded", _flat(settings(run))),
+        (bool(recorded(run)), "Profile, seed and data are recorded", _flat(recorded(run))),
     ]
-    found += [_all_ran(run, set(records)), *configuration.checks(run)]
+    found += [_all_ran(run, set(records)), *configuration_checks(run)]
     results = _read(run, "intensity")
     if results is not None and len(results):
         found += _protocol_checks(results)
@@ -228,7 +220,7 @@ def _control_check(run: Path, results: pd.DataFrame | None) -> tuple[bool, str, 
     if results is not None:
         rows = results[results["subject"] != ""]
         for (dataset, protocol), part in rows.groupby(["dataset", "protocol"]):
-            if part["model"].isin(figures.LEARNED).any():
+            if part["model"].isin(LEARNED).any():
                 lacking += [
                     f"{dataset}, {protocol}: {name}" for name in sorted(_CONTROLS - set(part["model"]))
                 ]
@@ -242,7 +234,7 @@ def _control_check(run: Path, results: pd.DataFrame | None) -> tuple[bool, str, 
 
 def _protocol_checks(results: pd.DataFrame) -> list[tuple[bool, str, str]]:
     rows = results[results["subject"] != ""]
-    learned = rows[rows["model"].isin(figures.LEARNED)]
+    learned = rows[rows["model"].isin(LEARNED)]
     keys = ["dataset", "protocol", "model", "input", "seed"]
     twice = learned.duplicated([*keys, "subject", "event", "metric"])
     folds = learned.groupby([*keys, "subject"])["fold"].nunique()
@@ -257,54 +249,6 @@ def _protocol_checks(results: pd.DataFrame) -> list[tuple[bool, str, str]]:
         (everyone, "Every subject is tested once by every model, in one fold", detail),
         (seeds >= _SEEDS, f"Models were trained with {_SEEDS} seeds or more", f"{seeds}"),
     ]
-
-
-def settings(run: str | Path) -> dict[str, Any]:
-    """Profile, seed and names of the data sets of a run (their folders are nobody's business)."""
-    file = Path(run) / "parameters.yml"
-    if not file.is_file():
-        return {}
-    known = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
-    data = sorted(json.loads(known["data"])) if known.get("data") else ["simulated"]
-    return {"profile": known.get("profile"), "seed": known.get("seed"), "data": data}
-
-
-@once
-def commit() -> str:
-    """Hash of the commit that this code is, with a note where files differ from it; else the version."""
-    git = ["git", "-C", str(PACKAGE.parent)]
-    if not (PACKAGE.parent / ".git").exists():
-        return f"melib {importlib.metadata.version('melib')}, installed without its history"
-    try:
-        head = subprocess.run(
-            [*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True, timeout=20
-        ).stdout
-        dirty = subprocess.run(
-            [*git, "status", "--porcelain", "--untracked-files=no"],
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=20,
-        ).stdout
-    except (OSError, subprocess.SubprocessError):
-        return "unknown: git doesn't answer"
-    return f"{head.strip()}{' with changes' if dirty.strip() else ''}"
-
-
-def environment() -> dict[str, Any]:
-    """Commit, versions and device of this moment, for the run's record."""
-    import torch
-
-    gpu = torch.cuda.is_available()
-    return {
-        "commit": commit(),
-        "python": platform.python_version(),
-        "system": f"{platform.system()} {platform.machine()}",
-        "device": torch.cuda.get_device_name()
-        if gpu
-        else f"{processor()}, {len(os.sched_getaffinity(0))} cores",
-        "packages": {name: version(name) for name in _PACKAGES},
-    }
 
 
 def _shipped() -> set[str]:
@@ -323,7 +267,7 @@ def _not_locked(packages: dict[str, str] | None = None) -> list[str]:
         for line in lock.read_text().splitlines()
         if "==" in line and line[0] != "#"
     )
-    found = packages if packages is not None else {name: version(name) for name in _PACKAGES}
+    found = packages if packages is not None else {name: package_version(name) for name in PACKAGES}
     return [
         f"{name} {version} (locked {pins[name]})"
         for name, version in found.items()
@@ -333,19 +277,18 @@ def _not_locked(packages: dict[str, str] | None = None) -> list[str]:
 
 def _card(card: pd.DataFrame) -> list[dict[str, Any]]:
     """Rows of the face card: intervals as text, and a verdict by the rule of answers.sees."""
-    from melib import answers
 
     out = []
-    card = figures.over_seeds(card[~card["model"].isin(figures.CEILINGS)])
+    card = over_seeds(card[~card["model"].isin(CEILINGS)])
     # The context protocol first: only there a claim about faces stands.
     for (dataset, protocol), part in card.sort_values("protocol", kind="stable").groupby(
         ["dataset", "protocol"], sort=False
     ):
-        for model, used in figures.ordered(part):
+        for model, used in ordered(part):
             mine = part[(part["model"] == model) & (part["input"] == used)]
-            found = {row["quantity"]: row for row in figures.records(mine)}
-            row = {q: answers.interval(found[q]) if q in found else "not asked" for q in figures.QUANTITIES}
-            about = {"dataset": dataset, "protocol": protocol, "name": figures.label(model, used)}
+            found = {row["quantity"]: row for row in records(mine)}
+            row = {q: answers.interval(found[q]) if q in found else "not asked" for q in QUANTITIES}
+            about = {"dataset": dataset, "protocol": protocol, "name": label(model, used)}
             out.append({**about, **row, "verdict": answers.sees(found)})
     return out
 
@@ -427,7 +370,7 @@ def _notebooks(run: Path) -> list[dict[str, str]]:
 
 def _read(run: Path, name: str) -> pd.DataFrame | None:
     file = run / "results" / f"{name}.csv"
-    return figures.read(file) if file.is_file() else None
+    return read_result(file) if file.is_file() else None
 
 
 def _flat(record: dict[str, Any]) -> str:

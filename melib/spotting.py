@@ -22,7 +22,6 @@ from tqdm.auto import tqdm
 from melib import (
     bodies,
     cache,
-    configuration,
     dense,
     engines,
     experiments,
@@ -39,6 +38,8 @@ from melib import (
 )
 from melib.errors import DataError
 from melib.recognition import CLASSES
+from melib.run import cache_folder, profile_settings
+from melib.study import Study, folds_of, long_studies, simulated
 
 NEUTRAL = len(CLASSES)
 KINDS = ("micro", "macro", "blink")
@@ -124,47 +125,12 @@ def _lost(entry):
     raise DataError(f"{entry} was removed while it was in use; run the same command again.")
 
 
-def studies(run, profile, seed=0, data="", *, transfer=False, jobs=2):
-    """Open the long videos of a run: the licensed ones that were named, else the simulated ones.
-
-    Returns
-    -------
-    list of experiments.Study
-        Maybe none.
-    """
-    from melib import simulate
-
-    configuration.freeze(run, profile, seed, data)
-    if data:
-        return experiments.named(data, long=True)
-    found = []
-    for spec in experiments.settings(profile)["long_transfer" if transfer else "long"]:
-        out = Path(run) / "data" / spec["name"]
-        simulate.write_long(out, seed=seed, jobs=jobs, **spec)
-        found.append(experiments.open_study(out / "manifest.yml", out))
-    return found
-
-
-def every_study(run, profile, seed=0, data="", *, jobs=2):
-    """Open every data set of a run, clips before long videos.
-
-    Returns
-    -------
-    list of experiments.Study
-    """
-    if data:
-        configuration.freeze(run, profile, seed, data)
-        return [study for long in (False, True) for study in experiments.named(data, long=long)]
-    clips = experiments.simulated(run, profile, seed, jobs=jobs)
-    return [*clips, *studies(run, profile, seed, jobs=jobs)]
-
-
 def prepare(study, run, profile, *, windows=True, jobs=2):
     """Compute the features of every video of a study; cached by content.
 
     Parameters
     ----------
-    study : experiments.Study
+    study : study.Study
     run, profile : as in the notebooks
     windows : bool
         Compute the reference's features, too.
@@ -175,9 +141,9 @@ def prepare(study, run, profile, *, windows=True, jobs=2):
     -------
     list of Video
     """
-    k = experiments.settings(profile)["spotting"]["window"] if windows else 0
+    k = profile_settings(profile)["spotting"]["window"] if windows else 0
     step = _step(study)
-    folder = experiments.cache_folder(run) / "motion"
+    folder = cache_folder(run) / "motion"
     tasks = (
         joblib.delayed(_features)(study.manifest, study.root, row, folder, step, k)
         for row in study.videos[["subject", "video", "folder"]].itertuples(index=False, name=None)
@@ -208,7 +174,7 @@ def _features(of, root, row, folder, step, k):
         paths = manifest.frame_files(frames, of)[1][::step]
         about = {"k": k, "step": step, "arrays": ["windows", "starts", "ok"]}
         key = cache.key(
-            experiments.code_version(reference_recipe, faces),
+            cache.code_version(reference_recipe, faces),
             about,
             cache.content_hash(paths, index=folder / "hashes"),
         )
@@ -472,8 +438,8 @@ def run_fits(run, profile, fits, long, *, options=None, jobs=2):
     DataError
         If a fit failed: says which and why; the others are finished and kept.
     """
-    options = options or experiments.settings(profile)["spotting"]
-    folder = experiments.cache_folder(run) / "videos"
+    options = options or profile_settings(profile)["spotting"]
+    folder = cache_folder(run) / "videos"
     kept = {part: [keep(video, folder) for video in getattr(long, part)] for part in _PARTS}
     light = replace(long, study=None, **kept)
     tasks = [joblib.delayed(_run_kept_fit)(Path(run), fit, options, light) for fit in fits]
@@ -510,7 +476,7 @@ def _stored_fit(run, fit, options, long):
         spoken = [video for video in spoken if video.windows.shape[1]]
     settings = _settings(fit, options)
     key = cache.key(
-        experiments.code_version(
+        cache.code_version(
             video_training, training, models, bodies, losses, priors, flow, sys.modules[__name__]
         ),
         {
@@ -619,7 +585,7 @@ def intensity_curves(run, profile, study, videos, folds, seed=0, *, jobs=2):
     Parameters
     ----------
     run, profile, seed : as in the notebooks
-    study : experiments.Study
+    study : study.Study
     videos : list of Video
     folds : list of protocols.Fold
         Must be those of the intensity experiment: same subjects, number and seed.
@@ -638,8 +604,8 @@ def intensity_curves(run, profile, study, videos, folds, seed=0, *, jobs=2):
     if not has_intensity(run, profile, folds, seed):
         raise DataError(f"{run} has no trained intensity model; run notebook 04 in this run first.")
     names = [weights_folder(run, _clips_name(profile), fold.index, seed) for fold in folds]
-    folder = experiments.cache_folder(run) / "intensity"
-    options = experiments.settings(profile)["windows"]["context"]
+    folder = cache_folder(run) / "intensity"
+    options = profile_settings(profile)["windows"]["context"]
     step = _step(study)
     frames = dict(
         zip(
@@ -673,7 +639,7 @@ def unseen_by_intensity(profile, long, seed):
     people = {clip.subject for clip in long.clips}
     if not 2 <= len(long.folds) <= len(people):
         return {}
-    theirs = protocols.folds(people, min(experiments.settings(profile)["folds"], len(people)), seed=seed)
+    theirs = protocols.folds(people, min(profile_settings(profile)["folds"], len(people)), seed=seed)
     if [fold.test for fold in theirs] != [fold.test for fold in long.folds]:
         return {}
     return {fold.index: {*fold.validation, *fold.test} for fold in theirs}
@@ -687,7 +653,7 @@ def has_intensity(run, profile, folds, seed):
 
 def _clips_name(profile):
     """Name of the simulated clips, which show the people of the simulated long videos."""
-    return experiments.settings(profile)["data"][0]["name"]
+    return profile_settings(profile)["data"][0]["name"]
 
 
 def weights_folder(run, clips, fold, seed):
@@ -703,7 +669,7 @@ def _intensity(folder, weights, of, frames, step, options):
     _, paths = manifest.frame_files(frames, of)
     paths, fps, length = paths[::step], of.fps / step, options["T"]
     stride = max(1, round(options["step"] * fps))
-    version = experiments.code_version(flow, faces, models, training, dense)
+    version = cache.code_version(flow, faces, models, training, dense)
     files = [path / name for path in weights.values() for name in ("weights.safetensors", "settings.yml")]
     about = {"fps": fps, "T": length, "stride": stride, "hop": dense.HOP, "folds": list(weights)}
     pixels = cache.content_hash(paths, index=folder / "hashes")
@@ -728,7 +694,7 @@ class Long:
 
     Attributes
     ----------
-    study : experiments.Study
+    study : study.Study
     videos : list of Video
         Of the data set to train on, ``folds`` of its subjects.
     transfer : list of Video
@@ -737,7 +703,7 @@ class Long:
         Clips of the same subjects with a micro-expression each: more to train on, for every system.
     """
 
-    study: experiments.Study
+    study: Study
     videos: list
     transfer: list
     clips: list
@@ -764,12 +730,12 @@ def open_long(run, profile, seed=0, data="", *, jobs=2):
     """
     found, elsewhere, clips = [], [], []
     if not data:
-        for study in studies(run, profile, seed, transfer=True, jobs=jobs):
+        for study in long_studies(run, profile, seed, transfer=True, jobs=jobs):
             elsewhere += prepare(study, run, profile, windows=False, jobs=jobs)
         clips = _clips(run, profile, seed, jobs)
-    share = experiments.settings(profile)["spotting"]["validation_share"]
-    for study in studies(run, profile, seed, data, jobs=jobs):
-        folds = experiments.folds_of(study, profile, seed, validation_share=share)
+    share = profile_settings(profile)["spotting"]["validation_share"]
+    for study in long_studies(run, profile, seed, data, jobs=jobs):
+        folds = folds_of(study, profile, seed, validation_share=share)
         videos = prepare(study, run, profile, jobs=jobs)
         found.append(Long(study, videos, elsewhere, clips, folds))
     if not found:
@@ -781,10 +747,10 @@ def open_long(run, profile, seed=0, data="", *, jobs=2):
 
 def _clips(run, profile, seed, jobs):
     """Some clips of each person of the run's first data set, with their features."""
-    study = experiments.simulated(run, profile, seed, jobs=jobs)[0]
+    study = simulated(run, profile, seed, jobs=jobs)[0]
     micro = study.events[(study.events["kind"] == "micro") & (study.events["status"] != "dropped")]
     chosen = study.videos[study.videos["video"].isin(micro["video"])]
-    chosen = chosen.groupby("subject").head(experiments.settings(profile)["spotting"]["clips"])
+    chosen = chosen.groupby("subject").head(profile_settings(profile)["spotting"]["clips"])
     return prepare(replace(study, videos=chosen), run, profile, jobs=jobs)
 
 

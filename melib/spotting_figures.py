@@ -14,8 +14,23 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.stats import binomtest
 
-from melib import figures
-from melib.figures import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, SKY, TWO_COLUMNS, YELLOW
+from melib import results
+from melib.style import (
+    BLUE,
+    GREEN,
+    GREY,
+    INK,
+    ORANGE,
+    PURPLE,
+    SKY,
+    TWO_COLUMNS,
+    YELLOW,
+    context,
+    dot,
+    folder,
+    letters,
+    save,
+)
 
 # Controls that see no face or aren't trained are grey, the references orange, what we propose blue.
 _CONTROLS = ("chance", "motion")
@@ -45,18 +60,18 @@ def systems(table: pd.DataFrame) -> Figure:
     table : DataFrame
         spotting.csv of one data set; the strict rule's rows are drawn.
     """
-    part = figures.over_seeds(table[table["rule"] == "strict"], ["dataset", "system"])
-    with figures.style():
+    part = results.over_seeds(table[table["rule"] == "strict"], ["dataset", "system"])
+    with context():
         fig, axes = plt.subplots(1, 3, figsize=(TWO_COLUMNS, 0.75 + 0.22 * len(part)), sharey=True)
         for axis, metric in zip(axes, ("end_to_end_f1", "strs", "fp_per_hour"), strict=True):
-            for y, row in enumerate(figures.records(part)):
+            for y, row in enumerate(results.records(part)):
                 mine = {name: row[f"{metric}{end}"] for name, end in _ENDS.items()}
-                figures.dot(axis, mine, y, _colour(row["system"]), filled=row["system"] not in _CONTROLS)
+                dot(axis, mine, y, _colour(row["system"]), filled=row["system"] not in _CONTROLS)
             axis.set_title(_SCORES[metric])
             axis.set_xlim(left=0)
             _rows(axis, part["system"])
         axes[2].set_xlabel("fewer is better", fontsize="small")
-        figures.letters(axes)
+        letters(axes)
         events = int(part["tp"].iloc[0] + part["fn"].iloc[0])
         fig.set_label(
             f"Spotting and recognition in {int(part['videos'].iloc[0])} videos ({part['minutes'].iloc[0]:.0f} minutes, "
@@ -79,14 +94,14 @@ def timelines(curves: pd.DataFrame, intervals: pd.DataFrame) -> Figure:
         panel, what (micro, macro, blink: annotated; found), start, stop (seconds), score (of what was found).
     """
     panels = list(dict.fromkeys(curves["panel"]))
-    with figures.style():
+    with context():
         fig, axes = plt.subplots(
             len(panels), 1, figsize=(TWO_COLUMNS, 0.6 + 1.05 * len(panels)), squeeze=False
         )
         for axis, panel in zip(axes[:, 0], panels, strict=True):
             line = curves[curves["panel"] == panel]
             axis.plot(line["seconds"], line["score"], color=INK, linewidth=0.8, label="score")
-            for row in figures.records(intervals[intervals["panel"] == panel]):
+            for row in results.records(intervals[intervals["panel"] == panel]):
                 _bar(axis, row)
             axis.set_xlim(0, line["seconds"].max())
             axis.set_ylim(-0.05, 1.62)
@@ -138,7 +153,7 @@ def recall(table: pd.DataFrame) -> Figure:
     """
     by = [name for name in _GROUPS if name in set(table["by"])]
     names = list(dict.fromkeys(table["system"]))
-    with figures.style():
+    with context():
         fig, axes = plt.subplots(1, len(by), figsize=(TWO_COLUMNS, 2.5), sharey=True, squeeze=False)
         for axis, column in zip(axes[0], by, strict=True):
             part = table[table["by"] == column]
@@ -174,7 +189,7 @@ def recall(table: pd.DataFrame) -> Figure:
         fig.legend(
             *axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=min(4, len(names))
         )
-        figures.letters(axes[0])
+        letters(axes[0])
         first = table[table["system"] == names[0]]
         events = int(first[first["by"] == by[0]]["events"].sum())
         fig.set_label(
@@ -204,22 +219,22 @@ def inflation(table: pd.DataFrame) -> Figure:
     """
     names = list(dict.fromkeys(table["system"]))
     faults = table[(table["system"] == names[0]) & (table["fault"] != "none")]
-    with figures.style():
+    with context():
         fig, axes = plt.subplots(
             1, len(names), figsize=(TWO_COLUMNS, 0.8 + 0.24 * len(faults)), sharey=True, squeeze=False
         )
         for axis, name in zip(axes[0], names, strict=True):
             part = table[(table["system"] == name) & (table["fault"] != "none")]
-            for y, row in enumerate(figures.records(part)):
+            for y, row in enumerate(results.records(part)):
                 apart = row["low"] > 0 or row["high"] < 0
                 about = {**row, "estimate": row["inflation"]}
-                figures.dot(axis, about, y, ORANGE if apart else GREY, filled=apart)
+                dot(axis, about, y, ORANGE if apart else GREY, filled=apart)
             clean = table[(table["system"] == name) & (table["fault"] == "none")]["strs"].iloc[0]
             axis.axvline(0, color=INK, linewidth=0.8, linestyle=(0, (4, 2)), zorder=0)
             axis.set_title(f"{name}\n(STRS {clean:.3f})")
             axis.set_xlabel("STRS added by the fault")
             _rows(axis, faults["meaning"])
-        figures.letters(axes[0])
+        letters(axes[0])
         first = table.iloc[0]
         fig.set_label(
             "Inflation ledger: what each published fault of evaluation adds to the STRS of a system (its honest STRS in "
@@ -243,19 +258,19 @@ def effects(table: pd.DataFrame, systems: pd.DataFrame) -> Figure:
     factors = table.drop_duplicates("factor")
     names = [
         f"{row['factor']}: {_level(row['ours'])} for {_level(row['reference'])}"
-        for row in figures.records(factors)
+        for row in results.records(factors)
     ]
-    with figures.style():
+    with context():
         fig, axes = plt.subplots(1, len(chosen), figsize=(TWO_COLUMNS, 0.9 + 0.24 * len(names)), sharey=True)
         for axis, metric in zip(axes, chosen, strict=True):
-            for y, row in enumerate(figures.records(table[table["metric"] == metric])):
+            for y, row in enumerate(results.records(table[table["metric"] == metric])):
                 apart = row["low"] > 0 or row["high"] < 0
-                figures.dot(axis, {**row, "estimate": row["effect"]}, y, BLUE, filled=apart)
+                dot(axis, {**row, "estimate": row["effect"]}, y, BLUE, filled=apart)
             axis.axvline(0, color=INK, linewidth=0.8, linestyle=(0, (4, 2)), zorder=0)
             axis.set_title(_SCORES[metric])
             axis.set_xlabel("Change (less is better)" if metric == "fp_per_hour" else "Change")
             _rows(axis, names)
-        figures.letters(axes)
+        letters(axes)
         one = systems[systems["rule"] == "strict"].iloc[0]
         fig.set_label(
             f"What each part brings: mean score with it less mean score without, over {int(table['combinations'].iloc[0])} "
@@ -280,7 +295,7 @@ def decoders(table: pd.DataFrame, differences: pd.DataFrame) -> Figure:
     """
     settings = list(dict.fromkeys(table["setting"]))
     counts = differences.drop_duplicates("setting").set_index("setting")["events"]
-    with figures.style():
+    with context():
         fig, axes = plt.subplots(1, len(settings), figsize=(TWO_COLUMNS, 2.3), sharey=True, squeeze=False)
         for axis, setting in zip(axes[0], settings, strict=True):
             for place, (decoder, colour) in enumerate(_DECODERS.items()):
@@ -302,7 +317,7 @@ def decoders(table: pd.DataFrame, differences: pd.DataFrame) -> Figure:
             axis.set_xlabel(f"IoU asked for\n({counts[setting]:.0f} events)")
             axis.set_ylim(0, min(1, 1.05 * float(table["high"].max())))
         axes[0, 0].set_ylabel("Spotting F1")
-        figures.letters(axes[0], fontsize="small")
+        letters(axes[0], fontsize="small")
         fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
         fig.set_label(
             "Decoders on the same curves of held-out subjects. Over each panel the data set of the curves, and whose "
@@ -334,14 +349,14 @@ def draw(run: str | Path) -> list[Path]:
         paths = [run / "results" / f"{file}.csv" for file in files]
         if not all(path.is_file() for path in paths):
             continue
-        tables = [figures.read(path) for path in paths]
+        tables = [results.read_result(path) for path in paths]
         datasets = list(dict.fromkeys(tables[0]["dataset"])) if "dataset" in tables[0] else [""]
         for dataset in datasets:
             parts = [table[table["dataset"] == dataset] if dataset else table for table in tables]
             fig, ending = made(*parts), f"_{dataset}" if len(datasets) > 1 else ""
-            figures.save(fig, run, f"{name}{ending}", results=files)
+            save(fig, run, f"{name}{ending}", results=files)
             plt.close(fig)
-            drawn.append(figures.folder(run) / f"{name}{ending}.png")
+            drawn.append(folder(run) / f"{name}{ending}.png")
     return drawn
 
 

@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from melib import cache, challenge, comparisons, experiments, metrics, spotting, spotting_tables
+from melib import cache, challenge, comparisons, metrics, spotting, spotting_tables
+from melib.run import SEEDS_APART, profile_settings, seeds_of
 from melib.spotting_decoding import DECODERS, Material, System, curves_of, fits_of, kept, predict
 
 # The reference: its features, windows, target, causal state space at two rates, decoder, vote and faults, at the size, rate
@@ -92,7 +93,7 @@ def testable(systems, run, profile, long, seed):
     Those with the intensity model need its weights, trained on clips of the same subjects in the same folds.
     """
     unseen = spotting.unseen_by_intensity(profile, long, seed)
-    seeds = experiments.seeds_of(profile, seed)
+    seeds = seeds_of(profile, seed)
     ready = bool(unseen) and all(spotting.has_intensity(run, profile, long.folds, each) for each in seeds)
     if not ready:
         print(f"{long.study.name}: no intensity model of these subjects and folds (notebook 04): left out.")
@@ -124,7 +125,7 @@ def gather(systems, run, profile, long, seed, *, repeat=0, options=None, jobs=2)
     """
     for fold in long.folds:
         spotting.prior_of([video for video in long.videos if video.subject in fold.train])
-    mine = seed + experiments.SEEDS_APART * repeat
+    mine = seed + SEEDS_APART * repeat
     wanted = [fit for system in systems for fit in fits_of(system, long.study.name, long.folds, mine)]
     fits = sorted(set(wanted), key=lambda fit: (not fit.windowed, fit.name))
     said = spotting.run_fits(run, profile, fits, long, options=options, jobs=jobs)
@@ -214,7 +215,7 @@ def _repeated(systems, run, profile, long, seed, jobs):
     """Material of each training, and the intervals of every training of the profile, together a system."""
     materials = [
         gather(systems, run, profile, long, seed, repeat=repeat, jobs=jobs)
-        for repeat in range(len(experiments.seeds_of(profile, seed)))
+        for repeat in range(len(seeds_of(profile, seed)))
     ]
     found = [_predict_all(systems, material, jobs) for material in materials]
     return materials, {name: spotting_tables.together([each[name] for each in found]) for name in found[0]}
@@ -323,7 +324,7 @@ def ablations(run, profile, longs, seed=0, *, jobs=2):
 
 
 def _ablations(run, profile, long, seed, jobs):
-    full = experiments.settings(profile)["spotting"]["full_factorial"]
+    full = profile_settings(profile)["spotting"]["full_factorial"]
     combinations, changed = factorial(full), variants(full)
     materials, candidates = _repeated([*combinations, *changed], run, profile, long, seed, jobs)
     material = materials[0]

@@ -15,8 +15,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from melib import comparisons, experiments, metrics, published, recognition, spotting
+from melib import comparisons, metrics, published, recognition, spotting
 from melib.recognition import CLASSES
+from melib.run import SEEDS_APART
 from melib.spotting_decoding import FAULTS, IOUS, classify, curves_of, most_frequent
 
 # The classes that recognition is scored on, as published: "others" is left out (facts of the spotting paper).
@@ -254,7 +255,7 @@ def spotting_table(systems, predictions, candidates, material, dataset=""):
         for run, each in enumerate(found):
             bounded = _bounded(_tally(each, truth, videos, 0.5), material.seed)
             known = {name: bounded[name] for name in ("end_to_end_f1", "fp_per_hour", "fp_per_hour_empty")}
-            mine = {**about, "seed": material.seed + experiments.SEEDS_APART * run, **known, "ap": ap[run]}
+            mine = {**about, "seed": material.seed + SEEDS_APART * run, **known, "ap": ap[run]}
             for rule in ("strict", "megc", "boosting"):
                 by_rule = metrics.strs(each, truth, emotions=SCORED, rule=rule)
                 rows.append({**mine, "rule": rule, **(bounded if rule == "strict" else {}), **by_rule})

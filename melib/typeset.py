@@ -19,8 +19,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from melib import cache, comparisons, figures, published
+from melib import cache, comparisons, published, results
 from melib.errors import DataError
+from melib.run import origin, recorded
 
 # Digits after the point; what isn't named here has three.
 DIGITS = {"apex_error_ms": 0, "fp_per_hour": 0}
@@ -142,7 +143,7 @@ def write_all(run: str | Path) -> list[Path]:
         cache.write_table(Path(run) / "results" / f"{name}.csv", gathered(run))
     made = tables(run)
     for table in made:
-        about = figures.origin(run, table.results)
+        about = origin(run, table.results)
         cache.write_table(folder / f"{table.name}.csv", table.rows)
         with cache.atomic(folder / f"{table.name}.tex") as temporary:
             temporary.write_text(latex(table, about), encoding="utf-8", newline="\n")
@@ -169,15 +170,14 @@ def tables(run: str | Path) -> list[Table]:
     DataError
         If a result lacks a column: an older version wrote it.
     """
-    from melib import report
 
-    simulated = report.settings(run).get("data") == ["simulated"]
+    simulated = recorded(run).get("data") == ["simulated"]
     made = []
     for make, names in MAKERS.items():
         files = [Path(run) / "results" / f"{name}.csv" for name in names]
         if not all(file.is_file() for file in files):
             continue
-        found = [figures.read(file) for file in files]
+        found = [results.read_result(file) for file in files]
         try:
             several = [
                 (dataset, table)
@@ -201,7 +201,7 @@ def tables(run: str | Path) -> list[Table]:
 
 def printed(table: Table) -> pd.DataFrame:
     """The cells of a table as they are printed, text without LaTeX, below their heads."""
-    rows = [[_cell(row, column) for column in table.columns] for row in figures.records(table.rows)]
+    rows = [[_cell(row, column) for column in table.columns] for row in results.records(table.rows)]
     return pd.DataFrame(rows, columns=[column.head.replace("\n", " ") for column in table.columns])
 
 
@@ -371,15 +371,15 @@ def _wide(found: pd.DataFrame, keys: list[str], values: str, columns: str) -> pd
 
 def _named(rows: pd.DataFrame) -> pd.DataFrame:
     """Rows of models in the order of every figure, with ``kind`` (control, learned, ceiling) and ``name``."""
-    pairs = figures.ordered(rows)
-    pairs += [(model, "none") for model in figures.CEILINGS if (rows["model"] == model).any()]
+    pairs = results.ordered(rows)
+    pairs += [(model, "none") for model in results.CEILINGS if (rows["model"] == model).any()]
     rows = rows.set_index(["model", "input"]).loc[pairs].reset_index()
     kind = [
-        "learned" if model in figures.LEARNED else "ceiling" if model in figures.CEILINGS else "control"
+        "learned" if model in results.LEARNED else "ceiling" if model in results.CEILINGS else "control"
         for model in rows["model"]
     ]
     name = [
-        figures.CEILINGS.get(m, figures.label(m, used))
+        results.CEILINGS.get(m, results.label(m, used))
         for m, used in zip(rows["model"], rows["input"], strict=True)
     ]
     rows.insert(0, "kind", kind)
@@ -391,7 +391,7 @@ def intensity(found: pd.DataFrame, differences: pd.DataFrame) -> list[Table]:
     """Agreement of every model and control, a table a protocol (summary.csv, model_differences.csv)."""
     out = []
     for protocol, part in found[found["amplitude"] == "all"].groupby("protocol", sort=False):
-        asked = SHOWN.get(str(protocol), tuple(figures.METRICS))
+        asked = SHOWN.get(str(protocol), tuple(results.METRICS))
         shown = [metric for metric in asked if part.loc[part["metric"] == metric, "estimate"].notna().any()]
         shown = shown[:_MOST]
         part = part[part["metric"].isin(shown)]
@@ -399,11 +399,11 @@ def intensity(found: pd.DataFrame, differences: pd.DataFrame) -> list[Table]:
         mine = differences[(differences["protocol"] == protocol) & differences["metric"].isin(shown)]
         over = list(dict.fromkeys(zip(mine["control"], mine["control_input"], strict=True)))
         for metric in mine["metric"].unique():
-            rows[f"{metric}_mark"] = [_marks(mine, row, metric, over) for row in figures.records(rows)]
+            rows[f"{metric}_mark"] = [_marks(mine, row, metric, over) for row in results.records(rows)]
         theirs = published.as_rows(part["dataset"].iloc[0], shown)
         rows, said = _beside(rows, theirs[theirs["protocol"] == protocol])
         caption = (
-            f"{figures.PROTOCOLS.get(str(protocol), protocol)}: agreement of models, controls and ceilings with the target, "
+            f"{results.PROTOCOLS.get(str(protocol), protocol)}: agreement of models, controls and ceilings with the target, "
             f"mean over {_most(part, 'subjects')} subjects and {_most(part, 'events')} events with 95 % intervals "
             f"(bootstrap over subjects). Inside: frames of the event alone.{_marked(differences, over)}{said}"
         )
@@ -441,7 +441,7 @@ def _marked(tests: pd.DataFrame, over: Sequence[tuple[str, str]]) -> str:
     """Sentences of a caption that say what the marks mean; empty where nothing was tested."""
     if not over:
         return ""
-    said = (f"{mark}: differs from {figures.label(*pair)}" for mark, pair in zip(MARKS, over, strict=False))
+    said = (f"{mark}: differs from {results.label(*pair)}" for mark, pair in zip(MARKS, over, strict=False))
     return f" {'; '.join(said)}, {comparisons.note(tests, tests['family'].iloc[0])}."
 
 
@@ -457,8 +457,8 @@ def amplitude(found: pd.DataFrame) -> list[Table]:
     counts = part.groupby("amplitude")["events"].max()
     columns = [Column(name, f"{name}\n{counts[name]} events", _DIGITS) for name in bins]
     caption = (
-        f"{figures.METRICS[metric]}, by the true peak of the movement in pixels of the 112-pixel crop. "
-        f"{figures.PROTOCOLS['context']}; mean over {_most(part, 'subjects')} subjects at most with 95 % intervals."
+        f"{results.METRICS[metric]}, by the true peak of the movement in pixels of the 112-pixel crop. "
+        f"{results.PROTOCOLS['context']}; mean over {_most(part, 'subjects')} subjects at most with 95 % intervals."
     )
     return [Table("intensity_amplitude", rows, [Column("name", "Model"), *columns], caption, "kind")]
 
@@ -466,8 +466,8 @@ def amplitude(found: pd.DataFrame) -> list[Table]:
 def face_card(cards: pd.DataFrame) -> list[Table]:
     """Does the model see the face? Both protocols (face_card.csv)."""
     keys = ["protocol", "model", "input", "quantity"]
-    cards = cards[~cards["model"].isin(figures.CEILINGS)]
-    means = figures.over_seeds(cards)[[*keys, "estimate", "low", "high"]]
+    cards = cards[~cards["model"].isin(results.CEILINGS)]
+    means = results.over_seeds(cards)[[*keys, "estimate", "low", "high"]]
     parts = []
     for protocol, part in means.groupby("protocol", sort=False):
         rows = _named(_wide(part, ["model", "input"], "estimate", "quantity"))
@@ -479,7 +479,7 @@ def face_card(cards: pd.DataFrame) -> list[Table]:
     # Of these two 0 is what position alone scores; nothing is tested against a frozen clip.
     rows = _starred(rows, *(name for name in ("clip_swap", "apex_follow") if name in rows))
     shown = [
-        Column(q, title.capitalize(), _DIGITS) for q, (title, *_) in figures.QUANTITIES.items() if q in rows
+        Column(q, title.capitalize(), _DIGITS) for q, (title, *_) in results.QUANTITIES.items() if q in rows
     ]
     caption = (
         "Face card: does the model see the face? Clip swap: 0 knows only position. Apex follow: slope of the predicted "
@@ -496,10 +496,10 @@ def claims(found: pd.DataFrame) -> list[Table]:
     """What must hold before anyone says that a model saw the face (claims.csv)."""
     rows = found.rename(columns={"low": "estimate_low", "high": "estimate_high"})
     said = []
-    for row in figures.records(rows):
+    for row in results.records(rows):
         metric, over, other = row["claim"].partition(" over ")
-        words = figures.METRICS.get(metric) or figures.QUANTITIES.get(metric, (metric,))[0]
-        said.append(words + (f", over {figures.label(other, 'none')}" if over else ""))
+        words = results.METRICS.get(metric) or results.QUANTITIES.get(metric, (metric,))[0]
+        said.append(words + (f", over {results.label(other, 'none')}" if over else ""))
     rows = rows.assign(
         said=said,
         metric=rows["claim"].str.partition(" over ")[0],
@@ -512,7 +512,7 @@ def claims(found: pd.DataFrame) -> list[Table]:
         Column("events", "Events", 0),
         Column("holds", "Holds"),
     ]
-    names = [figures.label(*pair) for pair in dict.fromkeys(zip(rows["model"], rows["input"], strict=True))]
+    names = [results.label(*pair) for pair in dict.fromkeys(zip(rows["model"], rows["input"], strict=True))]
     caption = (
         f"What must hold of {', '.join(names)} in the context protocol, with 95 % intervals over subjects."
         f"{_daggered(rows)}"
@@ -539,7 +539,7 @@ def transfer(found: pd.DataFrame) -> list[Table]:
     """What a model loses on movements of another family than it was trained on (transfer_loss.csv)."""
     metric = "inside_spearman_true"
     part = found[(found["protocol"] == "context") & (found["metric"] == metric)]
-    part = part[part["model"].isin((*figures.LEARNED, "flow_magnitude"))]
+    part = part[part["model"].isin((*results.LEARNED, "flow_magnitude"))]
     if part.empty:
         return []
     columns = [
@@ -549,7 +549,7 @@ def transfer(found: pd.DataFrame) -> list[Table]:
         Column("loss", "Loss", _DIGITS),
     ]
     caption = (
-        f"{figures.METRICS[metric]}, on clips that move by the family of fields that was trained on, and by another one; "
+        f"{results.METRICS[metric]}, on clips that move by the family of fields that was trained on, and by another one; "
         "unseen subjects in both, mean over subjects with 95 % intervals. What flow magnitude loses, the other clips are "
         f"harder by themselves; the two sets of clips aren't paired, so that a loss has no interval of its own."
     )
@@ -595,7 +595,7 @@ def _systems(name: str, found: pd.DataFrame, what: str) -> list[Table]:
     strict = found[found["rule"] == "strict"]
     if strict.empty:
         return []
-    rows = figures.over_seeds(strict, ["dataset", "system"])
+    rows = results.over_seeds(strict, ["dataset", "system"])
     seeds = strict["seed"].nunique()
     counts = [Column(of, head, 0) for of, head in (("tp", "TP"), ("fp", "FP"), ("fn", "FN"))]
     first = strict.iloc[0]
@@ -714,7 +714,7 @@ def recognition(found: pd.DataFrame) -> list[Table]:
 
 def position(found: pd.DataFrame) -> list[Table]:
     """What position alone scores, no pixel read (position_control.csv)."""
-    part = found.assign(metric_name=[figures.METRICS.get(name, name) for name in found["metric"]])
+    part = found.assign(metric_name=[results.METRICS.get(name, name) for name in found["metric"]])
     rows = part.rename(columns={"low": "estimate_low", "high": "estimate_high"})
     columns = [
         Column("protocol", "Protocol"),
@@ -732,7 +732,7 @@ def position(found: pd.DataFrame) -> list[Table]:
 
 def position_published(found: pd.DataFrame) -> list[Table]:
     """Position alone beside what was published (published_control.csv)."""
-    rows = found.assign(metric_name=[figures.METRICS.get(name, name) for name in found["metric"]])
+    rows = found.assign(metric_name=[results.METRICS.get(name, name) for name in found["metric"]])
     columns = [
         Column("metric_name", "Metric"),
         Column("ours", "Position only,\nthis run", 4),
@@ -823,7 +823,7 @@ def limits(found: pd.DataFrame) -> list[Table]:
     """Threshold of every system and of the ideal observer, under every condition (limits.csv)."""
     words = [
         "base" if row["condition"] == "base" else f"{row['condition']}: {row['level']:g} {row['unit']}"
-        for row in figures.records(found)
+        for row in results.records(found)
     ]
     columns = [
         Column("under", "Condition"),
@@ -868,7 +868,7 @@ def intensity_ablations(found: pd.DataFrame, differences: pd.DataFrame) -> list[
         rows["difference_mark"] = mine["significant"].map({True: MARKS[0], False: ""}).reindex(at).to_numpy()
         rows["kind"] = rows["family"].map({"control": "control"}).fillna("learned")
         rows["group"] = rows["base"].where(rows["family"] != "control", "controls")
-        swap, follow = (figures.QUANTITIES[name][0].capitalize() for name in ("clip_swap", "apex_follow"))
+        swap, follow = (results.QUANTITIES[name][0].capitalize() for name in ("clip_swap", "apex_follow"))
         columns = [
             Column("variant", "Variant"),
             Column(metric, _head(metric), _DIGITS),
@@ -883,7 +883,7 @@ def intensity_ablations(found: pd.DataFrame, differences: pd.DataFrame) -> list[
         tested = differences.assign(family="intensity_ablations", tests=differences["p"].notna().sum())
         note = comparisons.note(tested, "intensity_ablations")
         caption = (
-            f"{figures.PROTOCOLS.get(str(protocol), protocol)}: the intensity model, one thing changed at a time; mean over "
+            f"{results.PROTOCOLS.get(str(protocol), protocol)}: the intensity model, one thing changed at a time; mean over "
             f"{_most(part, 'subjects')} subjects and {_most(part, 'events')} events with 95 % intervals; the first row of a "
             f"block is the base that its variants share budget, subjects and folds with. {MARKS[0]}: {note}."
         )

@@ -12,16 +12,11 @@ import test_experiments
 from hypothesis import given
 from hypothesis import strategies as st
 
-from melib import (
-    ablation_figures,
-    ablations,
-    comparisons,
-    evaluation,
-    experiments,
-    priors,
-)
+from melib import ablation_figures, ablations, comparisons, evaluation, experiments, priors, results, run
 from melib.ablations import CHANGES
 from melib.errors import DataError
+from melib.run import profile_settings
+from melib.study import open_study, with_clips
 
 finished = test_experiments.finished  # the tiny grid, run once
 prepared, folds, records = test_evaluation.prepared, test_evaluation.folds, test_evaluation.records
@@ -54,7 +49,7 @@ def outcome_of(finished):
 
 def profiled(monkeypatch, spec):
     options = test_experiments.TINY | {"ablations": spec, "windows": {"paper": {"T": test_experiments.T}}}
-    monkeypatch.setattr(experiments, "settings", lambda profile: options)
+    monkeypatch.setattr(run, "profile_settings", lambda profile: options)
     return options
 
 
@@ -119,8 +114,8 @@ def test_curves_on_the_base_s_own_samples_stay_as_they_are_and_a_line_survives_a
 
 
 def test_the_base_s_own_number_of_samples_gives_the_base_s_windows(tiny_set, tmp_path):
-    study = experiments.open_study(tiny_set / "manifest.yml", tiny_set)
-    study = experiments.with_clips(study, tmp_path / "run", jobs=1)
+    study = open_study(tiny_set / "manifest.yml", tiny_set)
+    study = with_clips(study, tmp_path / "run", jobs=1)
     base = experiments.prepare(study, "paper", tmp_path / "run", "smoke", jobs=1)
     again = experiments.seen(study, base.table, base.positions.shape[1], tmp_path / "run", jobs=1)
     assert again.entries == base.entries
@@ -204,7 +199,7 @@ def test_every_profile_names_changes_that_exist_and_says_what_it_leaves_out(prof
         told = name in said or name == "pretrained encoder"
         base = any(
             CHANGES[name].input == line.input
-            or CHANGES[name].n_samples == experiments.settings(profile)["windows"][line.protocol]["T"]
+            or CHANGES[name].n_samples == profile_settings(profile)["windows"][line.protocol]["T"]
             for line in here
         )
         assert not here or told or base, name
@@ -236,7 +231,7 @@ def tables(prepared, folds, records, tmp_path_factory):
     }
     run = tmp_path_factory.mktemp("run")
     found = ablations.evaluate(outcome, curves, run, jobs=1)
-    match = evaluation.write(run, "prior_match", ablations.prior_match(outcome, jobs=1))
+    match = results.write_result(run, "prior_match", ablations.prior_match(outcome, jobs=1))
     return run, found["intensity_ablations"], found["ablation_differences"], match
 
 
@@ -292,7 +287,7 @@ def test_without_truth_the_pseudo_label_is_what_is_tested(prepared, folds, recor
     ]
     found = ablations.evaluate(outcome, {("made_up", "context"): curves}, tmp_path, jobs=1)
     assert set(found["ablation_differences"].dropna(subset=["p"])["metric"]) == {"spearman_pseudo"}
-    assert evaluation.write(tmp_path, "prior_match", ablations.prior_match(outcome, jobs=1)).empty
+    assert results.write_result(tmp_path, "prior_match", ablations.prior_match(outcome, jobs=1)).empty
     assert len(ablation_figures.draw(tmp_path)) == 1
 
 

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 from made_up import card, claims, results
 
-from melib import DataError, answers, cache, evaluation, figures
+from melib import DataError, answers, cache, evaluation
+from melib.results import intervals
 
 BRACKET = re.compile(r"([+-]?\d+\.\d+) \[(-?\d+\.\d+), (-?\d+\.\d+)\]")
 
@@ -28,7 +29,7 @@ LIMITS = (
 TABLES = {
     "face_card": card(),
     "claims": claims(),
-    "summary": figures.intervals(results(), [*evaluation.KEYS, "metric"]).assign(amplitude="all"),
+    "summary": intervals(results(), [*evaluation.KEYS, "metric"]).assign(amplitude="all"),
     "model_differences": frame(
         "dataset protocol model input control metric difference low high p_holm",
         [

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from made_up import a_run
 
-from melib import cache, comparisons, evaluation, metrics, published
+from melib import cache, comparisons, evaluation, metrics, published, results
 
 P = st.floats(0.0001, 1)
 
@@ -145,8 +145,8 @@ def test_a_pair_with_the_same_seeds_is_paired_seed_by_seed():
 def test_statistics_hold_every_paired_test_of_a_run_once(tmp_path):
     run = a_run(tmp_path / "run")
     table = results_with_one_model_that_sees()
-    evaluation.write(run, "claims", evaluation.claims(table, CARD))
-    models = evaluation.write(run, "model_differences", evaluation.model_differences(table))
+    results.write_result(run, "claims", evaluation.claims(table, CARD))
+    models = results.write_result(run, "model_differences", evaluation.model_differences(table))
     twice = pd.DataFrame(
         [("e", f"claim {i}", "strs", 0.1, 0.0, 0.2, 0.01, 0.4, 8, 1) for i in range(2)],
         columns=[
@@ -162,7 +162,7 @@ def test_statistics_hold_every_paired_test_of_a_run_once(tmp_path):
             "seeds",
         ],
     )
-    evaluation.write(run, "spotting_claims", comparisons.corrected(twice, "spotting_claims", ["metric"]))
+    results.write_result(run, "spotting_claims", comparisons.corrected(twice, "spotting_claims", ["metric"]))
     found = comparisons.statistics(run)
     assert found.columns[: len(comparisons.COLUMNS)].tolist() == comparisons.COLUMNS
     assert not found.duplicated(comparisons.COLUMNS[:5]).any()
@@ -182,14 +182,14 @@ def test_no_published_value_stands_beside_simulated_data_without_a_loud_mark(tmp
     run = a_run(tmp_path / "run")
     keys = ["dataset", "protocol", "model", "input", "metric"]
     found = evaluation.figures.intervals(evaluation.figures.read(run / "results" / "intensity.csv"), keys)
-    evaluation.write(run, "summary", found.assign(amplitude="all"))
+    results.write_result(run, "summary", found.assign(amplitude="all"))
     columns = ["dataset", "system", "rule", "seed", "strs", "spotting_f1", "recognition_f1"]
     rows = [
         ("synthme_lv", system, rule, 0, 0.2, 0.4, 0.5)
         for system in ("ours", "chance", "reference, published")
         for rule in ("strict", "megc", "boosting")
     ]
-    evaluation.write(run, "spotting", pd.DataFrame(rows, columns=columns))
+    results.write_result(run, "spotting", pd.DataFrame(rows, columns=columns))
     beside = published.beside(run)
     assert beside["mark"].str.startswith("OTHER DATA: synthme").all()
     # Every published value is there, beside everything of ours that answers it.
@@ -231,7 +231,7 @@ def test_every_published_value_has_a_source_and_the_products_agree():
 def test_writing_twice_gives_the_same_bytes(tmp_path):
     run = a_run(tmp_path / "run")
     table = results_with_one_model_that_sees()
-    evaluation.write(run, "model_differences", evaluation.model_differences(table))
+    results.write_result(run, "model_differences", evaluation.model_differences(table))
     first, second = tmp_path / "a.csv", tmp_path / "b.csv"
     for file in (first, second):
         cache.write_table(file, comparisons.statistics(run))

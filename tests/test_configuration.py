@@ -5,7 +5,8 @@ import json
 import pytest
 import yaml
 
-from melib import DataError, comparisons, configuration, experiments, manifest, spotting
+from melib import DataError, comparisons, manifest, simulate, study
+from melib.run import CONFIGURATION, cache, configuration_checks, freeze, profile_settings
 
 
 @pytest.fixture
@@ -14,23 +15,23 @@ def run(tmp_path):
 
 
 def frozen(run):
-    return yaml.safe_load((run / configuration.NAME).read_text(encoding="utf-8"))
+    return yaml.safe_load((run / CONFIGURATION).read_text(encoding="utf-8"))
 
 
 def test_the_same_settings_are_accepted_and_give_the_same_bytes(run, tmp_path):
-    configuration.freeze(run, "smoke", 3)
-    before = (run / configuration.NAME).read_bytes()
-    configuration.freeze(run, "smoke", 3)
-    configuration.freeze(tmp_path / "elsewhere", "smoke", 3)
-    assert (run / configuration.NAME).read_bytes() == before
-    assert (tmp_path / "elsewhere" / configuration.NAME).read_bytes() == before
+    freeze(run, "smoke", 3)
+    before = (run / CONFIGURATION).read_bytes()
+    freeze(run, "smoke", 3)
+    freeze(tmp_path / "elsewhere", "smoke", 3)
+    assert (run / CONFIGURATION).read_bytes() == before
+    assert (tmp_path / "elsewhere" / CONFIGURATION).read_bytes() == before
 
 
 def test_it_holds_the_profile_the_comparisons_and_the_versions(run):
-    configuration.freeze(run, "smoke", 3)
+    freeze(run, "smoke", 3)
     found = frozen(run)
     assert found["comparisons"] == comparisons.declared()
-    settings = experiments.settings("smoke")
+    settings = profile_settings("smoke")
     assert json.dumps(found["settings"]) == json.dumps(settings)
     assert (found["profile"], found["seed"], found["data"], found["before"]) == (
         "smoke",
@@ -49,17 +50,17 @@ def test_it_holds_the_profile_the_comparisons_and_the_versions(run):
     ],
 )
 def test_a_changed_setting_is_refused_with_a_remedy(run, changed, said):
-    configuration.freeze(run, "smoke", 3)
-    before = (run / configuration.NAME).read_bytes()
+    freeze(run, "smoke", 3)
+    before = (run / CONFIGURATION).read_bytes()
     with pytest.raises(DataError, match=f"{said}: name another run"):
-        configuration.freeze(run, **{"profile": "smoke", "seed": 3, **changed})
-    assert (run / configuration.NAME).read_bytes() == before
+        freeze(run, **{"profile": "smoke", "seed": 3, **changed})
+    assert (run / CONFIGURATION).read_bytes() == before
 
 
 def test_no_way_to_open_a_run_s_data_goes_round_it(run):
-    configuration.freeze(run, "smoke", 3)
+    freeze(run, "smoke", 3)
     licensed = json.dumps({"samm": "/data/samm"})
-    for way in (experiments.studies, spotting.studies, spotting.every_study):
+    for way in (study.clip_studies, study.long_studies, study.every_study):
         with pytest.raises(DataError, match="was made with seed 3, not 0"):
             way(run, "smoke", 0, licensed)
         with pytest.raises(DataError, match="was made with data simulated, not samm"):
@@ -67,78 +68,77 @@ def test_no_way_to_open_a_run_s_data_goes_round_it(run):
 
 
 def test_a_changed_profile_or_family_of_comparisons_is_refused(run, monkeypatch):
-    configuration.freeze(run, "smoke")
-    known = experiments.settings("smoke")
+    freeze(run, "smoke")
+    known = profile_settings("smoke")
     with monkeypatch.context() as other:
-        other.setattr(experiments, "settings", lambda profile: {**known, "folds": 3})
+        other.setattr("melib.run.profile_settings", lambda profile: {**known, "folds": 3})
         with pytest.raises(DataError, match="other settings of the profile"):
-            configuration.freeze(run, "smoke")
+            freeze(run, "smoke")
     # How long a step may take decides nothing.
     with monkeypatch.context() as other:
-        other.setattr(experiments, "settings", lambda profile: {**known, "time_limit_minutes": 9})
-        configuration.freeze(run, "smoke")
+        other.setattr("melib.run.profile_settings", lambda profile: {**known, "time_limit_minutes": 9})
+        freeze(run, "smoke")
     with monkeypatch.context() as other:
         other.setattr(comparisons, "declared", lambda: {"alpha": 0.1})
         with pytest.raises(DataError, match="other declared comparisons"):
-            configuration.freeze(run, "smoke")
-    configuration.freeze(run, "smoke")
+            freeze(run, "smoke")
+    freeze(run, "smoke")
 
 
 def test_licensed_data_are_named_without_their_folders(run, monkeypatch):
     monkeypatch.setattr(manifest, "read_manifest", lambda name: name)
     monkeypatch.setattr(manifest, "manifest_hash", lambda found: f"hash of {found}")
-    configuration.freeze(run, "paper", 0, '{"samm": "/home/someone/samm"}')
+    freeze(run, "paper", 0, '{"samm": "/home/someone/samm"}')
     assert frozen(run)["data"] == ["samm"]
     assert frozen(run)["manifests"] == {"samm": "hash of samm"}
-    assert "someone" not in (run / configuration.NAME).read_text()
+    assert "someone" not in (run / CONFIGURATION).read_text()
     with pytest.raises(DataError, match="data samm, not simulated"):
-        configuration.freeze(run, "paper")
+        freeze(run, "paper")
 
 
 def test_what_lay_there_before_is_kept_on_record_and_fails_the_check(run):
     (run / "data" / "synthme").mkdir(parents=True)
-    configuration.freeze(run, "smoke")
+    freeze(run, "smoke")
     assert frozen(run)["before"] == ["data/synthme"]
-    (holds, _, detail), _ = configuration.checks(run)
+    (holds, _, detail), _ = configuration_checks(run)
     assert not holds
     assert "data/synthme" in detail
 
 
 def test_other_code_is_not_refused_but_the_first_is_kept_and_the_check_says_so(run, monkeypatch):
-    configuration.freeze(run, "smoke")
-    assert all(holds for holds, *_ in configuration.checks(run))
+    freeze(run, "smoke")
+    assert all(holds for holds, *_ in configuration_checks(run))
     first = frozen(run)["code"]
-    monkeypatch.setattr(configuration.cache, "content_hash", lambda files: "another")
-    configuration.freeze(run, "smoke")
+    monkeypatch.setattr(cache, "content_hash", lambda files: "another")
+    freeze(run, "smoke")
     assert frozen(run)["code"] == first
-    holds, _, detail = configuration.checks(run)[1]
+    holds, _, detail = configuration_checks(run)[1]
     assert not holds
     assert "code" in detail
 
 
 def test_a_run_that_was_never_frozen_fails_the_check(run):
-    ((holds, _, detail),) = configuration.checks(run)
+    ((holds, _, detail),) = configuration_checks(run)
     assert not holds
     assert detail == "never frozen"
 
 
 def test_a_broken_file_is_one_readable_sentence(run):
-    configuration.freeze(run, "smoke")
-    (run / configuration.NAME).write_text("{", encoding="utf-8")
+    freeze(run, "smoke")
+    (run / CONFIGURATION).write_text("{", encoding="utf-8")
     with pytest.raises(DataError, match="can't be read: name another run"):
-        configuration.freeze(run, "smoke")
+        freeze(run, "smoke")
 
 
 def test_nothing_is_simulated_before_the_configuration_is_frozen(run, monkeypatch):
-    from melib import simulate
 
     there = []
 
     def write(out, **spec):
-        there.append((run / configuration.NAME).is_file())
+        there.append((run / CONFIGURATION).is_file())
         raise DataError("enough")
 
     monkeypatch.setattr(simulate, "write", write)
     with pytest.raises(DataError, match="enough"):
-        experiments.studies(run, "smoke", 0)
+        study.clip_studies(run, "smoke", 0)
     assert there == [True]

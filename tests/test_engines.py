@@ -22,7 +22,7 @@ import test_spotting
 from test_experiments import PEOPLE, TINY, windows
 from test_spotting import LENGTH, made_up_material, made_up_video
 
-from melib import engines, experiments, faces, protocols, spotting, spotting_runs
+from melib import engines, experiments, faces, protocols, run, spotting, spotting_runs
 from melib.errors import DataError, Misuse
 from melib.spotting_decoding import fits_of
 
@@ -50,14 +50,14 @@ def written(folder):
 
 @pytest.fixture(autouse=True)
 def tiny(monkeypatch):
-    monkeypatch.setattr(experiments, "settings", lambda profile: TINY)
+    monkeypatch.setattr(run, "profile_settings", lambda profile: TINY)
 
 
 @pytest.fixture(scope="module")
 def one_process(tmp_path_factory):
     folder = tmp_path_factory.mktemp("one")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(experiments, "settings", lambda profile: TINY)
+        patch.setattr(run, "profile_settings", lambda profile: TINY)
         return grid(folder), written(folder)
 
 
@@ -383,7 +383,7 @@ def test_a_window_of_a_long_clip_weighs_no_more_than_that_of_a_short_one(tmp_pat
             clips=(clip,),
             manifest=types.SimpleNamespace(fps=200.0, has_context=False),
         )
-        monkeypatch.setattr(experiments, "settings", lambda _: {"windows": {"paper": {"T": 16}}})
+        monkeypatch.setattr(run, "profile_settings", lambda _: {"windows": {"paper": {"T": 16}}})
         weights += sizes(monkeypatch, experiments.prepare, study, "paper", tmp_path / "run", "tiny")
     assert weights[0] == weights[1] < 2000
 
@@ -431,7 +431,7 @@ def test_a_fit_that_is_sent_places_gives_the_bytes_of_one_that_is_sent_arrays(tm
     monkeypatch.undo()  # the real settings
     material = made_up_material()
     long = spotting.Long(None, material.videos, [], material.videos[:4], material.folds)
-    options = experiments.settings("smoke")["spotting"]
+    options = run.profile_settings("smoke")["spotting"]
     fits = [
         fit
         for system in (spotting_runs.OURS, spotting_runs.REPAIRED)

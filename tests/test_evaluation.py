@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from melib import DataError, controls, evaluation, experiments, figures, priors, protocols, published
+from melib import DataError, controls, evaluation, experiments, figures, priors, protocols, published, results
 
 T = 32
 PEOPLE = [f"{i:03d}" for i in range(12)]
@@ -180,7 +180,7 @@ def test_a_second_training_is_crossed_in_the_face_card_and_one_alone_is_as_it_wa
     both = evaluation.evaluate(outcome, tmp_path)
     alone, card = tables[0]["face_card"], both["face_card"]
     assert alone["seed"].notna().all()
-    np.testing.assert_array_equal(figures.over_seeds(alone).to_numpy(), alone.to_numpy())
+    np.testing.assert_array_equal(results.over_seeds(alone).to_numpy(), alone.to_numpy())
     keys = ["model", "input", "quantity"]
     crossed = card[card["seed"].isna()].set_index(keys)
     plain = alone.set_index(keys).loc[crossed.index]
@@ -191,7 +191,7 @@ def test_a_second_training_is_crossed_in_the_face_card_and_one_alone_is_as_it_wa
     np.testing.assert_allclose(
         both["claims"][["estimate", "low", "high"]], tables[0]["claims"][["estimate", "low", "high"]]
     )
-    assert len(figures.over_seeds(card)) == len(alone)
+    assert len(results.over_seeds(card)) == len(alone)
 
 
 def test_the_verdict_on_raw_frames_follows_from_the_tables(tables):

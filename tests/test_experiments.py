@@ -15,8 +15,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from melib import configuration, experiments, manifest, priors, protocols, spotting
+from melib import experiments, manifest, priors, protocols, run, spotting
 from melib.errors import DataError
+from melib.study import (
+    _as_in_table,
+    clip_studies,
+    every_study,
+    folds_of,
+    long_studies,
+    open_study,
+    with_clips,
+)
 
 T, SIDE = 8, 16
 PEOPLE = ["001", "002", "003", "004", "005", "006"]
@@ -81,7 +90,7 @@ def windows(folder):
 
 @pytest.fixture
 def tiny(tmp_path, monkeypatch):
-    monkeypatch.setattr(experiments, "settings", lambda profile: TINY)
+    monkeypatch.setattr(run, "profile_settings", lambda profile: TINY)
     prepared = windows(tmp_path / "cache")
     return tmp_path / "run", prepared, protocols.folds(PEOPLE, 2, seed=0)
 
@@ -108,7 +117,7 @@ def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("grid")
     prepared, folds = windows(folder / "cache"), protocols.folds(PEOPLE, 2, seed=0)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(experiments, "settings", lambda profile: TINY)
+        patch.setattr(run, "profile_settings", lambda profile: TINY)
         return folder / "run", prepared, folds, grid(folder / "run", prepared, folds)
 
 
@@ -177,12 +186,12 @@ def test_a_failed_fit_names_its_reason_and_the_others_are_kept(tiny, monkeypatch
 
 def test_an_unknown_profile_is_one_sentence():
     with pytest.raises(DataError, match="no profile 'dmeo'"):
-        experiments.settings("dmeo")
+        run.profile_settings("dmeo")
 
 
 @pytest.mark.parametrize("profile", ["smoke", "demo", "paper"])
 def test_every_profile_names_fits_that_exist(profile):
-    options = experiments.settings(profile)
+    options = run.profile_settings(profile)
     for protocol in experiments.PROTOCOLS:
         for fit in options["fits"][protocol]:
             job = experiments.Job("x", protocol, fit["model"], fit["input"], 0, 0)
@@ -191,12 +200,12 @@ def test_every_profile_names_fits_that_exist(profile):
 
 def test_a_missing_folder_is_one_sentence(tmp_path):
     with pytest.raises(DataError, match="is missing"):
-        experiments.open_study("synthme", tmp_path / "nowhere")
+        open_study("synthme", tmp_path / "nowhere")
     with pytest.raises(DataError, match="is empty"):
-        experiments.open_study("synthme", tmp_path)
+        open_study("synthme", tmp_path)
     (tmp_path / "notes.txt").write_text("nothing else here")
     with pytest.raises(DataError, match="no annotation table"):
-        experiments.open_study("synthme", tmp_path)
+        open_study("synthme", tmp_path)
 
 
 # ---- which data sets, which folds ------------------------------------------------------------------------------
@@ -223,8 +232,8 @@ def known(monkeypatch):
     def study(name, root, *tables):
         return types.SimpleNamespace(name=name, manifest=manifests[name], tables=tables)
 
-    monkeypatch.setattr(experiments, "open_study", study)
-    monkeypatch.setattr(configuration, "freeze", lambda *run: None)
+    monkeypatch.setattr("melib.study.open_study", study)
+    monkeypatch.setattr(run, "freeze", lambda *run: None)
     return lambda *names: json.dumps({name: f"/{name}" for name in names})
 
 
@@ -234,21 +243,21 @@ def names(studies):
 
 def test_clips_go_to_one_paper_and_long_videos_with_context_to_the_other(known):
     data = known("clips", "long", "cut", "more")
-    assert names(experiments.studies("run", "paper", 0, data)) == ["clips", "cut", "more"]
-    assert names(spotting.studies("run", "paper", 0, data)) == ["long"]
-    assert names(spotting.every_study("run", "paper", 0, data)) == ["clips", "cut", "more", "long"]
+    assert names(clip_studies("run", "paper", 0, data)) == ["clips", "cut", "more"]
+    assert names(long_studies("run", "paper", 0, data)) == ["long"]
+    assert names(every_study("run", "paper", 0, data)) == ["clips", "cut", "more", "long"]
 
 
 def test_a_run_without_clips_says_which_notebooks_to_run(known):
     with pytest.raises(DataError, match="long: long videos, and no clips; run notebooks 06 and 07"):
-        experiments.studies("run", "paper", 0, known("long"))
+        clip_studies("run", "paper", 0, known("long"))
     with pytest.raises(DataError, match="no data set of this run has long videos"):
         spotting.open_long("run", "paper", 0, known("clips", "cut"))
 
 
 def test_a_table_that_knows_the_emotions_is_handed_on_where_its_data_set_is_named(known):
-    (alone,) = spotting.studies("run", "paper", 0, known("long"))
-    (beside,) = spotting.studies("run", "paper", 0, known("clips", "long"))
+    (alone,) = long_studies("run", "paper", 0, known("long"))
+    (beside,) = long_studies("run", "paper", 0, known("clips", "long"))
     assert alone.tables == ()
     assert beside.tables == ("/clips/clips.xlsx",)
 
@@ -259,13 +268,13 @@ def made_of(people, truth=None):
 
 def test_licensed_data_are_tested_one_subject_at_a_time_at_paper_alone():
     licensed, simulated = made_of(PEOPLE * 3), made_of(PEOPLE * 3, truth=pd.DataFrame())
-    folds = experiments.folds_of(licensed, "paper")
+    folds = folds_of(licensed, "paper")
     assert [fold.test for fold in folds] == [(person,) for person in PEOPLE]
     for profile in ("smoke", "demo"):
-        assert len(experiments.folds_of(licensed, profile)) == experiments.settings(profile)["folds"]
-    assert experiments.folds_of(simulated, "demo") == protocols.folds(PEOPLE, 2, seed=0)
+        assert len(folds_of(licensed, profile)) == run.profile_settings(profile)["folds"]
+    assert folds_of(simulated, "demo") == protocols.folds(PEOPLE, 2, seed=0)
     many = made_of([f"{i:03d}" for i in range(40)], truth=pd.DataFrame())
-    assert len(experiments.folds_of(many, "paper")) == experiments.settings("paper")["folds"]
+    assert len(folds_of(many, "paper")) == run.profile_settings("paper")["folds"]
 
 
 def test_whoever_has_no_window_is_in_no_fold_and_no_job_asks_for_an_empty_test(monkeypatch, tmp_path):
@@ -277,8 +286,8 @@ def test_whoever_has_no_window_is_in_no_fold_and_no_job_asks_for_an_empty_test(m
     ]
     study = made_of(people)
     asked = []
-    monkeypatch.setattr(experiments, "studies", lambda *_, **__: [study])
-    monkeypatch.setattr(experiments, "with_clips", lambda study, *_, **__: study)
+    monkeypatch.setattr("melib.study.clip_studies", lambda *_, **__: [study])
+    monkeypatch.setattr("melib.study.with_clips", lambda study, *_, **__: study)
     monkeypatch.setattr(experiments, "prepare_all", lambda *_, **__: prepared)
     monkeypatch.setattr(experiments, "run_grid", lambda run, profile, todo, *_, **__: asked.extend(todo))
     outcome = experiments.intensity(tmp_path, "paper", data="{}")
@@ -305,14 +314,14 @@ def test_a_data_set_without_an_apex_says_why_no_window_fits(tmp_path):
 def test_folders_that_differ_from_the_table_by_case_have_the_table_s_name():
     events = pd.DataFrame({"subject": ["spNO.1", "spNO.2"], "video": ["a", "EP01"]})
     videos = pd.DataFrame({"subject": ["spNo.1", "spNO.2", "spno.1"], "video": ["a", "ep01", "B"]})
-    found = experiments._as_in_table(videos, events)
+    found = _as_in_table(videos, events)
     assert list(zip(found["subject"], found["video"], strict=True)) == [
         ("spNO.1", "a"),
         ("spNO.2", "EP01"),
         ("spNO.1", "B"),
     ]
     apart = pd.DataFrame({"subject": ["spNO.1", "spNO.1"], "video": ["a", "A"]})
-    assert experiments._as_in_table(apart, events) is apart
+    assert _as_in_table(apart, events) is apart
 
 
 def test_a_folder_in_another_case_is_that_of_its_events(tiny_set, tmp_path):
@@ -321,10 +330,10 @@ def test_a_folder_in_another_case_is_that_of_its_events(tiny_set, tmp_path):
     text = (data / "manifest.yml").read_text()
     (data / "manifest.yml").write_text(text.replace("truth: truth.csv", ""))
     (data / "frames" / "s01").rename(data / "frames" / "S01")
-    study = experiments.open_study(data / "manifest.yml", data)
+    study = open_study(data / "manifest.yml", data)
     assert set(study.videos["subject"]) == set(study.events["subject"]) == {"s01", "s02"}
     assert (study.events["status"] != "dropped").all()
-    clips = experiments.with_clips(study, tmp_path / "runs" / "one", jobs=1).clips
+    clips = with_clips(study, tmp_path / "runs" / "one", jobs=1).clips
     assert {clip.subject for clip in clips} == {"s01", "s02"}
 
 

@@ -17,6 +17,7 @@ import pytest
 from typer.testing import CliRunner
 
 from melib import DataError, cli, experiments
+from melib.study import detection, open_study, with_clips
 
 
 @pytest.fixture
@@ -37,8 +38,8 @@ def frames(data, video="s01_01"):
 
 def windows(data, run):
     """The path of notebooks 01 and 02: from a folder to what a network sees."""
-    study = experiments.open_study(data / "manifest.yml", data)
-    study = experiments.with_clips(study, run, jobs=1)
+    study = open_study(data / "manifest.yml", data)
+    study = with_clips(study, run, jobs=1)
     return study, [
         experiments.prepare(study, protocol, run, "smoke", jobs=1) for protocol in experiments.PROTOCOLS
     ]
@@ -85,7 +86,7 @@ def test_a_folder_that_cannot_be_used_is_one_sentence(data, run, spoil, place, s
     shutil.copy(data / "manifest.yml", manifest)
     spoil(data / place)
     with pytest.raises(DataError, match=said) as caught:
-        experiments.with_clips(experiments.open_study(manifest, data), run, jobs=1)
+        with_clips(open_study(manifest, data), run, jobs=1)
     assert "\n" not in str(caught.value)
     ended = check(data)
     assert ended.exit_code == 1
@@ -153,7 +154,7 @@ def test_frames_that_cannot_be_used_are_masked_and_counted(data, run, spoil, why
     n = len(frames(data))
     with pytest.warns(UserWarning, match=rf"20 of {n} frames of s01/s01_01 are masked \(20 {why}\)"):
         study, prepared = windows(data, run)
-    found = experiments.detection([study]).set_index("video")
+    found = detection([study]).set_index("video")
     assert found.loc["s01_01", ["frames", "with_face"]].tolist() == [n, n - 20]
     for each in prepared:
         here = (each.table["video"] == "s01_01").to_numpy()
@@ -168,7 +169,7 @@ def test_a_clip_without_a_face_is_masked_and_the_others_are_used(data, run):
         _faceless(path)
     with pytest.warns(UserWarning, match=r"s01/s01_01 are masked"):
         study, prepared = windows(data, run)
-    assert experiments.detection([study])["with_face"].tolist() == [0, len(frames(data, "s02_01"))]
+    assert detection([study])["with_face"].tolist() == [0, len(frames(data, "s02_01"))]
     for each in prepared:
         here = (each.table["video"] == "s01_01").to_numpy()
         assert not each.mask[here].any()
@@ -183,7 +184,7 @@ def test_frames_missing_in_between_are_masked_and_counted(data, run):
     for path in frames(data)[40:60]:
         path.unlink()
     study, prepared = windows(data, run)
-    assert experiments.detection([study])["missing"].tolist() == [20, 0]
+    assert detection([study])["missing"].tolist() == [20, 0]
     for each in prepared:
         here = (each.table["video"] == "s01_01").to_numpy()
         exists = ~np.isin(np.rint(each.positions), range(40, 60))

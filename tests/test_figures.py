@@ -12,6 +12,20 @@ from made_up import a_run, card, results
 from PIL import Image
 
 from melib import DataError, cache, evaluation, figures, metrics, priors
+from melib.results import intervals, over_seeds, read_result
+from melib.run import NOTEBOOK
+from melib.style import (
+    GREY,
+    INK,
+    INPUT_COLOURS,
+    ONE_COLUMN,
+    STYLE,
+    TWO_COLUMNS,
+    context,
+    folder,
+    save,
+    styled,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -80,7 +94,7 @@ DRAW = {
 def test_every_figure_is_a_journals_and_repeats_itself_byte_by_byte(name, tmp_path):
     for run in ("one", "two"):
         fig = DRAW[name]()
-        figures.save(fig, tmp_path / run, name, settings={"drawn": "by a test"})
+        save(fig, tmp_path / run, name, settings={"drawn": "by a test"})
     one, two = (sorted((tmp_path / run / "figures").iterdir()) for run in ("one", "two"))
     assert [path.suffix for path in one] == [".json", ".pdf", ".png", ".svg"]
     assert [path.read_bytes() for path in one] == [path.read_bytes() for path in two]
@@ -93,9 +107,7 @@ def test_every_figure_is_a_journals_and_repeats_itself_byte_by_byte(name, tmp_pa
     assert b"/Type3" not in pdf
     assert "<text" in one[3].read_text()
     width = Image.open(one[2]).width / 300
-    assert width == pytest.approx(figures.ONE_COLUMN, abs=0.01) or width == pytest.approx(
-        figures.TWO_COLUMNS, abs=0.01
-    )
+    assert width == pytest.approx(ONE_COLUMN, abs=0.01) or width == pytest.approx(TWO_COLUMNS, abs=0.01)
 
 
 @pytest.mark.parametrize("name", DRAW)
@@ -110,7 +122,7 @@ def test_panels_have_letters_that_a_caption_can_name(name):
 
 
 def test_lines_that_cross_differ_in_more_than_colour():
-    lines = [line for line in DRAW["curves"]().axes[0].lines if line.get_color() != figures.INK]
+    lines = [line for line in DRAW["curves"]().axes[0].lines if line.get_color() != INK]
     assert len({str(line._dash_pattern) for line in lines}) == len(lines) > 1
 
 
@@ -154,7 +166,7 @@ def test_intervals_are_the_bootstrap_over_subjects_crossed_with_seeds():
     table = results()
     again = table.assign(seed=1, value=table["value"] + 0.1)
     twice = pd.concat([table, again])
-    found = figures.intervals(twice, ["protocol", "model", "input", "metric"])
+    found = intervals(twice, ["protocol", "model", "input", "metric"])
     row = found[(found["model"] == "resnet18_bigru") & (found["metric"] == "spearman_pseudo")].iloc[0]
     part = table[
         (
@@ -169,15 +181,15 @@ def test_intervals_are_the_bootstrap_over_subjects_crossed_with_seeds():
     np.testing.assert_allclose(row[["estimate", "low", "high"]].to_numpy(float), expected)
     assert row["events"] == len(part)
     # One seed, whatever its number, gives the plain interval.
-    alone = figures.intervals(table.assign(seed=7), ["protocol", "model", "input", "metric"])
+    alone = intervals(table.assign(seed=7), ["protocol", "model", "input", "metric"])
     plain = metrics.bootstrap(values, people)
     np.testing.assert_array_equal(alone.loc[row.name, ["estimate", "low", "high"]].to_numpy(float), plain)
 
 
 def test_rows_over_all_seeds_speak_where_there_are_several():
     card = a_card_of_two_models()
-    assert len(figures.over_seeds(card)) == 2
-    assert figures.over_seeds(card)["estimate"].tolist() == [0.5, 0.2]
+    assert len(over_seeds(card)) == 2
+    assert over_seeds(card)["estimate"].tolist() == [0.5, 0.2]
 
 
 def a_card_of_two_models():
@@ -192,16 +204,14 @@ def test_undefined_values_and_rows_over_clips_count_for_nothing():
     more = table.iloc[:3].assign(value=np.nan)
     clips = table.iloc[:1].assign(subject="", event="", value=99.0)
     by = ["protocol", "model", "input", "metric"]
-    pd.testing.assert_frame_equal(
-        figures.intervals(table, by), figures.intervals(pd.concat([table, clips]), by)
-    )
-    assert np.isfinite(figures.intervals(pd.concat([table, more.assign(event="new")]), by)["estimate"]).all()
+    pd.testing.assert_frame_equal(intervals(table, by), intervals(pd.concat([table, clips]), by))
+    assert np.isfinite(intervals(pd.concat([table, more.assign(event="new")]), by)["estimate"]).all()
 
 
 def test_names_stay_text_when_results_are_read(tmp_path):
     file = tmp_path / "intensity.csv"
     file.write_text("dataset,subject,event,input,value\nsamm,006,006_1,none,0.5\nsamm,,,,1\n")
-    table = figures.read(file)
+    table = read_result(file)
     assert table["subject"].tolist() == ["006", ""]
     assert table["input"].tolist() == ["none", "none"]
 
@@ -226,10 +236,10 @@ legend.fontsize: 8
 
 
 def test_places_are_whole_millionths_so_that_a_solver_s_last_digits_change_no_byte(tmp_path):
-    with figures.style():
+    with context():
         fig, axes = plt.subplots(1, 2)
         fig.colorbar(axes[0].imshow(np.eye(3)), ax=axes[0])
-    figures.save(fig, tmp_path, "settled")
+    save(fig, tmp_path, "settled")
     for axis in fig.axes:
         points = axis.get_position(original=True).get_points()
         np.testing.assert_allclose(points * 1e6, np.round(points * 1e6), atol=1e-6)
@@ -255,9 +265,9 @@ def test_a_redrawn_figure_names_the_results_that_it_is_drawn_from_and_needs_no_o
         record = json.loads(path.with_suffix(".json").read_text())
         files = [run / "results" / name for name in record["results"]]
         assert record["results"] == {file.name: cache.content_hash([file]) for file in files}
-        assert record["notebook"] == figures.NOTEBOOK
+        assert record["notebook"] == NOTEBOOK
         assert record["settings"] == {"profile": "smoke", "seed": 0, "data": ["simulated"]}
-        assert record["style"] == {"paper.mplstyle": cache.content_hash([figures.STYLE])}
+        assert record["style"] == {"paper.mplstyle": cache.content_hash([STYLE])}
         alone = tmp_path / path.stem
         (alone / "results").mkdir(parents=True)
         for file in files:
@@ -282,13 +292,13 @@ def test_another_journal_s_style_gives_figures_beside_the_others_at_its_widths(r
         assert b"/FontFile2" in path.with_suffix(".pdf").read_bytes()
         record = json.loads(path.with_suffix(".json").read_text())
         assert record["style"] == {"journal.mplstyle": cache.content_hash([style])}
-    assert figures.folder(run) == run / "figures"  # and afterwards all is as it was
+    assert folder(run) == run / "figures"  # and afterwards all is as it was
 
 
 def test_a_style_changes_what_it_names_and_keeps_the_rest(tmp_path):
     style = tmp_path / "journal.mplstyle"
     style.write_text(OTHER_STYLE)
-    with figures.styled(style):
+    with styled(style):
         fig = figures.amplitude(results())
         assert plt.rcParams["pdf.fonttype"] != 42  # only while a figure is made
     assert fig.axes[0].xaxis.label.get_fontsize() == 8
@@ -309,7 +319,7 @@ def test_a_style_that_is_none_is_named_in_one_sentence(tmp_path, text):
 
 
 def test_colours_differ_in_lightness_or_hue_for_any_eye():
-    colours = [*figures.INPUT_COLOURS.values(), figures.GREY]
+    colours = [*INPUT_COLOURS.values(), GREY]
     assert all(re.fullmatch("#[0-9A-F]{6}", colour) for colour in colours)
     assert len(set(colours)) == len(colours)
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from melib import DataError, simulate, video_files
-from melib.experiments import open_study
 from melib.manifest import frame_files
 from melib.simulate.films import write_films, write_stills
+from melib.study import open_study
 
 
 @pytest.fixture(scope="module")

@@ -18,19 +18,11 @@ import pytest
 import yaml
 from test_readme import clean_checkout
 
-from melib import (
-    DataError,
-    experiments,
-    figures,
-    prediction,
-    simulate,
-    spotting,
-    training,
-    video_training,
-)
+from melib import DataError, experiments, prediction, results, simulate, spotting, training, video_training
 from melib.annotations import audit, read_events
 from melib.data_check import check_data
 from melib.manifest import parts, read_manifest, variants, videos
+from melib.study import open_study, with_clips
 
 NAMES = list(licensed.MINIATURES)
 
@@ -362,7 +354,7 @@ def test_a_network_learns_one_step_from_a_miniature(name, laid, tmp_path):
     root, manifest = laid(name, next(iter(licensed.MINIATURES[name].videos)))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # spellings, events that are dropped
-        study = experiments.open_study(manifest, root)
+        study = open_study(manifest, root)
         learn = long_step if name in LONG else clip_step
         curves = learn(study, tmp_path)
     assert np.isfinite(curves).all()
@@ -371,7 +363,7 @@ def test_a_network_learns_one_step_from_a_miniature(name, laid, tmp_path):
 
 def clip_step(study, folder):
     """Faces, windows and flow of clips; one epoch of the intensity network."""
-    study = experiments.with_clips(study, folder / "run", jobs=1)
+    study = with_clips(study, folder / "run", jobs=1)
     prepared = experiments.prepare(study, "paper", folder / "run", "smoke", size=32, jobs=1)
     used = (study.events["status"] != "dropped").sum()
     assert len(prepared.table) == used
@@ -441,7 +433,7 @@ emotion_classes: {negative: [], positive: [], surprise: []}
     record = check_data(manifest, tmp_path / "data", sample=2)
     assert record["problems"] == []
     assert record["kinds"] == {"macro": 2}
-    study = experiments.open_study(manifest, tmp_path / "data")
+    study = open_study(manifest, tmp_path / "data")
     assert study.events["onset"].tolist() == [10, 12]
     assert np.isfinite(long_step(study, tmp_path)).all()
 
@@ -496,12 +488,12 @@ def test_a_run_that_tests_one_subject_at_a_time_ends_and_predicts_with_its_own_m
     environment = os.environ | {"PYTHONPATH": str(folder)}
     ended = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr[-4000:]
-    tested = figures.read(run / "results" / "intensity.csv").query(
+    tested = results.read_result(run / "results" / "intensity.csv").query(
         "model == 'resnet18_bigru' and subject != ''"
     )
     assert tested.groupby("fold")["subject"].nunique().tolist() == [1] * 4
     assert not tested["metric"].str.endswith("_true").any()
-    card = figures.read(run / "results" / "face_card.csv")
+    card = results.read_result(run / "results" / "face_card.csv")
     alone = card.query("model == 'position_only' and quantity == 'clip_swap'")
     assert len(alone) and (alone["low"] <= 0).all()
     weights = prediction.load(run)

@@ -11,7 +11,6 @@ import pytest
 from scipy import stats
 
 from melib import (
-    experiments,
     figures,
     ideal_observer,
     limits,
@@ -26,6 +25,7 @@ from melib.errors import DataError, Misuse
 from melib.simulate import events, long, schedule
 from melib.spotting import Video
 from melib.spotting_decoding import Material, System
+from melib.study import open_study
 
 PEAKS = (0.02, 2.5)
 SETTINGS = {"seed": 0, "statistics": "samm_lv", "fps": 30, "seconds": [10, 10], "family": "patches"}
@@ -108,7 +108,7 @@ def test_the_records_of_data_sets_without_probes_say_nothing_new(tmp_path):
 def test_a_probe_data_set_is_read_like_any_other_and_not_mixed_with_another(tmp_path):
     tiny = {"people": 1, "videos": 1, "seconds": (4, 4), "fps": 20, "jobs": 1, "progress": False}
     out = simulate.write_long(tmp_path / "probe", name="probe", peaks=PEAKS, micro=2, **tiny)
-    study = experiments.open_study(out / "manifest.yml", out)
+    study = open_study(out / "manifest.yml", out)
     micro = study.events[study.events["kind"] == "micro"]
     assert len(micro) == 2 and (micro["status"] == "ok").all()
     assert set(micro["event"]) == set(study.truth["event"]) - {""}

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from melib import figures, notebooks, prediction, predictor_training, report, spotting_tables
+from melib import notebooks, prediction, predictor_training, report, results, spotting_tables
 
 # A whole run, where the machine is slow or shared.
 pytestmark = [pytest.mark.notebook, pytest.mark.timeout(1500)]
@@ -30,7 +30,7 @@ def test_every_notebook_reaches_its_end_and_leaves_what_it_declares(folder):
 
 
 def test_the_results_hold_both_protocols_and_every_control(folder):
-    table = figures.read(folder / "results" / "intensity.csv")
+    table = results.read_result(folder / "results" / "intensity.csv")
     names = [
         "dataset",
         "protocol",
@@ -97,7 +97,7 @@ def test_the_report_names_every_notebook_and_shows_every_figure(folder):
 
 
 def test_no_subject_is_tested_by_a_model_that_was_trained_on_it(folder):
-    table = figures.read(folder / "results" / "intensity.csv")
+    table = results.read_result(folder / "results" / "intensity.csv")
     rows = table[(table["subject"] != "") & (table["model"] == "resnet18_bigru")]
     assert len(rows[["protocol", "input", "subject", "fold"]].drop_duplicates()) == len(
         rows[["protocol", "input", "subject"]].drop_duplicates()

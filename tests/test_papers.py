@@ -23,7 +23,7 @@ import typer.main
 import yaml
 from test_readme import understood
 
-from melib import cli, experiments, flow, models, spotting, spotting_runs
+from melib import cli, flow, models, run, spotting, spotting_runs
 
 ROOT = Path(__file__).parents[1]
 OURS = [ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -223,7 +223,7 @@ NETWORKS = {"IntensityNet": intensity_net, "VideoRegressor": video_regressor}
 def said_by(source, key):
     """The value of a setting; LookupError where the source has none."""
     if source in PROFILES:
-        options = experiments.settings(source)
+        options = run.profile_settings(source)
         if key in NETWORKS:
             return parameters(NETWORKS[key](options))
         return functools.reduce(

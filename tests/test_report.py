@@ -12,7 +12,9 @@ from made_up import a_run, card, results
 from test_answers import TABLES, write
 from test_typeset import RESULTS
 
-from melib import DataError, answers, cache, configuration, figures, report, typeset
+from melib import DataError, answers, cache, figures, report, style, typeset
+from melib.results import read_result
+from melib.run import commit, environment, freeze, recorded
 
 
 class Page(HTMLParser):
@@ -48,7 +50,7 @@ def parse(index):
 
 def a_whole_run(folder):
     """A run that has every result and table, one figure, and whose checklist holds."""
-    configuration.freeze(folder, "smoke")
+    freeze(folder, "smoke")
     a_run(folder)
     # Of three seeds, as a run that anyone should believe.
     intensity = pd.concat([results().assign(seed=seed) for seed in range(3)])
@@ -62,10 +64,10 @@ def a_whole_run(folder):
     }
     for name in report._shipped():
         (folder / "notebooks" / f"{name}.json").write_text(json.dumps({"stamp": "0", "outputs": outputs}))
-    figures.save(figures.face_card(card()), folder, "face_card_context", results=["face_card"])
+    style.save(figures.face_card(card()), folder, "face_card_context", results=["face_card"])
     typeset.write_all(folder)
     record = json.loads((folder / "environment.json").read_text())
-    (folder / "environment.json").write_text(json.dumps(record | {"commit": report.commit()}))
+    (folder / "environment.json").write_text(json.dumps(record | {"commit": commit()}))
     return folder
 
 
@@ -141,7 +143,7 @@ def test_other_data_than_published_are_marked_loudly(whole):
 
 
 def test_published_values_name_their_source():
-    published = figures.read(report.PACKAGE / "published.csv")
+    published = read_result(report.PACKAGE / "published.csv")
     assert published["source"].str.len().min() > 10
     what = ["task", "dataset", "protocol", "method", "model", "input", "metric"]
     assert not published.duplicated(what).any()
@@ -213,7 +215,7 @@ def test_the_checklist_is_computed(whole, tmp_path):
     run = tmp_path / "whole"
     shutil.copytree(whole, run)
     # Whoever tests while changing code has no commit.
-    unclean = {"The code that ran is a commit"} if " with changes" in report.commit() else set()
+    unclean = {"The code that ran is a commit"} if " with changes" in commit() else set()
     assert {sentence for sentence, holds in check(run).items() if not holds} == unclean, report.checklist(run)
 
     (run / "notebooks" / "05_more.failed.ipynb").write_text("{}")
@@ -269,7 +271,7 @@ def test_code_with_changes_and_other_versions_are_found(run):
 
 def test_where_the_data_lie_is_nobodys_business(run):
     (run / "parameters.yml").write_text('profile: paper\nseed: 3\ndata: \'{"samm": "/home/someone/samm"}\'\n')
-    assert report.settings(run) == {"profile": "paper", "seed": 3, "data": ["samm"]}
+    assert recorded(run) == {"profile": "paper", "seed": 3, "data": ["samm"]}
     assert "someone" not in report.build(run).read_text()
 
 
@@ -278,7 +280,7 @@ def test_the_same_files_give_the_same_page(run):
 
 
 def test_the_environment_names_commit_versions_and_device():
-    found = report.environment()
+    found = environment()
     assert {"commit", "python", "system", "device", "packages"} <= set(found)
     assert found["packages"]["torch"]
     assert found["device"]

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from melib import (
     challenge,
     comparisons,
-    experiments,
-    figures,
     metrics,
     protocols,
+    results,
+    run,
     spotting,
     spotting_decoding,
     spotting_runs,
@@ -307,7 +307,7 @@ def test_the_table_has_a_row_a_training_and_one_over_all(material):
         <= strict["spotting_f1"].iloc[3]
         <= strict["spotting_f1_high"].iloc[3]
     )
-    whole = figures.over_seeds(strict, ["dataset", "system"])
+    whole = results.over_seeds(strict, ["dataset", "system"])
     assert len(whole) == 1
     assert whole["seed"].isna().all()
 
@@ -322,12 +322,12 @@ def test_every_training_of_the_profile_is_gathered_and_compared(material, monkey
         asked.append(repeat)
         return trainings[repeat]
 
-    monkeypatch.setattr(experiments, "settings", lambda profile: {"seeds": 2})
+    monkeypatch.setattr(run, "profile_settings", lambda profile: {"seeds": 2})
     monkeypatch.setattr(spotting_runs, "gather", gather)
     systems = [spotting_runs.OURS, spotting_runs.REPAIRED]
     materials, found = spotting_runs._repeated(systems, "run", "paper", None, 0, 1)
     assert asked == [0, 1]
-    assert [each.seed for each in materials] == experiments.seeds_of("paper", 0) == [0, 1000]
+    assert [each.seed for each in materials] == run.seeds_of("paper", 0) == [0, 1000]
     predictions = {name: kept(each) for name, each in found.items()}
     one = spotting_runs.claims(
         {name: spotting_tables.by_run(each)[0] for name, each in predictions.items()}, material
@@ -499,7 +499,7 @@ def test_no_test_subject_reaches_a_fit_but_for_the_fault_that_says_so(monkeypatc
         raise ValueError("recorded")
 
     monkeypatch.setattr(spotting.video_training, "fit", recorded)
-    options = experiments.settings("smoke")["spotting"]
+    options = run.profile_settings("smoke")["spotting"]
     long = spotting.Long(None, material.videos, [], material.videos, material.folds)
     for base in (spotting_runs.OURS, spotting_runs.REPAIRED):
         for fit in fits_of(replace(base, faults=faults), "toy", material.folds, 0):
@@ -544,13 +544,13 @@ def test_a_fold_without_an_event_to_train_on_is_refused_before_any_fit(monkeypat
 def test_long_licensed_videos_are_tested_one_subject_at_a_time(monkeypatch, tmp_path):
     videos = pd.DataFrame({"subject": PEOPLE * 2, "video": [f"v{i}" for i in range(16)]})
     study = types.SimpleNamespace(name="toy", videos=videos, truth=None)
-    monkeypatch.setattr(spotting, "studies", lambda *_, **__: [study])
+    monkeypatch.setattr("melib.study.long_studies", lambda *_, **__: [study])
     monkeypatch.setattr(spotting, "prepare", lambda *_, **__: [])
     (long,) = spotting.open_long(tmp_path, "paper", data="{}")
     assert [fold.test for fold in long.folds] == [(person,) for person in PEOPLE]
     assert all(fold.validation for fold in long.folds)
     (long,) = spotting.open_long(tmp_path, "smoke", data="{}")
-    assert len(long.folds) == experiments.settings("smoke")["folds"]
+    assert len(long.folds) == run.profile_settings("smoke")["folds"]
 
 
 def test_events_without_an_emotion_are_not_recognised_and_a_data_set_without_any_is_named(material):

@@ -19,6 +19,8 @@ from test_spotting_figures import TABLES as SPOTTING
 
 from melib import DataError, cache, comparisons, figures, notebooks, published, spotting_runs, typeset
 from melib.ablations import DIFFERENCES, PRIORS, TABLE
+from melib.results import intervals, read_result, records
+from melib.run import NOTEBOOK, origin
 from melib.spotting_decoding import DECODERS, FAULTS
 
 RNG = np.random.default_rng(0)
@@ -56,7 +58,7 @@ def systems(names):
 
 def summary():
     keys = ["dataset", "protocol", "model", "input", "metric"]
-    found = figures.intervals(results(), keys)
+    found = intervals(results(), keys)
     return pd.concat([found.assign(amplitude=name) for name in ("all", "0 to 0.5 px", ">= 1 px")])
 
 
@@ -273,7 +275,7 @@ def test_every_result_that_belongs_in_a_manuscript_has_its_table(run):
 def test_every_printed_number_is_the_csv_s_rounded(run):
     numbers = 0
     for path, table in zip(typeset.write_all(run), typeset.tables(run), strict=True):
-        rows = figures.records(figures.read(path.with_suffix(".csv")))
+        rows = records(read_result(path.with_suffix(".csv")))
         printed = cells(path.read_text())
         assert len(rows) == len(printed) > 0
         for row, line in zip(rows, printed, strict=True):
@@ -297,9 +299,9 @@ def test_every_printed_number_is_the_csv_s_rounded(run):
 
 def test_the_rows_are_the_results_own(run):
     typeset.write_all(run)
-    table = figures.read(run / "tables" / "intensity_paper.csv").set_index(["model", "input"])
-    known = figures.read(run / "results" / "summary.csv").query("amplitude == 'all' and protocol == 'paper'")
-    for row in figures.records(known):
+    table = read_result(run / "tables" / "intensity_paper.csv").set_index(["model", "input"])
+    known = read_result(run / "results" / "summary.csv").query("amplitude == 'all' and protocol == 'paper'")
+    for row in records(known):
         mine = table.loc[(row["model"], row["input"])]
         found = [mine[row["metric"]], mine[f"{row['metric']}_low"], mine[f"{row['metric']}_high"]]
         assert found == [row["estimate"], row["low"], row["high"]]
@@ -315,7 +317,7 @@ def test_published_values_stand_below_ours_and_it_is_said_aloud_that_the_data_ar
     assert below["name"].str.endswith("!?").any() and below["differs"].str.contains("OTHER DATA").all()
     assert "!: OTHER DATA" in table.caption
     known = published.values("intensity")
-    for row in figures.records(known):
+    for row in records(known):
         (mine,) = below[below["name"].str.startswith(f"{row['method']}, {row['dataset']} !")].to_dict(
             "records"
         )
@@ -450,7 +452,7 @@ def test_a_star_stands_where_an_interval_leaves_0_out_and_its_caption_says_so(ru
     starred = set()
     for table in typeset.tables(run):
         for row, cells_of in zip(
-            figures.records(table.rows), typeset.printed(table).itertuples(index=False), strict=True
+            records(table.rows), typeset.printed(table).itertuples(index=False), strict=True
         ):
             for column, cell in zip(table.columns, cells_of, strict=True):
                 if str(cell).endswith(typeset.APART) and table.name != "prior_match":
@@ -487,7 +489,7 @@ def test_a_result_without_rows_leaves_out_its_table(run):
 
 @pytest.mark.parametrize("name", ["claims", "model_differences", "decoder_differences"])
 def test_what_an_older_version_wrote_is_refused_in_one_sentence(run, name):
-    old = figures.read(run / "results" / f"{name}.csv").drop(columns=["p_holm", "significant"])
+    old = read_result(run / "results" / f"{name}.csv").drop(columns=["p_holm", "significant"])
     cache.write_table(run / "results" / f"{name}.csv", old)
     for ask in (typeset.tables, typeset.write_all):
         with pytest.raises(DataError, match=f"{name}.csv has no .*run its notebook again"):
@@ -574,13 +576,13 @@ def draw_also(run):
 def test_notebook_08_is_repeated_when_a_result_that_it_shows_has_changed(run, monkeypatch):
     draw_also(run)
     saved = []
-    before = figures.origin
+    before = origin
     monkeypatch.setattr(
-        figures, "origin", lambda run, results=None: saved.extend(results) or before(run, results)
+        "melib.run.origin", lambda run, results=None: saved.extend(results) or before(run, results)
     )
     figures.draw_all(run)
     typeset.write_all(run)
-    path = next(path for path in notebooks.find() if path.stem == figures.NOTEBOOK)
+    path = next(path for path in notebooks.find() if path.stem == NOTEBOOK)
     declared = nbformat.read(path, as_version=4).metadata["melib"]
     # What it gathers itself follows from other inputs; the ablations are read for the statistics, too.
     gathered = {"published_all", "statistics"}

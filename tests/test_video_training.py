@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from melib import models, video_training
 from melib.errors import DataError
 from melib.losses import video_loss
-from melib.video_training import Sequence, VideoSettings, augment, fit, fit_scale, load, predict, save
+from melib.training import save
+from melib.video_training import Sequence, VideoSettings, augment, fit, fit_scale, load, predict
 
 TINY = VideoSettings(
     body="dilated", width=16, blocks=1, epochs=12, batch=4, lr=1e-2, segment=64, patience=12, dropout=0.0
