@@ -52,11 +52,11 @@ figures: .venv/.stamp  ## redraw the figures of RUN from its results, in another
 	@$(BIN)/melib figures "$(if $(RUN),$(RUN),$(PROFILE))" $(if $(STYLE),--style "$(STYLE)")
 
 predictor: .venv/.stamp  ## train the weights that melib predict ships: more videos for RUN, whose notebooks have finished
-	@$(BIN)/python -m melib.predictor_training "$(if $(RUN),$(RUN),demo)"
+	@$(BIN)/python -m melib.app.predictor_training "$(if $(RUN),$(RUN),demo)"
 
 docs: .venv/.stamp  ## the API reference, from the docstrings, into build/api
 	@$(BIN)/pdoc --docformat numpy --no-show-source --output-directory build/api \
-	    melib melib.simulate $(subst /,.,$(basename $(filter-out melib/__init__.py,$(wildcard melib/*.py))))
+	    melib $$(find melib -name '*.py' ! -name '_*' -o -path 'melib/*/__init__.py' | sed -E 's#(/__init__)?\.py$$##; s#/#.#g' | sort)
 	@echo build/api/index.html
 
 lint: .venv/.stamp  ## style, formatting, types, notebooks without outputs

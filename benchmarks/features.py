@@ -19,9 +19,9 @@ import cv2
 import joblib
 import numpy as np
 
-from melib import faces, flow
-from melib import reference_recipe as recipe
 from melib.simulate import events, nuisance, portraits, render, units
+from melib.vision import faces, flow
+from melib.vision import recipe as recipe
 
 FPS, SECONDS, K = 30, 7, 30
 UNITS = (1, 2, 4, 7, 9, 10, 12, 14, 15, 17, 24, 25)

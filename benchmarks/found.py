@@ -12,8 +12,10 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from melib import metrics, prediction, protocols, run
+from melib import metrics, protocols
+from melib.app import prediction
 from melib.simulate import long, portraits
+from melib.study import run
 
 LIDS = {"5", "43", "45"}  # upper lid up, eyes closed, blink
 

@@ -12,8 +12,9 @@ import json
 import shutil
 import time
 
-from melib import engines, experiments, notebooks
-from melib.study import clip_studies, folds_of, with_clips
+from melib.app import runner
+from melib.study import engines, intensity
+from melib.study.data import clip_studies, folds_of, with_clips
 
 PROFILE = "demo"
 FITS = (("framewise", "raw"),)  # of the context protocol, in every fold
@@ -23,13 +24,13 @@ def main() -> None:
     """Print seconds, speed-ups and whether the records are the same bytes."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("run", help="name or path of a finished run of profile demo")
-    run = notebooks.locate(parser.parse_args().run)
+    run = runner.locate(parser.parse_args().run)
     (study, *_) = clip_studies(run, PROFILE)
     study = with_clips(study, run)
-    windows = {"context": experiments.prepare(study, "context", run, PROFILE)}
+    windows = {"context": intensity.prepare(study, "context", run, PROFILE)}
     folds = folds_of(study, PROFILE)
     jobs = [
-        experiments.Job(study.name, "context", model, used, fold.index, 0)
+        intensity.Job(study.name, "context", model, used, fold.index, 0)
         for model, used in FITS
         for fold in folds
     ]
@@ -44,7 +45,7 @@ def main() -> None:
         place = run.parent / "grid-benchmark"
         start = time.perf_counter()
         with engines.use(engine, folder=place):
-            records = experiments.run_grid(place, PROFILE, jobs, windows, folds, jobs=workers)
+            records = intensity.run_grid(place, PROFILE, jobs, windows, folds, jobs=workers)
         seconds.setdefault(name, []).append(time.perf_counter() - start)
         curves = b"".join(records[job]["curve"].tobytes() for job in jobs)
         said.add(hashlib.sha256(curves).hexdigest())

@@ -19,7 +19,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from melib import prediction
+from melib.app import prediction
 from melib.simulate import long
 
 SIZE, FPS = (640, 480), 30

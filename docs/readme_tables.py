@@ -15,8 +15,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from melib import answers, cache, results
-from melib.run import recorded
+from melib.data import cache
+from melib.paper import answers
+from melib.study import results
+from melib.study.provenance import recorded
 
 DOCS = Path(__file__).parent
 README = DOCS.parent / "README.md"

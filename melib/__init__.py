@@ -27,10 +27,10 @@ def predict(source: Any, weights: Any = None, *, fps: float | None = None, progr
 
     Returns
     -------
-    melib.prediction.Prediction
+    melib.app.prediction.Prediction
         ``curve`` (a row a sample: frame, seconds, face, intensity, score), ``intervals`` (onset, apex, offset in frames
         from 0 and in seconds, confidence, emotion), ``plot()``, ``notes`` and the weights' ``card``; what each column
-        means stands in ``melib.prediction.MEANING``.
+        means stands in ``melib.app.prediction.MEANING``.
 
     Raises
     ------
@@ -42,6 +42,6 @@ def predict(source: Any, weights: Any = None, *, fps: float | None = None, progr
     >>> made = melib.predict("clip.mp4")  # doctest: +SKIP
     >>> made.intervals, made.plot()  # doctest: +SKIP
     """
-    from melib import prediction  # torch takes seconds to import
+    from melib.app import prediction  # torch takes seconds to import
 
     return prediction.predict(source, weights, fps=fps, progress=progress)

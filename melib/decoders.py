@@ -32,6 +32,7 @@ from scipy.signal import find_peaks
 from scipy.special import logit
 from scipy.stats import beta
 
+from melib import _semi_markov
 from melib.errors import DataError
 from melib.priors import IntervalPrior
 
@@ -43,8 +44,6 @@ _LONGEST = 0.999
 _EXACT_UP_TO = 32
 # Apex positions the model sums over, as quantiles of the Beta prior: the middles of three equal shares.
 _APEX_QUANTILES = (1 / 6, 1 / 2, 5 / 6)
-# Weights below exp(-40) of the largest are lost in a double anyway.
-_NEGLIGIBLE = -40.0
 # Frames of events' cores that one bin of an emission should rest on; fewest and most edges between bins.
 _FRAMES_PER_BIN = 15
 _EDGES = (4, 24)
@@ -367,17 +366,17 @@ def semi_markov(scores, prior, *, emission=None, rate=1.0, nuisance=()):
         return _table([])
     # An event at an exact place is never probable; as many places as this mean the same event.
     places = _PLACES * np.exp(prior.duration.log_mean)
-    forward, steps, origins, last = _forward(model, np.log(rate * places))
-    backward, _ = _backward(model, forward)
-    found = _trace(steps, origins, last)
+    forward, steps, origins, last = _semi_markov.forward(model, np.log(rate * places))
+    backward, _ = _semi_markov.backward(model, forward)
+    found = _semi_markov.trace(steps, origins, last)
     rows = []
     for i, (start, stop) in enumerate(found):
         # Half of the gap to the neighbour is free to move into.
         low = (found[i - 1][1] + start + 1) // 2 if i else 0
         high = (stop + found[i + 1][0]) // 2 if i + 1 < len(found) else llr.size
-        mass, mean_start, mean_stop = _mass(model, forward, backward, start, stop)
+        mass, mean_start, mean_stop = _semi_markov.mass(model, forward, backward, start, stop)
         moved = (max(low, start + round(mean_start)), min(high, stop + round(mean_stop)))
-        moved_mass = _mass(model, forward, backward, moved[0], moved[1])[0]
+        moved_mass = _semi_markov.mass(model, forward, backward, moved[0], moved[1])[0]
         if moved_mass >= mass:
             (start, stop), mass = moved, moved_mass
         if seen[start:stop].any():
@@ -398,8 +397,8 @@ def posterior(scores, prior, *, emission=None, nuisance=()):
     model, llr = _model(scores, prior, emission, nuisance)
     if llr.size == 0:
         return np.zeros(0)
-    forward, *_ = _forward(model, 0.0)
-    return _backward(model, forward)[1].clip(0, 1)
+    forward, *_ = _semi_markov.forward(model, 0.0)
+    return _semi_markov.backward(model, forward)[1].clip(0, 1)
 
 
 class _Curve(NamedTuple):
@@ -676,196 +675,6 @@ def _lengths(duration):
     owner = np.searchsorted(chosen, every, side="right") - 1
     mass = np.bincount(owner, p, minlength=chosen.size)
     return chosen.astype(np.int64), np.log(np.maximum(mass / mass.sum(), 1e-300))
-
-
-@njit(nogil=True, inline="always")
-def _log_event(model, start, g):
-    """Log of duration prior times likelihood ratio of an event of length g that starts at a boundary."""
-    gain, flank, core = model.gain, model.flank, model.core[g]
-    first = start + model.starts[g, 0]
-    second = start + model.starts[g, 1]
-    third = start + model.starts[g, 2]
-    low, middle, top = (
-        gain[first + core] - gain[first],
-        gain[second + core] - gain[second],
-        gain[third + core] - gain[third],
-    )
-    # The largest of the three leads, so that no exponential overflows.
-    if low > top:
-        low, top = top, low
-    if middle > top:
-        middle, top = top, middle
-    mean = (1 + np.exp(low - top) + np.exp(middle - top)) / 3
-    return model.log_p[g] + flank[start + model.lengths[g]] - flank[start] + top + np.log(mean)
-
-
-@njit(nogil=True, cache=True)
-def _forward(model, bonus):
-    """Sums over all segmentations before each boundary, and the best of them.
-
-    In the search for the best, an event weighs exp(bonus) times as much. Returns (log_total (T + 1,), part
-    (T + 1, S)): the sum is exp(log_total) * part, and the parts of a boundary add up to 1; steps (T + 1, S)
-    int32: the length of the event that the best segmentation ends with, 0 for a frame outside; origins (T +
-    1, S) int8: the state before that frame; and the best state at the end.
-    """
-    n, n_states = model.emit.shape
-    n_lengths = model.lengths.size
-    log_total, part = np.empty(n + 1), np.empty((n + 1, n_states))
-    best = np.empty((n + 1, n_states))
-    steps, origins = np.zeros((n + 1, n_states), np.int32), np.zeros((n + 1, n_states), np.int8)
-    log_total[0] = 0.0
-    part[0] = model.share
-    best[0] = np.log(model.share)
-    log_hazard, quiet = np.log(model.hazard), 1 - model.hazard
-    log_move = np.log(model.move * quiet)
-    weight = np.empty(n_lengths)
-    total = np.empty(n_states)
-    for b in range(1, n + 1):
-        for k in range(n_states):
-            best[b, k] = -np.inf
-            for j in range(n_states):
-                value = best[b - 1, j] + log_move[j, k] + model.emit[b - 1, k]
-                if value > best[b, k]:
-                    best[b, k] = value
-                    origins[b, k] = j
-        emit_top = model.emit[b - 1].max()
-        top = log_total[b - 1] + emit_top
-        fitting = 0
-        for g in range(n_lengths):
-            start = b - model.lengths[g]
-            if start < 0:
-                break
-            event = _log_event(model, start, g)
-            weight[g] = log_total[start] + log_hazard + event
-            top = max(top, weight[g])
-            fitting = g + 1
-            for k in range(n_states):
-                value = best[start, k] + log_hazard + bonus + event
-                if value > best[b, k]:
-                    best[b, k] = value
-                    steps[b, k] = model.lengths[g]
-        for k in range(n_states):
-            value = 0.0
-            for j in range(n_states):
-                value += part[b - 1, j] * model.move[j, k]
-            total[k] = value * quiet * np.exp(log_total[b - 1] + model.emit[b - 1, k] - top)
-        for g in range(fitting):
-            if weight[g] - top > _NEGLIGIBLE:
-                value = np.exp(weight[g] - top)
-                for k in range(n_states):
-                    total[k] += value * part[b - model.lengths[g], k]
-        scale = total.sum()
-        log_total[b] = top + np.log(scale)
-        for k in range(n_states):
-            part[b, k] = total[k] / scale
-    return (log_total, part), steps, origins, best[n].argmax()
-
-
-@njit(nogil=True, cache=True)
-def _backward(model, forward):
-    """Sums over all segmentations behind each boundary; the probability of each frame to be inside."""
-    n, n_states = model.emit.shape
-    n_lengths = model.lengths.size
-    log_total, part = forward
-    log_rest, rest = np.empty(n + 1), np.empty((n + 1, n_states))
-    change = np.zeros(n + 1)  # of the probability to be inside, from one frame to the next
-    log_rest[n] = np.log(n_states)
-    rest[n] = 1 / n_states
-    log_hazard, quiet = np.log(model.hazard), 1 - model.hazard
-    weight = np.empty(n_lengths)
-    total = np.empty(n_states)
-    for b in range(n - 1, -1, -1):
-        top = log_rest[b + 1] + model.emit[b].max()
-        fitting = 0
-        for g in range(n_lengths):
-            stop = b + model.lengths[g]
-            if stop > n:
-                break
-            weight[g] = log_rest[stop] + log_hazard + _log_event(model, b, g)
-            top = max(top, weight[g])
-            fitting = g + 1
-        for j in range(n_states):
-            value = 0.0
-            for k in range(n_states):
-                value += model.move[j, k] * rest[b + 1, k] * np.exp(log_rest[b + 1] + model.emit[b, k] - top)
-            total[j] = value * quiet
-        here = np.exp(log_total[b] + top - log_total[n])
-        for g in range(fitting):
-            if weight[g] - top > _NEGLIGIBLE:
-                value = np.exp(weight[g] - top)
-                stop = b + model.lengths[g]
-                both = 0.0
-                for j in range(n_states):
-                    total[j] += value * rest[stop, j]
-                    both += part[b, j] * rest[stop, j]
-                change[b] += here * value * both
-                change[stop] -= here * value * both
-        scale = total.sum()
-        log_rest[b] = top + np.log(scale)
-        for j in range(n_states):
-            rest[b, j] = total[j] / scale
-    return (log_rest, rest), np.cumsum(change)[:n]
-
-
-def _trace(steps, origins, state):
-    """Events of the best segmentation as (start, stop) boundaries, in order of time."""
-    found = []
-    b = steps.shape[0] - 1
-    while b > 0:
-        step = int(steps[b, state])
-        if step:
-            found.append((b - step, b))
-            b -= step
-        else:
-            state = origins[b, state]
-            b -= 1
-    return found[::-1]
-
-
-@njit(nogil=True, cache=True)
-def _mass(model, forward, backward, start, stop):
-    """Probability of an event whose IoU with [start, stop) is at least .5.
-
-    Also the posterior means of its start and stop, from those given.
-    """
-    n, n_states = model.emit.shape
-    (log_total, part), (log_rest, rest) = forward, backward
-    log_hazard = np.log(model.hazard)
-    length = stop - start
-    mass = to_start = to_stop = 0.0
-    for g in range(model.lengths.size):
-        d = model.lengths[g]
-        shared = (d + length + 2) // 3  # least overlap: 3 shared >= d + length
-        if shared > min(d, length):
-            continue
-        for first in range(max(0, start + shared - d), min(stop - shared, n - d) + 1):
-            both = 0.0
-            for j in range(n_states):
-                both += part[first, j] * rest[first + d, j]
-            log_p = (
-                log_total[first]
-                + log_hazard
-                + _log_event(model, first, g)
-                + log_rest[first + d]
-                - log_total[n]
-            )
-            p = both * np.exp(log_p)
-            mass += p
-            to_start += p * (first - start)
-            to_stop += p * (first + d - stop)
-    means = (to_start / mass, to_stop / mass) if mass > 0 else (0.0, 0.0)
-    # Two events can both have an IoU of at least .5 with one interval only as its two halves: count them
-    # once.
-    if length % 2 == 0:
-        g = np.searchsorted(model.lengths, length // 2)
-        if g < model.lengths.size and model.lengths[g] == length // 2:
-            middle = start + length // 2
-            both = 0.0
-            for j in range(n_states):
-                both += part[start, j] * rest[stop, j]
-            halves = 2 * log_hazard + _log_event(model, start, g) + _log_event(model, middle, g)
-            mass -= both * np.exp(log_total[start] + halves + log_rest[stop] - log_total[n])
-    return mass, means[0], means[1]
 
 
 def _apex(llr, seen, prior):

@@ -1,15 +1,20 @@
-"""Networks that read frames and give one intensity a frame, or a whole video's features and give a score a frame.
+"""Bodies of the video network: what they read and give is one vector a frame, (N, T, width).
 
-    x (N, T, C, H, W) -> ResNet18 on each frame -> (N, T, 8 * width) -> BiGRU over time -> (N, T) in [0, 1]
+    dilated   residual convolutions over time, each reaching further than the one before
+    bigru     residual layers of gated recurrent units, one a direction
+    ssm       a selective state space at two rates:
 
-    x (N, T, C) features -> stem -> body over time (melib.bodies) -> score (N, T) in (0, 1), logits (N, T, K)
+              frames     o o o o o o o o   fast path, full rate   ----------------+-> concatenated
+                          \\   \\   \\   \\     added after each block               |
+                          o   o   o   o    slow path, every other frame --- x 2 --+
 
-Channels by input:   raw 1 (grey)   difference 1 (to the reference frame)   flow 2 (u, v from the reference)
-
-The encoder is torchvision's ResNet class in the layout of ResNet18. At width 64 its parameters carry
-torchvision's names and shapes, so that weights made for torchvision load; a smaller width narrows each layer.
+All share one rule: a frame whose mask is False takes part in nothing. It adds nothing to its neighbours and moves
+no state, so that frames without a face and padding, in front or behind, are the same thing: absent. With causal, a
+frame sees only itself and what came before.
 """
 
+import math
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +22,264 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
-from torch.nn.functional import silu
+from torch.nn.functional import pad, silu, softplus
 from torchvision.models import ResNet18_Weights
 from torchvision.models.resnet import BasicBlock, ResNet
 
-from melib.bodies import Dilated, Recurrent, TimeConv, TwoRate
 from melib.errors import DataError
+
+_DILATIONS = (1, 2, 4, 8, 16)  # of one block: two blocks reach 62 frames, 2 s at 30 frames/s, to each side
+_HEAD = 8  # channels that share one decay of the state space
+_STATE = 16  # memory cells a channel; the reference has 64 on 150 times the parameters
+_CHUNK = 16  # frames solved by one matrix product: measured fastest of 16, 32, 64 at width 64
+_STEP = (0.001, 0.1)  # first step sizes of the state space, as its authors start it (arXiv 2312.00752, 3.6)
+
+
+class TimeConv(nn.Conv1d):
+    """Convolution over time of (N, T, C) tensors; outside lie zeros.
+
+    Parameters
+    ----------
+    channels, out : int
+    size : int
+        Frames that one output reads: centred, or the last so many when causal.
+    dilation, stride, groups : int
+    causal : bool
+    """
+
+    def __init__(self, channels, out, size=3, *, dilation=1, stride=1, groups=1, causal=False):  # noqa: D107
+        super().__init__(channels, out, size, stride=stride, dilation=dilation, groups=groups)
+        reach = (size - 1) * dilation
+        self.before = reach if causal else reach // 2
+        self.behind = reach - self.before
+
+    def forward(self, x):
+        """(N, T, channels) -> (N, ceil(T / stride), out)."""
+        return super().forward(pad(x, (0, 0, self.before, self.behind)).transpose(1, 2)).transpose(1, 2)
+
+
+class Dilated(nn.Module):
+    """Residual dilated convolutions; what a frame sees is bounded.
+
+    Parameters
+    ----------
+    width, blocks : int
+    dropout : float
+    causal : bool
+
+    Notes
+    -----
+    ``forward(x (N, T, width), mask (N, T) bool)`` gives (N, T, width), 0 where the mask is False.
+    """
+
+    def __init__(self, width, blocks, dropout, causal):  # noqa: D107
+        super().__init__()
+        self.layers = nn.ModuleList(
+            TimeConv(width, width, dilation=dilation, causal=causal)
+            for _ in range(blocks)
+            for dilation in _DILATIONS
+        )
+        self.dropout = nn.Dropout(dropout)
+        self.out = width
+
+    def forward(self, x, mask):
+        """Give one vector a frame."""
+        for layer in self.layers:
+            x = x + _only(self.dropout(silu(layer(x))), mask)
+        return x
+
+
+class Recurrent(nn.Module):
+    """Residual layers of gated recurrent units, in both directions unless causal.
+
+    Parameters
+    ----------
+    width : int
+        Even; each of two directions has half of it.
+    blocks : int
+    dropout : float
+    causal : bool
+
+    Notes
+    -----
+    ``forward`` as in `Dilated`. Visible frames are moved together before the units see them, so that no time
+    passes while there is no face.
+    """
+
+    def __init__(self, width, blocks, dropout, causal):  # noqa: D107
+        super().__init__()
+        units = width if causal else width // 2
+        self.ahead = nn.ModuleList(nn.GRU(width, units, batch_first=True) for _ in range(blocks))
+        self.behind = nn.ModuleList(
+            nn.GRU(width, units, batch_first=True) for _ in range(blocks * (not causal))
+        )
+        self.dropout = nn.Dropout(dropout)
+        self.out = width
+
+    def forward(self, x, mask):
+        """Give one vector a frame."""
+        order = (~mask).int().argsort(dim=1, stable=True)  # visible frames first, in their order
+        frame, seen = torch.arange(mask.shape[1], device=mask.device), mask.sum(1, keepdim=True)
+        back = torch.where(frame < seen, seen - 1 - frame, frame)  # (N, T) turns the visible frames round
+        x = _take(x, order)
+        for ahead, behind in zip_longest(self.ahead, self.behind):
+            states = ahead(x)[0]
+            if behind is not None:
+                states = torch.cat([states, _take(behind(_take(x, back))[0], back)], dim=-1)
+            x = x + self.dropout(states)
+        return _only(_take(x, order.argsort(dim=1)), mask)
+
+
+class TwoRate(nn.Module):
+    """Selective state spaces at full and at half rate, in both directions unless causal.
+
+    Parameters
+    ----------
+    width : int
+        A multiple of 8.
+    blocks : int
+        Of each rate.
+    dropout : float
+    causal : bool
+
+    Notes
+    -----
+    ``forward`` as in `Dilated`, but gives 2 * width channels. The reference's layout (fast path added into the
+    slow one, slow path repeated and set beside the fast one) with fewer and narrower blocks.
+    """
+
+    def __init__(self, width, blocks, dropout, causal):  # noqa: D107
+        super().__init__()
+        self.fast = nn.ModuleList(_Block(width, dropout, causal) for _ in range(blocks))
+        self.slow = nn.ModuleList(_Block(width, dropout, causal) for _ in range(blocks))
+        self.down = nn.ModuleList(TimeConv(width, width, stride=2, causal=causal) for _ in range(blocks))
+        self.causal, self.out = causal, 2 * width
+
+    def forward(self, x, mask):
+        """Give one vector a frame."""
+        # Slow frame j stands for frames 2j and 2j + 1; causal, it must be known at 2j: it stands for 2j - 1 and 2j.
+        pairs = pad(mask, (1, 0) if self.causal else (0, 1))[:, : 2 * ((mask.shape[1] + 1) // 2)]
+        seen = pairs.unflatten(1, (-1, 2)).any(2)  # (N, ceil(T / 2))
+        slow = torch.zeros_like(x[:, :1])
+        for fast_block, slow_block, down in zip(self.fast, self.slow, self.down, strict=True):
+            slow = slow_block(_only(slow + down(x), seen), seen)
+            x = fast_block(x, mask)
+        return _only(torch.cat([x, slow.repeat_interleave(2, dim=1)[:, : x.shape[1]]], dim=-1), mask)
+
+
+class _Block(nn.Module):
+    """A residual selective state space, in one direction or the sum of two."""
+
+    def __init__(self, width, dropout, causal):
+        super().__init__()
+        self.norm = nn.LayerNorm(width)  # inside the residual branch: the stream itself keeps its strength
+        self.ways = nn.ModuleList(Selective(width) for _ in range(1 if causal else 2))
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x, mask):
+        branch = self.norm(x)
+        y = self.ways[0](branch, mask)
+        if len(self.ways) == 2:
+            y = y + self.ways[1](branch.flip(1), mask.flip(1)).flip(1)
+        return x + _only(self.dropout(y), mask)
+
+
+class Selective(nn.Module):
+    """Selective state space that looks back: gate, short convolution, scan (arXiv 2312.00752, figure 3).
+
+    Parameters
+    ----------
+    width : int
+        A multiple of 8.
+
+    Notes
+    -----
+    ``forward(x (N, T, width), mask (N, T) bool)`` gives (N, T, width). One decay for each head of 8 channels, which
+    makes the scan a matrix product (arXiv 2405.21060); heads start at decays 1, 2, 3, ..., the real part of a
+    diagonal state space's usual start (S4D-real, arXiv 2206.11893).
+    """
+
+    def __init__(self, width):  # noqa: D107
+        super().__init__()
+        self.heads = width // _HEAD
+        self.sizes = [width, width + 2 * _STATE, self.heads]  # gate; input, write and read; step
+        self.enter = nn.Linear(width, sum(self.sizes), bias=False)
+        self.near = TimeConv(self.sizes[1], self.sizes[1], 4, groups=self.sizes[1], causal=True)
+        self.leave = nn.Linear(width, width, bias=False)
+        self.skip = nn.Parameter(torch.ones(self.heads))
+        self.log_decay = nn.Parameter(torch.arange(1.0, self.heads + 1).log())
+        step = torch.empty(self.heads).uniform_(*map(math.log, _STEP)).exp()
+        self.step_bias = nn.Parameter(step + (-torch.expm1(-step)).log())  # its softplus is the step
+
+    def forward(self, x, mask):
+        """Give one vector a frame."""
+        gate, rest, step = self.enter(_only(x, mask)).split(self.sizes, dim=-1)
+        value, write, read = silu(self.near(rest)).split([x.shape[-1], _STATE, _STATE], dim=-1)
+        value = value.unflatten(-1, (self.heads, _HEAD))
+        step = _only(softplus(step + self.step_bias), mask)  # no step: the state stays as it is
+        y = selective_scan(value, step, -self.log_decay.exp(), write, read) + self.skip[:, None] * value
+        return self.leave(y.flatten(2) * silu(gate))
+
+
+def selective_scan(value, step, decay, write, read, chunk=_CHUNK):
+    """Run a state space whose step, input and output depend on the frame.
+
+    Parameters
+    ----------
+    value : (N, T, H, P) tensor
+    step : (N, T, H) tensor, 0 or more
+        0 leaves the state as it is.
+    decay : (H,) tensor, below 0
+    write, read : (N, T, S) tensor
+    chunk : int
+        Frames that are solved at once; speed and memory only.
+
+    Returns
+    -------
+    y : (N, T, H, P) tensor
+        ``y[t] = state[t] @ read[t]`` of ``state[t] = exp(step[t] * decay) * state[t - 1] + step[t] * value[t] write[t]^T``,
+        state (H, P, S), 0 before the first frame.
+
+    Notes
+    -----
+    Within a chunk each frame reads every earlier one with the decay between them, a matrix product; chunk by chunk
+    the state is handed on (arXiv 2405.21060, section 6). Decays are taken as exponentials of differences, all at most
+    1: nothing overflows.
+    """
+    t = value.shape[1]
+    value = value * step[..., None]
+    rate = step * decay
+    value, rate, write, read = (
+        pad(part, [0, 0] * (part.ndim - 2) + [0, -t % chunk]).unflatten(1, (-1, chunk))
+        for part in (value, rate, write, read)
+    )  # (N, J, L, ...)
+    value = value.transpose(2, 3)  # (N, J, H, L, P)
+    gone = rate.cumsum(2).transpose(2, 3)  # (N, J, H, L): log decay from the chunk's start to after frame l
+    future = torch.ones(chunk, chunk, dtype=torch.bool, device=value.device).triu(1)
+    between = (gone[..., :, None] - gone[..., None, :]).masked_fill(future, -torch.inf).exp()
+    pairs = read @ write.transpose(-1, -2)  # (N, J, L, L): how much frame l reads of what frame m wrote
+    near = (between * pairs[:, :, None]) @ value  # (N, J, H, L, P)
+
+    left = between[..., -1, :, None] * value  # (N, J, H, L, P): what remains of a frame at the chunk's end
+    added = left.transpose(-1, -2) @ write[:, :, None]  # (N, J, H, P, S)
+    over = gone[..., -1, None, None].exp()  # (N, J, H, 1, 1)
+    state, states = torch.zeros_like(added[:, 0]), []
+    for j in range(added.shape[1]):
+        states.append(state)  # before chunk j
+        state = over[:, j] * state + added[:, j]
+    far = gone.exp()[..., None] * (read[:, :, None] @ torch.stack(states, 1).transpose(-1, -2))
+    return (near + far).transpose(2, 3).flatten(1, 2)[:, :t]
+
+
+def _only(x, mask):
+    """0 where the mask is False."""
+    return x * mask[..., None].to(x.dtype)
+
+
+def _take(x, order):
+    """(N, T, C), (N, T) int -> (N, T, C): frames in another order."""
+    return x.gather(1, order[..., None].expand(-1, -1, x.shape[-1]))
+
 
 CHANNELS = {"raw": 1, "difference": 1, "flow": 2}
 BODIES: dict[str, Any] = {"ssm": TwoRate, "bigru": Recurrent, "dilated": Dilated}
@@ -187,7 +444,7 @@ class VideoRegressor(nn.Module):
     classes : int
         Emotions, neutral last.
     body : "ssm", "bigru" or "dilated"
-        See `melib.bodies`.
+        See `melib.models`.
     width : int
         Channels of stem and body, a multiple of 8.
     blocks : int

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from melib import cache, comparisons
+from melib.data import cache
+from melib.study import comparisons
 
 # model, input, agreement under the paper's protocol, agreement inside the event under the context protocol
 MODELS = [

@@ -12,11 +12,13 @@ import test_experiments
 from hypothesis import given
 from hypothesis import strategies as st
 
-from melib import ablation_figures, ablations, comparisons, evaluation, experiments, priors, results, run
-from melib.ablations import CHANGES
+from melib import priors
 from melib.errors import DataError
-from melib.run import profile_settings
-from melib.study import open_study, with_clips
+from melib.paper import ablation_figures
+from melib.study import ablations, comparisons, evaluation, intensity, results, run
+from melib.study.ablations import CHANGES
+from melib.study.data import open_study, with_clips
+from melib.study.run import profile_settings
 
 finished = test_experiments.finished  # the tiny grid, run once
 prepared, folds, records = test_evaluation.prepared, test_evaluation.folds, test_evaluation.records
@@ -42,9 +44,7 @@ def outcome_of(finished):
     ]
     names = ["dataset", "subject", "video", "event", "onset", "apex", "offset", "kind", "status"]
     study = SimpleNamespace(events=pd.DataFrame(rows, columns=names), name="made_up")
-    return experiments.Outcome(
-        [prepared], {}, {"made_up": folds}, {"made_up": records}, 0, {"made_up": study}
-    )
+    return intensity.Outcome([prepared], {}, {"made_up": folds}, {"made_up": records}, 0, {"made_up": study})
 
 
 def profiled(monkeypatch, spec):
@@ -100,8 +100,8 @@ def test_a_boxcar_is_trained_on_the_boxcar_and_tested_on_what_was_annotated(fini
         target, np.tile(priors.boxcar(1, 3, 6, test_experiments.T), (len(p.table), 1))
     )
     seen = ablations._for_training(p, target, fold)
-    test = experiments.rows_of(p, fold.test)
-    rest = experiments.rows_of(p, [*fold.train, *fold.validation])
+    test = intensity.rows_of(p, fold.test)
+    rest = intensity.rows_of(p, [*fold.train, *fold.validation])
     np.testing.assert_array_equal(seen.pseudo[test], p.pseudo[test])
     np.testing.assert_array_equal(seen.pseudo[rest], target[rest])
 
@@ -116,11 +116,11 @@ def test_curves_on_the_base_s_own_samples_stay_as_they_are_and_a_line_survives_a
 def test_the_base_s_own_number_of_samples_gives_the_base_s_windows(tiny_set, tmp_path):
     study = open_study(tiny_set / "manifest.yml", tiny_set)
     study = with_clips(study, tmp_path / "run", jobs=1)
-    base = experiments.prepare(study, "paper", tmp_path / "run", "smoke", jobs=1)
-    again = experiments.seen(study, base.table, base.positions.shape[1], tmp_path / "run", jobs=1)
+    base = intensity.prepare(study, "paper", tmp_path / "run", "smoke", jobs=1)
+    again = intensity.seen(study, base.table, base.positions.shape[1], tmp_path / "run", jobs=1)
     assert again.entries == base.entries
     np.testing.assert_array_equal(again.positions, base.positions)
-    half = experiments.seen(study, base.table, 8, tmp_path / "run", jobs=1)
+    half = intensity.seen(study, base.table, 8, tmp_path / "run", jobs=1)
     np.testing.assert_allclose(half.positions[:, [0, -1]], base.positions[:, [0, -1]])
     assert half.load(np.arange(1)).flow.shape[1] == 8
 
@@ -132,7 +132,7 @@ def test_a_variant_that_changes_nothing_is_the_base_to_the_byte(finished, monkey
     outcome, options = outcome_of(finished), profiled(monkeypatch, [])
     (p,), fold = outcome.prepared, outcome.folds["made_up"][0]
     base = next(job for job in outcome.records["made_up"] if job.model == "resnet18_bigru" and job.fold == 0)
-    found = experiments.run_job(tmp_path, replace(base, variant="nothing"), options["fit"], p, fold)
+    found = intensity.run_job(tmp_path, replace(base, variant="nothing"), options["fit"], p, fold)
     for name in ("rows", "curve", "slope"):
         np.testing.assert_array_equal(found[name], outcome.records["made_up"][base][name])
     assert not (tmp_path / "weights").exists()
@@ -142,9 +142,9 @@ def test_the_base_is_taken_from_notebook_04_and_nothing_is_fitted_twice(finished
     outcome = outcome_of(finished)
     profiled(monkeypatch, lines("no ranking term"))
     fitted = []
-    fit = experiments.training.fit
+    fit = intensity.training.fit
     monkeypatch.setattr(
-        experiments.training,
+        intensity.training,
         "fit",
         lambda settings, *a, **k: fitted.append(settings) or fit(settings, *a, **k),
     )
@@ -161,7 +161,7 @@ def test_a_base_with_a_budget_of_its_own_shares_it_with_its_variants(finished, m
     profiled(monkeypatch, lines("no smoothness term", fit={"hidden": 2}))
     asked = []
     monkeypatch.setattr(
-        experiments.training,
+        intensity.training,
         "fit",
         lambda settings, *a, **k: asked.append(settings) or (_ for _ in ()).throw(ValueError("stop")),
     )
@@ -174,7 +174,7 @@ def test_a_base_with_a_budget_of_its_own_shares_it_with_its_variants(finished, m
 def test_a_failing_variant_stops_no_other_and_is_named(finished, monkeypatch, tmp_path):
     outcome = outcome_of(finished)
     profiled(monkeypatch, lines("no ranking term", "no smoothness term"))
-    fit, done = experiments.training.fit, []
+    fit, done = intensity.training.fit, []
 
     def fails(settings, *args, **kwargs):
         if settings.rank == 0:
@@ -182,7 +182,7 @@ def test_a_failing_variant_stops_no_other_and_is_named(finished, monkeypatch, tm
         done.append(settings)
         return fit(settings, *args, **kwargs)
 
-    monkeypatch.setattr(experiments.training, "fit", fails)
+    monkeypatch.setattr(intensity.training, "fit", fails)
     with pytest.raises(DataError, match=r"2 of 4 fits failed.*no_ranking_term.*no memory"):
         ablations.fit_all(outcome, tmp_path, "tiny", jobs=1)
     assert [settings.smooth for settings in done] == [0.0, 0.0]
@@ -191,7 +191,7 @@ def test_a_failing_variant_stops_no_other_and_is_named(finished, monkeypatch, tm
 @pytest.mark.parametrize("profile", ["smoke", "demo", "paper"])
 def test_every_profile_names_changes_that_exist_and_says_what_it_leaves_out(profile):
     mine = ablations.lines(profile)
-    assert {line.protocol for line in mine} == set(experiments.PROTOCOLS)
+    assert {line.protocol for line in mine} == set(intensity.PROTOCOLS)
     said = " ".join(ablations.left_out(profile))
     for name in CHANGES:
         run = {line.protocol for line in mine if name in line.variants}
@@ -211,7 +211,7 @@ def test_every_profile_names_changes_that_exist_and_says_what_it_leaves_out(prof
 @pytest.fixture(scope="module")
 def tables(prepared, folds, records, tmp_path_factory):
     """A base that sees, a variant that knows position alone, and one that is the base again."""
-    outcome = experiments.Outcome([prepared], {}, {"made_up": folds}, {"made_up": records}, 0)
+    outcome = intensity.Outcome([prepared], {}, {"made_up": folds}, {"made_up": records}, 0)
     known = evaluation.curves_of(prepared, records, folds)
     seen, blind = known["resnet18_bigru", "flow", 0], known["position_only", "none", 0]
     follow = np.where(prepared.complete(), 1.0, np.nan)
@@ -274,7 +274,7 @@ def test_one_declared_metric_a_protocol_is_tested_and_corrected_as_one_family(ta
 
 def test_without_truth_the_pseudo_label_is_what_is_tested(prepared, folds, records, tmp_path):
     bare = replace(prepared, **dict.fromkeys(("truth", "inside", "peak_px", "true")))
-    outcome = experiments.Outcome([bare], {}, {"made_up": folds}, {"made_up": records}, 0)
+    outcome = intensity.Outcome([bare], {}, {"made_up": folds}, {"made_up": records}, 0)
     known = evaluation.curves_of(bare, records, folds)
     about, none = ("made_up", "context", "base"), np.full(len(bare.table), np.nan)
     curves = [
@@ -297,7 +297,7 @@ def test_the_prior_that_the_truth_follows_matches_it_best(prepared, folds):
         for i in np.flatnonzero(prepared.complete()):
             truth[i] = ablations.PRIORS[prior](*prepared.true[i], truth.shape[1])
         like = replace(prepared, truth=truth, inside=truth > 0)
-        outcome = experiments.Outcome([like], {}, {"made_up": folds}, {}, 0)
+        outcome = intensity.Outcome([like], {}, {"made_up": folds}, {}, 0)
         match = ablations.prior_match(outcome, jobs=1)
         exact = match[(match["landmarks"] == "exact") & (match["metric"] == "ccc")].set_index("prior")[
             "estimate"
@@ -323,5 +323,5 @@ def test_every_landmark_of_a_match_is_in_order_whatever_the_error(prepared, fold
     short = replace(
         prepared, true=np.where(np.isnan(prepared.true), np.nan, prepared.true[:, :1] + [0, 0.1, 0.2])
     )
-    match = ablations.prior_match(experiments.Outcome([short], {}, {"made_up": folds}, {}, 0), jobs=1)
+    match = ablations.prior_match(intensity.Outcome([short], {}, {"made_up": folds}, {}, 0), jobs=1)
     assert np.isfinite(match["estimate"]).all()

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from melib import DataError
 from melib.annotations import COLUMNS, CORRECTION, audit, check_frames, read_events
-from melib.manifest import read_manifest
+from melib.data.manifest import read_manifest
 
 HEADER = [
     "Subject",

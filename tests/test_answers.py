@@ -7,8 +7,11 @@ import pandas as pd
 import pytest
 from made_up import card, claims, results
 
-from melib import DataError, answers, cache, evaluation
-from melib.results import intervals
+from melib import DataError
+from melib.data import cache
+from melib.paper import answers
+from melib.study import evaluation
+from melib.study.results import intervals
 
 BRACKET = re.compile(r"([+-]?\d+\.\d+) \[(-?\d+\.\d+), (-?\d+\.\d+)\]")
 

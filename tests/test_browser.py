@@ -11,7 +11,7 @@ from functools import partial
 import pytest
 from test_report import a_whole_run
 
-from melib import figures, report
+from melib.paper import figures, report
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = [

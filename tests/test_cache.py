@@ -15,7 +15,8 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from melib import DataError, cache
+from melib import DataError
+from melib.data import cache
 
 
 def files(folder):
@@ -223,7 +224,7 @@ def test_other_errors_pass_unchanged(tmp_path):
 SLOW_WRITER = """
 import signal, sys, time
 import numpy as np
-from melib import cache
+from melib.data import cache
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # who started the tests in the background may ignore it
 folder = sys.argv[1]

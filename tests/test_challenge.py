@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from melib import DataError, challenge, manifest
+from melib import DataError, annotations
+from melib.data import manifest
 
 SYNTHME = manifest.read_manifest("synthme")
 
@@ -41,8 +42,8 @@ def exports(draw):
 def test_what_is_exported_is_read_back(tmp_path_factory, export):
     intervals, numbers, first_frame = export
     path = tmp_path_factory.mktemp("challenge") / "out.csv"
-    challenge.export(intervals, numbers, starting_at(first_frame), path)
-    back = challenge.read(path, numbers, starting_at(first_frame))
+    annotations.export_challenge(intervals, numbers, starting_at(first_frame), path)
+    back = annotations.read_challenge(path, numbers, starting_at(first_frame))
     pd.testing.assert_frame_equal(back, intervals, check_dtype=False, check_index_type=False)
     assert back["onset"].dtype == back["offset"].dtype == np.int64
     written = pd.read_csv(path, keep_default_na=False, dtype={"subject": str, "video": str})
@@ -57,7 +58,7 @@ def test_the_first_frame_and_the_sampling_are_undone(tmp_path):
     path = tmp_path / "samm.csv"
     every_7th = {("006", "006_1"): np.arange(0, 700, 7)}
     intervals = table(("006", "006_1", 0, 3, "negative"))
-    challenge.export(intervals, every_7th, starting_at(1), path)
+    annotations.export_challenge(intervals, every_7th, starting_at(1), path)
     assert path.read_text() == "subject,video,onset,offset,emotion\n006,006_1,1,22,negative\n"
 
 
@@ -67,20 +68,20 @@ def test_frames_that_were_not_sampled_go_to_the_nearest(tmp_path):
         "subject,video,onset,offset,emotion\n1,a,-3,11,others\n1,a,12,999,others\n1,a,15,15,others\n"
     )
     numbers = {("1", "a"): np.array([0, 10, 20])}
-    back = challenge.read(path, numbers, starting_at(0))
+    back = annotations.read_challenge(path, numbers, starting_at(0))
     assert back[["onset", "offset"]].to_numpy().tolist() == [[0, 1], [1, 2], [1, 1]]
     path.write_text(
         path.read_text().replace("15,15", "15.0,1.5e1")
     )  # other tools write whole frames like this
-    pd.testing.assert_frame_equal(challenge.read(path, numbers, starting_at(0)), back)
+    pd.testing.assert_frame_equal(annotations.read_challenge(path, numbers, starting_at(0)), back)
 
 
 def test_nothing_found_is_a_header(tmp_path):
     path = tmp_path / "none.csv"
     for nothing in (table(), pd.DataFrame()):
-        challenge.export(nothing, {}, starting_at(1), path)
+        annotations.export_challenge(nothing, {}, starting_at(1), path)
         assert path.read_text() == "subject,video,onset,offset,emotion\n"
-        assert challenge.read(path, {}, starting_at(1)).empty
+        assert annotations.read_challenge(path, {}, starting_at(1)).empty
 
 
 NUMBERS = {("1", "a"): np.arange(10)}
@@ -97,7 +98,7 @@ NUMBERS = {("1", "a"): np.arange(10)}
 )
 def test_what_cannot_be_exported_is_said_and_nothing_is_written(tmp_path, rows, message):
     with pytest.raises(DataError, match=message):
-        challenge.export(rows, NUMBERS, SYNTHME, tmp_path / "out.csv")
+        annotations.export_challenge(rows, NUMBERS, SYNTHME, tmp_path / "out.csv")
     assert not list(tmp_path.iterdir())
 
 
@@ -118,13 +119,13 @@ def test_a_csv_that_cannot_be_read_is_said(tmp_path, text, message):
     path = tmp_path / "in.csv"
     path.write_text(text)
     with pytest.raises(DataError, match=message):
-        challenge.read(path, NUMBERS, SYNTHME)
+        annotations.read_challenge(path, NUMBERS, SYNTHME)
     with pytest.raises(DataError, match="can't be read"):
-        challenge.read(tmp_path / "missing.csv", NUMBERS, SYNTHME)
+        annotations.read_challenge(tmp_path / "missing.csv", NUMBERS, SYNTHME)
 
 
 def test_frame_numbers_must_rise(tmp_path):
     with pytest.raises(DataError, match="must be one or more and rise"):
-        challenge.export(
+        annotations.export_challenge(
             table(("1", "a", 0, 1, "others")), {("1", "a"): [3, 3]}, SYNTHME, tmp_path / "out.csv"
         )

@@ -15,7 +15,10 @@ import typer.main
 from made_up import a_run
 from typer.testing import CliRunner
 
-from melib import DataError, cache, cli, data_check, environment, notebooks, report
+from melib import DataError
+from melib.app import cli, data_check, doctor, runner
+from melib.data import cache
+from melib.paper import report
 
 
 def own_video(clip, file):
@@ -74,7 +77,7 @@ def test_every_example_of_a_help_runs_as_written_in_a_clean_folder(tmp_path):
             if word.endswith(".mp4"):
                 own_video(next((tmp_path / "data" / "synthme" / "frames").glob("*/*")), tmp_path / word)
         ended = subprocess.run(
-            [sys.executable, "-m", "melib.cli", *words], cwd=tmp_path, capture_output=True, text=True
+            [sys.executable, "-m", "melib", *words], cwd=tmp_path, capture_output=True, text=True
         )
         assert ended.returncode == 0, f"melib {shlex.join(words)}: {ended.stdout} {ended.stderr}"
         assert "Traceback" not in ended.stderr
@@ -86,8 +89,8 @@ def test_every_example_of_a_help_runs_as_written_in_a_clean_folder(tmp_path):
 def test_the_example_is_understood(command, monkeypatch):
     """Each example is parsed and called with what it names; the work itself is tested elsewhere."""
     called = []
-    monkeypatch.setattr(notebooks, "run", lambda *a, **k: called.append(k) or Path("runs/x"))
-    monkeypatch.setattr(environment, "health", lambda: called.append({}) or [])
+    monkeypatch.setattr(runner, "run", lambda *a, **k: called.append(k) or Path("runs/x"))
+    monkeypatch.setattr(doctor, "health", lambda: called.append({}) or [])
     monkeypatch.setattr(report, "build", lambda folder: called.append({}) or folder)
     monkeypatch.setattr(report, "table", lambda folder: "")
     nothing = {"notes": [], "known": [], "problems": []}
@@ -100,7 +103,8 @@ def test_the_example_is_understood(command, monkeypatch):
     typesetting = types.SimpleNamespace(write_all=lambda folder: [])
     simulator = types.SimpleNamespace(write=lambda out, **k: called.append(k) or out)
     predictor = types.SimpleNamespace(load=lambda run: run, many=lambda *a, **k: called.append(k) or [])
-    replaced = {"figures": drawing, "typeset": typesetting, "simulate": simulator, "prediction": predictor}
+    drawn = {"paper.figures": drawing, "paper.latex": typesetting}
+    replaced = drawn | {"simulate": simulator, "app.prediction": predictor}
     for name, module in replaced.items():
         monkeypatch.setitem(sys.modules, f"melib.{name}", module)
         monkeypatch.setattr(f"melib.{name}", module, raising=False)
@@ -112,7 +116,7 @@ def test_the_example_is_understood(command, monkeypatch):
 def test_help_answers_at_once_because_nothing_heavy_is_imported():
     start = time.monotonic()
     heavy = "('torch', 'pandas', 'cv2', 'papermill', 'matplotlib')"
-    code = f"import sys; from melib import cli; print([name for name in {heavy} if name in sys.modules])"
+    code = f"import sys; from melib.app import cli; print([name for name in {heavy} if name in sys.modules])"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ended.stdout.strip() == "[]"
     assert time.monotonic() - start < 5
@@ -149,7 +153,7 @@ def test_misuse_ends_with_2(arguments, tmp_path, monkeypatch):
 
 def test_a_setting_that_cannot_be_ends_with_2_and_one_sentence():
     ended = subprocess.run(
-        [sys.executable, "-m", "melib.cli", "run", "--profile", "dmeo"], capture_output=True, text=True
+        [sys.executable, "-m", "melib", "run", "--profile", "dmeo"], capture_output=True, text=True
     )
     assert ended.returncode == 2
     assert ended.stdout == ""
@@ -158,13 +162,13 @@ def test_a_setting_that_cannot_be_ends_with_2_and_one_sentence():
 
 
 @pytest.mark.parametrize(
-    "error", [DataError("samm: no table"), notebooks.NotebookError("04 stopped"), KeyboardInterrupt("04")]
+    "error", [DataError("samm: no table"), runner.NotebookError("04 stopped"), KeyboardInterrupt("04")]
 )
 def test_a_run_that_fails_says_so_without_a_traceback(monkeypatch, capsys, error):
     def run(*_, **__):
         raise error
 
-    monkeypatch.setattr(notebooks, "run", run)
+    monkeypatch.setattr(runner, "run", run)
     ended = melib("run", "--profile", "smoke")
     assert ended.exit_code == 1
     assert isinstance(ended.exception, SystemExit)
@@ -176,7 +180,7 @@ def test_a_run_ends_with_the_face_card_and_the_reports_path(monkeypatch, tmp_pat
     folder = a_run(tmp_path / "demo")
     asked = {}
     monkeypatch.setattr(
-        notebooks, "run", lambda profile, **settings: asked.update(settings, profile=profile) or folder
+        runner, "run", lambda profile, **settings: asked.update(settings, profile=profile) or folder
     )
     ended = melib(
         "run", "--data", "samm=/a=b", "--data", "casme2=/c", "--only", "04", "--run", "006", "--seed", "3"
@@ -201,16 +205,16 @@ def test_figures_are_redrawn_by_name_or_path(tmp_path, monkeypatch):
 
 
 def test_doctor_ends_with_1_and_a_line_to_copy_for_each_thing_wrong_and_only_then(monkeypatch):
-    fine = environment.Finding("Python", "3.11 [core]")
-    wrong = environment.Finding("disk", "1 GB free " * 20, "make room, " * 20 + "[now]")
-    monkeypatch.setattr(environment, "health", lambda: [fine, wrong])
+    fine = doctor.Finding("Python", "3.11 [core]")
+    wrong = doctor.Finding("disk", "1 GB free " * 20, "make room, " * 20 + "[now]")
+    monkeypatch.setattr(doctor, "health", lambda: [fine, wrong])
     ended = melib("doctor")
     assert ended.exit_code == 1
     said = [line.strip() for line in ended.output.splitlines()]
     assert said[0].split() == ["ok", "Python", "3.11", "[core]"]
     assert said[1].split()[:2] == ["wrong", "disk"]
     assert said[2] == f"do: {wrong.remedy}"
-    monkeypatch.setattr(environment, "health", lambda: [fine])
+    monkeypatch.setattr(doctor, "health", lambda: [fine])
     ended = melib("doctor")
     assert ended.exit_code == 0
     assert "do:" not in ended.output

@@ -7,7 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from made_up import a_run
 
-from melib import cache, comparisons, evaluation, metrics, published, results
+from melib import metrics
+from melib.data import cache
+from melib.study import comparisons, evaluation, published, results
 
 P = st.floats(0.0001, 1)
 

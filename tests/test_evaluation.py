@@ -8,7 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from melib import DataError, controls, evaluation, experiments, figures, priors, protocols, published, results
+from melib import DataError, controls, priors, protocols
+from melib.paper import figures
+from melib.study import evaluation, intensity, published, results
 
 T = 32
 PEOPLE = [f"{i:03d}" for i in range(12)]
@@ -50,7 +52,7 @@ def prepared():
     magnitude = (
         np.nan_to_num(peak)[:, None] * truth + rng.normal(0, 0.05, truth.shape).astype(np.float32) + 0.2
     )
-    return experiments.Prepared(
+    return intensity.Prepared(
         "made_up",
         "context",
         200.0,
@@ -88,7 +90,7 @@ def records(prepared, folds):
         for model, used in MODELS:
             sees = used == "flow"
             slope = np.where(prepared.complete()[rows], float(sees), np.nan)
-            job = experiments.Job("made_up", "context", model, used, fold.index, 0)
+            job = intensity.Job("made_up", "context", model, used, fold.index, 0)
             out[job] = {
                 "rows": rows,
                 "curve": seen if sees else mean,
@@ -101,7 +103,7 @@ def records(prepared, folds):
 
 @pytest.fixture(scope="module")
 def tables(prepared, folds, records, tmp_path_factory):
-    outcome = experiments.Outcome([prepared], {}, {"made_up": folds}, {"made_up": records}, 0)
+    outcome = intensity.Outcome([prepared], {}, {"made_up": folds}, {"made_up": records}, 0)
     run = tmp_path_factory.mktemp("run")
     return evaluation.evaluate(outcome, run), outcome, run
 
@@ -168,7 +170,7 @@ def test_claims_fail_for_a_model_that_knows_position(prepared, folds, records, t
         else record | {"curve": record["shuffled"], "slope": record["slope"] * 0}
         for job, record in records.items()
     }
-    outcome = experiments.Outcome([prepared], {}, {"made_up": folds}, {"made_up": blind}, 0)
+    outcome = intensity.Outcome([prepared], {}, {"made_up": folds}, {"made_up": blind}, 0)
     assert not evaluation.evaluate(outcome, tmp_path)["claims"]["holds"].any()
 
 
@@ -176,7 +178,7 @@ def test_a_second_training_is_crossed_in_the_face_card_and_one_alone_is_as_it_wa
     prepared, folds, records, tables, tmp_path
 ):
     again = {replace(job, seed=job.seed + 1000): record for job, record in records.items()}
-    outcome = experiments.Outcome([prepared], {}, {"made_up": folds}, {"made_up": records | again}, 0)
+    outcome = intensity.Outcome([prepared], {}, {"made_up": folds}, {"made_up": records | again}, 0)
     both = evaluation.evaluate(outcome, tmp_path)
     alone, card = tables[0]["face_card"], both["face_card"]
     assert alone["seed"].notna().all()
@@ -269,7 +271,7 @@ def licensed(prepared, folds, records):
         rows = np.array([place[row] for row in record["rows"][keep]])
         parts = {name: value[keep] for name, value in record.items() if name != "rows"}
         mine[replace(job, dataset="samm", protocol="paper")] = parts | {"rows": rows}
-    return experiments.Outcome([cut], {}, {"samm": folds}, {"samm": mine}, 0)
+    return intensity.Outcome([cut], {}, {"samm": folds}, {"samm": mine}, 0)
 
 
 def test_data_without_truth_and_without_context_are_evaluated_and_called_not_testable(licensed, tmp_path):

@@ -15,9 +15,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from melib import experiments, manifest, priors, protocols, run, spotting
+from melib import priors, protocols
+from melib.data import manifest
 from melib.errors import DataError
-from melib.study import (
+from melib.study import intensity, run, spotting
+from melib.study.data import (
     _as_in_table,
     clip_studies,
     every_study,
@@ -68,7 +70,7 @@ def windows(folder):
         "truncated",
     ]
     n = len(rows)
-    return experiments.Prepared(
+    return intensity.Prepared(
         dataset="made_up",
         protocol="paper",
         fps=200.0,
@@ -97,14 +99,14 @@ def tiny(tmp_path, monkeypatch):
 
 def jobs_of(folds):
     return [
-        experiments.Job("made_up", "paper", fit["model"], fit["input"], fold.index, 0)
+        intensity.Job("made_up", "paper", fit["model"], fit["input"], fold.index, 0)
         for fit in TINY["fits"]["paper"]
         for fold in folds
     ]
 
 
 def grid(run, prepared, folds, jobs=1):
-    return experiments.run_grid(run, "tiny", jobs_of(folds), {"paper": prepared}, folds, jobs=jobs)
+    return intensity.run_grid(run, "tiny", jobs_of(folds), {"paper": prepared}, folds, jobs=jobs)
 
 
 def weights(run):
@@ -161,7 +163,7 @@ def test_a_finished_fit_is_never_repeated_and_a_changed_one_never_read(tiny, fin
     def refuse(*args, **kwargs):
         raise ValueError("fitted again")
 
-    monkeypatch.setattr(experiments.training, "fit", refuse)
+    monkeypatch.setattr(intensity.training, "fit", refuse)
     again = grid(run, prepared, folds)
     for job in first:
         np.testing.assert_array_equal(first[job]["curve"], again[job]["curve"])
@@ -171,14 +173,14 @@ def test_a_finished_fit_is_never_repeated_and_a_changed_one_never_read(tiny, fin
 
 def test_a_failed_fit_names_its_reason_and_the_others_are_kept(tiny, monkeypatch):
     run, prepared, folds = tiny
-    fit = experiments.training.fit
+    fit = intensity.training.fit
 
     def fails_once(settings, *args, **kwargs):
         if settings.constant_frame:
             raise RuntimeError("out of memory")
         return fit(settings, *args, **kwargs)
 
-    monkeypatch.setattr(experiments.training, "fit", fails_once)
+    monkeypatch.setattr(intensity.training, "fit", fails_once)
     with pytest.raises(DataError, match=r"2 of 4 fits failed.*constant_frame.*out of memory"):
         grid(run, prepared, folds)
     assert len(weights(run)) == 2
@@ -192,10 +194,10 @@ def test_an_unknown_profile_is_one_sentence():
 @pytest.mark.parametrize("profile", ["smoke", "demo", "paper"])
 def test_every_profile_names_fits_that_exist(profile):
     options = run.profile_settings(profile)
-    for protocol in experiments.PROTOCOLS:
+    for protocol in intensity.PROTOCOLS:
         for fit in options["fits"][protocol]:
-            job = experiments.Job("x", protocol, fit["model"], fit["input"], 0, 0)
-            assert experiments._fit_settings(job, options["fit"]).input == fit["input"]
+            job = intensity.Job("x", protocol, fit["model"], fit["input"], 0, 0)
+            assert intensity._fit_settings(job, options["fit"]).input == fit["input"]
 
 
 def test_a_missing_folder_is_one_sentence(tmp_path):
@@ -232,7 +234,7 @@ def known(monkeypatch):
     def study(name, root, *tables):
         return types.SimpleNamespace(name=name, manifest=manifests[name], tables=tables)
 
-    monkeypatch.setattr("melib.study.open_study", study)
+    monkeypatch.setattr("melib.study.data.open_study", study)
     monkeypatch.setattr(run, "freeze", lambda *run: None)
     return lambda *names: json.dumps({name: f"/{name}" for name in names})
 
@@ -282,18 +284,18 @@ def test_whoever_has_no_window_is_in_no_fold_and_no_job_asks_for_an_empty_test(m
     having = {"paper": people[:7], "context": people[:6]}
     prepared = [
         types.SimpleNamespace(dataset="made_up", protocol=p, table=pd.DataFrame({"subject": having[p]}))
-        for p in experiments.PROTOCOLS
+        for p in intensity.PROTOCOLS
     ]
     study = made_of(people)
     asked = []
-    monkeypatch.setattr("melib.study.clip_studies", lambda *_, **__: [study])
-    monkeypatch.setattr("melib.study.with_clips", lambda study, *_, **__: study)
-    monkeypatch.setattr(experiments, "prepare_all", lambda *_, **__: prepared)
-    monkeypatch.setattr(experiments, "run_grid", lambda run, profile, todo, *_, **__: asked.extend(todo))
-    outcome = experiments.intensity(tmp_path, "paper", data="{}")
+    monkeypatch.setattr("melib.study.intensity.clip_studies", lambda *_, **__: [study])
+    monkeypatch.setattr("melib.study.intensity.with_clips", lambda study, *_, **__: study)
+    monkeypatch.setattr(intensity, "prepare_all", lambda *_, **__: prepared)
+    monkeypatch.setattr(intensity, "run_grid", lambda run, profile, todo, *_, **__: asked.extend(todo))
+    outcome = intensity.intensity_study(tmp_path, "paper", data="{}")
     folds = outcome.folds["made_up"]
     assert [fold.test for fold in folds] == [(person,) for person in people[:7]]
-    for protocol in experiments.PROTOCOLS:
+    for protocol in intensity.PROTOCOLS:
         tested = [folds[job.fold].test[0] for job in asked if job.protocol == protocol]
         assert sorted(set(tested)) == having[protocol]
 
@@ -308,7 +310,7 @@ def test_a_data_set_without_an_apex_says_why_no_window_fits(tmp_path):
             DataError, match=r"x: no window fits protocol 'paper' \(1 because the event has no apex\)"
         ),
     ):
-        experiments.prepare(study, "paper", tmp_path / "run", "smoke")
+        intensity.prepare(study, "paper", tmp_path / "run", "smoke")
 
 
 def test_folders_that_differ_from_the_table_by_case_have_the_table_s_name():

@@ -17,19 +17,11 @@ from test_private import LANDMARKS, SIDE, a_study
 from test_review import review as a_review  # noqa: F401
 from test_spotting import made_up_material
 
-from melib import (
-    DataError,
-    cache,
-    experiments,
-    explore,
-    explore_widgets,
-    metrics,
-    notebooks,
-    spotting,
-    spotting_decoding,
-    spotting_runs,
-)
-from melib.explore_pictures import EventPicture, VideoPicture, curve_of, lengths_of, said_of, sample_at
+from melib import DataError, metrics
+from melib.app import explore, explore_widgets, runner
+from melib.app.explore_pictures import EventPicture, VideoPicture, curve_of, lengths_of, said_of, sample_at
+from melib.data import cache
+from melib.study import intensity, spotting, spotting_decoding, spotting_runs
 
 ROOT = Path(__file__).parent.parent
 NUMBERS = np.arange(20, 60)
@@ -510,20 +502,20 @@ def test_only_what_was_moved_is_written(a_review):  # noqa: F811
 def test_a_correction_of_simulated_data_repeats_the_notebooks(tmp_path):
     path = ROOT / "notebooks" / "90_explore.ipynb"
     asked = (path, tmp_path, {"profile": "smoke", "seed": 0, "run": "a", "data": ""}, {})
-    before = notebooks.stamp(*asked)
+    before = runner.stamp(*asked)
     file = tmp_path / "data" / "synthme" / "corrections" / "synthme.csv"
     file.parent.mkdir(parents=True)
     (file.parent / ".synthme.host-1.csv").write_text("sub")  # whoever wrote it was killed
-    assert notebooks.stamp(*asked) == before
+    assert runner.stamp(*asked) == before
     file.write_text("subject\n")
-    assert notebooks.stamp(*asked) != before
+    assert runner.stamp(*asked) != before
 
 
 # ---- the notebook -------------------------------------------------------------------------------------------------
 
 
 def test_the_runner_passes_the_notebook_by():
-    assert "90_explore" not in [path.stem for path in notebooks.find()]
+    assert "90_explore" not in [path.stem for path in runner.find()]
     source = nbformat.read(ROOT / "notebooks" / "90_explore.ipynb", as_version=4)
     nbformat.validate(source)
     assert source.metadata["melib"]["outputs"] == []
@@ -537,7 +529,7 @@ def test_the_runner_passes_the_notebook_by():
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """A run of notebook 04, and our own system's fits: what the notebook reads."""
-    folder = notebooks.run("smoke", root=tmp_path_factory.mktemp("runs"), only=["04"])
+    folder = runner.run("smoke", root=tmp_path_factory.mktemp("runs"), only=["04"])
     (long,) = spotting.open_long(folder, "smoke")
     spotting_runs.gather([explore.OURS], folder, "smoke", long, 0)
     return folder
@@ -548,7 +540,7 @@ def run(tmp_path_factory):
 def test_the_curve_that_is_shown_is_the_one_that_was_scored(run):
     opened = explore.open_run(run)
     (study,) = opened.short.values()
-    for protocol in experiments.PROTOCOLS:
+    for protocol in intensity.PROTOCOLS:
         scored = explore.worst(opened, study.name, protocol, "spearman_pseudo")
         for row in itertools.islice(scored.itertuples(), 3):
             event = explore.event(opened, study.name, row.subject, row.event, protocol)

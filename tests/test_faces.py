@@ -19,8 +19,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from melib import DataError, faces
-from melib.manifest import read_manifest, videos
+from melib import DataError
+from melib.data.manifest import read_manifest, videos
+from melib.vision import faces
 
 EYES = [[36, 39], [42, 45]]
 
@@ -410,7 +411,8 @@ def test_a_fault_in_one_clip_keeps_the_finished_ones(tmp_path, synthme, still):
 
 RUN = """
 import sys
-from melib import faces, manifest
+from melib.data import manifest
+from melib.vision import faces
 synthme = manifest.read_manifest("synthme")
 table = manifest.videos(synthme, sys.argv[1])
 faces.load_clips(synthme, sys.argv[1], table, sys.argv[2], jobs=int(sys.argv[3]), progress=False)

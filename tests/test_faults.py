@@ -16,8 +16,10 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from melib import DataError, cli, experiments
-from melib.study import detection, open_study, with_clips
+from melib import DataError
+from melib.app import cli
+from melib.study import intensity
+from melib.study.data import detection, open_study, with_clips
 
 
 @pytest.fixture
@@ -41,7 +43,7 @@ def windows(data, run):
     study = open_study(data / "manifest.yml", data)
     study = with_clips(study, run, jobs=1)
     return study, [
-        experiments.prepare(study, protocol, run, "smoke", jobs=1) for protocol in experiments.PROTOCOLS
+        intensity.prepare(study, protocol, run, "smoke", jobs=1) for protocol in intensity.PROTOCOLS
     ]
 
 
@@ -209,7 +211,7 @@ def test_a_disk_full_while_caching_keeps_what_is_finished_and_the_rerun_continue
 
 
 def _command(*arguments):
-    return [sys.executable, "-m", "melib.cli", "run", "--profile", "smoke", "--only", "01_data", *arguments]
+    return [sys.executable, "-m", "melib", "run", "--profile", "smoke", "--only", "01_data", *arguments]
 
 
 @pytest.mark.long

@@ -11,10 +11,10 @@ import pytest
 from made_up import a_run, card, results
 from PIL import Image
 
-from melib import DataError, cache, evaluation, figures, metrics, priors
-from melib.results import intervals, over_seeds, read_result
-from melib.run import NOTEBOOK
-from melib.style import (
+from melib import DataError, metrics, priors
+from melib.data import cache
+from melib.paper import figures
+from melib.paper.style import (
     GREY,
     INK,
     INPUT_COLOURS,
@@ -26,6 +26,9 @@ from melib.style import (
     save,
     styled,
 )
+from melib.study import evaluation
+from melib.study.provenance import NOTEBOOK
+from melib.study.results import intervals, over_seeds, read_result
 
 
 @pytest.fixture(autouse=True)

@@ -6,10 +6,11 @@ import cv2
 import numpy as np
 import pytest
 
-from melib import DataError, simulate, video_files
-from melib.manifest import frame_files
+from melib import DataError, simulate
+from melib.data import video_files
+from melib.data.manifest import frame_files
 from melib.simulate.films import write_films, write_stills
-from melib.study import open_study
+from melib.study.data import open_study
 
 
 @pytest.fixture(scope="module")

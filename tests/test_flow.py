@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from melib import flow
+from melib.vision import flow
 
 SIDE = 112
 

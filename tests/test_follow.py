@@ -7,8 +7,9 @@ import cv2
 import numpy as np
 import pytest
 
-from melib import DataError, faces
+from melib import DataError
 from melib.simulate import portraits
+from melib.vision import faces
 
 FPS = 30
 WIDE = (360, 640)

@@ -11,10 +11,18 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import optimize, stats
 
-from melib import DataError, ideal_observer
-from melib.ideal_observer import ClipLimit, amplitude_sd, clip_limit, detectability, efficiency, hit_rate
+from melib import DataError
 from melib.simulate import events, portraits, render, units
 from melib.simulate.nuisance import draw_paths, resolve
+from melib.study import ideal_observer
+from melib.study.ideal_observer import (
+    ClipLimit,
+    amplitude_sd,
+    clip_limit,
+    detectability,
+    efficiency,
+    hit_rate,
+)
 
 FPS = 200
 SIGNALS = hnp.arrays(float, (3, 4), elements=st.floats(-20, 20))

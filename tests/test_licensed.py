@@ -18,11 +18,13 @@ import pytest
 import yaml
 from test_readme import clean_checkout
 
-from melib import DataError, experiments, prediction, results, simulate, spotting, training, video_training
+from melib import DataError, learn, simulate
 from melib.annotations import audit, read_events
-from melib.data_check import check_data
-from melib.manifest import parts, read_manifest, variants, videos
-from melib.study import open_study, with_clips
+from melib.app import prediction
+from melib.app.data_check import check_data
+from melib.data.manifest import parts, read_manifest, variants, videos
+from melib.study import intensity, results, spotting
+from melib.study.data import open_study, with_clips
 
 NAMES = list(licensed.MINIATURES)
 
@@ -364,14 +366,14 @@ def test_a_network_learns_one_step_from_a_miniature(name, laid, tmp_path):
 def clip_step(study, folder):
     """Faces, windows and flow of clips; one epoch of the intensity network."""
     study = with_clips(study, folder / "run", jobs=1)
-    prepared = experiments.prepare(study, "paper", folder / "run", "smoke", size=32, jobs=1)
+    prepared = intensity.prepare(study, "paper", folder / "run", "smoke", size=32, jobs=1)
     used = (study.events["status"] != "dropped").sum()
     assert len(prepared.table) == used
     assert prepared.mask.any(axis=1).all()
     rows = np.arange(len(prepared.table))
-    fit = training.FitSettings(input="flow", width=8, hidden=4, epochs=1, batch=4)
-    fitted = training.fit(fit, prepared.load(rows[:-1]), prepared.load(rows[-1:]), seed=0)
-    return training.predict(fitted, prepared.load(rows))
+    fit = learn.windows.FitSettings(input="flow", width=8, hidden=4, epochs=1, batch=4)
+    fitted = learn.windows.fit(fit, prepared.load(rows[:-1]), prepared.load(rows[-1:]), seed=0)
+    return learn.windows.predict(fitted, prepared.load(rows))
 
 
 def long_step(study, folder):
@@ -382,10 +384,10 @@ def long_step(study, folder):
     sequences = []
     for video in found:
         curves, emotion = spotting.targets(video, "triangular")
-        sequences.append(video_training.Sequence(video.motion, video.mask, curves[:, :1], emotion))
-    fit = video_training.VideoSettings(width=8, blocks=1, epochs=1, batch=2, segment=32)
-    fitted = video_training.fit(fit, sequences[:1], sequences[1:], seed=0)
-    return np.concatenate([each["scores"] for each in video_training.predict(fitted, sequences)])
+        sequences.append(learn.videos.Sequence(video.motion, video.mask, curves[:, :1], emotion))
+    fit = learn.videos.VideoSettings(width=8, blocks=1, epochs=1, batch=2, segment=32)
+    fitted = learn.videos.fit(fit, sequences[:1], sequences[1:], seed=0)
+    return np.concatenate([each["scores"] for each in learn.videos.predict(fitted, sequences)])
 
 
 @pytest.mark.parametrize("name", ["samm", "samm_lv", "casme_sq", "casme3"])
@@ -476,7 +478,7 @@ def test_a_run_that_tests_one_subject_at_a_time_ends_and_predicts_with_its_own_m
         tmp_path / "videos", name="videos", people=4, videos=1, seconds=(8, 12), progress=False
     )
     run = tmp_path / "run"
-    command = [sys.executable, "-m", "melib.cli", "run", "--profile", "smoke", "--run", str(run)]
+    command = [sys.executable, "-m", "melib", "run", "--profile", "smoke", "--run", str(run)]
     for number in ("04", "05", "06"):
         command += ["--only", number]
     for name in ("clips", "videos"):

@@ -10,22 +10,14 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from melib import (
-    figures,
-    ideal_observer,
-    limits,
-    limits_figures,
-    metrics,
-    protocols,
-    psychometrics,
-    simulate,
-    typeset,
-)
+from melib import metrics, protocols, simulate
 from melib.errors import DataError, Misuse
+from melib.paper import figures, latex, limits_figures
 from melib.simulate import events, long, schedule
-from melib.spotting import Video
-from melib.spotting_decoding import Material, System
-from melib.study import open_study
+from melib.study import ideal_observer, limits, psychometrics
+from melib.study.data import open_study
+from melib.study.spotting import Video
+from melib.study.spotting_decoding import Material, System
 
 PEAKS = (0.02, 2.5)
 SETTINGS = {"seed": 0, "statistics": "samm_lv", "fps": 30, "seconds": [10, 10], "family": "patches"}
@@ -415,8 +407,8 @@ def test_the_figure_survives_systems_that_find_nothing_and_a_base_without_other_
 
 
 def test_the_table_for_a_manuscript_says_above_where_there_is_no_threshold(tables):
-    (table,) = typeset.limits(tables["limits"])
-    printed = typeset.printed(table)
+    (table,) = latex.limits(tables["limits"])
+    printed = latex.printed(table)
     assert (printed["Found half of the time, px"] == "--").any()
     assert printed.loc[printed["System"] == "chance", "Remark"].str.startswith("above").all()
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from melib import DataError
-from melib import manifest as manifests
+from melib.data import manifest as manifests
 
 SYNTHME = Path(__file__).parent.parent / "data_manifests" / "synthme.yml"
 

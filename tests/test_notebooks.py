@@ -9,16 +9,18 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from melib import notebooks, prediction, predictor_training, report, results, spotting_tables
+from melib.app import prediction, predictor_training, runner
+from melib.paper import report
+from melib.study import results, spotting_tables
 
 # A whole run, where the machine is slow or shared.
 pytestmark = [pytest.mark.notebook, pytest.mark.timeout(1500)]
-NAMES = [path.stem for path in notebooks.find()]
+NAMES = [path.stem for path in runner.find()]
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    return notebooks.run("smoke", root=tmp_path_factory.mktemp("runs"))
+    return runner.run("smoke", root=tmp_path_factory.mktemp("runs"))
 
 
 def test_every_notebook_reaches_its_end_and_leaves_what_it_declares(folder):
@@ -63,14 +65,14 @@ def test_the_results_hold_both_protocols_and_every_control(folder):
 
 def test_a_second_call_repeats_nothing(folder):
     before = {path: path.stat().st_mtime_ns for path in (folder / "results").iterdir()}
-    notebooks.run("smoke", root=folder.parent)
+    runner.run("smoke", root=folder.parent)
     assert {path: path.stat().st_mtime_ns for path in (folder / "results").iterdir()} == before
 
 
 @pytest.mark.long
 def test_the_same_seed_gives_the_same_bytes_in_another_folder(tmp_path):
     """Two runs beside each other, as from two terminals."""
-    command = [sys.executable, "-m", "melib.cli", "run", "--profile", "smoke"]
+    command = [sys.executable, "-m", "melib", "run", "--profile", "smoke"]
     with ExitStack() as stack:
         runs = {}
         for name in ("one", "another"):

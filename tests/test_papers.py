@@ -3,7 +3,7 @@
 A table whose header names its sources in backticks is checked cell by cell:
 
     | what it is | setting   | `melib.simulate.events` |      source: an object of melib (of a function: its defaults),
-    |------------|-----------|-------------------------|              or a profile of melib/profiles.yml
+    |------------|-----------|-------------------------|              or a profile of melib/study/profiles.yml
     | strength   | `LOG_SD`  | 0.5                     |      cell: a Python literal, or - where there is no such setting
 """
 
@@ -23,7 +23,10 @@ import typer.main
 import yaml
 from test_readme import understood
 
-from melib import cli, flow, models, run, spotting, spotting_runs
+from melib import models
+from melib.app import cli
+from melib.study import run, spotting, spotting_runs
+from melib.vision import flow
 
 ROOT = Path(__file__).parents[1]
 OURS = [ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]

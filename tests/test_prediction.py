@@ -23,26 +23,15 @@ from made_up import card
 from typer.testing import CliRunner
 
 import melib
-from melib import (
-    DataError,
-    cache,
-    cli,
-    decoders,
-    faces,
-    prediction,
-    predictor_training,
-    priors,
-    protocols,
-    simulate,
-    spotting,
-    training,
-    video_files,
-    video_training,
-)
-from melib.dense import Dense
+from melib import DataError, decoders, learn, priors, protocols, simulate
+from melib.app import cli, prediction, predictor_training
+from melib.data import cache, video_files
 from melib.errors import Misuse
+from melib.learn.dense import Dense
 from melib.models import IntensityNet, VideoRegressor
-from melib.spotting_decoding import Decoder
+from melib.study import spotting
+from melib.study.spotting_decoding import Decoder
+from melib.vision import faces
 
 WINDOWS = {"T": 32, "step": 0.035}
 CARD = {
@@ -62,18 +51,18 @@ CARD = {
 def weights():
     """Networks that nobody has trained: everything but the numbers is as with those that are shipped."""
     torch.manual_seed(0)
-    small = training.FitSettings(input="flow", width=4, hidden=4)
-    intensity = training.Fitted(
+    small = learn.windows.FitSettings(input="flow", width=4, hidden=4)
+    intensity = learn.windows.Fitted(
         small, IntensityNet(2, 4, 4).state_dict(), {"mean": 0.0, "sd": 1.0}, pd.DataFrame()
     )
-    whole = video_training.VideoSettings(body="dilated", width=8, blocks=1, kinds=3)
+    whole = learn.videos.VideoSettings(body="dilated", width=8, blocks=1, kinds=3)
     scale = {"middle": [0.0] * 36, "spread": [1.0] * 36, "class_prior": [0.2] * 5}
     state = VideoRegressor(36, width=8, blocks=1, body="dilated", kinds=3).state_dict()
     duration = priors.DurationPrior(30.0, np.log(12.0), 0.3, 6, 20)
     decoder = Decoder(
         priors.IntervalPrior(duration, 2.0, 2.0, 4.0), decoders.Emission((0.5,), (-1.0, 3.0), 1.0), {}, {}
     )
-    spotted = training.Fitted(whole, state, scale, pd.DataFrame())
+    spotted = learn.windows.Fitted(whole, state, scale, pd.DataFrame())
     return prediction.Weights(intensity, spotted, decoder, 0.0, 0.0, WINDOWS, CARD)
 
 
@@ -599,7 +588,7 @@ def wheel(tmp_path_factory):
 def test_what_is_installed_works_outside_the_repository(wheel, frames, tmp_path):
     def run(*words):
         environment = {**os.environ, "PYTHONPATH": str(wheel)}
-        command = [sys.executable, "-P", "-m", "melib.cli", *words]
+        command = [sys.executable, "-P", "-m", "melib", *words]
         return subprocess.run(
             command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
         )

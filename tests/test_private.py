@@ -21,18 +21,12 @@ import pytest
 import test_figures
 import test_spotting_figures as spotting_tables
 
-from melib import (
-    ablation_figures,
-    data_figures,
-    durations,
-    faces,
-    limits_figures,
-    manifest,
-    pictures,
-    prediction,
-    spotting_figures,
-)
+from melib.app import pictures, prediction
+from melib.data import manifest
 from melib.errors import DataError
+from melib.paper import ablation_figures, data_figures, limits_figures, spotting_figures
+from melib.study import durations
+from melib.vision import faces
 
 ROOT = Path(__file__).parent.parent
 SIDE, T = 48, 6

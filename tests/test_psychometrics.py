@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from melib import DataError, psychometrics
-from melib.psychometrics import Candidates, at_rate, fit, guess_rate, least_score
+from melib import DataError
+from melib.study import psychometrics
+from melib.study.psychometrics import Candidates, at_rate, fit, guess_rate, least_score
 
 RANGE = (0.02, 2.5)  # crop pixels, as the issue asks
 

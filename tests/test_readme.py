@@ -24,7 +24,8 @@ from test_answers import TABLES, write
 from test_cli import own_video
 from test_typeset import RESULTS
 
-from melib import cli, manifest
+from melib.app import cli
+from melib.data import manifest
 
 ROOT = Path(__file__).parents[1]
 SPEC = importlib.util.spec_from_file_location("readme_tables", ROOT / "docs" / "readme_tables.py")
@@ -56,7 +57,7 @@ INSTEAD = {
 }
 # What the text beside a command tells the reader to do first; a video of one's own is a simulated one.
 BEFORE = {
-    "make figures RUN=demo STYLE=journal.mplstyle": "cp melib/paper.mplstyle journal.mplstyle",
+    "make figures RUN=demo STYLE=journal.mplstyle": "cp melib/paper/paper.mplstyle journal.mplstyle",
 }
 # Instead of programs: each prints what it was asked, a line of json a call.
 STAND_INS = """

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from scipy.special import log_softmax
 from sklearn.metrics import f1_score
 
-from melib import DataError, recognition
+from melib import DataError
+from melib.study import recognition
 
 NAMES = [*recognition.CLASSES, "neutral"]
 CHANCES = [f"p_{name}" for name in NAMES]

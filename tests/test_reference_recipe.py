@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from melib import DataError, faces
-from melib import reference_recipe as recipe
+from melib import DataError
 from melib.simulate import portraits
+from melib.vision import faces
+from melib.vision import recipe as recipe
 
 K = 8
 

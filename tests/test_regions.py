@@ -7,9 +7,9 @@ import cv2
 import numpy as np
 import pytest
 
-from melib import faces, flow
-from melib.manifest import read_manifest
+from melib.data.manifest import read_manifest
 from melib.simulate import events, nuisance, portraits, render, units
+from melib.vision import faces, flow
 
 FPS = 30
 # Landmarks of a mirrored face, dlib's order.

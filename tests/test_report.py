@@ -12,9 +12,12 @@ from made_up import a_run, card, results
 from test_answers import TABLES, write
 from test_typeset import RESULTS
 
-from melib import DataError, answers, cache, figures, report, style, typeset
-from melib.results import read_result
-from melib.run import commit, environment, freeze, recorded
+from melib import DataError
+from melib.data import cache
+from melib.paper import answers, figures, latex, report, style
+from melib.study.provenance import commit, environment, recorded
+from melib.study.results import read_result
+from melib.study.run import freeze
 
 
 class Page(HTMLParser):
@@ -65,7 +68,7 @@ def a_whole_run(folder):
     for name in report._shipped():
         (folder / "notebooks" / f"{name}.json").write_text(json.dumps({"stamp": "0", "outputs": outputs}))
     style.save(figures.face_card(card()), folder, "face_card_context", results=["face_card"])
-    typeset.write_all(folder)
+    latex.write_all(folder)
     record = json.loads((folder / "environment.json").read_text())
     (folder / "environment.json").write_text(json.dumps(record | {"commit": commit()}))
     return folder
@@ -118,7 +121,7 @@ def test_all_figures_and_tables_are_on_the_page_with_their_files(whole):
         assert {f"../figures/{sidecar.stem}.{end}" for end in ("png", "pdf", "svg", "json")} <= set(
             page.links
         )
-    tables = typeset.tables(whole)
+    tables = latex.tables(whole)
     assert len(tables) > 10
     for table in tables:
         assert f"table-{table.name}" in page.ids
@@ -129,8 +132,8 @@ def test_all_figures_and_tables_are_on_the_page_with_their_files(whole):
 
 def test_the_numbers_are_those_of_the_files(whole):
     page = parse(whole / "report" / "index.html")
-    for table in typeset.tables(whole):
-        for row in typeset.printed(table).itertuples(index=False):
+    for table in latex.tables(whole):
+        for row in latex.printed(table).itertuples(index=False):
             assert all(re.sub(r"\s+", " ", text) in page.text for text in row)
     for answer in answers.answers(whole):
         assert all(sentence in page.text for finding in answer.findings for sentence in finding.said)

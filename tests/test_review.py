@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from test_annotations import HEADER, manifest, xlsx
 
 from melib import DataError, annotations
-from melib.review import Review
+from melib.app.review import Review
 
 ROWS = [
     ["006", "006_1", 101, 120, 151, "4", "anger"],

@@ -13,7 +13,9 @@ import nbformat
 import pytest
 import yaml
 
-from melib import DataError, notebooks, report
+from melib import DataError
+from melib.app import runner
+from melib.paper import report
 
 PARAMETERS = 'run = "runs/smoke"  # folder of the run\nprofile = "smoke"\nseed = 0\ndata = ""\n'
 COUNT = """
@@ -53,7 +55,7 @@ def go(tmp_path, source, monkeypatch):
     monkeypatch.setattr(report, "build", lambda folder: folder / "report" / "index.html")
 
     def call(profile="smoke", **settings):
-        return notebooks.run(profile, root=tmp_path / "runs", notebooks=source, **settings)
+        return runner.run(profile, root=tmp_path / "runs", notebooks=source, **settings)
 
     return call
 
@@ -130,14 +132,14 @@ def test_the_stamp_follows_code_settings_and_tables_but_not_place(source, tmp_pa
     package.mkdir()
     (package / "priors.py").write_text("one")
     (package / "cli.py").write_text("one")
-    monkeypatch.setattr(notebooks, "PACKAGE", package)
-    monkeypatch.setattr(notebooks, "_manifest_hash", lambda name: name)
+    monkeypatch.setattr(runner, "PACKAGE", package)
+    monkeypatch.setattr(runner, "_manifest_hash", lambda name: name)
     samm = tmp_path / "samm"
     samm.mkdir()
     (samm / "table.csv").write_text("one")
 
     def stamp(**changed):
-        return notebooks.stamp(path, tmp_path, {**base, **changed}, {"samm": samm})
+        return runner.stamp(path, tmp_path, {**base, **changed}, {"samm": samm})
 
     before = stamp()
     assert stamp(run="b") == before
@@ -168,7 +170,7 @@ def test_a_failing_cell_ends_in_one_sentence_and_what_is_finished_stays(go, sour
     write(source, "01_first", COUNT)
     write(source, "02_second", "1", "{}['apex']")
     with pytest.raises(
-        notebooks.NotebookError, match=r"^02_second stopped in cell \[4\]: KeyError: 'apex'; the"
+        runner.NotebookError, match=r"^02_second stopped in cell \[4\]: KeyError: 'apex'; the"
     ):
         go()
     folder = source.parent / "runs" / "smoke"
@@ -184,7 +186,7 @@ def test_a_failing_cell_ends_in_one_sentence_and_what_is_finished_stays(go, sour
 def test_an_assertion_without_words_is_quoted(go, source):
     write(source, "01_first", "value = 1\nassert value > 2")
     with pytest.raises(
-        notebooks.NotebookError, match=r"cell \[3\]: AssertionError: assert value > 2; the traceback"
+        runner.NotebookError, match=r"cell \[3\]: AssertionError: assert value > 2; the traceback"
     ):
         go()
 
@@ -193,7 +195,7 @@ def test_an_assertion_without_words_is_quoted(go, source):
 def test_a_data_error_is_shown_as_it_reads_in_the_notebook_too(go, source, kind):
     says = "samm: row 3 has no apex; see samm.yml"
     write(source, "01_first", f"from melib.errors import {kind}\nraise {kind}({says!r})")
-    with pytest.raises(notebooks.NotebookError, match=rf"^01_first stopped in cell \[3\]: {says}$"):
+    with pytest.raises(runner.NotebookError, match=rf"^01_first stopped in cell \[3\]: {says}$"):
         go()
     failed = source.parent / "runs" / "smoke" / "notebooks" / "01_first.failed.ipynb"
     shown = [out for cell in nbformat.read(failed, 4).cells for out in cell.get("outputs", [])]
@@ -202,7 +204,7 @@ def test_a_data_error_is_shown_as_it_reads_in_the_notebook_too(go, source, kind)
 
 def test_an_output_that_was_promised_must_exist(go, source):
     write(source, "01_first", "1", outputs=["results/intensity.csv"])
-    with pytest.raises(notebooks.NotebookError, match=r"without writing results/intensity.csv"):
+    with pytest.raises(runner.NotebookError, match=r"without writing results/intensity.csv"):
         go()
 
 
@@ -210,14 +212,14 @@ def test_an_output_that_was_promised_must_exist(go, source):
 def test_a_notebook_over_its_time_limit_is_stopped(go, source):
     write(source, "01_first", "import time; time.sleep(60)", minutes=0.03)
     start = time.monotonic()
-    with pytest.raises(notebooks.NotebookError, match=r"time limit of 0.03 minutes"):
+    with pytest.raises(runner.NotebookError, match=r"time limit of 0.03 minutes"):
         go()
     assert time.monotonic() - start < 30
 
 
 def test_a_dead_kernel_is_named(go, source):
     write(source, "01_first", "import os; os._exit(1)")
-    with pytest.raises(notebooks.NotebookError, match=r"01_first stopped in cell .*kernel died"):
+    with pytest.raises(runner.NotebookError, match=r"01_first stopped in cell .*kernel died"):
         go()
 
 
@@ -245,7 +247,7 @@ CLIPS, LONG = "synthme", "synthme_lv"
 def test_only_notebooks_that_some_data_set_fits_are_run_and_the_others_are_named(source, data, fitting):
     for name, needs in (("01_clips", {"needs": "clips"}), ("02_both", {}), ("03_long", {"needs": "long"})):
         write(source, name, "1", **needs)
-    found, unfit = notebooks._fitting(notebooks.find(source), dict.fromkeys(data, source))
+    found, unfit = runner._fitting(runner.find(source), dict.fromkeys(data, source))
     assert [path.stem for path in found] == fitting
     assert len(unfit) == 3 - len(fitting)
     assert all("skipped" in line and line[:7] not in str(fitting) for line in unfit)
@@ -264,30 +266,30 @@ def test_a_notebook_that_does_not_fit_is_skipped_in_one_line(go, source, capfd):
 
 
 def test_every_notebook_says_what_it_needs():
-    declared = {p.stem: notebooks._declared(nbformat.read(p, as_version=4)) for p in notebooks.find()}
+    declared = {p.stem: runner._declared(nbformat.read(p, as_version=4)) for p in runner.find()}
     needs = {name: each.get("needs") for name, each in declared.items()}
     by_need = {n: {name[:2] for name, need in needs.items() if need == n} for n in ("clips", "long", "truth")}
     assert by_need == {"clips": {"01", "02", "04", "05"}, "long": {"06", "07"}, "truth": {"07"}}
 
 
 def test_a_correction_and_a_joined_manifest_are_in_the_stamp(tmp_path):
-    own = yaml.safe_load((Path(notebooks.PACKAGE).parent / "data_manifests" / "synthme.yml").read_text())
+    own = yaml.safe_load((Path(runner.PACKAGE).parent / "data_manifests" / "synthme.yml").read_text())
     own.pop("truth")
     path = tmp_path / "mine.yml"
     path.write_text(yaml.safe_dump(own | {"name": "mine"}))
-    before = notebooks._manifest_hash(str(path))
+    before = runner._manifest_hash(str(path))
     (tmp_path / "corrections").mkdir()
     (tmp_path / "corrections" / "mine.csv").write_text("subject,video\n")
-    corrected = notebooks._manifest_hash(str(path))
+    corrected = runner._manifest_hash(str(path))
     assert corrected != before
     path.write_text(
         yaml.safe_dump(own | {"name": "mine", "join": {"dataset": "synthme_lv", "take": ["emotion"]}})
     )
-    assert notebooks._manifest_hash(str(path)) != corrected
+    assert runner._manifest_hash(str(path)) != corrected
 
 
 def test_a_manifest_s_path_gives_the_run_a_name_without_folders():
-    assert notebooks.name_of("paper", 0, {"../my/set.yml": "/a", "samm": "/b"}) == "paper_samm_set"
+    assert runner.name_of("paper", 0, {"../my/set.yml": "/a", "samm": "/b"}) == "paper_samm_set"
 
 
 def test_two_settings_never_share_a_folder(go, source):
@@ -295,7 +297,7 @@ def test_two_settings_never_share_a_folder(go, source):
     go(run="mine", seed=1)
     with pytest.raises(DataError, match="was made with seed 1, not 2"):
         go(run="mine", seed=2)
-    assert notebooks.name_of("demo", 2) != notebooks.name_of("demo", 1) != notebooks.name_of("demo")
+    assert runner.name_of("demo", 2) != runner.name_of("demo", 1) != runner.name_of("demo")
 
 
 @pytest.mark.parametrize(
@@ -315,17 +317,18 @@ def test_what_does_not_exist_is_refused_in_one_sentence(go, source, settings, se
 
 def test_a_name_lies_below_the_root_and_a_path_is_a_path(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert notebooks.locate("006") == tmp_path / "runs" / "006"
-    assert notebooks.locate("runs/006") == tmp_path / "runs" / "006"
-    assert notebooks.locate(tmp_path / "x") == tmp_path / "x"
+    assert runner.locate("006") == tmp_path / "runs" / "006"
+    assert runner.locate("runs/006") == tmp_path / "runs" / "006"
+    assert runner.locate(tmp_path / "x") == tmp_path / "x"
 
 
 PROGRAM = """
 import sys
-from melib import notebooks, report
+from melib.app import runner
+from melib.paper import report
 report.build = lambda folder: folder
 try:
-    notebooks.run("smoke", root=sys.argv[1], notebooks=sys.argv[2])
+    runner.run("smoke", root=sys.argv[1], notebooks=sys.argv[2])
 except KeyboardInterrupt as error:
     sys.exit(f"interrupted: {error}")
 """

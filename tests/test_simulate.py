@@ -8,10 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
-from melib import DataError, faces
+from melib import DataError
 from melib.priors import resampled_triangle
 from melib.simulate import events, portraits, render, units
 from melib.simulate.nuisance import Nuisance, draw_paths, resolve
+from melib.vision import faces
 
 FPS = 200
 

@@ -16,9 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from melib import DataError, cli, simulate
+from melib import DataError, simulate
 from melib.annotations import check_frames, read_events
-from melib.manifest import frame_files, load_truth, read_manifest, spans, videos
+from melib.app import cli
+from melib.data.manifest import frame_files, load_truth, read_manifest, spans, videos
 from melib.simulate import events, long, portraits, render, schedule, units
 
 TINY = {"people": 2, "videos": 1, "seconds": (4, 5), "fps": 20, "seed": 4, "progress": False}
@@ -400,7 +401,7 @@ def test_bad_settings_end_with_2_and_one_sentence(arguments, tmp_path):
 
 
 def test_the_check_finds_nothing_wrong(written):
-    command = [sys.executable, "-m", "melib.cli", "data", "check", str(written / "manifest.yml")]
+    command = [sys.executable, "-m", "melib", "data", "check", str(written / "manifest.yml")]
     ended = subprocess.run(
         [*command, "--root", str(written), "--sample", "6"], capture_output=True, text=True
     )

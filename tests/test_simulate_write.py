@@ -14,7 +14,7 @@ import pytest
 
 from melib import DataError, simulate
 from melib.annotations import read_events
-from melib.manifest import frame_files, load_truth, read_manifest, videos
+from melib.data.manifest import frame_files, load_truth, read_manifest, videos
 from melib.simulate import units
 
 SMALL = {"people": 2, "clips": 2, "empty": 1, "fps": 30, "seed": 5, "progress": False}

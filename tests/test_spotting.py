@@ -10,22 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from melib import (
-    challenge,
-    comparisons,
-    metrics,
-    protocols,
-    results,
-    run,
-    spotting,
-    spotting_decoding,
-    spotting_runs,
-    spotting_tables,
-)
+from melib import annotations, metrics, protocols
+from melib.data.manifest import read_manifest
 from melib.errors import DataError
-from melib.manifest import read_manifest
-from melib.spotting import CLASSES, NEUTRAL, Curves, Video
-from melib.spotting_decoding import FAULTS, Material, System, fits_of, kept
+from melib.study import comparisons, results, run, spotting, spotting_decoding, spotting_runs, spotting_tables
+from melib.study.spotting import CLASSES, NEUTRAL, Curves, Video
+from melib.study.spotting_decoding import FAULTS, Material, System, fits_of, kept
 
 FPS, LENGTH = 30.0, 300
 DECODED = [spotting_runs.OURS, spotting_runs.REPAIRED, spotting_runs.CHANCE, spotting_runs.MOTION]
@@ -470,9 +460,9 @@ def test_exported_intervals_come_back_in_the_same_samples(material, tmp_path):
     numbers = {(v.subject, v.video): v.numbers for v in sampled}
     manifest = read_manifest("synthme_lv")
     found = predict(spotting_runs.OURS, material)
-    challenge.export(found, numbers, manifest, tmp_path / "found.csv")
-    back = challenge.read(tmp_path / "found.csv", numbers, manifest)
-    pd.testing.assert_frame_equal(back, found[list(challenge.COLUMNS)], check_dtype=False)
+    annotations.export_challenge(found, numbers, manifest, tmp_path / "found.csv")
+    back = annotations.read_challenge(tmp_path / "found.csv", numbers, manifest)
+    pd.testing.assert_frame_equal(back, found[list(annotations.CHALLENGE_COLUMNS)], check_dtype=False)
     raw = pd.read_csv(tmp_path / "found.csv")
     assert (raw["onset"] == found["onset"] * 7 + manifest.first_frame).all()
 
@@ -544,7 +534,7 @@ def test_a_fold_without_an_event_to_train_on_is_refused_before_any_fit(monkeypat
 def test_long_licensed_videos_are_tested_one_subject_at_a_time(monkeypatch, tmp_path):
     videos = pd.DataFrame({"subject": PEOPLE * 2, "video": [f"v{i}" for i in range(16)]})
     study = types.SimpleNamespace(name="toy", videos=videos, truth=None)
-    monkeypatch.setattr("melib.study.long_studies", lambda *_, **__: [study])
+    monkeypatch.setattr("melib.study.spotting.long_studies", lambda *_, **__: [study])
     monkeypatch.setattr(spotting, "prepare", lambda *_, **__: [])
     (long,) = spotting.open_long(tmp_path, "paper", data="{}")
     assert [fold.test for fold in long.folds] == [(person,) for person in PEOPLE]

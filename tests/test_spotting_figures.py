@@ -6,8 +6,10 @@ import pandas as pd
 import pytest
 from test_figures import nothing_overlaps
 
-from melib import cache, spotting_figures, spotting_runs
-from melib.spotting_decoding import DECODERS, FAULTS
+from melib.data import cache
+from melib.paper import spotting_figures
+from melib.study import spotting_runs
+from melib.study.spotting_decoding import DECODERS, FAULTS
 
 
 def a_table_of_systems():

@@ -7,7 +7,7 @@ import torch
 from scipy.stats import pearsonr
 
 from melib.errors import DataError
-from melib.training import (
+from melib.learn.windows import (
     FitSettings,
     Fitted,
     Windows,

@@ -17,11 +17,15 @@ from made_up import a_run, results
 from test_figures import CONTROL, EVENTS, PUBLISHED_CONTROL, curve_table
 from test_spotting_figures import TABLES as SPOTTING
 
-from melib import DataError, cache, comparisons, figures, notebooks, published, spotting_runs, typeset
-from melib.ablations import DIFFERENCES, PRIORS, TABLE
-from melib.results import intervals, read_result, records
-from melib.run import NOTEBOOK, origin
-from melib.spotting_decoding import DECODERS, FAULTS
+from melib import DataError
+from melib.app import runner
+from melib.data import cache
+from melib.paper import figures, latex
+from melib.study import comparisons, published, spotting_runs
+from melib.study.ablations import DIFFERENCES, PRIORS, TABLE
+from melib.study.provenance import NOTEBOOK, origin
+from melib.study.results import intervals, read_result, records
+from melib.study.spotting_decoding import DECODERS, FAULTS
 
 RNG = np.random.default_rng(0)
 SCORES = ("spotting_f1", "strs", "end_to_end_f1", "fp_per_hour")
@@ -245,7 +249,7 @@ def cells(tex):
 
 def plain(cell):
     """What a reader sees of a cell."""
-    text = cell.removeprefix(typeset._RAGGED + " ")
+    text = cell.removeprefix(latex._RAGGED + " ")
     words = {r"\textbackslash{}": "\\", r"\textasciitilde{}": "~", r"\textasciicircum{}": "^"}
     words |= {
         r"$^{\dagger}$": "",
@@ -262,7 +266,7 @@ def plain(cell):
 
 
 def test_every_result_that_belongs_in_a_manuscript_has_its_table(run):
-    assert {path.stem for path in typeset.write_all(run)} == {
+    assert {path.stem for path in latex.write_all(run)} == {
         *("intensity_paper", "intensity_context", "intensity_amplitude", "face_card", "claims", "transfer"),
         *("intensity_ablations_context", "intensity_ablations_paper", "prior_match"),
         *("position_control", "published_control", "published_intensity", "published_spotting"),
@@ -274,7 +278,7 @@ def test_every_result_that_belongs_in_a_manuscript_has_its_table(run):
 
 def test_every_printed_number_is_the_csv_s_rounded(run):
     numbers = 0
-    for path, table in zip(typeset.write_all(run), typeset.tables(run), strict=True):
+    for path, table in zip(latex.write_all(run), latex.tables(run), strict=True):
         rows = records(read_result(path.with_suffix(".csv")))
         printed = cells(path.read_text())
         assert len(rows) == len(printed) > 0
@@ -298,7 +302,7 @@ def test_every_printed_number_is_the_csv_s_rounded(run):
 
 
 def test_the_rows_are_the_results_own(run):
-    typeset.write_all(run)
+    latex.write_all(run)
     table = read_result(run / "tables" / "intensity_paper.csv").set_index(["model", "input"])
     known = read_result(run / "results" / "summary.csv").query("amplitude == 'all' and protocol == 'paper'")
     for row in records(known):
@@ -310,7 +314,7 @@ def test_the_rows_are_the_results_own(run):
 
 
 def test_published_values_stand_below_ours_and_it_is_said_aloud_that_the_data_are_others(run):
-    tables = {table.name: table for table in typeset.tables(run)}
+    tables = {table.name: table for table in latex.tables(run)}
     table = tables["intensity_paper"]
     below = table.rows[table.rows["source"] == "published"]
     assert list(table.rows.index[-len(below) :]) == list(below.index)
@@ -330,31 +334,31 @@ def test_published_values_stand_below_ours_and_it_is_said_aloud_that_the_data_ar
 
 
 def test_a_mark_stands_where_a_difference_is_significant_and_nowhere_else(run):
-    tables = {table.name: table for table in typeset.tables(run)}
-    daggers = {name: typeset.printed(table).map(str) for name, table in tables.items()}
+    tables = {table.name: table for table in latex.tables(run)}
+    daggers = {name: latex.printed(table).map(str) for name, table in tables.items()}
     claims = daggers["spotting_claims"].set_index("Claim")
     known = RESULTS["spotting_claims"].set_index("claim")["significant"]
     for claim, significant in known.items():
-        assert typeset.MARKS[0] in claims.loc[claim, "Difference"] if significant else True
+        assert latex.MARKS[0] in claims.loc[claim, "Difference"] if significant else True
     systems = daggers["spotting_systems"].set_index("System")["STRS"]
     tests = pd.concat([RESULTS["system_differences"], RESULTS["spotting_claims"].assign(system="ours")])
     significant = set(tests.loc[tests["significant"] & (tests["metric"] == "strs"), "system"])
     assert (
-        {name for name, cell in systems.items() if typeset.MARKS[0] in cell}
+        {name for name, cell in systems.items() if latex.MARKS[0] in cell}
         == significant
         == {"chance", "ours"}
     )
     context = daggers["intensity_context"].set_index("Model")
     inside = context["Spearman truth, inside"]
-    assert inside["ResNet18 + BiGRU, flow"].endswith("]" + typeset.MARKS)
-    assert not set(typeset.MARKS) & set(
+    assert inside["ResNet18 + BiGRU, flow"].endswith("]" + latex.MARKS)
+    assert not set(latex.MARKS) & set(
         "".join(inside.drop(["ResNet18 + BiGRU, flow", "ResNet18 + BiGRU, raw"]))
     )
     paper = daggers["intensity_paper"].set_index("Model")["Spearman pseudo-label"]
-    assert paper["ResNet18 + BiGRU, flow"].endswith("]" + typeset.MARKS[0])
+    assert paper["ResNet18 + BiGRU, flow"].endswith("]" + latex.MARKS[0])
     # Whoever sees a mark can read what it means, over how many tests of which family.
     for name, cells in daggers.items():
-        if set(typeset.MARKS) & set("".join(cells.to_numpy().ravel())):
+        if set(latex.MARKS) & set("".join(cells.to_numpy().ravel())):
             said = tables[name].caption
             assert re.search(
                 r"significant at 0.05 after Holm's correction over \d+ tests \(family: [a-z ]+\)", said
@@ -364,7 +368,7 @@ def test_a_mark_stands_where_a_difference_is_significant_and_nowhere_else(run):
 def test_the_same_results_give_the_same_bytes(run, tmp_path):
     other = fill(a_run(tmp_path / "again"))
     for folder in (run, other):
-        typeset.write_all(folder)
+        latex.write_all(folder)
     files = sorted((run / "tables").iterdir())
     assert len(files) == 3 * 23 + 1
     assert [path.read_bytes() for path in files] == [
@@ -392,7 +396,7 @@ def structure(tex):
 
 
 def test_a_table_is_well_formed_and_has_its_own_label(run):
-    texts = [path.read_text() for path in typeset.write_all(run)]
+    texts = [path.read_text() for path in latex.write_all(run)]
     for tex in texts:
         structure(tex)
         for rule in ("toprule", "midrule", "bottomrule"):
@@ -403,10 +407,8 @@ def test_a_table_is_well_formed_and_has_its_own_label(run):
 
 @given(st.text(st.characters(codec="utf-8", exclude_categories=("C", "Z")), min_size=1))
 def test_any_name_stays_one_cell_and_comes_back(name):
-    table = typeset.Table(
-        "t", pd.DataFrame({"name": [name, "b"]}), [typeset.Column("name", "N")], f"Of {name}."
-    )
-    tex = typeset.latex(table, {"commit": "0", "notebook": "", "settings": {}, "results": {}})
+    table = latex.Table("t", pd.DataFrame({"name": [name, "b"]}), [latex.Column("name", "N")], f"Of {name}.")
+    tex = latex.latex(table, {"commit": "0", "notebook": "", "settings": {}, "results": {}})
     structure(tex)
     assert plain(cells(tex)[0][0]) == name
 
@@ -421,7 +423,7 @@ A4 = "\\hsize=170mm\\textwidth=170mm\\textheight=250mm\\hoffset=-20mm\\voffset=-
 )
 @pytest.mark.parametrize("columns", ["onecolumn", "twocolumn"])
 def test_every_table_compiles_with_booktabs_alone_and_fits_the_page(run, tmp_path, columns):
-    paths = typeset.write_all(run)
+    paths = latex.write_all(run)
     head = f"\\documentclass[10pt,a4paper,{columns}]{{article}}\n{A4}\\usepackage{{booktabs}}\n\\begin{{document}}\n"
     body = "".join(f"\\typeout{{TABLE {path.stem}}}\n{path.read_text()}\\clearpage\n" for path in paths)
     (tmp_path / "all.tex").write_text(f"{head}{body}\\end{{document}}\n")
@@ -439,9 +441,9 @@ def test_text_is_wrapped_only_where_a_table_is_broader_than_the_page():
         rows = pd.DataFrame(
             {"name": [" ".join(["word"] * words)]} | dict.fromkeys(map(str, range(numbers)), 0.5)
         )
-        columns = [typeset.Column("name", "N"), *(typeset.Column(str(i), "X", 3) for i in range(numbers))]
+        columns = [latex.Column("name", "N"), *(latex.Column(str(i), "X", 3) for i in range(numbers))]
         about = {"commit": "0", "notebook": "", "settings": {}, "results": {}}
-        return typeset.latex(typeset.Table("t", rows, columns, "c."), about)
+        return latex.latex(latex.Table("t", rows, columns, "c."), about)
 
     assert "{table}" in tex(3, 2) and "p{" not in tex(3, 2)
     assert "{table*}" in tex(20, 2) and "p{" not in tex(20, 2)
@@ -450,21 +452,21 @@ def test_text_is_wrapped_only_where_a_table_is_broader_than_the_page():
 
 def test_a_star_stands_where_an_interval_leaves_0_out_and_its_caption_says_so(run):
     starred = set()
-    for table in typeset.tables(run):
+    for table in latex.tables(run):
         for row, cells_of in zip(
-            records(table.rows), typeset.printed(table).itertuples(index=False), strict=True
+            records(table.rows), latex.printed(table).itertuples(index=False), strict=True
         ):
             for column, cell in zip(table.columns, cells_of, strict=True):
-                if str(cell).endswith(typeset.APART) and table.name != "prior_match":
+                if str(cell).endswith(latex.APART) and table.name != "prior_match":
                     low, high = row[f"{column.name}_low"], row[f"{column.name}_high"]
                     assert low > 0 or high < 0
-                    assert f"{typeset.APART}: the interval leaves" in table.caption
+                    assert f"{latex.APART}: the interval leaves" in table.caption
                     starred.add(table.name)
     assert starred >= {"face_card", "spotting_effects"}
 
 
 def test_tests_of_one_metric_stand_together(run):
-    for table in typeset.tables(run):
+    for table in latex.tables(run):
         if table.group:
             groups = table.rows[table.group].tolist()
             blocks = 1 + sum(a != b for a, b in itertools.pairwise(groups))
@@ -473,9 +475,9 @@ def test_tests_of_one_metric_stand_together(run):
 
 @pytest.mark.parametrize("name", [*RESULTS, "face_card", "claims"])
 def test_a_missing_result_leaves_out_its_tables_and_no_other(run, name):
-    all_of_them = {table.name: table for table in typeset.tables(run)}
+    all_of_them = {table.name: table for table in latex.tables(run)}
     (run / "results" / f"{name}.csv").unlink()
-    left = {table.name for table in typeset.tables(run)}
+    left = {table.name for table in latex.tables(run)}
     assert left == {of for of, table in all_of_them.items() if name not in table.results}
     assert left < set(all_of_them)
 
@@ -483,7 +485,7 @@ def test_a_missing_result_leaves_out_its_tables_and_no_other(run, name):
 def test_a_result_without_rows_leaves_out_its_table(run):
     for path in sorted((run / "results").glob("*.csv")):
         path.write_text(path.read_text().splitlines()[0] + "\n")
-    assert typeset.write_all(run) == []
+    assert latex.write_all(run) == []
     assert (run / "tables" / "index.csv").read_text() == "table,rows,results,caption\n"
 
 
@@ -491,30 +493,30 @@ def test_a_result_without_rows_leaves_out_its_table(run):
 def test_what_an_older_version_wrote_is_refused_in_one_sentence(run, name):
     old = read_result(run / "results" / f"{name}.csv").drop(columns=["p_holm", "significant"])
     cache.write_table(run / "results" / f"{name}.csv", old)
-    for ask in (typeset.tables, typeset.write_all):
+    for ask in (latex.tables, latex.write_all):
         with pytest.raises(DataError, match=f"{name}.csv has no .*run its notebook again"):
             ask(run)
 
 
 def test_a_run_without_results_has_no_table(tmp_path):
-    assert typeset.write_all(tmp_path) == []
+    assert latex.write_all(tmp_path) == []
 
 
 def test_several_data_sets_get_a_table_each(run):
     both = pd.concat([RESULTS["recognition"], RESULTS["recognition"].assign(dataset="other")])
     cache.write_table(run / "results" / "recognition.csv", both)
-    found = {table.name: table for table in typeset.tables(run)}
+    found = {table.name: table for table in latex.tables(run)}
     assert {"recognition_synthme_lv", "recognition_other"} <= set(found)
     assert "Data: other (simulated)." in found["recognition_other"].caption
 
 
 def test_what_is_licensed_is_not_called_simulated(run):
     (run / "parameters.yml").write_text('{profile: paper, seed: 0, data: \'{"samm": "/data"}\'}\n')
-    assert all("simulated)" not in table.caption for table in typeset.tables(run))
+    assert all("simulated)" not in table.caption for table in latex.tables(run))
 
 
 def test_a_table_says_where_it_comes_from(run):
-    for path, table in zip(typeset.write_all(run), typeset.tables(run), strict=True):
+    for path, table in zip(latex.write_all(run), latex.tables(run), strict=True):
         record = json.loads(path.with_suffix(".json").read_text())
         known = {f"{of}.csv": cache.content_hash([run / "results" / f"{of}.csv"]) for of in table.results}
         assert record["results"] == known
@@ -526,9 +528,9 @@ def test_a_table_says_where_it_comes_from(run):
 
 def test_a_number_that_rounds_to_nothing_has_no_sign_and_no_number_is_two_dashes():
     rows = pd.DataFrame({"x": [-0.0004, np.nan, -0.25], "x_low": [-0.1, np.nan, np.nan], "x_high": [0.1] * 3})
-    table = typeset.Table("t", rows, [typeset.Column("x", "X", 3)], "c.")
-    assert list(typeset.printed(table)["X"]) == ["0.000 [-0.100, 0.100]", "--", "-0.250"]
-    tex = typeset.latex(table, {"commit": "0", "notebook": "", "settings": {}, "results": {}})
+    table = latex.Table("t", rows, [latex.Column("x", "X", 3)], "c.")
+    assert list(latex.printed(table)["X"]) == ["0.000 [-0.100, 0.100]", "--", "-0.250"]
+    tex = latex.latex(table, {"commit": "0", "notebook": "", "settings": {}, "results": {}})
     assert cells(tex) == [["0.000 [$-$0.100, 0.100]"], ["--"], ["$-$0.250"]]
 
 
@@ -546,10 +548,10 @@ def locked(*a, **k): raise AssertionError("an image is read")
 Image.open = locked
 read = []
 sys.addaudithook(lambda event, args: event == "open" and read.append((str(args[0]), str(args[1]))))
-from melib import figures, typeset
+from melib.paper import figures, latex
 run = Path(sys.argv[1])
-made = [*figures.draw_all(run), *typeset.write_all(run)]
-heavy = ("torch", "cv2", "dlib", "melib.training", "melib.faces", "melib.flow", "melib.experiments")
+made = [*figures.draw_all(run), *latex.write_all(run)]
+heavy = ("torch", "cv2", "dlib", "melib.learn.windows", "melib.vision.faces", "melib.vision.flow", "melib.study.intensity")
 print(len(made), [name for name in heavy if name in sys.modules])
 inside = {Path(of).relative_to(run).parts[0] for of, mode in read if of.startswith(str(run)) and mode in ("r", "rb")}
 print(sorted(inside))
@@ -578,11 +580,12 @@ def test_notebook_08_is_repeated_when_a_result_that_it_shows_has_changed(run, mo
     saved = []
     before = origin
     monkeypatch.setattr(
-        "melib.run.origin", lambda run, results=None: saved.extend(results) or before(run, results)
+        "melib.study.provenance.origin",
+        lambda run, results=None: saved.extend(results) or before(run, results),
     )
     figures.draw_all(run)
-    typeset.write_all(run)
-    path = next(path for path in notebooks.find() if path.stem == NOTEBOOK)
+    latex.write_all(run)
+    path = next(path for path in runner.find() if path.stem == NOTEBOOK)
     declared = nbformat.read(path, as_version=4).metadata["melib"]
     # What it gathers itself follows from other inputs; the ablations are read for the statistics, too.
     gathered = {"published_all", "statistics"}
@@ -601,7 +604,7 @@ def test_notebook_08_ends_well_whatever_has_run_before(run, kept, tmp_path):
     (folder / "results").mkdir(parents=True)
     for name in kept:
         shutil.copy(run / "results" / f"{name}.csv", folder / "results")
-    notebooks.run("smoke", run=folder, only=["08"])
+    runner.run("smoke", run=folder, only=["08"])
     index = pd.read_csv(folder / "tables" / "index.csv")
     gathered = ({"published_all"} if kept else set()) | ({"statistics"} if kept == SPOTTED else set())
     assert set(" ".join(index["results"]).split()) == {*kept, *gathered} - {"events"}

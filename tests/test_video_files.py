@@ -9,10 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from melib import DataError, cache, faces, flow, reference_recipe, video_files
-from melib.manifest import frame_files, read_manifest, spans, videos
+from melib import DataError
+from melib.data import cache, video_files
+from melib.data.manifest import frame_files, read_manifest, spans, videos
+from melib.data.video_files import Frame
 from melib.simulate import portraits
-from melib.video_files import Frame
+from melib.vision import faces, flow, recipe
 
 N = 40
 CODECS = [("a.avi", "MJPG"), ("b.mp4", "mp4v"), ("c.mkv", "mp4v"), ("d.mov", "mp4v")]
@@ -225,7 +227,7 @@ def test_a_clip_from_a_file_is_the_clip_from_its_decoded_frames(tmp_path, synthm
         for root in ("film", "images")
     ]
     np.testing.assert_array_equal(*motions)
-    windows = [reference_recipe.windows(frame_files(place, synthme)[1], 8)[0] for place in (film, folder)]
+    windows = [recipe.windows(frame_files(place, synthme)[1], 8)[0] for place in (film, folder)]
     np.testing.assert_array_equal(*windows)
 
 

@@ -4,9 +4,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from melib.bodies import Selective, TimeConv, TwoRate, selective_scan
 from melib.errors import DataError
-from melib.models import BODIES, VideoRegressor
+from melib.models import BODIES, Selective, TimeConv, TwoRate, VideoRegressor, selective_scan
 
 CLOSE = {"atol": 2e-6, "rtol": 1e-5}
 

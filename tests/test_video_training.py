@@ -10,11 +10,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from melib import models, video_training
+from melib import learn, models
 from melib.errors import DataError
+from melib.learn.videos import Sequence, VideoSettings, augment, fit, fit_scale, load, predict
+from melib.learn.windows import save
 from melib.losses import video_loss
-from melib.training import save
-from melib.video_training import Sequence, VideoSettings, augment, fit, fit_scale, load, predict
 
 TINY = VideoSettings(
     body="dilated", width=16, blocks=1, epochs=12, batch=4, lr=1e-2, segment=64, patience=12, dropout=0.0
@@ -172,7 +172,7 @@ def test_classes_weigh_alike_neutral_by_its_factor_and_absent_ones_nothing():
 
 
 def places(train, n, settings, seed=0):
-    return video_training._places(train, n, settings, np.random.default_rng(seed))
+    return learn.videos._places(train, n, settings, np.random.default_rng(seed))
 
 
 def test_half_of_the_segments_hold_an_event_and_each_event_is_seen_as_often_as_any_other():
@@ -198,9 +198,7 @@ def test_a_segment_is_a_piece_of_its_video_padded_where_that_ends(length):
     sequence = Sequence(**parts | {"mask": np.arange(length) % 5 != 2})
     for _, start in places([sequence], 20, TINY):
         settings = dataclasses.replace(TINY, warp=0.0)
-        x, mask, target, emotion = video_training._segment(
-            sequence, start, settings, np.random.default_rng(0)
-        )
+        x, mask, target, emotion = learn.videos._segment(sequence, start, settings, np.random.default_rng(0))
         assert x.shape == (64, 4) and mask.shape == emotion.shape == (64,)
         rows = slice(start, min(start + 64, length))
         n = rows.stop - rows.start
@@ -219,7 +217,7 @@ def test_warping_time_moves_features_targets_and_emotions_together():
     sequence = Sequence(np.repeat(ramp, 4, 1), np.ones(t, bool), ramp, (ramp[:, 0] > 0.5).astype(np.int64))
     speeds = []
     for seed in range(40):
-        x, mask, target, emotion = video_training._segment(sequence, 80, TINY, np.random.default_rng(seed))
+        x, mask, target, emotion = learn.videos._segment(sequence, 80, TINY, np.random.default_rng(seed))
         np.testing.assert_allclose(x[:, 0], target[:, 0], atol=1e-6)
         assert mask.all() and (emotion == (target[:, 0] > 0.5))[abs(target[:, 0] - 0.5) > 0.01].all()
         speeds.append((target[-1, 0] - target[0, 0]) * (t - 1) / 63)
@@ -283,13 +281,13 @@ def test_a_graft_moves_where_it_labels_and_a_decoy_of_rest_changes_nothing(seed)
         np.zeros((100, 2), np.float32),
         np.full(100, 4),
     ]
-    video_training._graft(
-        rest, [source], video_training._movements([source]), settings, None, np.random.default_rng(seed)
+    learn.videos._graft(
+        rest, [source], learn.videos._movements([source]), settings, None, np.random.default_rng(seed)
     )
     x, mask, target, emotion = rest
     assert mask.all() and not target[:, 1].any() and not x[:, 1:].any()
     np.testing.assert_array_equal(emotion == 1, target[:, 0] > 0)
-    around = np.convolve(target[:, 0] > 0, np.ones(2 * video_training._FADE + 1), "same") > 0
+    around = np.convolve(target[:, 0] > 0, np.ones(2 * learn.videos._FADE + 1), "same") > 0
     assert not x[~around].any()
     assert not (target[:, 0] > 0).any() or x[:, 0].max() > 0.5
 
@@ -299,8 +297,8 @@ def test_nothing_is_grafted_on_frames_without_a_face_or_over_another_event():
     for hidden in (True, False):
         x, target = np.zeros((100, 4), np.float32), np.full((100, 2), 0.0 if hidden else 0.5, np.float32)
         segment = [x, np.full(100, not hidden), target.copy(), np.full(100, 4)]
-        video_training._graft(
-            segment, [source], video_training._movements([source]), settings, None, np.random.default_rng(0)
+        learn.videos._graft(
+            segment, [source], learn.videos._movements([source]), settings, None, np.random.default_rng(0)
         )
         assert not x.any()
         np.testing.assert_array_equal(segment[2], target)
@@ -308,9 +306,9 @@ def test_nothing_is_grafted_on_frames_without_a_face_or_over_another_event():
 
 def test_an_event_beside_another_movement_is_no_donor():
     source = a_source()
-    assert len(video_training._movements([source])) == 1
+    assert len(learn.videos._movements([source])) == 1
     source.target[30, 1] = 1
-    assert video_training._movements([source]) == []
+    assert learn.videos._movements([source]) == []
 
 
 # Fits
@@ -384,7 +382,7 @@ def test_validation_loss_does_not_depend_on_how_frames_are_shared_among_sequence
     pieces = [Sequence(**{name: a[rows] for name, a in parts.items()}) for rows in (np.s_[:30], np.s_[30:])]
     dark = dataclasses.replace(video, mask=np.zeros(200, bool))
     monkeypatch.setattr(
-        video_training,
+        learn.videos,
         "_whole",
         lambda net, sequence, *_: (sequence.target * 0 + 0.5, np.eye(5, dtype=np.float32)[sequence.emotion]),
     )
@@ -483,7 +481,7 @@ def test_chunks_of_a_long_video_agree_with_one_pass(body, tolerance, monkeypatch
     mask[4000:4200] = mask[-40:] = False  # a gap across a border of chunks
     long = dataclasses.replace(long, mask=mask)
     (chunked,) = predict(result, [long])
-    monkeypatch.setattr(video_training, "_KEPT", 10**6)  # one chunk
+    monkeypatch.setattr(learn.videos, "_KEPT", 10**6)  # one chunk
     (whole,) = predict(result, [long])
     np.testing.assert_allclose(chunked["scores"], whole["scores"], atol=tolerance, rtol=0)
 
@@ -494,7 +492,7 @@ def test_memory_of_a_prediction_does_not_grow_with_length(fitted, tmp_path):
     program = """
 import resource, sys
 import numpy as np
-from melib.video_training import Sequence, load, predict
+from melib.learn.videos import Sequence, load, predict
 for t in (5400, 54000):
     predict(load(sys.argv[1]), [Sequence(np.zeros((t, 4), np.float32), np.ones(t, bool))])
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)

@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from melib import cache, manifest, video_files
+from melib.data import cache, manifest, video_files
 from melib.errors import DataError
 from melib.simulate import folder, portraits
 

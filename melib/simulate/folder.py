@@ -23,9 +23,9 @@ import pandas as pd
 import yaml
 from tqdm import tqdm
 
-from melib import cache
+from melib.data import cache
+from melib.data.manifest import read_manifest
 from melib.errors import DataError, Misuse
-from melib.manifest import read_manifest
 from melib.simulate import render, units
 
 PARTS = ".parts"  # truth of finished videos and the video being written

@@ -16,8 +16,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from melib import faces
 from melib.errors import DataError
+from melib.vision import faces
 
 PEOPLE = 40  # people in the set
 PICTURES = 10  # pictures a person

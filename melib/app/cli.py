@@ -1,0 +1,328 @@
+"""The `melib` command.
+
+Every command ends with 0 (fine), 1 (found something wrong: one sentence on stderr) or 2 (misused).
+Heavy modules are imported inside the commands, so that `melib --help` answers at once.
+"""
+
+import json
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from melib.errors import DataError, Misuse
+
+
+class _Readable(TyperGroup):
+    """Turns the errors that users are meant to read into one sentence and exit code 1, or 2 for a misuse."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that was asked for."""
+        try:
+            return super().invoke(ctx)
+        except DataError as error:
+            sentence, code = str(error), 2 if isinstance(error, Misuse) else 1
+        except KeyboardInterrupt as error:
+            what = str(error) or "interrupted"
+            sentence, code = f"{what}; what was finished stays, the same command continues from there", 1
+        print(f"melib: {sentence}", file=sys.stderr)
+        raise SystemExit(code)
+
+
+app = typer.Typer(
+    cls=_Readable,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    help="Micro-expression intensity and spotting, with controls that show whether the model saw the face.",
+)
+data_app = typer.Typer(no_args_is_help=True, help="Look at a data set before anything is computed from it.")
+app.add_typer(data_app, name="data")
+
+
+@app.callback()
+def _main() -> None:
+    # timeout, Slurm and systemd end a command by SIGTERM: what Ctrl-C leaves in order, they leave in order, too.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+@app.command(epilog="Example:  melib doctor")
+def doctor() -> None:
+    """Say what is installed, and a remedy for each thing wrong; exit 1 if anything is."""
+    from rich.console import Console
+    from rich.markup import escape
+
+    from melib.app import doctor as health
+
+    console = Console(soft_wrap=True, highlight=False)  # a remedy is copied as a whole
+    findings = health.health()
+    for each in findings:
+        mark = "[red]wrong[/]" if each.remedy else "[green]ok[/]   "
+        console.print(f"{mark}  {each.what:20}{escape(each.found)}")
+        if each.remedy:
+            console.print(f"       {'':20}[bold]do:[/] {escape(each.remedy)}")
+    if any(each.remedy for each in findings):
+        raise typer.Exit(1)
+
+
+@app.command(epilog="Example:  melib simulate data/synthme --people 2 --clips 1 --empty 0")
+def simulate(
+    out: Annotated[
+        Path, typer.Argument(help="Folder to write the data set into; finished clips in it are kept.")
+    ],
+    long: Annotated[
+        bool, typer.Option("--long", help="Long videos with several expressions, blinks and talking.")
+    ] = False,
+    name: Annotated[str | None, typer.Option(help="Name of the data set.")] = None,
+    family: Annotated[str, typer.Option(help="Displacement fields: patches or muscles.")] = "patches",
+    people: Annotated[int, typer.Option(min=1, max=40, help="How many people.")] = 40,
+    clips: Annotated[
+        int | None, typer.Option(min=0, help="Clips with an expression, a person; 5 if not given.")
+    ] = None,
+    empty: Annotated[
+        int | None, typer.Option(min=0, help="Clips without any, a person; 1 if not given.")
+    ] = None,
+    videos: Annotated[int | None, typer.Option(min=1, help="Long videos a person; 2 if not given.")] = None,
+    seconds: Annotated[
+        tuple[float, float] | None, typer.Option(help="Shortest and longest long video; 20 90 if not given.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = 0,
+    statistics: Annotated[
+        str | None,
+        typer.Option(help="Whose event statistics to follow: samm_lv_micro, of long videos samm_lv."),
+    ] = None,
+    fps: Annotated[
+        int | None, typer.Option(min=1, help="Frames a second; 200 if not given, of long videos 30.")
+    ] = None,
+    nuisance: Annotated[
+        float, typer.Option(min=0, help="Scale of head motion, light and noise; 0 is none.")
+    ] = 1.0,
+    jobs: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
+) -> None:
+    """Write clips or long videos of photographs that move by a known amount, as a data set would arrive."""
+    from melib import simulate as simulator
+
+    of_clips, of_videos = {"clips": clips, "empty": empty}, {"videos": videos, "seconds": seconds}
+    for option, value in (of_clips if long else of_videos).items():
+        if value is not None:
+            raise Misuse(f"--{option} is for {'clips: leave out' if long else 'long videos: add'} --long.")
+    given: dict[str, Any] = (of_videos if long else of_clips) | {
+        "name": name,
+        "statistics": statistics,
+        "fps": fps,
+    }
+    folder = (simulator.write_long if long else simulator.write)(
+        out,
+        family=family,
+        people=people,
+        seed=seed,
+        nuisance=nuisance,
+        jobs=jobs,
+        **{option: value for option, value in given.items() if value is not None},
+    )
+    print(folder)
+
+
+@data_app.command("check", epilog="Example:  melib data check synthme --root data/synthme")
+def check(
+    dataset: Annotated[str, typer.Argument(help="Name of a manifest, or the path of one.")],
+    root: Annotated[Path, typer.Option(help="Folder of the unpacked data set.")],
+    table: Annotated[
+        list[Path] | None,
+        typer.Option(help="Annotation table; by default those in the folder. May be repeated."),
+    ] = None,
+    sample: Annotated[int, typer.Option(min=0, help="Images that are read to look for faces.")] = 50,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one json record instead of a screen.")
+    ] = False,
+) -> None:
+    """Hold a data set against its manifest; exit 1 for anything wrong that isn't known of the release."""
+    from melib.app import data_check
+
+    _say(data_check.check_data(dataset, root, table, sample=sample), as_json)
+
+
+@data_app.command(
+    "events",
+    epilog="Example:  melib data events synthme --table data/synthme/annotations.xlsx --out events.csv",
+)
+def events(
+    dataset: Annotated[str, typer.Argument(help="Name of a manifest, or the path of one.")],
+    table: Annotated[list[Path], typer.Option(help="Annotation table. May be repeated.")],
+    out: Annotated[Path, typer.Option(help="csv to write: a row an event, frames 0-based and closed.")],
+    policy: Annotated[
+        str, typer.Option(help="What happens to rows that aren't valid: repair, drop or strict.")
+    ] = "repair",
+) -> None:
+    """Read events from tables alone, no image needed; exit 1 for faults that aren't known of the release."""
+    if policy not in ("repair", "drop", "strict"):
+        raise Misuse(f"--policy is {policy!r}; use repair, drop or strict.")
+    from melib.app import data_check
+    from melib.data import cache
+
+    found, record = data_check.check_tables(dataset, table, policy)  # type: ignore[arg-type]
+    cache.write_table(out, found)
+    print(f"{out}: {len(found)} events, frames counted from 0, intervals closed")
+    _say(record)
+
+
+@data_app.command("manifest", epilog="Example:  melib data manifest --root data/synthme --out files.csv")
+def files(
+    root: Annotated[Path, typer.Option(help="Folder of the unpacked data set.")],
+    out: Annotated[
+        Path | None, typer.Option(help="csv to write: relpath, bytes, sha256 of every file.")
+    ] = None,
+    verify: Annotated[
+        Path | None, typer.Option(help="csv written before, to compare the folder with.")
+    ] = None,
+) -> None:
+    """List every file of a folder with its hash, or --verify that it still holds what a list says."""
+    from melib.app import data_check
+    from melib.data import cache
+
+    if out is not None and verify is None:
+        cache.write_table(out, data_check.inventory(root, out))
+        print(out)
+    elif verify is not None and out is None:
+        listed = data_check.read_inventory(verify)
+        found = data_check.compare(listed, data_check.inventory(root, verify))
+        for what, names in found.items():
+            for name in names:
+                print(f"{what}: {name}")
+        counts = ", ".join(f"{len(names)} {what}" for what, names in found.items())
+        print(f"{counts} of {len(listed)} listed files")
+        if any(found.values()):
+            raise typer.Exit(1)
+    else:
+        raise Misuse("give either --out FILE to write a list, or --verify FILE to compare with one.")
+
+
+@app.command(epilog="Example:  melib run --profile smoke --only 04 --run trial")
+def run(
+    profile: Annotated[str, typer.Option(help="smoke, demo or paper: how much is computed.")] = "demo",
+    data: Annotated[list[str] | None, typer.Option(help="NAME=DIR of a data set; may be repeated.")] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(help="A notebook, or how it begins (04); may be repeated.")
+    ] = None,
+    engine: Annotated[
+        str,
+        typer.Option(help="local: processes of this machine; dask: a cluster, of this machine or of many."),
+    ] = "local",
+    scheduler: Annotated[
+        str,
+        typer.Option(
+            help="Address of a Dask scheduler, else that in DASK_SCHEDULER_ADDRESS, else a new cluster here."
+        ),
+    ] = "",
+    run: Annotated[str | None, typer.Option(help="Name of the run, or the path of its folder.")] = None,
+    seed: Annotated[int, typer.Option(help="Same seed, same results, byte by byte.")] = 0,
+) -> None:
+    """Execute the notebooks into a run's folder; what is finished isn't repeated."""
+    from melib.app import runner
+    from melib.paper import report
+
+    folders = {}
+    for pair in data or []:
+        name, equals, place = pair.partition("=")
+        if not (name and equals and place):
+            raise typer.BadParameter(f"{pair!r} isn't NAME=DIR, as in samm=/data/samm", param_hint="--data")
+        folders[name] = place
+    try:
+        folder = runner.run(
+            profile, run=run, seed=seed, data=folders, only=only, engine=engine, scheduler=scheduler
+        )
+    except runner.NotebookError as error:
+        print(f"melib: {error}", file=sys.stderr)
+        raise typer.Exit(1) from None
+    print(report.table(folder))
+    print(folder / "report" / "index.html")
+
+
+@app.command(epilog="Example:  melib figures trial")
+def figures(
+    run: Annotated[str, typer.Argument(help="Name of the run, or the path of its folder.")],
+    style: Annotated[
+        Path | None,
+        typer.Option(help="Another journal's matplotlib style; its figures go to figures/<its name>/."),
+    ] = None,
+) -> None:
+    """Redraw the figures of a run and write its tables, from its results alone, and rebuild its report."""
+    from melib.app import runner
+    from melib.paper import figures as drawing
+    from melib.paper import latex, report
+
+    folder = runner.locate(run)
+    for path in [*drawing.draw_all(folder, style), *latex.write_all(folder)]:
+        print(path)
+    print(report.build(folder))
+
+
+@app.command(epilog="Example:  melib predict clip.mp4 --out predictions")
+def predict(
+    videos: Annotated[list[Path], typer.Argument(help="Video files, or folders of frames.")],
+    out: Annotated[Path, typer.Option(help="Folder to write into.")] = Path("predictions"),
+    weights: Annotated[
+        str | None,
+        typer.Option(help="A run that has finished notebook 06; the shipped weights if not given."),
+    ] = None,
+    fps: Annotated[
+        float | None, typer.Option(help="Frames a second of folders; of files, instead of what they say.")
+    ] = None,
+    overlay: Annotated[bool, typer.Option("--overlay", help="Write the video with its curve, too.")] = False,
+) -> None:
+    """Intensity curve, micro-expressions with confidence and class, and a figure of each video."""
+    try:
+        from melib.app import prediction, runner
+
+        used = prediction.load(None if weights is None else runner.locate(weights))
+        failed = prediction.many(videos, out, used, fps=fps, overlay=overlay, progress=True)
+    except KeyboardInterrupt:
+        print(
+            "melib: interrupted; the videos named above are finished, the same command begins anew",
+            file=sys.stderr,
+        )
+        raise typer.Exit(1) from None
+    for sentence in failed:
+        print(f"melib: {sentence}", file=sys.stderr)
+    if failed:
+        raise typer.Exit(1)
+
+
+def _say(record: dict[str, Any], as_json: bool = False) -> None:
+    """Print what a check found; exit 1 if any of it is a problem."""
+    if as_json:
+        print(json.dumps(record, indent=1, ensure_ascii=False))
+    else:
+        from rich.markup import escape
+
+        from melib.app import data_check
+
+        _table(["", ""], [(what, escape(found)) for what, found in data_check.summary(record)])
+        for kind in ("notes", "known", "problems"):
+            for sentence in record[kind]:
+                print(f"{kind.removesuffix('s')}: {sentence}")
+        fine = "all that is wrong is known of this release" if record["known"] else "nothing wrong found"
+        print("something is wrong, see above" if record["problems"] else fine)
+    if record["problems"]:
+        raise typer.Exit(1)
+
+
+def _table(columns: list[str], rows: Sequence[tuple[str, ...]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, show_header=any(columns))
+    for name in columns:
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table, highlight=False)
+
+
+if __name__ == "__main__":
+    app()

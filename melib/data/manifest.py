@@ -1,0 +1,565 @@
+"""What a data set is: read and check a manifest, and find the frames that it describes.
+
+A manifest (``data_manifests/<name>.yml``, schema in ``manifest_schema.yml``) says everything that the code
+needs to know about a data set, so that no code ever asks for a data set's name: where frames lie, which
+cells of which table hold what, what to do with broken rows, whose face may be shown.
+
+Frame numbers are 0-based from here on: number = last integer of the file's name - ``first_frame``, or the place in
+a video file. Frames may be missing in between; nothing assumes that they are contiguous.
+"""
+
+import filecmp
+import os
+import re
+import reprlib
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field, replace
+from functools import cache as remember
+from itertools import pairwise
+from operator import itemgetter
+from pathlib import Path
+from typing import Any, Literal
+
+import jsonschema
+import numpy as np
+import pandas as pd
+import yaml
+
+from melib import PACKAGE
+from melib.data import cache, layouts, video_files
+from melib.data.layouts import IMAGES
+from melib.errors import DataError
+
+_TABLES = (".xlsx", ".xls")
+_INTEGER = re.compile(r"\d+")
+_HELP = "data_manifests/README.md explains every field"
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A data set's description: the fields of its yml file, explained in data_manifests/README.md."""
+
+    name: str
+    title: str
+    citation: str
+    licence: str
+    contact: str
+    fps: float
+    first_frame: int
+    has_context: bool
+    show_subjects: tuple[str, ...] | Literal["all"]
+    frames: dict
+    table: dict
+    repair: dict
+    emotion_classes: dict
+    truth: str | None
+    source: Path
+    long: bool = False
+    versions: tuple = ()
+    join: dict | None = None
+    longest_s: dict = field(default_factory=dict)
+    expected: dict = field(default_factory=dict)
+    known: dict = field(default_factory=dict)
+
+
+def read_manifest(name_or_path: str | Path) -> Manifest:
+    """Read and check a manifest.
+
+    Parameters
+    ----------
+    name_or_path : str or Path
+        A name in ``data_manifests`` ("synthme"), or the path of a yml file.
+
+    Raises
+    ------
+    DataError
+        If there is no such manifest, or it breaks the schema: file, line and remedy are named.
+    """
+    path = _locate(name_or_path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} isn't UTF-8 text (byte {error.start}); save it as UTF-8.") from error
+    try:
+        root = yaml.compose(text)
+        record = yaml.safe_load(text)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise DataError(
+            f"{path}, line {line}: not valid yaml ({error.problem}); correct that line."
+        ) from error
+    if root is None:
+        raise DataError(f"{path} is empty; copy data_manifests/synthme.yml and change it ({_HELP}).")
+    _refuse_repeated_keys(path, root)
+    faults = sorted(_faults(record), key=lambda fault: _line(root, *fault))
+    if faults:
+        where, message, _ = faults[0]
+        place = f"{'.'.join(map(str, where))}: " if where else ""
+        raise DataError(
+            f"{path}, line {_line(root, *faults[0])}: {place}{message}; correct that line ({_HELP})."
+        )
+    shown = record["show_subjects"]
+    record["show_subjects"] = shown if shown == "all" else tuple(shown)
+    record["versions"] = tuple(record.get("versions", ()))
+    return Manifest(**{"truth": None, **record, "fps": float(record["fps"])}, source=path)
+
+
+def manifest_hash(manifest: Manifest) -> str:
+    """20 hex digits over everything that the manifest says, not over comments or where the file lies."""
+    return cache.key(1, {name: value for name, value in asdict(manifest).items() if name != "source"})
+
+
+def parts(manifest: Manifest) -> list[dict]:
+    """The sheets of the manifest's table, mostly one."""
+    return manifest.table.get("parts", [manifest.table])
+
+
+def variants(manifest: Manifest) -> list[dict]:
+    """The folder layouts that the data set comes in, the preferred first, mostly one."""
+    return manifest.frames.get("variants", [manifest.frames])
+
+
+def effective(manifest: Manifest, root: str | Path) -> Manifest:
+    """The manifest of the copy that lies below ``root``: of several layouts, the one that it has.
+
+    Parameters
+    ----------
+    manifest : Manifest
+    root : str or Path
+        The data set's folder; looked at only if there are several layouts.
+
+    Returns
+    -------
+    Manifest
+        ``frames`` is the variant in which most videos are found, the first of equals, and ``has_context`` that
+        variant's. A manifest with nothing to choose is returned as it is.
+
+    Raises
+    ------
+    DataError
+        See :func:`videos`.
+    """
+    some = variants(manifest)
+    chosen = some[0] if len(some) == 1 else some[_choose(manifest, Path(root))[0]]
+    context = chosen.get("has_context", manifest.has_context)
+    if chosen is manifest.frames and context == manifest.has_context:
+        return manifest
+    return replace(manifest, frames=chosen, has_context=context)
+
+
+def videos(manifest: Manifest, root: str | Path) -> pd.DataFrame:
+    """Every video below ``root``, in the layout in which most are found.
+
+    Returns
+    -------
+    DataFrame
+        subject, video (text, as the folders are called; names may differ by case alone); folder (Path), a folder of
+        images or a video file, or a name with ``*`` for several that hold one video (see :func:`frame_files`);
+        variant (int), which of :func:`variants`. In natural order (2 before 10).
+
+    Raises
+    ------
+    DataError
+        If ``root`` is missing or holds no folder that fits ``frames.pattern``, or two that are the same video.
+    """
+    number, found = _choose(manifest, Path(root))
+    rows = [(subject, video, _place(each)) for (subject, video), each in _by_name(found).items()]
+    rows.sort(key=lambda row: (natural(row[0]), natural(row[1])))
+    return pd.DataFrame(rows, columns=["subject", "video", "folder"]).assign(variant=number)
+
+
+def find_video(manifest: Manifest, root: str | Path, subject: str, video: str) -> Path:
+    """Where the frames of one video lie: ``folder`` of :func:`videos`. Names in the same case go first.
+
+    Raises
+    ------
+    DataError
+        If it is missing.
+    """
+    root = Path(root)
+    variant = effective(manifest, root).frames
+    found = layouts.walk(variant, root, subject=subject, video=video) if root.is_dir() else ()
+    by_name = _by_name(found)
+    if not by_name:
+        missing = root / layouts.spelled(variant["pattern"], subject=subject, video=video)
+        raise DataError(
+            f"{missing} is missing; check the folder of {manifest.name} that was given as root, and {manifest.source}."
+        )
+    return _place(by_name.get((subject, video)) or next(iter(by_name.values())))
+
+
+def tables(manifest: Manifest, root: str | Path) -> list[Path]:
+    """Annotation tables (.xlsx, .xls) that lie in the data set's folder, or else one level below, by name.
+
+    Raises
+    ------
+    DataError
+        If ``root`` is missing or holds none.
+    """
+    root = _existing(root, manifest)
+    folders = [root, *(Path(entry) for entry in os.scandir(root) if entry.is_dir())]
+    for some in (folders[:1], folders[1:]):
+        found = [Path(entry) for folder in some for entry in os.scandir(folder) if _is_table(entry.name)]
+        if found:
+            return sorted(found)
+    meant = None if any(_frames_below(manifest, root)) else _meant(manifest, root)
+    raise DataError(
+        f"{root} holds no annotation table ({', '.join(_TABLES)}); "
+        + (f"give {meant} instead." if meant else f"put the release's table of {manifest.name} there.")
+    )
+
+
+def _is_table(name: str) -> bool:
+    # Those that start otherwise are open in a spreadsheet, or a copy's.
+    return name.lower().endswith(_TABLES) and not name.startswith(("~", "."))
+
+
+def frame_files(
+    place: str | Path, manifest: Manifest, first_frame: int | None = None
+) -> tuple[np.ndarray, list[Path] | list[video_files.Frame]]:
+    """Frames of one video: images in the order of the last integer of their names (2 before 10), or those of a file.
+
+    Parameters
+    ----------
+    place : str or Path
+        A folder of images or a video file. ``*`` in it stands for any text: all that fit are one video, whose
+        folders may share frames; the first folder's count.
+    manifest : Manifest
+    first_frame : int, optional
+        Number of the first image; by default what the manifest says of this layout.
+
+    Returns
+    -------
+    numbers : (N,) int64
+        0-based frame indices, increasing, with gaps where images are missing.
+    frames : list of Path or of video_files.Frame
+        The N files, or frames of a file. Files that are no image are passed over, and so are images without a
+        number in their name beside others that have one.
+
+    Raises
+    ------
+    DataError
+        If the folder is missing or holds no image, or a name has no number, one below ``first_frame``, or
+        one that another file has too; or if the video file can't be decoded.
+    """
+    place = Path(place)
+    numbers, names = _frames(place, manifest, first_frame)
+    if names is None:
+        return numbers, [video_files.Frame(place, number) for number in range(len(numbers))]
+    return numbers, [folder / name for folder, name in names]
+
+
+def spans(manifest: Manifest, table_of_videos: pd.DataFrame) -> pd.DataFrame:
+    """``table_of_videos`` with n_first, n_last (0-based, frames that exist) and n_frames (how many exist)."""
+    numbers = [_frames(folder, manifest)[0] for folder in table_of_videos["folder"]]
+    return table_of_videos.assign(
+        n_first=[int(each[0]) for each in numbers],
+        n_last=[int(each[-1]) for each in numbers],
+        n_frames=[len(each) for each in numbers],
+    )
+
+
+def load_truth(manifest: Manifest, root: str | Path) -> pd.DataFrame | None:
+    """True intensity of a simulated data set, one row a frame, or None where nobody knows it.
+
+    Returns
+    -------
+    DataFrame or None
+        subject, video, event (text, "" outside a movement), frame (int, 0-based), rms_px, peak_px (float,
+        pixels of the 112-pixel crop), profile, blink (float, 0 to 1), and one column a unit: au1, au2, ...
+        (pixels).
+
+    Raises
+    ------
+    DataError
+        If the manifest names a file that is missing or lacks a column.
+    """
+    if manifest.truth is None:
+        return None
+    path = _existing(root, manifest) / manifest.truth
+    if not path.is_file():
+        raise DataError(
+            f"{path} is missing; simulate {manifest.name} again, or remove truth from its manifest."
+        )
+    text = {"subject": str, "video": str, "event": str}
+    try:
+        table = pd.read_csv(path, dtype=text, keep_default_na=False, na_values=[""], encoding="utf-8")
+        needed = [*text, "frame", "rms_px", "peak_px", "profile", "blink"]
+        lacking = [name for name in needed if name not in table]
+        if lacking:
+            raise DataError(f"{path} has no column {lacking[0]}; simulate {manifest.name} again.")
+        numeric = {name: "float64" for name in table if name not in text}
+        table = table.fillna(dict.fromkeys(text, "")).astype(numeric | {"frame": "int64"})
+        return table.assign(frame=table["frame"] - manifest.first_frame)
+    except DataError:
+        raise
+    except (ValueError, TypeError) as error:  # pandas' own errors are ValueErrors too
+        raise DataError(f"{path} can't be read ({error}); simulate {manifest.name} again.") from error
+
+
+def line_of(manifest: Manifest, *path: str) -> int:
+    """Line of a field in the manifest's file (1-based), for messages that ask to change it."""
+    return _node_line(yaml.compose(manifest.source.read_text(encoding="utf-8")), path)
+
+
+def _locate(name_or_path: str | Path) -> Path:
+    path = Path(name_or_path)
+    if path.suffix in (".yml", ".yaml"):
+        if not path.is_file():
+            raise DataError(f"{path} is missing; give a manifest's path, or one of {', '.join(_names())}.")
+        return path
+    for folder in _FOLDERS:
+        if (folder / f"{name_or_path}.yml").is_file():
+            return folder / f"{name_or_path}.yml"
+    raise DataError(
+        f"There is no manifest called {name_or_path}; known are {', '.join(_names())}; for another data set "
+        f"write a yml file ({_HELP}) and give its path."
+    )
+
+
+# In a checkout the manifests lie beside the package, in a wheel inside it.
+_FOLDERS = (PACKAGE.parent / "data_manifests", PACKAGE / "data_manifests")
+
+
+def _names() -> list[str]:
+    return sorted({path.stem for folder in _FOLDERS for path in folder.glob("*.yml")})
+
+
+def _existing(root: str | Path, manifest: Manifest) -> Path:
+    root = Path(root)
+    if not root.is_dir():
+        raise DataError(f"{root} is missing or no folder; give that of {manifest.name} as root.")
+    if not any(root.iterdir()):
+        raise DataError(f"{root} is empty; copy {manifest.name} there, or give another root.")
+    return root
+
+
+def _choose(manifest: Manifest, root: Path) -> tuple[int, list[layouts.Found]]:
+    """Number of the variant in which most videos are found, and these."""
+    found = _frames_below(manifest, _existing(root, manifest))
+    number = max(range(len(found)), key=lambda each: len(_by_name(found[each])))
+    if not found[number]:
+        patterns = [variant["pattern"] for variant in variants(manifest)]
+        raise DataError(
+            f"{root} holds no folder of frames like {' or '.join(patterns)} ({manifest.name}); "
+            f"{_remedy(manifest, root)}."
+        )
+    return number, found[number]
+
+
+def _frames_below(manifest: Manifest, root: Path) -> list[list[layouts.Found]]:
+    """What is found of each variant, without folders that hold but further folders."""
+    return [
+        [each for each in layouts.walk(variant, root) if not layouts.holds_only_folders(each.path)]
+        for variant in variants(manifest)
+    ]
+
+
+def _by_name(found: Iterable[layouts.Found]) -> dict[tuple[str, str], list[layouts.Found]]:
+    groups: dict[tuple[str, str], list[layouts.Found]] = {}
+    for each in found:
+        groups.setdefault((each.subject, each.video), []).append(each)
+    return groups
+
+
+def _place(found: list[layouts.Found]) -> Path:
+    """Where a video's frames lie; a folder of images is preferred to a video file of the same name."""
+    if len(found) > 1:
+        found = [each for each in found if each.path.is_dir()] or found
+    if len(found) == 1:
+        return found[0].path
+    if len({each.glob for each in found}) == 1 and found[0].path.is_dir():
+        return found[0].glob
+    first, second = found[:2]
+    raise DataError(
+        f"{first.path} and {second.path} are both video {first.video} of subject {first.subject}; remove one of "
+        "them, or move its frames to the other's."
+    )
+
+
+def _remedy(manifest: Manifest, root: Path) -> str:
+    """What to do about a folder in which no frames are found."""
+    if meant := _meant(manifest, root):
+        return f"give {meant} instead"
+    for variant in variants(manifest):
+        if above := layouts.lacking(variant, root):
+            return f"it holds what belongs into {root / above}: move it there"
+    tops = dict.fromkeys(variant["pattern"].split("/")[0] for variant in variants(manifest))
+    return f"give the folder that contains {' or '.join(tops)}, or correct frames in {manifest.source}"
+
+
+def _meant(manifest: Manifest, root: Path) -> Path | None:
+    """The folder that was probably meant as root."""
+    return next(filter(None, (layouts.meant(variant, root) for variant in variants(manifest))), None)
+
+
+def _frames(
+    place: Path, manifest: Manifest, first_frame: int | None = None
+) -> tuple[np.ndarray, list[tuple[Path, str]] | None]:
+    """0-based numbers (N,) and, of images, their folders and names; without a path each, there may be a million."""
+    if layouts.is_video(place.name) and place.is_file():
+        return np.arange(video_files.count(place)), None
+    folders = [folder for folder in layouts.members(place) if folder.is_dir()]
+    if not folders:
+        raise DataError(f"{place} is missing; check the folder of {manifest.name} that was given as root.")
+    names = [
+        (folder, e.name) for folder in folders for e in layouts.entries(folder) if layouts.is_image(e.name)
+    ]
+    if not names:
+        raise DataError(f"{place} holds no image ({', '.join(IMAGES)}); copy this video again, or remove it.")
+    first = _first_number(manifest, place) if first_frame is None else first_frame
+    found = [(_INTEGER.findall(name.rpartition(".")[0]), folder, name) for folder, name in names]
+    images = [(int(integers[-1]) - first, folder, name) for integers, folder, name in found if integers]
+    if not images:
+        raise DataError(f"{Path(*names[0])} has no frame number in its name; move it out of the folder.")
+    images.sort(key=itemgetter(0))
+    images = _once(images) if len(folders) > 1 else images
+    _refuse_impossible(images, first, manifest)
+    return np.array([number for number, *_ in images], np.int64), [
+        (folder, name) for _, folder, name in images
+    ]
+
+
+def _once(images: list[tuple[int, Path, str]]) -> list[tuple[int, Path, str]]:
+    """Each frame from the first folder that has it: clips of one video may overlap, but not count from 1 each."""
+    first_of: dict[int, tuple[Path, str]] = {}
+    for number, folder, name in images:
+        first_of.setdefault(number, (folder, name))
+    kept = [image for image in images if image[1] == first_of[image[0]][0]]
+    contributing = {folder for _, folder, _ in kept}
+    for number, folder, name in images:
+        other = Path(*first_of[number])
+        if folder not in contributing and not filecmp.cmp(folder / name, other, shallow=False):
+            raise DataError(
+                f"{folder / name} and {other} are the same frame, and so are all of {folder.name}; give each folder "
+                "a subject and video of its own (frames.pattern), or remove one."
+            )
+    return kept
+
+
+def _refuse_impossible(images: list[tuple[int, Path, str]], first: int, manifest: Manifest) -> None:
+    number, folder, name = images[0]
+    if number < 0:
+        raise DataError(
+            f"{folder / name} lies before the first frame, {first}; correct first_frame in {manifest.source} or "
+            "remove the file."
+        )
+    for (number, folder, name), (other, its_folder, its_name) in pairwise(images):
+        if number == other:
+            both = f"{folder / name} and {its_folder / its_name}"
+            raise DataError(f"{both} are the same frame; remove one of them.")
+
+
+def _first_number(manifest: Manifest, place: Path) -> int:
+    """Number of the first image, as the layout says in which the place lies."""
+    fitting = [variant for variant in variants(manifest) if layouts.fits(variant, place)] or [{"pattern": ""}]
+    longest = max(fitting, key=lambda variant: len(layouts.levels(variant["pattern"])))
+    return longest.get("first_frame", manifest.first_frame)
+
+
+def natural(text: str) -> list[tuple[int, str]]:
+    """Sorting key: runs of digits compare as numbers, the rest as text."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", text) if part]
+
+
+@remember
+def _validator() -> jsonschema.Draft202012Validator:
+    schema = (Path(__file__).parent / "manifest_schema.yml").read_text(encoding="utf-8")
+    with_formats = jsonschema.Draft202012Validator.FORMAT_CHECKER
+    return jsonschema.Draft202012Validator(yaml.safe_load(schema), format_checker=with_formats)
+
+
+_Fault = tuple[list, str, str]  # where, what, and the key there that the schema doesn't know
+
+
+def _faults(record: Any) -> Iterator[_Fault]:
+    """What breaks the schema; where it knows alternatives, what breaks the one that was probably meant."""
+    broken = False
+    for error in _validator().iter_errors(record):
+        broken = True
+        while error.context and (nearest := _nearest(error)):
+            error = nearest
+        known = error.schema.get("properties", {}) if isinstance(error.schema, dict) else {}
+        unknown = error.validator == "additionalProperties" and [k for k in error.instance if k not in known]
+        yield list(error.absolute_path), _message(error), str(unknown[0]) if unknown else ""
+    if broken:
+        return
+    frames = record["frames"]
+    for number, variant in enumerate(frames.get("variants", [frames])):
+        if told := layouts.fault(variant):
+            yield ["frames", *(["variants", number] if "variants" in frames else [])], told, ""
+
+
+def _nearest(error: jsonschema.ValidationError) -> jsonschema.ValidationError | None:
+    """The first fault in the alternative that was probably meant, None if the value fits none by its type."""
+    alternatives: dict[Any, list[jsonschema.ValidationError]] = {}
+    for each in error.context:
+        alternatives.setdefault(each.schema_path[0], []).append(each)
+    by_type = [some for some in alternatives.values() if not any(_by_type(error, each) for each in some)]
+    if not by_type:
+        return None
+    # Keys that lack or that the alternative doesn't know tell that another was meant, faults further down don't.
+    return min(by_type, key=lambda some: sum(not each.path for each in some))[0]
+
+
+def _by_type(error: jsonschema.ValidationError, each: jsonschema.ValidationError) -> bool:
+    return each.validator in ("type", "enum", "const") and each.absolute_path == error.absolute_path
+
+
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = 100
+_TYPES = {"string": "a text", "array": "a list", "object": "a mapping", "integer": "a whole number"}
+
+
+def _message(error: jsonschema.ValidationError) -> str:
+    """What is wrong, in words."""
+    value = _SHORT.repr(error.instance)
+    if error.context:
+        wanted = [_wanted(each) for each in error.context if _by_type(error, each)]
+        return f"{value} is not valid, it must be {' or '.join(wanted)}"
+    if error.validator == "pattern" and list(error.absolute_path)[-1:] == ["pattern"]:
+        lacking = "subject" if "subject" in str(error.validator_value) else "video"
+        return f"{value} has no {{{lacking}}}"
+    return error.message.replace(repr(error.instance), value, 1)
+
+
+def _wanted(error: jsonschema.ValidationError) -> str:
+    if error.validator == "type":
+        return _TYPES.get(error.validator_value, error.validator_value)
+    values = error.validator_value if error.validator == "enum" else [error.validator_value]
+    return " or ".join(map(str, values))
+
+
+def _refuse_repeated_keys(path: Path, node: Any) -> None:
+    """Yaml lets the last of two equal keys win in silence."""
+    if isinstance(node, yaml.MappingNode):
+        keys: set[str] = set()
+        for name, value in node.value:
+            if name.value in keys:
+                line = name.start_mark.line + 1
+                raise DataError(f"{path}, line {line}: {name.value} stands there twice; remove one of them.")
+            keys.add(name.value)
+            _refuse_repeated_keys(path, value)
+    elif isinstance(node, yaml.SequenceNode):
+        for value in node.value:
+            _refuse_repeated_keys(path, value)
+
+
+def _line(root: Any, where: list, _: str, unknown: str) -> int:
+    """Line of the value that breaks the schema, or of the key that the schema doesn't know."""
+    return _node_line(root, [*where, unknown] if unknown else where)
+
+
+def _node_line(node: Any, path: Any) -> int:
+    line = node.start_mark.line + 1
+    for step in path:
+        if isinstance(node, yaml.MappingNode):
+            entries = {name.value: (name, value) for name, value in node.value}
+            if str(step) not in entries:
+                return line
+            name, node = entries[str(step)]
+            line = name.start_mark.line + 1
+        elif isinstance(node, yaml.SequenceNode):
+            node = node.value[int(step)]
+            line = node.start_mark.line + 1
+    return line

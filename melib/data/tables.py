@@ -1,0 +1,274 @@
+"""Annotation files -> cells: which sheet of which file holds what a manifest describes, and what stands in it.
+
+    file.xlsx    notes above, a header somewhere     sheet, header, columns of the manifest's part
+                 Subject | Filename | Onset | ...  ------------------------------------------------>  Row(role -> cell)
+
+Files are recognised by their cells, never by their names. What the cells mean is for annotations.py.
+"""
+
+import csv
+import io
+import math
+import re
+import unicodedata
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from melib.data.manifest import Manifest, line_of, parts
+from melib.errors import DataError
+
+Sheets = dict[str, list[list[Any]]]
+_FRAMES = ("onset", "apex", "offset")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One annotated event as the table writes it.
+
+    Attributes
+    ----------
+    part : dict
+        The manifest's part that it belongs to.
+    where : str
+        Row, line and file, for messages.
+    cells : dict
+        Role (subject, video, event, onset, apex, offset, aus, emotion, kind) -> cell.
+    titles : dict
+        Role -> what the column is called in this file.
+    """
+
+    part: dict
+    where: str
+    cells: dict
+    titles: dict
+
+
+def read_sheets(path: Path) -> Sheets:
+    """Every sheet as rows of raw cells; what kind of file it is is read from its first bytes.
+
+    Raises
+    ------
+    DataError
+        If the file is missing, empty or neither a spreadsheet nor text.
+    """
+    if not path.is_file():
+        raise DataError(f"{path} is missing or no file; give the annotation table (xlsx, xls or csv).")
+    data = path.read_bytes()
+    if data[:4] in (b"PK\x03\x04", b"\xd0\xcf\x11\xe0"):
+        try:
+            sheets = pd.read_excel(
+                io.BytesIO(data),
+                sheet_name=None,
+                header=None,
+                dtype=object,
+                engine="calamine",
+                keep_default_na=False,
+            )
+        except Exception as error:  # the reader has exceptions of its own, which all mean this
+            raise DataError(
+                f"{path} can't be read as a spreadsheet ({error}); save it again as xlsx."
+            ) from error
+        return {str(name): sheet.to_numpy().tolist() for name, sheet in sheets.items()}
+    try:
+        content = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{path} is neither a spreadsheet nor UTF-8 text; save it as xlsx or UTF-8 csv."
+        ) from error
+    separator = max(",;\t", key=content.count)
+    return {"csv": list(csv.reader(io.StringIO(content), delimiter=separator))}
+
+
+def held(manifest: Manifest, sheets: Sheets) -> list[int]:
+    """Which of the manifest's parts a file holds."""
+    return [n for n in range(len(parts(manifest))) if not _lacks_sheet(manifest, n, sheets)]
+
+
+def rows(manifest: Manifest, path: Path, sheets: Sheets) -> list[Row]:
+    """Events of one file, of every part of the manifest's table that it holds.
+
+    Raises
+    ------
+    DataError
+        If it holds no part: what is missing, and what to do.
+    """
+    # A part whose sheet isn't here may be in another file; where none is here, the first one says what is missing.
+    return [row for n in held(manifest, sheets) or [0] for row in _rows_of_part(manifest, n, path, sheets)]
+
+
+def titles(manifest: Manifest, sheets: Sheets) -> set[str]:
+    """Titles of all columns of the sheets that hold the table, as :func:`same` compares them."""
+    found: set[str] = set()
+    for part in parts(manifest):
+        for content in _sheets_of(part, sheets).values():
+            head = _header(content, part)
+            found |= {_plain(text(cell)) for cell in content[head]} if head is not None and content else set()
+    return found
+
+
+def looked_up(rule: dict, sheets: Sheets) -> dict[str, str]:
+    """What a sheet that names folders says: the table's cell -> the folder's name; nothing without that sheet."""
+    chosen = _named(sheets, rule["sheet"])
+    width = max(rule["key"], rule["value"])
+    content = next(iter(chosen.values()), [])
+    return {text(row[rule["key"]]): text(row[rule["value"]]) for row in content if len(row) > width}
+
+
+def text(cell: Any) -> str:
+    """A cell as text: whole floats lose their ".0", nothing and NaN become "", full-width signs become usual ones."""
+    if cell is None or (isinstance(cell, float) and math.isnan(cell)):
+        return ""
+    if isinstance(cell, float) and cell.is_integer():
+        return str(int(cell))
+    return unicodedata.normalize("NFKC", str(cell)).strip()
+
+
+def same(one: str, other: str) -> bool:
+    """Equal but for case and white space: headers differ in these between copies of one table."""
+    return _plain(one) == _plain(other)
+
+
+def _plain(title: str) -> str:
+    return re.sub(r"\s+", "", title).casefold()
+
+
+def _rows_of_part(manifest: Manifest, place: int, path: Path, sheets: Sheets) -> list[Row]:
+    part = parts(manifest)[place]
+    own = ("table",) if "columns" in manifest.table else ("table", "parts", str(place))
+    wanted = part["columns"] | ({"kind": part["kind"]["column"]} if isinstance(part["kind"], dict) else {})
+    chosen = _sheets_of(part, sheets) if len(parts(manifest)) == 1 else _named(sheets, part.get("sheet"))
+    headed = {name: head for name, content in chosen.items() if (head := _header(content, part)) is not None}
+    if not headed:
+        if not chosen:
+            sought = f'it has no sheet "{part["sheet"]}"'
+        elif "header" in part:
+            sought = f'no row holds a cell "{part["header"]}"'
+        else:
+            sought = f"fewer than half of its rows hold an event, with its onset at place {part['columns']['onset']}"
+        raise DataError(
+            f"{path} isn't the annotation table of {manifest.name}: {sought}; give the right file, or correct "
+            f"table.header ({manifest.source}, line {line_of(manifest, *own, 'header')})."
+        )
+    fitting = {}
+    for name, head in headed.items():
+        titles_here = chosen[name][head] if head >= 0 else [None] * _width(chosen[name])
+        fitting[name] = _columns(titles_here, wanted, part)
+    complete = {name: columns for name, columns in fitting.items() if not _lacking(columns, wanted, part)}
+    if not complete:
+        name, columns = next(iter(fitting.items()))
+        role = _lacking(columns, wanted, part)[0]
+        found = ", ".join(filter(None, map(text, chosen[name][headed[name]]))) if headed[name] >= 0 else ""
+        found = f"it has: {found}" if found else f"its rows have {_width(chosen[name])} cells"
+        field = (*own, "kind", "column") if role == "kind" else (*own, "columns", role)
+        raise DataError(
+            f"{path} has no column {_quoted(wanted[role])} ({found}); rename the column, or correct "
+            f"{'.'.join(field)} ({manifest.source}, line {line_of(manifest, *field)})."
+        )
+    if len(complete) > 1:
+        raise DataError(
+            f"{path} holds several sheets that fit ({', '.join(complete)}); name one as table.sheet in "
+            f"{manifest.source}."
+        )
+    name, columns = next(iter(complete.items()))
+    return _rows_of_sheet(part, path, chosen[name], headed[name], columns)
+
+
+def _rows_of_sheet(part: dict, path: Path, content: list, head: int, columns: dict[str, int]) -> list[Row]:
+    header = content[head] if head >= 0 else []
+    named = {role: text(header[at]) if at < len(header) else f"column {at}" for role, at in columns.items()}
+    more = [
+        {role: at for role, at in _columns(header, event, part).items() if at >= 0}
+        for event in part.get("more_events", [])
+    ]
+    found = []
+    for line, cells in enumerate(content[head + 1 :], start=head + 2):
+        values = {role: cells[at] if at < len(cells) else None for role, at in columns.items()}
+        if not any(text(values[role]) for role in ("subject", "video", "onset")):
+            continue  # a blank line or a note
+        where = f"row {line - head - 2} (line {line} of {path.name})"
+        found.append(Row(part, where, values, named))
+        for others in more:
+            again = {role: cells[at] if at < len(cells) else None for role, at in others.items()}
+            if text(again.get("onset")):
+                # What the row says of its first event alone isn't known of the next.
+                rest = {role: cell for role, cell in values.items() if role not in _FRAMES}
+                found.append(Row(part, where, rest | again, named))
+    if not found:
+        raise DataError(f"{path} holds no row under its header (line {head + 1}); give the complete table.")
+    return found
+
+
+def _sheets_of(part: dict, sheets: Sheets) -> Sheets:
+    """The sheet that the part names, or all: a sheet may have been renamed."""
+    return _named(sheets, part.get("sheet")) or sheets
+
+
+def _named(sheets: Sheets, name: str | int | None) -> Sheets:
+    if name is None:
+        return sheets
+    if isinstance(name, int):
+        return dict(list(sheets.items())[name : name + 1])
+    return {each: content for each, content in sheets.items() if same(each, name)}
+
+
+def _lacks_sheet(manifest: Manifest, place: int, sheets: Sheets) -> bool:
+    """Whether a part's sheet isn't in this file, so that another file may hold it."""
+    part = parts(manifest)[place]
+    return not any(
+        _header(content, part) is not None for content in _named(sheets, part.get("sheet")).values()
+    )
+
+
+def _header(content: list[list[Any]], part: dict) -> int | None:
+    """Index of the first row that holds the header's cell; -1 where the part has no header and most rows are events."""
+    if "header" not in part:
+        filled = [row for row in content if any(map(text, row))]
+        return -1 if 2 * sum(_is_event(row, part) for row in filled) > len(filled) else None
+    title = part["header"]
+    return next((i for i, row in enumerate(content) if any(same(text(cell), title) for cell in row)), None)
+
+
+def _is_event(row: list[Any], part: dict) -> bool:
+    """Whether a row of a table without header has a frame and a known kind of event where the part says so."""
+    at = part["columns"]["onset"]
+    try:
+        fits = isinstance(at, int) and at < len(row) and math.isfinite(float(text(row[at])))
+    except ValueError:
+        return False
+    if not isinstance(part["kind"], dict):
+        return fits
+    at, known = part["kind"]["column"], {name.casefold() for name in part["kind"]["values"]}
+    return fits and isinstance(at, int) and at < len(row) and text(row[at]).casefold() in known
+
+
+def _columns(header: list[Any], wanted: dict, part: dict) -> dict[str, int]:
+    """Place of the column of each role; -1 where there is none."""
+    known: dict[str, int] = {}
+    for at, cell in enumerate(header):
+        known.setdefault(_plain(text(cell)), at)
+    found = {}
+    for role, title in wanted.items():
+        if isinstance(title, int):
+            found[role] = title if title < len(header) else -1
+        else:
+            names = [title] if isinstance(title, str) else title
+            found[role] = next((known[_plain(name)] for name in names if _plain(name) in known), -1)
+    optional = part.get("optional", [])
+    return {role: at for role, at in found.items() if at >= 0 or role not in optional}
+
+
+def _lacking(columns: dict[str, int], wanted: dict, part: dict) -> list[str]:
+    return [role for role in wanted if columns.get(role, -1) < 0 and role not in part.get("optional", [])]
+
+
+def _width(content: list[list[Any]]) -> int:
+    return max(map(len, content), default=0)
+
+
+def _quoted(title: str | list[str] | int) -> str:
+    if isinstance(title, int):
+        return str(title)
+    return " or ".join(f'"{name}"' for name in ([title] if isinstance(title, str) else title))

@@ -1,0 +1,517 @@
+"""One fit of a video network on its training sequences, and what it predicts for whole videos.
+
+    Sequences (motion features, one row a frame) -> segments, half of them around a micro-expression -> network
+    sequence of any length -> chunks with margins -> scores (T, S), logits (T, K)
+
+    chunk      [margin |  kept  | margin]
+    next chunk          [margin |  kept  | margin]      what a chunk gives in its margins is thrown away
+
+A sequence is a whole video; a window of one is a sequence too, which is how the reference sees them. Everything that
+is fitted (scale, class weights) comes from the training sequences. A fit is a `melib.learn.windows.Fitted`: the same
+files, and on the CPU one thread and the same bytes for the same seed.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.ndimage import gaussian_filter1d
+
+from melib.errors import DataError
+from melib.learn import windows
+from melib.learn.windows import Fitted
+from melib.losses import video_loss
+from melib.models import BODIES, VideoRegressor
+
+__all__ = ["Sequence", "VideoSettings", "fit", "fit_scale", "load", "predict"]
+
+# Frames. Both even, for the slow path of the state space; 1024 are half a minute at 30 frames/s.
+_KEPT = 4096
+_MARGIN = 1024
+_MAD = 1.4826  # a normal distribution's standard deviation, in median absolute deviations
+_STILL = 1e-6  # pixels: far below what any tracker resolves
+# Frames that a grafted movement has on each side, over which it is faded to rest; smoothed by so many frames (sd), so
+# that it brings little noise along.
+_FADE = 4
+_GRAFT_SMOOTH = 1.0
+
+
+@dataclass(frozen=True)
+class Sequence:
+    """Motion features of a video, with its targets where they are known.
+
+    Parameters
+    ----------
+    x : (T, C) float32
+        Pixels of the 112-pixel crop; not read where the mask is False.
+    mask : (T,) bool
+        False where no face was found.
+    target : (T, S) float32 in [0, 1], or None
+        One curve a kind of movement, micro-expressions first. None: for prediction only.
+    emotion : (T,) int64 or None
+        Class of the frame, neutral last. None: for prediction only.
+
+    Raises
+    ------
+    DataError
+        If the shapes don't belong together, or a visible frame holds NaN or infinity.
+    """
+
+    x: np.ndarray
+    mask: np.ndarray
+    target: np.ndarray | None = None
+    emotion: np.ndarray | None = None
+
+    def __post_init__(self):
+        """Check once, where the mistake was made."""
+        t = len(self.mask)
+        for name, dimensions in {"x": 2, "mask": 1, "target": 2, "emotion": 1}.items():
+            values = getattr(self, name)
+            if values is None:
+                continue
+            if values.ndim != dimensions or len(values) != t:
+                raise DataError(
+                    f"sequence: {name} has shape {values.shape} where {t} frames and {dimensions} dimensions are due; "
+                    "give one row a frame."
+                )
+            if not np.isfinite(values[self.mask]).all():
+                frame = np.flatnonzero(self.mask)[
+                    ~np.isfinite(values[self.mask]).reshape(-1, values[0].size).all(1)
+                ][0]
+                raise DataError(
+                    f"sequence: {name} holds NaN or infinity in frame {frame}; mask the frame, or repair the features."
+                )
+
+    def __len__(self):
+        """Count the frames."""
+        return len(self.mask)
+
+
+@dataclass(frozen=True)
+class VideoSettings:
+    """What a fit depends on besides its sequences, its mirror and its seed; the reference's value where it differs."""
+
+    body: str = "ssm"  # or bigru, dilated (melib.models)
+    width: int = 64  # reference: 128 fast, 256 slow
+    blocks: int = 2  # reference: 3 stages of 4
+    dropout: float = 0.1
+    causal: bool = False  # reference: True, an onset can't see its apex
+    kinds: int = 1  # score curves: 1 micro, or 3 micro, macro, blink
+    classes: int = 5  # emotions, neutral last
+    epochs: int = 30  # reference: 50
+    batch: int = 16  # segments a step; reference: 256 (CAS(ME)^3) or 32 (SAMM-LV) windows
+    lr: float = 2e-3  # peak of a one-cycle schedule, AdamW; reference: 3e-4, Adam
+    weight_decay: float = 1e-2  # reference: 0
+    patience: int = 10  # epochs without a better validation loss before stopping; not with select "last"
+    segment: int = (
+        256  # frames of a training segment, shorter sequences are padded; reference: windows of 50 or 30
+    )
+    # Share of segments placed around a micro-expression, each as often as any other; the rest fall anywhere. The
+    # reference's all windows with an event and 4 times (.5 times) as many others are .2 (.67).
+    around: float = 0.5
+    regression: float = 0.9  # weights of the loss (melib.losses)
+    classification: float = 0.1
+    tasks: str = "joint"  # or spotting, recognition: one head is trained, with the body to itself
+    # The epoch that is kept: the lowest validation loss, or "last" (reference). It is the regression's where scores are
+    # trained: frames weighted by class make the classification's rise with confidence while everything gets better.
+    select: str = "validation"
+    neutral_factor: float = (
+        6.0  # classes weigh alike whatever their share of frames, neutral this many times as much
+    )
+    # Augmentation, drawn once a segment. The reference has the gain alone, of .1.
+    gain: float = 0.25  # features times U(1 - .8 gain, 1 + gain)
+    warp: float = 0.1  # played at U(1 - warp, 1 + warp) times its speed
+    hide: float = 0.05  # share of channels set to their mean
+    noise: float = 0.05  # sd of what is added to each value, in the channel's scale
+    # Micro-expressions laid over other places of the training videos, on average a segment, and as many stretches without
+    # any as decoys; reference: 0.
+    graft: float = 0.0
+
+    def __post_init__(self):
+        """Refuse names that mean nothing."""
+        choices = {
+            "body": BODIES,
+            "tasks": ("joint", "spotting", "recognition"),
+            "select": ("validation", "last"),
+        }
+        for name, known in choices.items():
+            if getattr(self, name) not in known:
+                raise DataError(f'{name} "{getattr(self, name)}" is unknown; use {", ".join(known)}.')
+
+
+def fit_scale(train, settings):
+    """Constants that are fitted on training sequences.
+
+    Parameters
+    ----------
+    train : list of Sequence
+    settings : VideoSettings
+
+    Returns
+    -------
+    scale : dict
+        middle, spread (C floats): median of each channel over the visible frames, and twice its median absolute
+        deviation as a standard deviation; 1 for a channel that never changes.
+        class_weights (K floats): frames of all classes that occur weigh alike in sum, neutral ``neutral_factor`` times as
+        much; 0 for a class that never occurs.
+
+    Raises
+    ------
+    DataError
+        If no channel changes.
+    """
+    visible = np.concatenate([sequence.x[sequence.mask] for sequence in train]).astype(np.float64)
+    middle = np.median(visible, axis=0)
+    spread = 2 * _MAD * np.median(np.abs(visible - middle), axis=0)
+    # Where most frames hold the same value (a window's first is 0), the standard deviation stands in.
+    spread = np.where(spread > _STILL, spread, visible.std(0))
+    if (spread <= _STILL).all():
+        raise DataError("the features of the training sequences never change; check that faces were found.")
+    emotion = np.concatenate([sequence.emotion[sequence.mask] for sequence in train])
+    counts = np.bincount(emotion, minlength=settings.classes)
+    weights = np.where(counts > 0, len(emotion) / np.maximum(counts, 1) / (counts > 0).sum(), 0.0)
+    weights[-1] *= settings.neutral_factor
+    return {
+        "middle": middle.tolist(),
+        "spread": np.where(spread > _STILL, spread, 1.0).tolist(),
+        "class_weights": weights.tolist(),
+    }
+
+
+def fit(settings, train, validation, seed, *, donors=(), mirror=None, device=None, progress=None):
+    """Train one network.
+
+    Parameters
+    ----------
+    settings : VideoSettings
+    train, validation : list of Sequence
+        Of different subjects. Validation sequences choose the epoch and are never trained on; with select "last" there
+        may be none. A training fold without any event is legal: all its segments fall anywhere.
+    seed : int
+        Of first weights, dropout, segments and augmentation.
+    donors : list of Sequence
+        More of the training subjects, such as clips: only their micro-expressions are read, to be grafted (``graft``).
+    mirror : (order (C,) int, sign (C,) float), or None
+        ``x[:, order] * sign`` are the features of the mirrored face: every other segment is mirrored. None: none is.
+    device : str or None
+        None takes CUDA where there is one.
+    progress : callable or None
+        Called after each epoch with (epoch from 1, epochs, training loss, validation loss).
+
+    Returns
+    -------
+    fitted : melib.learn.windows.Fitted
+        Its scale is that of `fit_scale`, and ``class_prior`` (K floats): the share of each class in what the
+        classification loss weighed, that is what the network was told before it saw a frame. The validation loss in its
+        history is NaN where there are no sequences.
+
+    Raises
+    ------
+    DataError
+        If a set has no visible frame, lacks its targets, has other kinds or classes than the settings, or the loss
+        stops being a number.
+    """
+    last = settings.select == "last"
+    _check("training", train, train, settings)
+    if validation or not last:
+        _check("validation", validation, train, settings)
+    scale = fit_scale(train, settings)
+    device = windows.find_device(device)
+    weights = torch.tensor(scale["class_weights"], dtype=torch.float32, device=device)
+    steps = math.ceil(sum(map(len, train)) / settings.segment / settings.batch)
+    with windows.reproducible(device):
+        torch.manual_seed(seed)
+        net = _network(settings, scale).to(device)
+
+        sources = [*train, *donors]
+        movements = _movements(sources)
+        mass = np.zeros(settings.classes)
+
+        def losses(epoch):
+            random = np.random.default_rng([seed, epoch])
+            for places in _places(train, steps * settings.batch, settings, random).reshape(steps, -1, 2):
+                batch = [_segment(train[which], start, settings, random) for which, start in places]
+                for segment in batch:
+                    _graft(segment, sources, movements, settings, mirror, random)
+                x, mask, target, emotion = (np.stack(part) for part in zip(*batch, strict=True))
+                if epoch == 0:
+                    labels = emotion[mask]
+                    mass[:] += np.bincount(labels, np.take(scale["class_weights"], labels), settings.classes)
+                x = augment(x, scale, settings, mirror, random)
+                tensors = [torch.from_numpy(part).to(device) for part in (x, mask, target, emotion)]
+                yield _loss(net.curves(*tensors[:2]), tensors[1:], weights, settings).total
+
+        def validate():
+            return _validate(net, validation, scale, weights, settings, device) if validation else math.nan
+
+        state, history = windows.optimise(
+            net, settings, steps, losses, validate, last=last, progress=progress
+        )
+    scale["class_prior"] = (mass / max(mass.sum(), 1e-12)).tolist()
+    return Fitted(settings, state, scale, history)
+
+
+def augment(x, scale, settings, mirror, random):
+    """Vary a batch of training segments and bring them to the network's scale; one draw a segment.
+
+    Parameters
+    ----------
+    x : (n, T, C) float32
+        Pixels.
+    scale : dict
+        From `fit_scale`.
+    settings : VideoSettings
+    mirror : (order (C,), sign (C,)) or None
+        See `fit`.
+    random : numpy.random.Generator
+
+    Returns
+    -------
+    x : (n, T, C) float32
+        In the channels' standard deviations.
+    """
+    n, _, c = x.shape
+    if mirror is not None:
+        order, sign = mirror
+        turned = random.random(n) < 0.5
+        x = np.where(turned[:, None, None], x[..., order] * sign, x)
+    gain = random.uniform(1 - 0.8 * settings.gain, 1 + settings.gain, (n, 1, 1))
+    x = _scaled(x * gain.astype(np.float32), scale)
+    x *= random.random((n, 1, c)) >= settings.hide
+    x += np.float32(settings.noise) * random.standard_normal(x.shape, dtype=np.float32)
+    return x
+
+
+def predict(fitted, sequences, *, device=None):
+    """Scores and logits of whole videos, one at a time: nothing depends on the others or on their order.
+
+    Parameters
+    ----------
+    fitted : melib.learn.windows.Fitted
+    sequences : list of Sequence
+        Of any length; targets are not read.
+    device : str or None
+        None takes CUDA where there is one.
+
+    Returns
+    -------
+    curves : list of dict
+        scores (T, S) float32 in (0, 1), logits (T, K) float32, one dict a sequence. Rows of masked frames say nothing.
+
+    Raises
+    ------
+    DataError
+        If a sequence has other channels than the training sequences.
+
+    Notes
+    -----
+    Memory beyond the result doesn't grow with length: what is longer than 6144 frames is read in chunks with margins of
+    1024 frames. Against one pass that makes no difference for dilated, less than 1e-4 for bigru, and up to .01 for ssm,
+    whose slowest states remember thousands of frames, more than they were trained on (tests).
+    """
+    device = windows.find_device(device)
+    with windows.reproducible(device):
+        net = _network(fitted.settings, fitted.scale)
+        net.load_state_dict(fitted.state)
+        net.to(device).eval()
+        return [
+            dict(zip(("scores", "logits"), _whole(net, sequence, fitted.scale, device), strict=True))
+            for sequence in sequences
+        ]
+
+
+def load(folder):
+    """Read what `save` wrote; see `windows.load`."""
+    return windows.load(folder, VideoSettings)
+
+
+def _check(name, sequences, train, settings):
+    """Refuse what can't be trained on, in one sentence."""
+    if not any(sequence.mask.any() for sequence in sequences):
+        raise DataError(f"no {name} sequence with a visible face; give more subjects, or check the masks.")
+    for sequence in sequences:
+        _same_channels(sequence, train[0].x.shape[1])
+        if sequence.target is None or sequence.emotion is None:
+            raise DataError(
+                f"a {name} sequence has no target or no emotion; give both, or use it to predict only."
+            )
+        if sequence.target.shape[1] != settings.kinds:
+            raise DataError(
+                f"a {name} sequence has {sequence.target.shape[1]} target curves where settings ask for "
+                f"{settings.kinds}; set kinds."
+            )
+        seen = sequence.emotion[sequence.mask]
+        if len(seen) and not 0 <= seen.min() <= seen.max() < settings.classes:
+            raise DataError(
+                f"a {name} sequence has emotion {seen.min() if seen.min() < 0 else seen.max()} where 0 to "
+                f"{settings.classes - 1} are known; set classes."
+            )
+
+
+def _same_channels(sequence, channels):
+    if sequence.x.shape[1] != channels:
+        raise DataError(
+            f"a sequence has {sequence.x.shape[1]} channels where those trained on have {channels}; "
+            "use the same features."
+        )
+
+
+def _places(train, n, settings, random):
+    """(n, 2) int: sequence and first frame of n segments, those around events and those anywhere mixed."""
+    events = [
+        (which, middle)
+        for which, sequence in enumerate(train)
+        for middle in _middles(sequence.mask & (sequence.target[:, 0] > 0))
+    ]
+    near = round(settings.around * n) if events else 0
+    lengths = np.array([len(sequence) for sequence in train])
+    which = random.choice(len(train), n - near, p=lengths / lengths.sum())
+    start = random.integers(0, np.maximum(lengths[which] - settings.segment, 0), endpoint=True)
+    places = [np.stack([which, start], 1)]
+    if near:
+        rounds = [random.permutation(len(events)) for _ in range(-(-near // len(events)))]
+        which, middle = np.array(events)[np.concatenate(rounds)[:near]].T
+        start = middle - random.integers(0, settings.segment, near)
+        start = np.clip(start, 0, np.maximum(lengths[which] - settings.segment, 0))
+        places.append(np.stack([which, start], 1))
+    return random.permutation(np.concatenate(places))
+
+
+def _middles(inside):
+    """Middle frames of the runs of True."""
+    edges = np.flatnonzero(np.diff(np.r_[False, inside, False])).reshape(-1, 2)
+    return edges.sum(1) // 2
+
+
+def _segment(sequence, start, settings, random):
+    """x, mask, target, emotion of settings.segment frames from start, played faster or slower, padded and masked."""
+    rate = random.uniform(1 - settings.warp, 1 + settings.warp)
+    time = start + rate * np.arange(settings.segment)
+    last = len(sequence) - 1
+    left = np.clip(time.astype(int), 0, last)
+    right = np.minimum(left + 1, last)
+    share = (time - left).astype(np.float32)[:, None]
+    mask = (time <= last) & sequence.mask[left] & (sequence.mask[right] | (share[:, 0] == 0))
+
+    def between(values):
+        mixed = values[left] * (1 - share) + np.where(share > 0, values[right], 0) * share
+        return np.where(mask[:, None], mixed, 0).astype(np.float32)
+
+    nearest = np.where(share[:, 0] < 0.5, left, right)
+    emotion = np.where(mask, sequence.emotion[nearest], 0).astype(np.int64)
+    return between(sequence.x), mask, between(sequence.target), emotion
+
+
+def _movements(train):
+    """Micro-expressions that can be laid over another place: (sequence, first, last frame), nothing else moving there."""
+    found = []
+    for which, sequence in enumerate(train):
+        inside = sequence.target[:, 0] > 0
+        edges = np.flatnonzero(np.diff(np.r_[False, inside, False])).reshape(-1, 2)
+        for first, stop in edges:
+            around = slice(max(0, first - _FADE), stop + _FADE)
+            alone = sequence.mask[around].all() and not (sequence.target[around, 1:] > 0).any()
+            if alone and first >= _FADE and stop + _FADE <= len(sequence):
+                found.append((which, int(first), int(stop)))
+    return found
+
+
+def _graft(segment, sources, movements, settings, mirror, random):
+    """Lay movements of other places over a segment (in place): events with their labels, and decoys without."""
+    x, mask, target, emotion = segment
+    if not movements:
+        return
+    for label in [True] * random.poisson(settings.graft) + [False] * random.poisson(settings.graft):
+        which, first, stop = movements[random.integers(len(movements))]
+        length = stop - first + 2 * _FADE
+        if not label:
+            which = int(random.integers(len(sources)))
+            first = int(random.integers(_FADE, max(_FADE + 1, len(sources[which]) - length)))
+            stop = first + length - 2 * _FADE
+        source = sources[which]
+        from_, to = slice(first - _FADE, stop + _FADE), int(random.integers(0, max(1, len(x) - length)))
+        place = slice(to, to + length)
+        quiet = label or not (source.target[from_] > 0).any()
+        if (
+            len(x) < length
+            or len(source) < stop + _FADE
+            or not (source.mask[from_].all() and mask[place].all() and quiet)
+        ):
+            continue
+        if label and (target[place, 0] > 0).any():
+            continue
+        moved = gaussian_filter1d(source.x[from_].astype(np.float64), _GRAFT_SMOOTH, axis=0, mode="nearest")
+        moved -= np.linspace(moved[0], moved[-1], length)
+        if mirror is not None and random.random() < 0.5:
+            moved = moved[:, mirror[0]] * mirror[1]
+        x[place] += (moved * random.uniform(1 - settings.gain, 1 + settings.gain)).astype(np.float32)
+        if label:
+            inside = slice(to + _FADE, to + length - _FADE)
+            target[inside, 0] = source.target[first:stop, 0]
+            emotion[inside] = source.emotion[first:stop]
+
+
+def _scaled(x, scale):
+    """Linear where a channel is at rest, logarithmic beyond: one scale for a half-pixel movement and for talking."""
+    return np.arcsinh((x - np.float32(scale["middle"])) / np.float32(scale["spread"]))
+
+
+def _network(settings, scale):
+    return VideoRegressor(
+        len(scale["middle"]),
+        settings.classes,
+        body=settings.body,
+        width=settings.width,
+        blocks=settings.blocks,
+        dropout=settings.dropout,
+        causal=settings.causal,
+        kinds=settings.kinds,
+    )
+
+
+def _loss(curves, labels, weights, settings):
+    """Losses of scores and logits against mask, target and emotion; the total is of the tasks that are trained."""
+    (scores, logits), (mask, target, emotion) = curves, labels
+    return video_loss(
+        scores,
+        logits,
+        target,
+        emotion,
+        mask,
+        regression=settings.regression * (settings.tasks != "recognition"),
+        classification=settings.classification * (settings.tasks != "spotting"),
+        class_weights=weights,
+    )
+
+
+def _validate(net, sequences, scale, weights, settings, device):
+    """Loss over all frames of all validation sequences, without augmentation: what `VideoSettings.select` says."""
+    net.eval()
+    curves = [_whole(net, sequence, scale, device) for sequence in sequences]
+    labels = [
+        torch.from_numpy(np.concatenate([getattr(sequence, name) for sequence in sequences])[None])
+        for name in ("mask", "target", "emotion")
+    ]
+    found = [torch.from_numpy(np.concatenate(part)[None]) for part in zip(*curves, strict=True)]
+    loss = _loss(found, labels, weights.cpu(), settings)
+    return float(loss.classification if settings.tasks == "recognition" else loss.regression)
+
+
+@torch.no_grad()
+def _whole(net, sequence, scale, device):
+    """Scores (T, S) and logits (T, K) of one sequence, chunk by chunk."""
+    x, mask = sequence.x, np.asarray(sequence.mask, dtype=bool)
+    t = len(x)
+    _same_channels(sequence, len(scale["middle"]))
+    scores = np.zeros((t, net.score.out_features), np.float32)
+    logits = np.zeros((t, net.emotion.out_features), np.float32)
+    kept = t if t <= _KEPT + 2 * _MARGIN else _KEPT
+    for first in range(0, t, kept or 1):
+        start, stop = max(0, first - _MARGIN), min(t, first + kept + _MARGIN)
+        part = torch.from_numpy(_scaled(np.asarray(x[start:stop], np.float32), scale))[None].to(device)
+        found = net.curves(part, torch.from_numpy(mask[start:stop].copy())[None].to(device))
+        rows = slice(first - start, first - start + kept)
+        for whole, values in zip((scores, logits), found, strict=True):
+            whole[first : first + kept] = values[0, rows].cpu().numpy()
+    return scores, logits

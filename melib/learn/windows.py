@@ -1,0 +1,612 @@
+"""One fit of one network on the windows of its training subjects, and what it predicts.
+
+    Windows (arrays, possibly memory-mapped) -> prepare (one batch, float32) -> network -> curves (N, T)
+
+The best epoch is chosen on the validation windows alone. Preparation constants are fitted on the training
+windows and travel with the weights. On the CPU a fit uses one thread: two fits share two cores, and the same
+seed gives the same bytes. Training may compute in bf16; what is validated and predicted is float32.
+
+    folder/weights.safetensors   the network
+    folder/history.csv           one row an epoch
+    folder/settings.yml          settings and preparation constants; written last: where it is, all is there
+"""
+
+import contextlib
+import dataclasses
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+import yaml
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from melib.data import cache
+from melib.errors import DataError
+from melib.losses import intensity_loss
+from melib.models import CHANNELS, FramewiseNet, IntensityNet
+from melib.vision import flow
+
+_STATISTICS = (
+    64  # windows, evenly spaced, that preparation constants are taken from: enough, and bounded memory
+)
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Windows of aligned clips with their targets, one row a window.
+
+    Parameters
+    ----------
+    raw : (N, T, S, S) uint8
+    flow : (N, T, 2, S, S) float16
+        Displacement (u right, v down) from the reference frame, pixels of the 112-pixel crop.
+    reference : (N,) int
+        Position in the window, 0 to T - 1, of its neutral reference frame.
+    target : (N, T) float32 in [0, 1]
+    mask : (N, T) bool
+        False where no face was found.
+
+    Raises
+    ------
+    DataError
+        If the shapes don't belong together.
+    """
+
+    raw: np.ndarray
+    flow: np.ndarray
+    reference: np.ndarray
+    target: np.ndarray
+    mask: np.ndarray
+
+    def __post_init__(self):
+        """Check the shapes once, where the mistake was made."""
+        n, t = self.mask.shape
+        size = self.raw.shape[-1]
+        wanted = {
+            "raw": (n, t, size, size),
+            "flow": (n, t, 2, size, size),
+            "reference": (n,),
+            "target": (n, t),
+        }
+        for name, shape in wanted.items():
+            if getattr(self, name).shape != shape:
+                raise DataError(
+                    f"windows: {name} has shape {getattr(self, name).shape} where {shape} is due; "
+                    "give one row a window and the same frames in each array."
+                )
+
+    def __len__(self):
+        """Count the windows."""
+        return len(self.mask)
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """What a fit depends on besides its windows and its seed."""
+
+    model: str = "resnet18_bigru"  # or framewise: the same encoder without time
+    input: str = "raw"  # raw (the paper's), difference or flow
+    constant_frame: bool = False  # training control: every window shows its first frame throughout
+    width: int = 64  # channels of the first layer; 64 is ResNet18 (the paper), 16 trains about 9 times faster
+    hidden: int = 128  # GRU units a direction; not stated in the paper
+    layers: int = 1  # GRU layers; not stated in the paper
+    dropout: float = 0.2  # not stated in the paper
+    weights: str | None = None  # "imagenet", or a .safetensors; pretraining isn't stated in the paper
+    epochs: int = 30  # not stated in the paper
+    batch: int = 8  # windows a step; not stated in the paper
+    lr: float = 2e-3  # peak of a one-cycle schedule, AdamW; not stated in the paper
+    weight_decay: float = 1e-2  # not stated in the paper
+    patience: int = 10  # epochs without a better validation loss before stopping; not stated in the paper
+    mse: float = 1.0  # weights of the loss (melib.losses); not stated in the paper
+    smooth: float = 0.1
+    rank: float = 0.1
+    margin: float = 0.5
+    # Augmentation, drawn once a window and epoch; none is stated in the paper.
+    flip: bool = True  # mirror left and right; the sign of u turns with it
+    reverse: bool = False  # run time backwards: assumes that a fall looks like a rise played backwards
+    warp: float = (
+        0.12  # two inner times move by up to this share of the window, and what lies between follows
+    )
+    shift: int = 2  # translation by up to so many pixels of the input
+    hide: int = 20  # side of a square set to 0 in every other window, so that no single region decides
+    gain: float = (
+        0.25  # motion (flow, difference) times U(1 - .8 gain, 1 + gain): labels don't know amplitude
+    )
+    light: float = (
+        0.1  # raw frames only: brightness by N(0, light) sd, contrast times U(1 - light, 1 + light)
+    )
+
+    def __post_init__(self):
+        """Refuse names that mean nothing."""
+        if self.model not in ("resnet18_bigru", "framewise"):
+            raise DataError(f'model "{self.model}" is unknown; use resnet18_bigru or framewise.')
+        if self.input not in CHANNELS:
+            raise DataError(f'input "{self.input}" is unknown; use {", ".join(CHANNELS)}.')
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A trained network.
+
+    Parameters
+    ----------
+    settings : FitSettings or melib.learn.videos.VideoSettings
+    state : dict of torch.Tensor
+        The best epoch's weights, on the CPU.
+    scale : dict
+        ``mean`` and ``sd`` of `prepare`, or `melib.learn.videos.fit_scale`.
+    history : DataFrame
+        epoch, train, validation (losses), best (bool: the epoch whose weights were kept).
+    """
+
+    settings: Any
+    state: dict
+    scale: dict
+    history: pd.DataFrame
+
+
+def fit_scale(windows, input):
+    """Constants of `prepare`, from training windows.
+
+    Parameters
+    ----------
+    windows : Windows
+    input : "raw", "difference" or "flow"
+
+    Returns
+    -------
+    scale : dict
+        mean, sd (float). Motion keeps its zero: its mean is 0 and its sd the root mean square.
+
+    Raises
+    ------
+    DataError
+        If the training windows don't vary at all.
+    """
+    rows = np.unique(np.linspace(0, len(windows) - 1, min(_STATISTICS, len(windows))).astype(int))
+    count, total, square = 0, 0.0, 0.0
+    for row in rows:
+        values = _native(windows, [row], input)[0][windows.mask[row]].astype(np.float64)
+        count, total, square = count + values.size, total + values.sum(), square + (values**2).sum()
+    mean = total / count if input == "raw" and count else 0.0
+    variance = square / count - mean**2 if count else 0.0
+    if not variance > 1e-12:
+        raise DataError(
+            f"the {input} input of the training windows has no variation; "
+            "check that the clips move and that faces were found."
+        )
+    return {"mean": float(mean), "sd": float(math.sqrt(variance))}
+
+
+def prepare(windows, rows, input, scale):
+    """Make what a network reads of some windows.
+
+    Parameters
+    ----------
+    windows : Windows
+    rows : (n,) int or slice
+    input : "raw", "difference" or "flow"
+        raw: grey values. difference: to the mean grey values of the window's reference and its neighbours. flow: pixels.
+    scale : dict
+        From `fit_scale` on the training windows.
+
+    Returns
+    -------
+    x : (n, T, C, S, S) float32 tensor
+        (value - mean) / sd.
+    """
+    values = _native(windows, rows, input).astype(np.float32)
+    values -= np.float32(scale["mean"])
+    values /= np.float32(scale["sd"])
+    return torch.from_numpy(values)
+
+
+def fit(settings, train, validation, seed, *, device=None, progress=None):
+    """Train one network.
+
+    Parameters
+    ----------
+    settings : FitSettings
+    train, validation : Windows
+        Of different subjects. Validation windows choose the epoch and are never trained on.
+    seed : int
+        Of first weights, dropout, order and augmentation.
+    device : str or None
+        None takes CUDA where there is one.
+    progress : callable or None
+        Called after each epoch with (epoch from 1, epochs, training loss, validation loss).
+
+    Returns
+    -------
+    fitted : Fitted
+
+    Raises
+    ------
+    DataError
+        If either set is empty, has no visible frame, or the loss stops being a number.
+    """
+    for name, windows in (("training", train), ("validation", validation)):
+        if not np.asarray(windows.mask).any():
+            raise DataError(f"no {name} window with a visible face; give more subjects, or check the masks.")
+    scale = fit_scale(train, settings.input)
+    device = find_device(device)
+    steps = math.ceil(len(train) / settings.batch)
+    with reproducible(device):
+        torch.manual_seed(seed)
+        net = _network(settings, settings.weights).to(device, memory_format=torch.channels_last)
+
+        def losses(epoch):
+            random = np.random.default_rng([seed, epoch])
+            for batch in np.array_split(random.permutation(len(train)), steps):
+                x, target, mask = _batch(train, np.sort(batch), settings, scale)
+                x, target, mask = augment(x, target, mask, settings, random)
+                with _autocast(device):
+                    yield _loss(net, x.to(device), target.to(device), mask.to(device), settings)
+
+        state, history = optimise(
+            net,
+            settings,
+            steps,
+            losses,
+            lambda: _validate(net, validation, settings, scale, device),
+            progress=progress,
+        )
+    return Fitted(settings, state, scale, history)
+
+
+def optimise(net, settings, steps, losses, validate, *, last=False, progress=None):
+    """Descend epoch by epoch (AdamW, one cycle of the learning rate) and keep the best weights.
+
+    Parameters
+    ----------
+    net : torch.nn.Module
+        Trained in place.
+    settings : FitSettings or melib.learn.videos.VideoSettings
+        epochs, lr, weight_decay and patience are read.
+    steps : int
+        An epoch's.
+    losses : callable
+        ``losses(epoch)`` yields the scalar loss of each step, computed when it is asked for.
+    validate : callable
+        Gives the validation loss (float) of the network as it stands.
+    last : bool
+        Keep the last epoch's weights and stop at none before, whatever the validation loss.
+    progress : callable or None
+        See `fit`.
+
+    Returns
+    -------
+    state : dict of torch.Tensor
+        The kept weights, on the CPU.
+    history : DataFrame
+        See `Fitted`.
+
+    Raises
+    ------
+    DataError
+        If a loss stops being a number.
+    """
+    optimiser = torch.optim.AdamW(_decayed(net, settings.weight_decay), lr=settings.lr)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, settings.lr, epochs=settings.epochs, steps_per_epoch=steps, pct_start=0.2
+    )
+    best: tuple[float, dict] = (math.inf, {})
+    rows, since, kept = [], 0, 0
+    for epoch in range(settings.epochs):
+        seen = []
+        net.train()
+        for loss in losses(epoch):
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+            optimiser.step()
+            schedule.step()
+            seen.append(loss.detach())
+        trained = float(torch.stack(seen).mean())
+        if not math.isfinite(trained):
+            raise DataError(
+                f"the training loss is {trained} in epoch {epoch + 1}; lower lr, or look for NaN in the inputs."
+            )
+        validated = validate()
+        since += 1
+        if last or validated < best[0]:
+            best = (
+                validated,
+                {name: tensor.to("cpu", copy=True) for name, tensor in net.state_dict().items()},
+            )
+            since, kept = 0, epoch
+        rows.append({"epoch": epoch + 1, "train": trained, "validation": validated})
+        if progress:
+            progress(epoch + 1, settings.epochs, trained, validated)
+        if since >= settings.patience:
+            break
+    history = pd.DataFrame(rows)
+    history["best"] = history.index == kept
+    return {name: tensor.contiguous() for name, tensor in best[1].items()}, history
+
+
+def augment(x, target, mask, settings, random):
+    """Vary a batch of training windows; each window gets one draw for all its frames.
+
+    Parameters
+    ----------
+    x : (n, T or 1, C, S, S) float32 tensor
+        Prepared; may be changed in place.
+    target : (n, T) float32 tensor
+    mask : (n, T) bool tensor
+    settings : FitSettings
+    random : numpy.random.Generator
+
+    Returns
+    -------
+    x, target, mask : as given
+    """
+    n, size, pad = len(x), x.shape[-1], settings.shift
+    if settings.flip:
+        flipped = torch.from_numpy(random.random(n) < 0.5)
+        mirror = x[flipped].flip(-1)
+        if settings.input == "flow":
+            mirror[:, :, 0] *= -1  # u points right: its mirror image points left
+        x[flipped] = mirror
+    if settings.reverse:
+        turned = torch.from_numpy(random.random(n) < 0.5)
+        x[turned], target[turned], mask[turned] = (
+            x[turned].flip(1),
+            target[turned].flip(1),
+            mask[turned].flip(1),
+        )
+    if settings.warp and x.shape[1] > 1:
+        for window in range(n):
+            x[window], target[window], mask[window] = _warp(
+                x[window], target[window], mask[window], settings.warp, random
+            )
+    if settings.input == "raw":
+        contrast = random.uniform(1 - settings.light, 1 + settings.light, n)
+        x *= _each(contrast)
+        x += _each(random.normal(0, settings.light, n))
+    else:
+        x *= _each(random.uniform(1 - 0.8 * settings.gain, 1 + settings.gain, n))
+    if pad:
+        moved = torch.nn.functional.pad(x.flatten(1, 2), [pad] * 4, mode="replicate").unflatten(
+            1, x.shape[1:3]
+        )
+        for window, (top, left) in enumerate(random.integers(0, 2 * pad + 1, (n, 2))):
+            x[window] = moved[window, ..., top : top + size, left : left + size]
+    if settings.hide:
+        corners = random.integers(-settings.hide // 2, size - settings.hide // 2, (n, 2))
+        for window in np.flatnonzero(random.random(n) < 0.5).tolist():
+            top, left = corners[window]
+            x[window, ..., max(0, top) : top + settings.hide, max(0, left) : left + settings.hide] = 0
+    return x, target, mask
+
+
+def _warp(x, target, mask, most, random):
+    """One window played faster here and slower there, its target with it; the first and last frame stay."""
+    last = len(x) - 1
+    knots = np.array([0, last / 3, 2 * last / 3, last])
+    moved = knots + np.r_[0, random.uniform(-most, most, 2) * last, 0]
+    time = np.interp(np.arange(last + 1), moved, knots)  # (T,) where each frame is taken from
+    left = torch.from_numpy(np.minimum(time.astype(int), last - 1))
+    share = torch.from_numpy(time).float() - left  # (T,)
+    across = share[:, None, None, None]
+    warped = x[left] * (1 - across) + x[left + 1] * across
+    return warped, target[left] * (1 - share) + target[left + 1] * share, mask[left] & mask[left + 1]
+
+
+def predict(fitted, windows, *, batch=16, device=None):
+    """Intensity curves of windows.
+
+    Parameters
+    ----------
+    fitted : Fitted
+    windows : Windows
+    batch : int
+        Windows at a time: memory only, the curves don't depend on it.
+    device : str or None
+        None takes CUDA where there is one.
+
+    Returns
+    -------
+    curves : (N, T) float32 in [0, 1]
+    """
+    settings = fitted.settings
+    device = find_device(device)
+    with reproducible(device):
+        net = _restored(fitted, device)
+        curves = []
+        for rows in _chunks(len(windows), batch):
+            x, _, mask = _batch(windows, rows, settings, fitted.scale)
+            curves.append(_curves(net, x.to(device), mask.to(device)))
+    return _stack(curves, windows.mask.shape[1])
+
+
+def predict_inputs(fitted, inputs, mask=None, *, batch=16, device=None):
+    """Intensity curves of prepared inputs, such as re-timed or frozen ones.
+
+    Parameters
+    ----------
+    fitted : Fitted
+    inputs : (N, T, C, S, S) float32 tensor or array
+        From `prepare`.
+    mask : (N, T) bool or None
+        None: every frame shows a face.
+    batch, device
+        As in `predict`.
+
+    Returns
+    -------
+    curves : (N, T) float32 in [0, 1]
+    """
+    inputs = torch.as_tensor(inputs)
+    mask = torch.ones(inputs.shape[:2], dtype=torch.bool) if mask is None else torch.as_tensor(np.array(mask))
+    device = find_device(device)
+    with reproducible(device):
+        net = _restored(fitted, device)
+        frames = slice(0, 1) if fitted.settings.constant_frame else slice(None)
+        curves = [
+            _curves(net, inputs[rows, frames].to(device), mask[rows].to(device))
+            for rows in _chunks(len(inputs), batch)
+        ]
+    return _stack(curves, inputs.shape[1])
+
+
+def save(fitted, folder):
+    """Write a fitted network; ``settings.yml`` comes last, so a folder that has it is whole.
+
+    Parameters
+    ----------
+    fitted : Fitted
+    folder : path
+    """
+    folder = Path(folder)
+    with cache.atomic(folder / "weights.safetensors") as temporary:
+        save_file(fitted.state, temporary)
+    cache.write_table(folder / "history.csv", fitted.history, float_format="%.9g")
+    record = {"settings": dataclasses.asdict(fitted.settings), "scale": dict(fitted.scale)}
+    cache.write_yaml(folder / "settings.yml", record)
+
+
+def load(folder, settings=FitSettings):
+    """Read what `save` wrote.
+
+    Parameters
+    ----------
+    folder : path
+    settings : type
+        What the fit was made with: FitSettings or melib.learn.videos.VideoSettings.
+
+    Returns
+    -------
+    fitted : Fitted
+
+    Raises
+    ------
+    DataError
+        If the folder holds no whole fit.
+    """
+    folder = Path(folder)
+    try:
+        record = yaml.safe_load((folder / "settings.yml").read_text())
+        state = load_file(folder / "weights.safetensors")
+        history = pd.read_csv(folder / "history.csv")
+        return Fitted(settings(**record["settings"]), state, record["scale"], history)
+    except (OSError, KeyError, TypeError, ValueError, yaml.YAMLError, SafetensorError) as error:
+        raise DataError(f"{folder} holds no whole fit ({error}); delete the folder and run again.") from error
+
+
+def _native(windows, rows, input):
+    """The values of an input in their own unit, (n, T, C, S, S); float32 or narrower."""
+    if input == "flow":
+        return np.asarray(windows.flow[rows])
+    raw = np.asarray(windows.raw[rows])
+    if input == "raw":
+        return raw[:, :, None]
+    mask = np.asarray(windows.mask[rows])
+    at = np.asarray(windows.reference[rows])
+    calm = [frames[flow.around(r, seen)].mean(axis=0) for frames, r, seen in zip(raw, at, mask, strict=True)]
+    return (raw - np.stack(calm).astype(np.float32)[:, None])[:, :, None]
+
+
+def _batch(windows, rows, settings, scale):
+    """Prepared x, target and mask of some windows, as tensors of their own memory."""
+    x = prepare(windows, rows, settings.input, scale)
+    if settings.constant_frame:
+        x = x[:, :1].contiguous()  # the network encodes it once and lets it stand for all frames
+    target = torch.from_numpy(np.array(windows.target[rows], dtype=np.float32))
+    mask = torch.from_numpy(np.array(windows.mask[rows], dtype=bool))
+    return x, target, mask
+
+
+def _network(settings, weights):
+    """The settings' network; weights are first weights, or None where a state is loaded afterwards."""
+    channels, dropout = CHANNELS[settings.input], settings.dropout
+    if settings.model == "framewise":
+        return FramewiseNet(channels, settings.width, weights, dropout=dropout)
+    return IntensityNet(
+        channels, settings.width, settings.hidden, weights, layers=settings.layers, dropout=dropout
+    )
+
+
+def _restored(fitted, device):
+    net = _network(fitted.settings, None)
+    net.load_state_dict(fitted.state)
+    return net.to(device, memory_format=torch.channels_last).eval()
+
+
+def _decayed(net, weight_decay):
+    """Parameter groups: matrices and filters decay, biases and norms don't."""
+    parameters = list(net.parameters())
+    return [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+
+
+def _loss(net, x, target, mask, settings):
+    return intensity_loss(
+        net(x, mask),
+        target,
+        mask,
+        mse=settings.mse,
+        smooth=settings.smooth,
+        rank=settings.rank,
+        margin=settings.margin,
+    ).total
+
+
+@torch.no_grad()
+def _validate(net, windows, settings, scale, device):
+    """Mean loss a validation window, without augmentation."""
+    net.eval()
+    total = 0.0
+    for rows in _chunks(len(windows), settings.batch):
+        x, target, mask = _batch(windows, rows, settings, scale)
+        total += len(mask) * float(_loss(net, x.to(device), target.to(device), mask.to(device), settings))
+    return total / len(windows)
+
+
+@torch.no_grad()
+def _curves(net, x, mask):
+    return net(x, mask).cpu().numpy()
+
+
+def _stack(curves, t):
+    return np.concatenate(curves) if curves else np.zeros((0, t), np.float32)
+
+
+def _chunks(n, size):
+    return [slice(start, min(start + size, n)) for start in range(0, n, size)]
+
+
+def _each(values):
+    """(n,) -> (n, 1, 1, 1, 1) float32 tensor."""
+    return torch.from_numpy(np.asarray(values, dtype=np.float32)).reshape(-1, 1, 1, 1, 1)
+
+
+def find_device(name):
+    """Give the torch device of a name; None takes CUDA where there is one."""
+    return torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+
+
+def _autocast(device):
+    """bf16 in training on CUDA alone: on CPUs it is 1.4 times as fast, but the same seed gave other bytes."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")
+
+
+@contextlib.contextmanager
+def reproducible(device):
+    """One CPU thread, deterministic kernels, and the caller's random state and thread count given back."""
+    threads, deterministic = torch.get_num_threads(), torch.backends.cudnn.deterministic
+    torch.set_num_threads(1)
+    torch.backends.cudnn.deterministic = True
+    try:
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            yield
+    finally:
+        torch.set_num_threads(threads)
+        torch.backends.cudnn.deterministic = deterministic

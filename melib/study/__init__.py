@@ -1,0 +1,1 @@
+"""Both papers' experiments: a run's settings and data, its grid of fits, ablations, decoding, limits, result tables."""

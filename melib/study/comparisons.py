@@ -1,0 +1,161 @@
+"""Paired tests of a run: declared beforehand in comparisons.yml, corrected family by family, gathered in one table.
+
+    comparisons.yml --> claims, model_differences, ablation_differences, spotting_claims,       p of each test
+                        system_differences, variant_differences, decoder_differences            p_holm over its family
+                    --> statistics.csv                                                          every test of the run, once
+
+A family is what one line of comparisons.yml declares, on one data set. p comes from swapping the two sides for a random half
+of the subjects, the effect is the mean difference over subjects divided by its standard deviation over subjects.
+"""
+
+from collections.abc import Callable, Collection, Sequence
+from functools import cache as once
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from melib import metrics
+from melib.errors import DataError
+from melib.study import results
+
+COLUMNS = [
+    *("family", "dataset", "protocol", "comparison", "metric", "difference", "low", "high", "p", "p_holm"),
+    *("effect", "significant", "subjects", "seeds"),
+]
+
+
+@once
+def declared() -> dict[str, Any]:
+    """Families of paired comparisons by name, as comparisons.yml declares them; and alpha."""
+    return yaml.safe_load(Path(__file__).with_name("comparisons.yml").read_text(encoding="utf-8"))
+
+
+def alpha() -> float:
+    """Level of every family: the chance of one false finding or more."""
+    return float(declared()["alpha"])
+
+
+def metric_of(family: str, protocol: str, known: Collection[str]) -> str:
+    """The metric that a family is tested in under a protocol: the first declared one that is known; empty if none is."""
+    return next((metric for metric in declared()[family]["metrics"][protocol] if metric in known), "")
+
+
+def corrected(table: pd.DataFrame, family: str, test: Sequence[str]) -> pd.DataFrame:
+    """Correct the p-values of a table, which is one family, and say what is significant.
+
+    Parameters
+    ----------
+    table : DataFrame
+        p; a row without one isn't a test. Where there is a column ``dataset``, each data set is corrected by itself.
+    family : str
+        Its name in comparisons.yml.
+    test : sequence of str
+        Columns that tell one test from another: rows that agree in them are the same test and count once.
+
+    Returns
+    -------
+    DataFrame
+        The same rows, and at the end family (empty where there is no test), p_holm, significant (p_holm at most alpha),
+        tests (how many the family has).
+    """
+    if family not in declared():
+        raise KeyError(f"{family}: no family of comparisons.yml")
+    keys = [*(["dataset"] if "dataset" in table else []), *test]
+    once = table.dropna(subset=["p"]).drop_duplicates(keys)
+    parts = [part for _, part in once.groupby("dataset", sort=False)] if "dataset" in table else [once]
+    known = pd.concat(
+        [part.assign(p_holm=metrics.holm(part["p"]), tests=len(part)) for part in parts or [once]]
+    )
+    found = known.set_index(keys)[["p_holm", "tests"]].reindex(table.set_index(keys).index)
+    tested = table["p"].notna().to_numpy()
+    return table.assign(
+        family=np.where(tested, family, ""),
+        p_holm=np.where(tested, found["p_holm"], np.nan),
+        significant=tested & (found["p_holm"] <= alpha()).to_numpy(),
+        tests=np.where(tested, found["tests"], 0).astype(int),
+    )
+
+
+# What the two sides of a row are called; tables of tests by their name, in the order of comparisons.yml.
+TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
+    "claims": ("intensity_claims", lambda r: f"{_model(r)} over {_claimed(r)}"),
+    "model_differences": (
+        "intensity_models",
+        lambda r: f"{_model(r)} over {results.label(r['control'], r['control_input'])}",
+    ),
+    "ablation_differences": (
+        "intensity_ablations",
+        lambda r: f"{r['family']}: {r['variant']} against {r['base']}",
+    ),
+    "spotting_claims": ("spotting_claims", lambda r: _against(r)),
+    "system_differences": ("spotting_systems", lambda r: f"{r['system']} against {r['against']}"),
+    "variant_differences": ("spotting_ablations", lambda r: f"{r['system']} against {r['against']}"),
+    "decoder_differences": (
+        "decoder_differences",
+        lambda r: f"{r['ours']} against {r['other']}; {r['setting']}",
+    ),
+}
+
+
+def _model(row: dict[str, Any]) -> str:
+    return results.label(row["model"], row["input"])
+
+
+def _claimed(row: dict[str, Any]) -> str:
+    """The control of a claim and the events that it is about: ``flow magnitude, at 1 px or more``."""
+    return results.label(row["claim"].partition(" over ")[2], "none") + row["needed"].rpartition("above 0")[2]
+
+
+def _against(row: dict[str, Any]) -> str:
+    family = declared()["spotting_claims"]
+    return f"{family['ours']} against {family['other']}"
+
+
+def statistics(run: str | Path) -> pd.DataFrame:
+    """Every paired test of a run, once, from its result tables alone.
+
+    Parameters
+    ----------
+    run : str or Path
+        Folder of the run.
+
+    Returns
+    -------
+    DataFrame
+        family, dataset, protocol (empty for spotting), comparison, metric, difference, low, high (95 %), p, p_holm (Holm
+        within the family on that data set), effect, significant, subjects, seeds; tests (how many the family has there).
+
+    Raises
+    ------
+    DataError
+        If an older version wrote a table, without the corrected p.
+    """
+    parts = []
+    for name, (family, said) in TABLES.items():
+        file = Path(run) / "results" / f"{name}.csv"
+        if not file.is_file():
+            continue
+        table = results.read_result(file)
+        if "p_holm" not in table:
+            raise DataError(f"{file} has no column p_holm: an older melib wrote it, run its notebook again")
+        rows = table[table["p"].notna()].rename(columns={"estimate": "difference"})
+        if name == "claims":
+            rows = rows.assign(metric=rows["claim"].str.split(" over ").str[0])
+        rows = rows.assign(comparison=[said(row) for row in results.records(rows)], family=family)
+        parts.append(rows.reindex(columns=COLUMNS))
+    if not parts:
+        return pd.DataFrame(columns=[*COLUMNS, "tests"])
+    found = pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
+    found["protocol"] = found["protocol"].fillna("")
+    found = found.drop_duplicates(COLUMNS[:5], ignore_index=True)
+    return found.assign(tests=found.groupby(["family", "dataset"])["p"].transform("size"))
+
+
+def note(rows: pd.DataFrame, *families: str) -> str:
+    """Say in a caption what a mark of significance means: level, number of tests, family."""
+    sizes = rows.groupby("family")["tests"].max()
+    said = [f"{int(sizes[family])} tests (family: {family.replace('_', ' ')})" for family in families]
+    return f"significant at {alpha():g} after Holm's correction over {' and '.join(said)}"

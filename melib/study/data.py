@@ -1,0 +1,282 @@
+"""The data sets of a run, ready to be cut into windows or watched whole: simulated or licensed, clips or long videos.
+
+manifest + folder  --open_study-->  Study: events, videos, truth  --with_clips-->  aligned faces, cached
+                                      --folds_of-->  who is tested on whom
+"""
+
+import json
+import warnings
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pandas as pd
+
+from melib import annotations, protocols, simulate
+from melib.data import manifest
+from melib.errors import DataError
+from melib.study.run import cache_folder, freeze, profile_settings
+from melib.vision import faces
+
+
+@dataclass(frozen=True)
+class Study:
+    """A data set that is ready to be cut into windows.
+
+    ``events`` as in annotations.py, every row; ``videos`` as in manifest.spans (subject, video, folder, n_first, n_last,
+    n_frames); ``truth`` one row a frame or None; ``clips`` in the order of ``videos``.
+    """
+
+    manifest: manifest.Manifest
+    root: Path
+    events: pd.DataFrame
+    videos: pd.DataFrame
+    truth: pd.DataFrame | None
+    clips: tuple = ()
+
+    @property
+    def name(self):
+        """Name of the data set."""
+        return self.manifest.name
+
+    @property
+    def long(self):
+        """Whether there is something to be spotted in: long videos, in a layout that isn't cut to the events."""
+        return self.manifest.long and self.manifest.has_context
+
+
+def open_study(dataset, root, *more_tables):
+    """Read a data set's manifest, tables and folders.
+
+    Parameters
+    ----------
+    dataset : str or Path
+        Name or path of a manifest.
+    root : str or Path
+        The folder that holds the data set: frames and annotation tables.
+    *more_tables : Path
+        Tables from elsewhere, say of the data set that knows the emotions of this one's events.
+
+    Returns
+    -------
+    Study
+        Without clips. A folder whose name differs from the table's by case only has the table's.
+
+    Raises
+    ------
+    DataError
+        If the folder, the table or the frames are missing or no event has frames.
+    """
+    root = Path(root)
+    found = manifest.effective(manifest.read_manifest(dataset), root)
+    audit = annotations.audit(found, *manifest.tables(found, root), *more_tables)
+    for note in audit.notes:
+        warnings.warn(note, stacklevel=2)
+    videos = _as_in_table(manifest.spans(found, manifest.videos(found, root)), audit.events)
+    events = annotations.check_frames(audit.events, videos)
+    truth = manifest.load_truth(found, root)
+    if truth is not None:
+        known = set(zip(truth["subject"], truth["video"], strict=True))
+        unknown = [f"{v.subject}/{v.video}" for v in videos.itertuples() if (v.subject, v.video) not in known]
+        if unknown:
+            raise DataError(
+                f"{root / str(found.truth)} has no row of {unknown[0]}; simulate {found.name} again."
+            )
+    return Study(found, root, events, videos, truth)
+
+
+def _as_in_table(videos, events):
+    """Videos under the table's names, where folders differ from it by case: a person under two names ends in two folds."""
+    renamed = videos.copy()
+    for name in ("subject", "video"):
+        first: dict[str, str] = {}
+        for text in (*events[name], *videos[name]):
+            first.setdefault(text.casefold(), text)
+        renamed[name] = [first[text.casefold()] for text in videos[name]]
+    # Where case tells two folders apart, it must stay.
+    return videos if renamed.duplicated(["subject", "video"]).any() else renamed
+
+
+def simulated(run, profile, seed, *, transfer=False, jobs=2):
+    """Simulate the profile's data sets below ``run/data`` and open them; finished clips are kept.
+
+    Returns
+    -------
+    list of Study
+    """
+
+    freeze(run, profile, seed)
+    studies = []
+    for spec in profile_settings(profile)["transfer" if transfer else "data"]:
+        spec = dict(spec)
+        out = Path(run) / "data" / spec["name"]
+        simulate.write(out, seed=seed, jobs=jobs, **spec)
+        studies.append(open_study(out / "manifest.yml", out))
+    return studies
+
+
+def clip_studies(run, profile, seed=0, data="", *, jobs=2):
+    """Open the clips of a run: the licensed data sets that were named, else the simulated ones.
+
+    Parameters
+    ----------
+    run : str or Path
+        Folder of the run.
+    profile : str
+    seed : int
+    data : str
+        Json text ``{name: folder}``, or empty for the profile's simulated data.
+
+    Returns
+    -------
+    list of Study
+        Long videos are left to study.long_studies.
+
+    Raises
+    ------
+    DataError
+        If data sets were named and none of them holds clips.
+    """
+    if not data:
+        return simulated(run, profile, seed, jobs=jobs)
+    freeze(run, profile, seed, data)
+    found = named(data, long=False)
+    if not found:
+        raise DataError(f"{', '.join(json.loads(data))}: long videos, and no clips; run notebooks 06 and 07.")
+    return found
+
+
+def named(data, *, long):
+    """Open the licensed data sets of a run that hold clips, or those that hold long videos (see ``Study.long``).
+
+    A data set whose emotions stand in another one's table is given that table where the other one is named, too.
+
+    Parameters
+    ----------
+    data : str
+        Json text ``{name: folder}``.
+    long : bool
+
+    Returns
+    -------
+    list of Study
+    """
+    places = {
+        name: (manifest.effective(manifest.read_manifest(name), root), root)
+        for name, root in json.loads(data).items()
+    }
+    known = {of.name: (of, root) for of, root in places.values()}
+    found = []
+    for name, (of, root) in places.items():
+        other = known.get(of.join["dataset"]) if of.join else None
+        if (of.long and of.has_context) == long:
+            found.append(open_study(name, root, *(manifest.tables(*other) if other else ())))
+    return found
+
+
+def with_clips(study, run, *, jobs=2):
+    """Find, align and crop every face of a study; cached by content.
+
+    Returns
+    -------
+    Study
+    """
+    clips = faces.load_clips(study.manifest, study.root, study.videos, cache_folder(run), jobs=jobs)
+    return replace(study, clips=tuple(clips))
+
+
+def detection(studies_with_clips):
+    """In how many frames the face was found.
+
+    Returns
+    -------
+    DataFrame
+        dataset, subject, video, frames, with_face, missing (numbers between the first and the last that aren't there).
+    """
+    rows = []
+    for study in studies_with_clips:
+        for clip in study.clips:
+            span = int(clip.numbers[-1] - clip.numbers[0]) + 1 if len(clip.numbers) else 0
+            rows.append(
+                (
+                    study.name,
+                    clip.subject,
+                    clip.video,
+                    len(clip.numbers),
+                    int(clip.mask.sum()),
+                    span - len(clip.numbers),
+                )
+            )
+    return pd.DataFrame(rows, columns=["dataset", "subject", "video", "frames", "with_face", "missing"])
+
+
+def folds_of(study, profile, seed=0, *, subjects=None, **more):
+    """Folds of a study's subjects: groups of the profile's number, or one licensed subject each where it says ``loso``.
+
+    Parameters
+    ----------
+    study : Study
+    profile, seed : as in the notebooks
+    subjects : iterable of str, optional
+        By default those of all videos.
+    **more
+        For protocols.folds.
+
+    Returns
+    -------
+    list of protocols.Fold
+    """
+    options = profile_settings(profile)
+    people = sorted(set(study.videos["subject"] if subjects is None else subjects))
+    check_people(study.name, people)
+    if options.get("loso") and study.truth is None:
+        return protocols.folds(people, "loso", seed=seed, **more)
+    return protocols.folds(people, min(options["folds"], len(people)), seed=seed, **more)
+
+
+def check_people(dataset, subjects):
+    """Refuse a data set of a single person.
+
+    Raises
+    ------
+    DataError
+        Says what is missing.
+    """
+    if len(set(subjects)) == 1:
+        raise DataError(
+            f"{dataset} has usable events of one subject alone; a model is tested on people it never saw, so name a folder "
+            "with more subjects."
+        )
+
+
+def long_studies(run, profile, seed=0, data="", *, transfer=False, jobs=2):
+    """Open the long videos of a run: the licensed ones that were named, else the simulated ones.
+
+    Returns
+    -------
+    list of study.Study
+        Maybe none.
+    """
+
+    freeze(run, profile, seed, data)
+    if data:
+        return named(data, long=True)
+    found = []
+    for spec in profile_settings(profile)["long_transfer" if transfer else "long"]:
+        out = Path(run) / "data" / spec["name"]
+        simulate.write_long(out, seed=seed, jobs=jobs, **spec)
+        found.append(open_study(out / "manifest.yml", out))
+    return found
+
+
+def every_study(run, profile, seed=0, data="", *, jobs=2):
+    """Open every data set of a run, clips before long videos.
+
+    Returns
+    -------
+    list of study.Study
+    """
+    if data:
+        freeze(run, profile, seed, data)
+        return [study for long in (False, True) for study in named(data, long=long)]
+    clips = simulated(run, profile, seed, jobs=jobs)
+    return [*clips, *long_studies(run, profile, seed, jobs=jobs)]

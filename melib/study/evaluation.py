@@ -1,0 +1,862 @@
+"""From predictions to the result tables: agreement of every curve, its controls, the face card and the claims.
+
+intensity.csv   one row an event and metric, complete events only; rows without an event hold what only a set of clips has
+windows.csv     the other windows of the context protocol: truncated events, and no event at all
+transfer.csv    trained on one family of displacement fields, tested on the other
+face_card.csv   clip_swap, apex_follow and frozen_correlation with their 95 % intervals; over all seeds where seed is empty
+summary.csv     intensity.csv averaged over subjects, with 95 % intervals, for all events and by amplitude
+claims.csv      what the issue of trust asks: each claim, its number, its interval, whether it holds
+model_differences.csv   every learned model less the controls that comparisons.yml sets beside it, on the same events
+
+Intervals are over subjects, crossed with seeds where there are several. Everything below intensity.csv and face_card.csv is
+computed from those two files alone.
+"""
+
+import itertools
+
+import numpy as np
+import pandas as pd
+
+from melib import controls, metrics
+from melib.study import comparisons, data, published, results
+from melib.study.intensity import RISEN, SHIFTS
+
+KEYS = ["dataset", "protocol", "model", "input"]
+COLUMNS = [*KEYS, "fold", "seed", "subject", "event", "peak_px", "metric", "value"]
+# The model that the claims are about was named before any test subject was scored.
+_model, _input = comparisons.declared()["intensity_claims"]["ours"]
+CANDIDATE = (_model, _input)
+QUANTITIES = ("clip_swap", "apex_follow", "frozen_correlation")
+# Slope of the predicted apex on a known shift from which on a model is said to see the face.
+SEES = 0.8
+# A clip swap that two digits don't show is none, however narrow its interval: training leaves slivers of .002.
+SWAPS = 0.01
+# Peak of an event in pixels of the 112-pixel crop: the steps of every table by amplitude.
+AMPLITUDES = (0.0, 0.5, 1.0, np.inf)
+
+
+def curves_of(prepared, records, folds, seed=0):
+    """Curve of every window by every model and control, each made without its own subject.
+
+    Parameters
+    ----------
+    prepared : experiments.Prepared
+    records : dict Job -> dict of arrays
+        As run_grid returns; those of other protocols are passed over.
+    folds : list of protocols.Fold
+    seed : int
+
+    Returns
+    -------
+    dict (model, input, seed) -> (N, T) float32
+    """
+    n_windows, n_frames = prepared.pseudo.shape
+    out: dict[tuple, np.ndarray] = {}
+    for job, record in records.items():
+        if job.protocol != prepared.protocol or job.dataset != prepared.dataset:
+            continue
+        kinds = {(job.model, job.input): "curve"}
+        if job.model == "resnet18_bigru":
+            kinds |= {("shuffled_frames", job.input): "shuffled", ("frozen_clip", job.input): "frozen"}
+        for name, kind in kinds.items():
+            curve = out.setdefault((*name, job.seed), np.full((n_windows, n_frames), np.nan, np.float32))
+            curve[record["rows"]] = record[kind]
+    place = np.full((n_windows, n_frames), np.nan, np.float32)
+    oracle = place.copy()
+    landmarks = prepared.annotated if prepared.true is None else prepared.true
+    for fold in folds:
+        train, test = (_rows(prepared, part) for part in (fold.train, fold.test))
+        place[test] = controls.position_only(prepared.pseudo[train], len(test))
+        whole = train[prepared.complete()[train]]
+        shape = controls.mean_shape(
+            prepared.pseudo[whole], prepared.annotated[whole, 0], prepared.annotated[whole, 2]
+        )
+        for i in test:
+            onset, _, offset = landmarks[i]
+            known = np.isfinite(onset)
+            oracle[i] = controls.lay_shape(shape, onset, offset, np.arange(n_frames)) if known else 0
+    top = prepared.magnitude.max(axis=1, keepdims=True)
+    out[("position_only", "none", seed)] = place
+    out[("oracle_interval", "none", seed)] = oracle
+    # Within a window the unit of a magnitude is free: its maximum is set to 1.
+    out[("flow_magnitude", "flow", seed)] = prepared.magnitude / np.maximum(top, 1e-6)
+    out[("pseudo_label", "none", seed)] = prepared.pseudo
+    if prepared.truth is not None:
+        out[("truth", "none", seed)] = prepared.truth
+    return out
+
+
+def _rows(prepared, subjects):
+    return np.flatnonzero(prepared.table["subject"].isin(subjects))
+
+
+def _fold_of(prepared, folds):
+    of = {subject: fold.index for fold in folds for subject in fold.test}
+    return prepared.table["subject"].map(of).to_numpy()
+
+
+def intensity(prepared, curves, folds):
+    """Agreement of every curve with the pseudo-label and the truth, a row an event and metric.
+
+    Parameters
+    ----------
+    prepared : experiments.Prepared
+    curves : dict (model, input, seed) -> (N, T)
+    folds : list of protocols.Fold
+
+    Returns
+    -------
+    DataFrame
+        ``COLUMNS``; one window an event: the one that holds it whole.
+    """
+    return _rows_of_agreement(prepared, curves, _fold_of(prepared, folds))
+
+
+def _rows_of_agreement(prepared, curves, fold_of):
+    rows = prepared.first_complete()
+    milliseconds = prepared.step() / prepared.fps * 1000
+    out = []
+    for (model, used, seed), curve in curves.items():
+        for i in rows:
+            about = prepared.table.iloc[i]
+            peak = np.nan if prepared.peak_px is None else prepared.peak_px[i]
+            common = (
+                prepared.dataset,
+                prepared.protocol,
+                model,
+                used,
+                fold_of[i],
+                seed,
+                about.subject,
+                about.event,
+                peak,
+            )
+            values = _agreement(prepared, curve[i], i, milliseconds[i])
+            out += [(*common, metric, value) for metric, value in values.items()]
+    return pd.DataFrame(out, columns=COLUMNS)
+
+
+def _agreement(prepared, curve, i, milliseconds):
+    mask, pseudo = prepared.mask[i], prepared.pseudo[i]
+    to_pseudo = metrics.curve_agreement(curve, pseudo, mask)
+    values = {f"{name}_pseudo": to_pseudo[name] for name in ("spearman", "kendall")}
+    landmarks = prepared.annotated[i]
+    if prepared.truth is not None:
+        landmarks = prepared.true[i]
+        to_truth = metrics.curve_agreement(curve, prepared.truth[i], mask)
+        values |= {f"{name}_true": to_truth[name] for name in ("spearman", "kendall", "ccc")}
+        # What an incomplete return leaves behind after the offset is neither the event nor rest.
+        clear = mask & (prepared.inside[i] | (prepared.truth[i] <= RISEN))
+        own = metrics.curve_agreement(curve, np.where(prepared.inside[i], prepared.truth[i], 0), clear)
+        values |= {f"{name}_true": own[name] for name in ("inside_spearman", "inside_auc")}
+    error = abs(metrics.apex_of(curve[None])[0] - landmarks[1])  # samples
+    values["apex_error_ms"] = error * milliseconds
+    values["apex_position_error"] = error / max(landmarks[2] - landmarks[0], 1)
+    return values
+
+
+def over_clips(prepared, curves, records, folds):
+    """What only a set of clips has: clip_swap, apex_follow, frozen_correlation and amplitude_spearman.
+
+    Returns
+    -------
+    rows : DataFrame
+        For intensity.csv: ``COLUMNS`` with fold, subject, event and peak empty.
+    card : DataFrame
+        ``KEYS``, seed, quantity, estimate, low, high, clips, subjects: 95 % intervals by bootstrap over subjects. Of a
+        model with several seeds one more row, its seed empty: over subjects crossed with seeds.
+    """
+    chosen = prepared.first_complete()
+    subjects = prepared.table["subject"].to_numpy()[chosen]
+    shifts = np.asarray(SHIFTS) * prepared.positions.shape[1]
+    apex, fold_of = prepared.annotated[chosen, 1], _fold_of(prepared, folds)
+    slopes = _slopes(prepared, records)
+    frozen = {k[1:]: v for k, v in curves.items() if k[0] == "frozen_clip"}
+    rows, card = [], []
+    each_seed: dict[tuple, dict] = {}
+    for (model, used, seed), curve in curves.items():
+        if model in ("truth", "pseudo_label", "frozen_clip", "shuffled_frames"):
+            continue
+        values = {"clip_swap": swaps(curve[chosen], prepared.pseudo[chosen], subjects, fold_of[chosen])}
+        if (model, used, seed) in slopes:
+            values["apex_follow"] = slopes[(model, used, seed)][chosen]
+        elif model == "flow_magnitude":
+            read = prepared.magnitude[chosen]
+            values["apex_follow"] = controls.apex_follow(lambda x: x, read, apex, shifts, subjects)["slopes"]
+        elif model == "position_only":
+            values["apex_follow"] = np.zeros(
+                len(chosen)
+            )  # it reads no frame, so that re-timing changes nothing
+        if model == "resnet18_bigru":
+            values["frozen_correlation"] = controls.frozen_correlation(
+                curve[chosen], frozen[(used, seed)][chosen]
+            )
+        for quantity, each in values.items():
+            known = np.isfinite(each)
+            if not known.any():
+                continue
+            estimate, low, high = metrics.bootstrap(each[known], subjects[known])
+            about = (prepared.dataset, prepared.protocol, model, used)
+            card.append(
+                (*about, seed, quantity, estimate, low, high, int(known.sum()), len(set(subjects[known])))
+            )
+            rows.append((*about, "", seed, "", "", np.nan, quantity, estimate))
+            each_seed.setdefault((*about, quantity), {})[seed] = each
+        if prepared.peak_px is not None:
+            top = prepared.magnitude if model == "flow_magnitude" else curve
+            rho = _spearman(top[chosen].max(axis=1), prepared.peak_px[chosen])
+            rows.append(
+                (
+                    prepared.dataset,
+                    prepared.protocol,
+                    model,
+                    used,
+                    "",
+                    seed,
+                    "",
+                    "",
+                    np.nan,
+                    "amplitude_spearman",
+                    rho,
+                )
+            )
+    card += [_crossed(about, found, subjects) for about, found in each_seed.items() if len(found) > 1]
+    names = [*KEYS, "seed", "quantity", "estimate", "low", "high", "clips", "subjects"]
+    return pd.DataFrame(rows, columns=COLUMNS), pd.DataFrame(card, columns=names)
+
+
+def _crossed(about, found, subjects):
+    """Row of the face card over all seeds: ``found`` is dict seed -> (n,) values of the same clips."""
+    runs = np.repeat(list(found), len(subjects))
+    values, people = np.concatenate(list(found.values())), np.tile(subjects, len(found))
+    known = np.isfinite(np.stack(list(found.values()))).any(axis=0)
+    estimate = metrics.bootstrap(values, people, runs=runs)
+    return (*about[:-1], np.nan, about[-1], *estimate, int(known.sum()), len(set(subjects[known])))
+
+
+def swaps(curves, targets, subjects, fold_of):
+    """clip_swap of each clip among the subjects of its own fold, whose curves one and the same model made.
+
+    Across folds even position alone would differ a little, since each fold has its own mean. Where a fold has just one
+    test subject (LOSO), there is nobody else: then all are swapped, and position alone scores slightly below 0, since its
+    mean of a fold leaves out the very subject it is compared on.
+    """
+    alone = any(len(set(subjects[fold_of == fold])) < 2 for fold in set(fold_of))
+    groups = np.zeros_like(fold_of) if alone else fold_of
+    out = np.full(len(curves), np.nan)
+    for group in sorted(set(groups)):
+        mine = groups == group
+        out[mine] = metrics.clip_swap_each(curves[mine], targets[mine], subjects[mine])
+    return np.where(np.abs(out) < 1e-9, 0, out)  # equal curves differ by rounding alone
+
+
+def _slopes(prepared, records):
+    """apex_follow of every window by every trained model, NaN where it can't be asked."""
+    out: dict[tuple, np.ndarray] = {}
+    for job, record in records.items():
+        if job.protocol == prepared.protocol and job.dataset == prepared.dataset:
+            each = out.setdefault((job.model, job.input, job.seed), np.full(len(prepared.table), np.nan))
+            each[record["rows"]] = record["slope"]
+    return out
+
+
+def _spearman(a, b):
+    """Rank correlation over events; 0 where one side never changes."""
+    agreement = metrics.curve_agreement(a / max(np.abs(a).max(), 1e-9), b)
+    return agreement["spearman"]
+
+
+def windows(prepared, curves, folds):
+    """Windows that don't hold one whole event: agreement where it is truncated, the prediction's peak everywhere.
+
+    Returns
+    -------
+    DataFrame
+        ``COLUMNS`` and ``kind`` (complete, truncated, empty); ``event`` holds the number of the window in its video.
+    """
+    table, fold_of = prepared.table, _fold_of(prepared, folds)
+    kind = np.where(prepared.complete(), "complete", np.where(table["event"] != "", "truncated", "empty"))
+    out = []
+    for (model, used, seed), curve in curves.items():
+        for i in range(len(table)):
+            about = (
+                prepared.dataset,
+                prepared.protocol,
+                model,
+                used,
+                fold_of[i],
+                seed,
+                table["subject"].iloc[i],
+            )
+            window = f"{table['video'].iloc[i]}#{table['window'].iloc[i]}"
+            peak = np.nan if prepared.peak_px is None else prepared.peak_px[i]
+            values = {"predicted_peak": curve[i].max()}
+            if kind[i] != "empty":
+                values["spearman_pseudo"] = metrics.curve_agreement(
+                    curve[i], prepared.pseudo[i], prepared.mask[i]
+                )["spearman"]
+            out += [(*about, window, peak, metric, value, kind[i]) for metric, value in values.items()]
+    return pd.DataFrame(out, columns=[*COLUMNS, "kind"])
+
+
+def transferred(prepared, there, records, folds):
+    """Agreement of models on a data set that they were not trained on, with the untrained and knowing controls.
+
+    Returns
+    -------
+    DataFrame
+        ``COLUMNS`` and ``trained_on``.
+    """
+    curves = curves_of(there, {}, folds)
+    for job, record in records.items():
+        if job.protocol == there.protocol and job.dataset == prepared.dataset and "transfer_curve" in record:
+            curve = curves.setdefault(
+                (job.model, job.input, job.seed), np.full(there.pseudo.shape, np.nan, np.float32)
+            )
+            curve[record["transfer_rows"]] = record["transfer_curve"]
+    table = intensity(there, curves, folds)
+    return table.assign(trained_on=prepared.dataset)
+
+
+# ---- before any fit -----------------------------------------------------------------------------------------
+
+
+def reference(prepared):
+    """How often the reference frame, chosen from the pixels alone, was truly neutral.
+
+    Parameters
+    ----------
+    prepared : list of experiments.Prepared
+
+    Returns
+    -------
+    DataFrame
+        dataset, protocol, windows, neutral (share whose true intensity at the reference is below .1 of the event's
+        peak; NaN where nobody knows), residual (mean true intensity there).
+    """
+    out = []
+    for p in prepared:
+        at = None if p.truth is None else p.truth[np.arange(len(p.table)), p.reference]
+        known = (np.nan, np.nan) if at is None else (float((at <= RISEN).mean()), float(at.mean()))
+        out.append((p.dataset, p.protocol, len(p.table), *known))
+    return pd.DataFrame(out, columns=["dataset", "protocol", "windows", "neutral", "residual"])
+
+
+def position_control(prepared):
+    """What position alone scores, leave one subject out, no pixel read.
+
+    Parameters
+    ----------
+    prepared : list of experiments.Prepared
+
+    Returns
+    -------
+    DataFrame
+        dataset, protocol, metric, estimate, low, high, events, subjects: agreement of the other subjects' mean target
+        with the pseudo-label and, where it is known, with the truth; over_events: its mean over events, not subjects.
+
+    Raises
+    ------
+    DataError
+        If a data set has a single subject.
+    """
+    keys = ["dataset", "protocol", "metric"]
+    out = [pd.DataFrame(columns=[*keys, "estimate", "low", "high", "events", "subjects", "over_events"])]
+    for p in prepared:
+        subjects = p.table["subject"].to_numpy()
+        data.check_people(p.dataset, subjects)
+        curve = np.empty_like(p.pseudo)
+        for subject in np.unique(subjects):
+            mine = subjects == subject
+            curve[mine] = controls.position_only(p.pseudo[~mine], int(mine.sum()))
+        fold = pd.Series(0, index=np.unique(subjects))
+        rows = _rows_of_agreement(
+            p, {("position_only", "none", 0): curve}, p.table["subject"].map(fold).to_numpy()
+        )
+        plain = rows.groupby(keys)["value"].mean().rename("over_events")
+        out.append(results.intervals(rows, keys).merge(plain, on=keys))
+    return pd.concat(out[1:] or out, ignore_index=True)
+
+
+def control_beside_published(control):
+    """Position alone on this run's data, beside the paper's number and what the same control scores on the public table.
+
+    Parameters
+    ----------
+    control : DataFrame
+        As `position_control` returns.
+
+    Returns
+    -------
+    DataFrame
+        dataset, metric, ours (mean over events, as published), events, subjects; of (the published data set), paper,
+        control, their_events, their_subjects; data: "same" or "OTHER DATA" with what differs. A data set that was
+        published stands beside its own row alone.
+    """
+    known = published.values("intensity")
+    mine = control[(control["protocol"] == "paper") & control["metric"].isin(known["metric"])]
+    rows = []
+    for row in mine.itertuples():
+        same = known[known["metric"] == row.metric]
+        own = same[same["dataset"] == row.dataset]
+        for of, part in (own if len(own) else same).groupby("dataset", sort=False):
+            value = part.set_index("model")["value"]
+            counted = part[part["model"] == "position_only"].iloc[0]
+            theirs = (int(counted["events"]), int(counted["subjects"]))
+            ours = (row.dataset, row.metric, row.over_events, row.events, row.subjects)
+            if of != row.dataset:
+                mark = f"OTHER DATA: {row.dataset}, not {of}"
+            elif (row.events, row.subjects) != theirs:
+                mark = f"OTHER DATA: {row.events} clips of {row.subjects} subjects, not {theirs[0]} of {theirs[1]}"
+            else:
+                mark = "same"
+            paper = value.get("resnet18_bigru", np.nan)
+            rows.append((*ours, of, paper, value["position_only"], *theirs, mark))
+    names = ["dataset", "metric", "ours", "events", "subjects", "of", "paper", "control"]
+    return pd.DataFrame(rows, columns=[*names, "their_events", "their_subjects", "data"])
+
+
+def labels(prepared):
+    """How far the annotated landmarks are from the true ones, and what their triangle is worth.
+
+    Parameters
+    ----------
+    prepared : list of experiments.Prepared
+
+    Returns
+    -------
+    DataFrame
+        dataset, protocol, events, median and 95th percentile of the error of each landmark in ms, and the mean
+        agreement of the pseudo-label with the truth inside the event. Empty where nobody knows the truth.
+    """
+    out = []
+    for p in prepared:
+        if p.true is None:
+            continue
+        rows = p.first_complete()
+        error = np.abs(p.annotated - p.true)[rows] * (p.step() / p.fps * 1000)[rows, None]  # (n, 3)
+        inside = [
+            metrics.curve_agreement(p.pseudo[i], np.where(p.inside[i], p.truth[i], 0), p.mask[i])[
+                "inside_spearman"
+            ]
+            for i in rows
+        ]
+        spread = [v for k in range(3) for v in np.percentile(error[:, k], [50, 95])]
+        out.append((p.dataset, p.protocol, len(rows), *spread, float(np.nanmean(inside))))
+    names = [f"{mark}_{q}_ms" for mark in ("onset", "apex", "offset") for q in ("median", "p95")]
+    return pd.DataFrame(out, columns=["dataset", "protocol", "events", *names, "inside_spearman_true"])
+
+
+# ---- from the two files alone ---------------------------------------------------------------------------------
+
+
+def summary(table):
+    """Mean over subjects with 95 % intervals, of every metric, for all events and by amplitude.
+
+    Parameters
+    ----------
+    table : DataFrame
+        intensity.csv.
+
+    Returns
+    -------
+    DataFrame
+        ``KEYS``, metric, amplitude (all, or the range of the true peak in pixels), estimate, low, high, events,
+        subjects.
+    """
+    parts = [("all", table)]
+    for low, high in itertools.pairwise(AMPLITUDES):
+        name = f">= {low:g} px" if np.isinf(high) else f"{low:g} to {high:g} px"
+        parts.append((name, table[(table["peak_px"] >= low) & (table["peak_px"] < high)]))
+    found = [results.intervals(part, [*KEYS, "metric"]).assign(amplitude=name) for name, part in parts]
+    return pd.concat(found, ignore_index=True)
+
+
+def claims(table, card):
+    """What must hold before the companion says that a model saw the face; each with its number, whatever it is.
+
+    Parameters
+    ----------
+    table : DataFrame
+        intensity.csv.
+    card : DataFrame
+        face_card.csv.
+
+    Returns
+    -------
+    DataFrame
+        dataset, protocol, model, input, claim, needed, estimate, low, high, events, holds, subjects, seeds; for the
+        comparisons (family intensity_claims) p, effect, family, p_holm, significant.
+    """
+    family, out = comparisons.declared()["intensity_claims"], []
+    here = table[table["protocol"] == family["protocol"]]
+    for dataset, part in here.groupby("dataset", sort=False):
+        mine = results.over_seeds(card[(card["dataset"] == dataset) & (card["protocol"] == "context")])
+        mine = mine[(mine["model"] == CANDIDATE[0]) & (mine["input"] == CANDIDATE[1])].set_index("quantity")
+        own = part[(part["model"] == CANDIDATE[0]) & (part["input"] == CANDIDATE[1])]
+        seeds = own["seed"].nunique()
+        for quantity, needed in (("clip_swap", 0.0), ("apex_follow", SEES)):
+            if quantity in mine.index:
+                row = mine.loc[quantity]
+                said = "interval above 0" if needed == 0 else f"at least {needed}"
+                about = {"dataset": dataset, "claim": quantity, "needed": said, "events": row["clips"]}
+                holds = row["low"] > 0 if needed == 0 else row["estimate"] >= needed
+                known = row[["estimate", "low", "high", "subjects"]].to_dict()
+                out.append({**about, **known, "seeds": seeds, "holds": holds})
+        for metric, needed in (("inside_spearman_true", 0.90), ("inside_auc_true", 0.95)):
+            large = own[(own["peak_px"] >= 1) & (own["metric"] == metric)]
+            for row in results.intervals(large, ["dataset"]).to_dict("records"):
+                said = f"at least {needed} at 1 px or more"
+                holds = row["estimate"] >= needed
+                out.append({**row, "claim": metric, "needed": said, "seeds": seeds, "holds": holds})
+        for control, least in itertools.product(family["controls"], family["least_px"]):
+            found = paired(part[part["peak_px"] >= least], family["ours"], control, family["metric"])
+            if found:
+                said = "interval of the difference above 0, " + (
+                    f"at {least:g} px or more" if least else "any size"
+                )
+                about = {"dataset": dataset, "claim": f"{family['metric']} over {control[0]}", "needed": said}
+                holds = found["low"] > 0
+                out.append({**about, **found, "estimate": found["difference"], "holds": holds})
+    names = ["dataset", "claim", "needed", "estimate", "low", "high", "events", "holds"]
+    result = pd.DataFrame(out, columns=[*names, "subjects", "seeds", "p", "effect"])
+    result.insert(1, "protocol", family["protocol"])
+    result.insert(2, "model", CANDIDATE[0])
+    result.insert(3, "input", CANDIDATE[1])
+    return comparisons.corrected(result, "intensity_claims", ["claim", "needed"])
+
+
+def model_differences(table):
+    """Every learned model less its controls on the same events, as comparisons.yml declares it.
+
+    Parameters
+    ----------
+    table : DataFrame
+        intensity.csv.
+
+    Returns
+    -------
+    DataFrame
+        ``KEYS``, control, control_input, metric, difference, low, high, p, effect, events, subjects, seeds, family
+        (intensity_models), p_holm, significant. What the claims test already isn't tested again.
+    """
+    names = [*KEYS, "control", "control_input", "metric", "difference", "low", "high", "p", "effect"]
+    claimed, out = comparisons.declared()["intensity_claims"], []
+    for asked in comparisons.declared()["intensity_models"]:
+        for dataset, part in table[table["protocol"] == asked["protocol"]].groupby("dataset", sort=False):
+            models = [pair for pair in results.ordered(part) if pair[0] in results.LEARNED]
+            for ours, control in itertools.product(models, asked["controls"]):
+                if (asked["protocol"], asked["metric"], list(ours)) == tuple(
+                    claimed[name] for name in ("protocol", "metric", "ours")
+                ) and control in claimed["controls"]:
+                    continue
+                found = paired(part, ours, control, asked["metric"])
+                if found:
+                    about = (dataset, asked["protocol"], *ours, *control, asked["metric"])
+                    out.append(dict(zip(names, about, strict=False)) | found)
+    result = pd.DataFrame(out, columns=[*names, "events", "subjects", "seeds"])
+    return comparisons.corrected(result, "intensity_models", [*KEYS, "control", "control_input", "metric"])
+
+
+def paired(table, ours, other, metric):
+    """One model less another on the same events: over subjects, crossed with seeds.
+
+    Parameters
+    ----------
+    table : DataFrame
+        intensity.csv, of one data set and protocol.
+    ours, other : (model, input)
+        Trained with the same seeds, seed is paired with seed; else each of ours with the mean of the other's.
+    metric : str
+
+    Returns
+    -------
+    dict
+        As metrics.paired_difference, and events, subjects, seeds; empty where they share no event.
+    """
+    keys = ["subject", "event", "seed"]
+    mine, theirs = (
+        table[(table["model"] == model) & (table["input"] == used) & (table["metric"] == metric)]
+        .dropna(subset=["value"])
+        .groupby(keys)["value"]
+        .mean()
+        for model, used in (ours, other)
+    )
+    if set(mine.index.unique("seed")) != set(theirs.index.unique("seed")):
+        theirs = theirs.groupby(keys[:2]).mean()
+    pair = mine.to_frame("a").join(theirs.rename("b"), how="inner").dropna().sort_index()
+    if pair.empty:
+        return {}
+    people, runs = (pair.index.get_level_values(name).to_numpy() for name in ("subject", "seed"))
+    found = metrics.paired_difference(pair["a"].to_numpy(), pair["b"].to_numpy(), people, runs=runs)
+    events = len(pair.groupby(keys[:2]))
+    return {**found, "events": events, "subjects": len(set(people)), "seeds": len(set(runs))}
+
+
+def _per_event(table, model, used, metric):
+    """Value of one metric an event, mean over seeds: Series by (subject, event)."""
+    part = table[(table["model"] == model) & (table["input"] == used) & (table["metric"] == metric)]
+    return part.dropna(subset=["value"]).groupby(["subject", "event"])["value"].mean()
+
+
+def evaluate(outcome, run):
+    """Make and write every table of the intensity experiment.
+
+    Parameters
+    ----------
+    outcome : experiments.Outcome
+    run : str or Path
+
+    Returns
+    -------
+    dict of DataFrame
+        intensity, windows, transfer, face_card, summary, claims, model_differences.
+    """
+    parts: dict[str, list] = {"intensity": [], "windows": [], "face_card": [], "transfer": []}
+    for p in outcome.prepared:
+        folds, records = outcome.folds[p.dataset], outcome.records[p.dataset]
+        curves = curves_of(p, records, folds, outcome.seed)
+        rows, card = over_clips(p, curves, records, folds)
+        parts["intensity"] += [intensity(p, curves, folds), rows]
+        parts["face_card"].append(card)
+        if p.protocol == "context":
+            parts["windows"].append(windows(p, curves, folds))
+        if p.protocol in outcome.transfer and outcome.transfer[p.protocol].dataset != p.dataset:
+            parts["transfer"].append(transferred(p, outcome.transfer[p.protocol], records, folds))
+    # A data set without a second family, or without context, leaves its table empty but there.
+    empty = {
+        "windows": pd.DataFrame(columns=[*COLUMNS, "kind"]),
+        "transfer": pd.DataFrame(columns=[*COLUMNS, "trained_on"]),
+    }
+    tables = {
+        name: pd.concat(part, ignore_index=True) if part else empty[name] for name, part in parts.items()
+    }
+    tables["summary"] = summary(tables["intensity"])
+    tables["claims"] = claims(tables["intensity"], tables["face_card"])
+    tables["model_differences"] = model_differences(tables["intensity"])
+    for name, table in tables.items():
+        results.write_result(run, name, table)
+    return tables
+
+
+def transfer_loss(table, transfer):
+    """What a model loses on the other family of fields, beside the control without training.
+
+    Parameters
+    ----------
+    table, transfer : DataFrame
+        intensity.csv and transfer.csv.
+
+    Returns
+    -------
+    DataFrame
+        dataset (trained on), protocol, model, input, metric, within, across, loss: means over subjects; 95 % intervals of
+        the two (``*_low``, ``*_high``). The loss of flow_magnitude tells how much harder the other clips are by themselves.
+    """
+    shown = ["inside_spearman_true", "inside_auc_true", "spearman_true"]
+    keys = ["dataset", "protocol", "model", "input", "metric"]
+    own = transfer.assign(dataset=transfer["trained_on"])
+    sides = []
+    for name, part in (("within", table), ("across", own)):
+        found = results.intervals(part[part["metric"].isin(shown)], keys).set_index(keys)
+        renamed = {"estimate": name, "low": f"{name}_low", "high": f"{name}_high"}
+        sides.append(found[list(renamed)].rename(columns=renamed))
+    both = pd.concat(sides, axis=1, join="inner").reset_index()
+    values = [name for name in both if name not in (*keys, "within", "across")]
+    return both[[*keys, "within", "across"]].assign(loss=both["within"] - both["across"]).join(both[values])
+
+
+def ceilings(outcome, found):
+    """What the truth itself, the labels and the ties allow, beside which every number is to be read.
+
+    Parameters
+    ----------
+    outcome : experiments.Outcome
+    found : DataFrame
+        summary.csv.
+
+    Returns
+    -------
+    DataFrame
+        dataset, protocol, ceiling, metric, estimate.
+    """
+    rows = found[found["model"].isin(["truth", "pseudo_label"]) & (found["amplitude"] == "all")]
+    out = [(r.dataset, r.protocol, r.model, r.metric, r.estimate) for r in rows.itertuples()]
+    for p in outcome.prepared:
+        chosen = p.first_complete()
+        tied = float((p.pseudo[chosen] == 0).mean())
+        out.append((p.dataset, p.protocol, "tie limit", "spearman_pseudo", float(metrics.tie_limit(tied))))
+    return pd.DataFrame(out, columns=["dataset", "protocol", "ceiling", "metric", "estimate"])
+
+
+def raw_verdict(card, found):
+    """Say in one paragraph whether the paper's own input saw the face; every word follows from the tables.
+
+    Parameters
+    ----------
+    card, found : DataFrame
+        face_card.csv and summary.csv.
+
+    Returns
+    -------
+    str
+        Markdown.
+    """
+    said = []
+    for (dataset, protocol), part in card[card["model"] == "resnet18_bigru"].groupby(
+        ["dataset", "protocol"], sort=False
+    ):
+        raw = (
+            results.over_seeds(part[part["input"] == "raw"])
+            .groupby("quantity")[["estimate", "low", "high"]]
+            .first()
+        )
+        if raw.empty:
+            continue
+        swap, follow, _frozen = (raw.loc[name] if name in raw.index else None for name in QUANTITIES)
+        sees = swap is not None and swap["low"] > SWAPS and follow is not None and follow["estimate"] >= SEES
+        partly = swap is not None and (swap["low"] > SWAPS or (follow is not None and follow["low"] > 0))
+        verdict = (
+            "sees the face" if sees else "sees a little of the face" if partly else "**doesn't see the face**"
+        )
+        values = "; ".join(
+            f"{name} {row.estimate:.2f} ({row.low:.2f} to {row.high:.2f})" for name, row in raw.iterrows()
+        )
+        target = found[
+            (found["dataset"] == dataset) & (found["protocol"] == protocol) & (found["amplitude"] == "all")
+        ]
+        target = target[target["metric"] == "spearman_pseudo"].set_index(["model", "input"])["estimate"]
+        learned, control = target[("resnet18_bigru", "raw")], target[("position_only", "none")]
+        pair = f"{learned:.3f}, against {control:.3f} by position alone"
+        said.append(
+            f"{dataset}, {protocol}: ResNet18 + BiGRU on raw frames {verdict} ({values}). "
+            f"Spearman with the pseudo-label: {pair}."
+        )
+    return "\n\n".join(said) or "This run holds no fit on raw frames."
+
+
+def amplitude_verdict(table):
+    """Say whether the predicted peak follows the true peak across events; every word follows from the table.
+
+    Parameters
+    ----------
+    table : DataFrame
+        intensity.csv.
+
+    Returns
+    -------
+    str
+        Markdown.
+    """
+    rho = (
+        table[table["metric"] == "amplitude_spearman"]
+        .groupby(["dataset", "protocol", "model", "input"], sort=False)["value"]
+        .mean()
+    )
+    said = []
+    for (dataset, protocol), part in rho.groupby(level=["dataset", "protocol"], sort=False):
+        learned = part.droplevel(["dataset", "protocol"]).get(CANDIDATE)
+        control = part.droplevel(["dataset", "protocol"]).get(("flow_magnitude", "flow"))
+        if learned is None or control is None:
+            continue
+        word = "more closely than" if learned > control else "less closely than"
+        said.append(
+            f"{dataset}, {protocol}: the predicted peak of {CANDIDATE[0]} on {CANDIDATE[1]} follows the true peak "
+            f"with a rank correlation of {learned:.2f}, {word} flow magnitude ({control:.2f}). The labels all peak "
+            "at 1, so nothing in training asked for amplitude."
+        )
+    return "\n\n".join(said) or "Nobody knows the true peak of these events."
+
+
+def beside_published(found):
+    """What was published for the data sets of a run, beside ours.
+
+    Parameters
+    ----------
+    found : DataFrame
+        summary.csv.
+
+    Returns
+    -------
+    DataFrame
+        ``KEYS``, metric, ours, low, high, published, source; empty where nothing was published for these data.
+    """
+    ours = found[found["amplitude"] == "all"].rename(columns={"estimate": "ours"})
+    theirs = published.values("intensity").rename(columns={"value": "published"})
+    both = ours.merge(theirs, on=[*KEYS, "metric"], suffixes=("", "_published"))
+    return both[[*KEYS, "metric", "ours", "low", "high", "published", "source"]]
+
+
+def untestable(prepared):
+    """Data sets whose clips are cut from onset to offset: position tells all, and no other protocol can ask.
+
+    Parameters
+    ----------
+    prepared : list of experiments.Prepared
+
+    Returns
+    -------
+    DataFrame
+        dataset, protocol, verdict, reason; empty where every data set has frames around its events.
+    """
+    tested = {p.dataset for p in prepared if p.protocol == "context"}
+    reason = "its clips hold no frames around the events"
+    rows = [
+        (name, "context", "not testable", reason)
+        for name in dict.fromkeys(p.dataset for p in prepared)
+        if name not in tested
+    ]
+    return pd.DataFrame(rows, columns=["dataset", "protocol", "verdict", "reason"])
+
+
+def curve_table(outcome, table, protocol, n=6):
+    """Curves of some events of the first data set, evenly from the worst to the best agreement of the candidate.
+
+    Parameters
+    ----------
+    outcome : experiments.Outcome
+    table : DataFrame
+        intensity.csv.
+    protocol : str
+    n : int
+
+    Returns
+    -------
+    DataFrame
+        panel, series, ms, value: what figures.curves draws; empty where the protocol wasn't run.
+    """
+    prepared = next((p for p in outcome.prepared if p.protocol == protocol), None)
+    if prepared is None:
+        return pd.DataFrame()
+    curves = curves_of(
+        prepared, outcome.records[prepared.dataset], outcome.folds[prepared.dataset], outcome.seed
+    )
+    metric = "spearman_pseudo" if prepared.truth is None else "inside_spearman_true"
+    part = table[(table["dataset"] == prepared.dataset) & (table["protocol"] == protocol)]
+    order = _per_event(part, *CANDIDATE, metric).sort_values(kind="stable")
+    chosen = order.iloc[np.unique(np.linspace(0, len(order) - 1, min(n, len(order))).astype(int))]
+    rows = {
+        (r.subject, r.event): i
+        for i, r in zip(prepared.first_complete(), _complete_rows(prepared), strict=True)
+    }
+    shown = [
+        name
+        for name in curves
+        if name[0] in ("truth", "pseudo_label", "resnet18_bigru") and name[1] != "difference"
+    ]
+    out = []
+    for (subject, event), value in chosen.items():
+        i = rows[(subject, event)]
+        time = (prepared.positions[i] - prepared.positions[i, 0]) / prepared.fps * 1000
+        peak = "" if prepared.peak_px is None else f", {prepared.peak_px[i]:.2f} px"
+        for model, used, _ in shown:
+            series = model if model in ("truth", "pseudo_label") else f"{model} {used}"
+            curve = curves[(model, used, _)][i]
+            out += [
+                (f"{event}{peak}, rho {value:.2f}", series, t, v) for t, v in zip(time, curve, strict=True)
+            ]
+    return pd.DataFrame(out, columns=["panel", "series", "ms", "value"])
+
+
+def _complete_rows(prepared):
+    return prepared.table.loc[prepared.first_complete()].itertuples()

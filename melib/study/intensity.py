@@ -1,0 +1,561 @@
+"""From a data set to the predictions of every fit: windows, inputs, the grid of fits, each finished job on disk.
+
+    study -> clips -> windows (where) -> inputs (what is seen) --+-> fit on training subjects -> curves of test subjects
+                                      -> targets, truth  --------+                              frozen, shuffled, re-timed
+
+A job is one fit: a protocol, a model, an input, a fold and a seed. Its record is addressed by all that it depends on,
+the source of the code that it runs included, so that a finished job is never repeated and a changed one never read.
+The tables are made from these records by evaluation.py.
+"""
+
+import hashlib
+import json
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import joblib
+import numpy as np
+import pandas as pd
+from joblib.externals.loky.process_executor import TerminatedWorkerError
+from tqdm.auto import tqdm
+
+from melib import controls, learn, losses, models, priors, protocols
+from melib.data import cache
+from melib.errors import DataError
+from melib.study import engines
+from melib.study.data import clip_studies, folds_of, simulated, with_clips
+from melib.study.run import cache_folder, profile_settings, seeds_of
+from melib.vision import flow
+
+PROTOCOLS = ("paper", "context")
+# Share of its peak above which a true movement counts as begun; below it everything counts as rest.
+RISEN = 0.1
+# Shifts of the apex for apex_follow, as a share of the window.
+SHIFTS = (-1 / 8, -1 / 16, 0.0, 1 / 16, 1 / 8)
+
+
+# ---- windows and what is seen in them -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Windows of one study under one protocol, with everything but the images.
+
+    ``table`` one row a window; ``positions`` (N, T) native frames; ``mask`` (N, T) bool; ``pseudo`` (N, T) the prior;
+    ``truth`` (N, T) the true profile, ``inside`` (N, T) bool the true movement of the window's own event above `RISEN`,
+    ``peak_px`` (N,) its true peak, pixels (None where there is no truth); ``annotated`` and ``true`` (N, 3) onset, apex
+    and offset in samples of the window, NaN without an event (``true`` is None where there is no truth); ``magnitude``
+    (N, T) pixels; ``reference`` (N,) index; ``entries`` the cached inputs and the window's row in them.
+    """
+
+    dataset: str
+    protocol: str
+    fps: float
+    table: pd.DataFrame
+    positions: np.ndarray
+    mask: np.ndarray
+    pseudo: np.ndarray
+    truth: np.ndarray | None
+    inside: np.ndarray | None
+    peak_px: np.ndarray | None
+    annotated: np.ndarray
+    true: np.ndarray | None
+    magnitude: np.ndarray
+    reference: np.ndarray
+    entries: list
+    cache: Path
+
+    def step(self):
+        """Native frames between two samples, (N,) float."""
+        return (self.positions[:, -1] - self.positions[:, 0]) / (self.positions.shape[1] - 1)
+
+    def complete(self):
+        """Windows that hold one whole annotated event, (N,) bool."""
+        return (self.table["event"] != "").to_numpy() & self.table["complete"].to_numpy(bool)
+
+    def first_complete(self):
+        """The first complete window of each event, (n,) int: the one that it is scored on."""
+        table = self.table[self.complete()]
+        return table.index[~table.duplicated(["subject", "event"])].to_numpy()
+
+    def load(self, rows):
+        """Images, targets and masks of some windows, for training.
+
+        Parameters
+        ----------
+        rows : (n,) int
+
+        Returns
+        -------
+        training.Windows
+        """
+        parts = [(self.cache / self.entries[i][0], self.entries[i][1]) for i in rows]
+        raw = np.stack([np.load(entry / "raw.npy", mmap_mode="r")[k] for entry, k in parts])
+        motion = np.stack([np.load(entry / "flow.npy", mmap_mode="r")[k] for entry, k in parts])
+        return learn.windows.Windows(raw, motion, self.reference[rows], self.pseudo[rows], self.mask[rows])
+
+
+def prepare(study, protocol, run, profile, seed=0, *, size=64, jobs=2):
+    """Cut a study into windows and compute what is seen in each; cached a video.
+
+    Parameters
+    ----------
+    study : Study
+        With clips.
+    protocol : str
+        paper or context.
+    run, profile, seed : as in the notebooks
+    size : int
+        Side of what the network sees.
+    jobs : int
+
+    Returns
+    -------
+    Prepared
+
+    Raises
+    ------
+    DataError
+        If no window fits (``context`` where a data set has no frames around its events).
+    """
+    options = profile_settings(profile)["windows"][protocol]
+    clips = {(clip.subject, clip.video): clip for clip in study.clips}
+    limits = pd.DataFrame(
+        [(s, v, int(c.numbers[0]), int(c.numbers[-1])) for (s, v), c in clips.items() if len(c.numbers)],
+        columns=["subject", "video", "n_first", "n_last"],
+    )
+    if protocol == "paper":
+        table = protocols.paper_windows(study.events, limits, T=options["T"])
+    else:
+        if not study.manifest.has_context:
+            raise DataError(
+                f"{study.name}: not testable under 'context': its clips are cut from onset to offset."
+            )
+        table = protocols.context_windows(
+            study.events,
+            limits,
+            T=options["T"],
+            stride=max(1, round(options["step"] * study.manifest.fps)),
+            per_event=options["per_event"],
+            per_empty=options["per_empty"],
+            seed=seed,
+        )
+    if table.empty:
+        reasons = Counter(each["reason"] for each in table.attrs["left_out"])
+        said = ", ".join(f"{count} because {reason}" for reason, count in reasons.items())
+        raise DataError(
+            f"{study.name}: no window fits protocol '{protocol}' ({said or 'no event'}); see `melib data check`."
+        )
+    return seen(study, table.reset_index(drop=True), options["T"], run, size=size, jobs=jobs)
+
+
+def seen(study, table, n_samples, run, *, size=64, jobs=2):
+    """What is seen in given windows, their samples spread evenly from start to stop; cached a video.
+
+    Parameters
+    ----------
+    study : Study
+        With clips.
+    table : DataFrame
+        Windows of one protocol, as protocols.py draws them.
+    n_samples : int
+        T.
+    run, size, jobs
+        As in `prepare`.
+
+    Returns
+    -------
+    Prepared
+    """
+    clips = {(clip.subject, clip.video): clip for clip in study.clips}
+    protocol = str(table["protocol"].iloc[0])
+    positions = np.stack([protocols.window_frames(row, n_samples) for row in table.itertuples()])  # (N, T)
+
+    version = cache.code_version(flow)
+    groups = list(table.groupby(["subject", "video"], sort=False).groups.items())
+    folder = cache_folder(run) / "inputs"
+    keys = [
+        cache.key(version, {"size": size, "positions": positions[rows].round(3).tolist()}, clips[name].key)
+        for name, rows in groups
+    ]
+    tasks = (
+        joblib.delayed(_video_inputs)(
+            folder, key, cache_folder(run) / clips[name].key, _shown(clips[name], positions[rows]), size
+        )
+        for key, (name, rows) in zip(keys, groups, strict=True)
+    )
+    pool = joblib.Parallel(n_jobs=jobs, return_as="generator")
+    done = list(tqdm(pool(tasks), total=len(groups), desc=f"{study.name} {protocol}: flow", unit="video"))
+
+    n = len(table)
+    mask, magnitude = np.zeros((n, n_samples), bool), np.zeros((n, n_samples), np.float32)
+    reference, entries = np.zeros(n, np.int64), [("", 0)] * n
+    for key, (_, rows), small in zip(keys, groups, done, strict=True):
+        mask[rows], magnitude[rows], reference[rows] = small["mask"], small["magnitude"], small["reference"]
+        for k, i in enumerate(rows):
+            entries[i] = (key, k)
+    pseudo = protocols.targets(table, study.events, n_samples, prior=priors.triangular)
+    annotated = protocols.landmarks(table, study.events, n_samples).to_numpy()  # (N, 3)
+    truth, inside, peak, true = _truth(study.truth, table, positions)
+    return Prepared(
+        study.name,
+        protocol,
+        study.manifest.fps,
+        table,
+        positions,
+        mask,
+        pseudo,
+        truth,
+        inside,
+        peak,
+        annotated,
+        true,
+        magnitude,
+        reference,
+        entries,
+        folder,
+    )
+
+
+def _shown(clip, positions):
+    """What windows show of a clip: rows (n, T) int, whether the frame is there (n, T) bool, frames a sample (n,) float."""
+    wanted = np.rint(positions)
+    rows = np.clip(np.searchsorted(clip.numbers, wanted), 0, len(clip.numbers) - 1)
+    return rows, np.abs(clip.numbers[rows] - wanted) < 1, np.diff(positions, axis=1).mean(axis=1)
+
+
+def _video_inputs(folder, key, clip, shown, size):
+    """Inputs of one video's windows, whose clip lies in the cache; returns what is small."""
+
+    def compute():
+        frames, seen, landmarks = (
+            np.load(clip / f"{name}.npy", mmap_mode="r") for name in ("frames", "mask", "landmarks")
+        )
+        windows: list[dict] = []
+        for rows, exists, width in zip(*shown, strict=True):
+            mask = np.asarray(seen[rows]) & exists
+            sampled = flow.sample(frames, rows, max(1, int(width)))
+            windows.append(flow.window_inputs(sampled, mask, np.asarray(landmarks), size) | {"mask": mask})
+        return {name: np.stack([w[name] for w in windows]) for name in windows[0]}
+
+    stored = cache.arrays(folder, key, compute)
+    return {name: np.array(stored[name]) for name in ("mask", "magnitude", "reference")}
+
+
+def _in_samples(frames, positions):
+    """Native frames (N, k) to samples of their window (N, k) float."""
+    first, last = positions[:, :1], positions[:, -1:]
+    return (frames - first) / (last - first) * (positions.shape[1] - 1)
+
+
+def _truth(truth, table, positions):
+    """True profile, whether the own event moves, its peak in pixels, its landmarks; Nones where nobody knows."""
+    if truth is None:
+        return None, None, None, None
+    profile, inside = np.zeros(positions.shape, np.float32), np.zeros(positions.shape, bool)
+    peak, frames = np.full(len(table), np.nan), np.full((len(table), 3), np.nan)
+    by_video = dict(list(truth.groupby(["subject", "video"])))
+    for i, row in enumerate(table.itertuples()):
+        part = by_video[(row.subject, row.video)]
+        number = part["frame"].to_numpy()
+        at = np.clip(np.searchsorted(number, np.rint(positions[i])), 0, len(part) - 1)  # (T,)
+        profile[i] = part["profile"].to_numpy()[at]
+        if row.event:
+            own = (part["event"] == row.event).to_numpy()
+            inside[i] = own[at] & (profile[i] > RISEN)
+            apex = np.argmax(np.where(own, part["profile"], -1))
+            peak[i] = part["peak_px"].to_numpy()[apex]
+            frames[i] = number[own][0], number[apex], number[own][-1]
+    return profile, inside, peak, _in_samples(frames, positions)
+
+
+def prepare_all(studies_with_clips, run, profile, seed=0, *, jobs=2):
+    """Windows of every study under every protocol that it can be tested under.
+
+    Returns
+    -------
+    list of Prepared
+        Studies in their order; paper before context, which only a data set with frames around its events has.
+    """
+    return [
+        prepare(study, protocol, run, profile, seed, jobs=jobs)
+        for study in studies_with_clips
+        for protocol in PROTOCOLS
+        if protocol == "paper" or study.manifest.has_context
+    ]
+
+
+# ---- the grid of fits -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Job:
+    """One fit of the grid."""
+
+    dataset: str
+    protocol: str
+    model: str
+    input: str
+    fold: int
+    seed: int
+    variant: str = ""  # names what an ablation changes; the change itself is in settings and windows
+
+    @property
+    def name(self):
+        """Readable name, unique in a run."""
+        changed = f"-{self.variant}" if self.variant else ""
+        about = f"{self.dataset}-{self.protocol}-{self.model}-{self.input}"
+        return f"{about}{changed}-fold{self.fold}-seed{self.seed}"
+
+
+def grid(dataset, profile, protocol, folds, seed=0):
+    """Jobs of a profile for one data set, protocol and some folds, the slow ones first.
+
+    Returns
+    -------
+    list of Job
+    """
+    options = profile_settings(profile)
+    return [
+        Job(dataset, protocol, fit["model"], fit["input"], fold.index, training_seed)
+        for fit in options["fits"][protocol]
+        for training_seed in seeds_of(profile, seed)
+        for fold in folds
+    ]
+
+
+def run_grid(run, profile, jobs_list, prepared, folds, *, transfer=None, jobs=2):
+    """Run the fits that are not on disk yet, and return every job's record.
+
+    Parameters
+    ----------
+    run, profile : as in the notebooks
+    jobs_list : list of Job
+    prepared : dict protocol -> Prepared
+    folds : list of protocols.Fold
+    transfer : dict protocol -> Prepared, optional
+        Windows of a second data set with the same subjects: each model also predicts its test subjects there.
+    jobs : int
+        Processes, one thread each.
+
+    Returns
+    -------
+    dict Job -> dict of arrays
+        ``rows`` (n,) windows of the test subjects; ``curve``, ``shuffled``, ``frozen`` (n, T) float32; ``slope`` (n,)
+        apex_follow a window, NaN where it can't be asked; ``transfer_rows``, ``transfer_curve`` where asked.
+
+    Raises
+    ------
+    DataError
+        If a fit failed: says which and why; the others are finished and kept.
+    """
+    transfer = transfer or {}
+    options = profile_settings(profile)["fit"]
+    tasks = (
+        joblib.delayed(run_job)(
+            Path(run), job, options, prepared[job.protocol], folds[job.fold], transfer.get(job.protocol)
+        )
+        for job in jobs_list
+    )
+    return dict(zip(jobs_list, finish(list(tasks), [job.name for job in jobs_list], jobs), strict=True))
+
+
+def finish(tasks, names, jobs):
+    """Run fits in several processes, to the last one even where some fail.
+
+    Parameters
+    ----------
+    tasks : list of joblib.delayed calls
+        Each returns its result, or a str: the reason why it failed (engines.tells_failure).
+    names : list of str
+    jobs : int
+        Processes, one thread each.
+
+    Returns
+    -------
+    list
+        Results in the order of the tasks.
+
+    Raises
+    ------
+    DataError
+        If a fit failed: says which and why; the others are finished and kept.
+    """
+    pool = joblib.Parallel(n_jobs=jobs, return_as="generator")
+    try:
+        done = list(tqdm(pool(tasks), total=len(tasks), desc="fits", unit="fit"))
+    except TerminatedWorkerError as error:
+        raise DataError(
+            "a process was killed while it fitted, most often because memory ran out; the finished fits are kept: make "
+            "room and run again."
+        ) from error
+    failed = [(name, result) for name, result in zip(names, done, strict=True) if isinstance(result, str)]
+    if failed:
+        said = "; ".join(f"{name}: {reason}" for name, reason in failed)
+        raise DataError(
+            f"{len(failed)} of {len(done)} fits failed, the others are kept ({said}); mend and run again."
+        )
+    return done
+
+
+@engines.tells_failure
+def run_job(run, job, options, prepared, fold, transfer=None):
+    """Fit and predict once, or read what an earlier call stored; a failure comes back as its reason.
+
+    Parameters
+    ----------
+    run : Path
+    job : Job
+        One that names a variant keeps no weights, and is asked for no more than ``curve`` and ``slope``, the latter in the
+        windows that are scored.
+    options : dict
+        Settings of the fit, beside model and input.
+    prepared : Prepared
+    fold : protocols.Fold
+    transfer : Prepared, optional
+        See `run_grid`.
+
+    Returns
+    -------
+    dict of arrays, or str
+        See `run_grid`.
+    """
+    try:
+        return _stored_job(run, job, options, prepared, fold, transfer)
+    except (ValueError, ArithmeticError, RuntimeError, OSError) as error:
+        return f"{type(error).__name__}: {error}"
+
+
+def _stored_job(run, job, options, prepared, fold, transfer):
+    fit = _fit_settings(job, options)
+    about = asdict(job)
+    asked = {"asked": "curve, slope"} if about.pop("variant") else {}
+    key = cache.key(
+        cache.code_version(learn.windows, models, losses, controls),
+        {"job": about, "fit": asdict(fit), "fold": asdict(fold), "shifts": SHIFTS, **asked},
+        _content(prepared),
+        _content(transfer) if transfer else "",
+    )
+
+    def compute():
+        rows = {part: rows_of(prepared, getattr(fold, part)) for part in ("train", "validation", "test")}
+        fitted = learn.windows.fit(
+            fit, prepared.load(rows["train"]), prepared.load(rows["validation"]), seed=job.seed
+        )
+        result = _predict(fitted, prepared, rows["test"], prepared.first_complete() if asked else None)
+        if not asked:
+            learn.windows.save(fitted, run / "weights" / job.name)
+            result |= _disturbed(fitted, prepared, rows["test"], job.seed)
+        if transfer:
+            there = rows_of(transfer, fold.test)
+            result["transfer_rows"] = there
+            result["transfer_curve"] = learn.windows.predict(fitted, transfer.load(there))
+        return result
+
+    return {name: np.array(value) for name, value in cache.arrays(run / "fits", key, compute).items()}
+
+
+def _fit_settings(job, options):
+    """The profile's budget on one model; constant_frame is the paper's network on a window's first frame."""
+    constant = job.model == "constant_frame"
+    model = "resnet18_bigru" if constant else job.model
+    return learn.windows.FitSettings(model=model, input=job.input, constant_frame=constant, **options)
+
+
+def _content(prepared):
+    """Hash of everything that a fit reads from its windows."""
+    arrays = (prepared.pseudo, prepared.mask, prepared.reference)
+    text = json.dumps(prepared.entries) + "".join(hashlib.sha1(a.tobytes()).hexdigest() for a in arrays)
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def rows_of(prepared, subjects):
+    """Windows of some subjects, (n,) int."""
+    return np.flatnonzero(prepared.table["subject"].isin(subjects))
+
+
+def _predict(fitted, prepared, rows, followed=None):
+    """Curves of the test windows, and whether they follow a moved apex, in all windows or some."""
+    slope = np.full(len(rows), np.nan)
+    # Only a whole event has an apex that can be moved.
+    asked = prepared.complete()[rows] if followed is None else np.isin(rows, followed)
+    whole = np.flatnonzero(asked)
+    windows = prepared.load(rows[whole])
+    inputs = learn.windows.prepare(windows, slice(None), fitted.settings.input, fitted.scale).numpy()
+    follow = controls.apex_follow(
+        lambda x: learn.windows.predict_inputs(fitted, x),
+        inputs,
+        prepared.annotated[rows[whole], 1],
+        np.asarray(SHIFTS) * prepared.positions.shape[1],
+        prepared.table["subject"].to_numpy()[rows[whole]],
+    )
+    slope[whole] = follow["slopes"]
+    return {"rows": rows, "curve": learn.windows.predict(fitted, prepared.load(rows)), "slope": slope}
+
+
+def _disturbed(fitted, prepared, rows, seed):
+    """Curves of the test windows with their frames shuffled, and with the first one frozen."""
+    inputs = learn.windows.prepare(
+        prepared.load(rows), slice(None), fitted.settings.input, fitted.scale
+    ).numpy()
+    mask = prepared.mask[rows]
+    return {
+        "shuffled": learn.windows.predict_inputs(fitted, controls.shuffle(inputs, seed), mask),
+        "frozen": learn.windows.predict_inputs(fitted, controls.freeze(inputs), mask),
+    }
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Everything that evaluation.py makes its tables from.
+
+    ``prepared`` list of Prepared; ``transfer`` Prepared of the other field family by protocol; ``folds`` and
+    ``records`` by data set; ``seed`` of the run; ``studies`` with clips, by data set.
+    """
+
+    prepared: list
+    transfer: dict
+    folds: dict
+    records: dict
+    seed: int
+    studies: dict = field(default_factory=dict)
+
+
+def intensity_study(run, profile, seed=0, data="", *, jobs=2):
+    """Run the intensity paper's experiment: every fit of the profile, on every data set of the run.
+
+    Parameters
+    ----------
+    run, profile, seed, data : as in the notebooks
+    jobs : int
+        Processes.
+
+    Returns
+    -------
+    Outcome
+    """
+    main = [with_clips(study, run, jobs=jobs) for study in clip_studies(run, profile, seed, data, jobs=jobs)]
+    prepared = prepare_all(main, run, profile, seed, jobs=jobs)
+    transfer, folds, records = {}, {}, {}
+    if not data:
+        there = [
+            with_clips(s, run, jobs=jobs) for s in simulated(run, profile, seed, transfer=True, jobs=jobs)
+        ]
+        transfer = {p.protocol: p for p in prepare_all(there, run, profile, seed, jobs=jobs)}
+        if profile_settings(profile)["train_on_transfer"]:
+            main, prepared = main + there, prepared + list(transfer.values())
+    for study in main:
+        mine = {p.protocol: p for p in prepared if p.dataset == study.name}
+        # Somebody without a usable event can't be tested on one. Simulated people all keep their fold: it must be that of
+        # their long videos, which this fold's model will judge.
+        tested = {subject for p in mine.values() for subject in p.table["subject"]}
+        folds[study.name] = folds_of(study, profile, seed, subjects=tested if study.truth is None else None)
+        todo = []
+        for protocol in reversed(PROTOCOLS):
+            if protocol in mine:
+                some = [fold for fold in folds[study.name] if len(rows_of(mine[protocol], fold.test))]
+                todo += grid(study.name, profile, protocol, some, seed)
+        other = transfer if study.name not in {p.dataset for p in transfer.values()} else {}
+        records[study.name] = run_grid(run, profile, todo, mine, folds[study.name], transfer=other, jobs=jobs)
+    return Outcome(prepared, transfer, folds, records, seed, {study.name: study for study in main})

@@ -1,0 +1,199 @@
+"""Published values beside ours, with a loud mark where data or protocol differ: nobody may take simulated for real.
+
+    published.csv                         value, metric, data set, protocol, method, source; which of our models stands
+                                          beside it (model, input), what else is known to differ (differs)
+    summary, position_control, spotting   what a run found
+        --> published_all.csv             ours, control, published, difference, mark
+
+The control of intensity is position alone, that of spotting is chance: neither has seen a pixel.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from melib.study import results
+
+COLUMNS = [
+    *("dataset", "protocol", "what", "metric", "ours", "low", "high", "control", "published", "difference"),
+    *("mark", "source", "model", "of", "events", "subjects"),
+]
+
+# What stands behind a published value in a table of ours, and is said aloud in its caption.
+SIGNS = {"OTHER DATA": "!", "OTHER PROTOCOL": "?"}
+
+
+def values(task: str) -> pd.DataFrame:
+    """Published values of one task: intensity or spotting.
+
+    Returns
+    -------
+    DataFrame
+        task, dataset, protocol (of intensity; the scorer of spotting), method, model, input, metric, value, events, subjects
+        (empty where the source doesn't state them), source, differs.
+    """
+    table = results.read_result(Path(__file__).with_name("published.csv"))
+    return table[table["task"] == task].fillna({"differs": ""}).reset_index(drop=True)
+
+
+def beside(run: str | Path) -> pd.DataFrame:
+    """Every published number beside ours on every data set of a run, from its results alone.
+
+    Parameters
+    ----------
+    run : str or Path
+        Folder of the run.
+
+    Returns
+    -------
+    DataFrame
+        dataset, protocol, what (whose number, on which data), metric, ours, low, high (95 %), control, published, difference
+        (ours minus published), mark (empty only where data and protocol agree), source; model (which of ours), of
+        (the data set of the published number), events, subjects (of ours).
+    """
+    found = {
+        name: results.read_result(file) if (file := Path(run) / "results" / f"{name}.csv").is_file() else None
+        for name in ("summary", "position_control", "spotting")
+    }
+    rows = [
+        *_position(found["position_control"]),
+        *_intensity(found["summary"]),
+        *_spotting(found["spotting"]),
+    ]
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def as_rows(dataset: str, metrics: Sequence[str]) -> pd.DataFrame:
+    """Published values of intensity as rows that go below a table of ours.
+
+    Parameters
+    ----------
+    dataset : str
+        Ours. Where something is published of it, the values of all other data are left out.
+    metrics : sequence of str
+
+    Returns
+    -------
+    DataFrame
+        what (whose number, on which data, and a sign of ``SIGNS`` for whatever isn't as with us), protocol, differs (the
+        same in words), a column a metric.
+    """
+    known = values("intensity")
+    known = known[known["metric"].isin(metrics)]
+    own = known[known["dataset"] == dataset]
+    rows = []
+    for (whose, of), part in (own if len(own) else known).groupby(["method", "dataset"], sort=False):
+        first = results.records(part)[0]
+        differs = mark({"dataset": dataset}, first)
+        signs = "".join(sign for words, sign in SIGNS.items() if words in differs)
+        found = dict(zip(part["metric"], part["value"], strict=True))
+        about = {"what": f"{whose}, {of} {signs}".rstrip(), "protocol": first["protocol"], "differs": differs}
+        rows.append({**about, **found})
+    return pd.DataFrame(rows, columns=["what", "protocol", "differs", *metrics])
+
+
+def mark(ours: dict[str, Any], theirs: dict[str, Any]) -> str:
+    """What differs between one of our numbers and a published one, in capitals; empty where nothing is known to.
+
+    Parameters
+    ----------
+    ours : dict
+        dataset, events, subjects (NaN where not counted).
+    theirs : dict
+        A row of published.csv.
+    """
+    said = []
+    counts = [(ours.get(name, np.nan), theirs[name]) for name in ("events", "subjects")]
+    if ours["dataset"] != theirs["dataset"]:
+        said.append(f"OTHER DATA: {ours['dataset']}, not {theirs['dataset']}")
+    elif any(mine != other for mine, other in counts if pd.notna(mine) and pd.notna(other)):
+        (events, of_events), (subjects, of_subjects) = counts
+        said.append(
+            f"OTHER DATA: {events:.0f} clips of {subjects:.0f} subjects, not {of_events:.0f} of {of_subjects:.0f}"
+        )
+    if theirs["differs"]:
+        said.append(f"OTHER PROTOCOL: {theirs['differs']}")
+    return "; ".join(said)
+
+
+def _row(ours: dict[str, Any], theirs: dict[str, Any], value: float, control: float) -> dict[str, Any]:
+    return {
+        **{
+            name: ours.get(name, np.nan)
+            for name in ("dataset", "protocol", "low", "high", "model", "events", "subjects")
+        },
+        "what": f"{theirs['method']} on {theirs['dataset']}",
+        "metric": theirs["metric"],
+        "ours": value,
+        "control": control,
+        "published": theirs["value"],
+        "difference": value - theirs["value"],
+        "mark": mark(ours, theirs),
+        "source": theirs["source"],
+        "of": theirs["dataset"],
+    }
+
+
+def _position(found: pd.DataFrame | None) -> list[dict[str, Any]]:
+    """Position alone, averaged over events as it was on the public tables; an interval over subjects isn't that of it."""
+    out = []
+    for theirs in results.records(values("intensity").query("model == 'position_only'")):
+        for ours in [] if found is None else results.records(_same(found, theirs, ["protocol", "metric"])):
+            about = {name: ours[name] for name in ("dataset", "protocol", "events", "subjects")}
+            model = results.label("position_only", "none")
+            out.append(_row({**about, "model": model}, theirs, ours["over_events"], np.nan))
+    return out
+
+
+def _intensity(found: pd.DataFrame | None) -> list[dict[str, Any]]:
+    """Networks, mean over subjects."""
+    if found is None:
+        return []
+    found, out = found[found["amplitude"] == "all"], []
+    control = found[found["model"] == "position_only"].set_index(["dataset", "protocol", "metric"])[
+        "estimate"
+    ]
+    for theirs in results.records(values("intensity").query("model != 'position_only'")):
+        for ours in results.records(_same(found, theirs, ["protocol", "model", "input", "metric"])):
+            blind = control.get((ours["dataset"], ours["protocol"], ours["metric"]), np.nan)
+            ours["model"] = results.label(ours["model"], ours["input"])
+            out.append(_row(ours, theirs, ours["estimate"], float(blind)))
+    return out
+
+
+def _spotting(found: pd.DataFrame | None) -> list[dict[str, Any]]:
+    """Our system, and the one that follows the published recipe where there is one, by the scorer named."""
+    if found is None:
+        return []
+    keys, out = ["dataset", "system", "rule"], []
+    strict = results.over_seeds(found[found["rule"] == "strict"], ["dataset", "system"])
+    # The other scorers have no pooled row: mean over seeds.
+    scores = (
+        pd.concat([strict, found[found["rule"] != "strict"]])
+        .groupby(keys, sort=False)
+        .mean(numeric_only=True)
+    )
+    for theirs in results.records(values("spotting")):
+        for model in dict.fromkeys((theirs["model"], "ours")):
+            for dataset in found["dataset"].unique():
+                if (dataset, model, theirs["protocol"]) not in scores.index:
+                    continue
+                mine = scores.loc[(dataset, model, theirs["protocol"])]
+                metric, blind = theirs["metric"], (dataset, "chance", theirs["protocol"])
+                ours = {
+                    "dataset": dataset,
+                    "protocol": theirs["protocol"],
+                    "model": model,
+                    "low": mine.get(f"{metric}_low", np.nan),
+                    "high": mine.get(f"{metric}_high", np.nan),
+                }
+                control = float(scores.loc[blind, metric]) if blind in scores.index else np.nan
+                out.append(_row(ours, theirs, float(mine[metric]), control))
+    return out
+
+
+def _same(table: pd.DataFrame, row: dict[str, Any], keys: list[str]) -> pd.DataFrame:
+    return table[(table[keys] == [row[key] for key in keys]).all(axis=1)]

@@ -1,0 +1,771 @@
+"""Long videos, from their frames to the score curves of every fit: features, targets, the grid of fits.
+
+    study -> features of a whole video (cached) -> sequences -> fit on training subjects -> curves of test and validation
+             regional  (T, 36)                     whole videos, any length                subjects, (T, kinds) and (T, 5)
+             reference (n, k, 36)                  windows of k frames, half overlapping, stitched
+
+Samples are every `step`-th native frame, so that they lie about 1/30 s apart: the rate of both papers' data. Positions are
+0-based samples; `Video.numbers` turns them back into native frames. Decoding, classes and tables: spotting_tables.py.
+"""
+
+import sys
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import cv2
+import joblib
+import numpy as np
+import pandas as pd
+from tqdm.auto import tqdm
+
+from melib import learn, losses, models, priors, protocols
+from melib.data import cache, manifest
+from melib.errors import DataError
+from melib.learn import dense
+from melib.study import engines, intensity
+from melib.study.data import Study, folds_of, long_studies, simulated
+from melib.study.recognition import CLASSES
+from melib.study.run import cache_folder, profile_settings
+from melib.vision import faces, flow, recipe
+
+NEUTRAL = len(CLASSES)
+KINDS = ("micro", "macro", "blink")
+RATE = 30  # samples a second: CAS(ME)^3 has 30, the reference reads SAMM-LV at 200 / 7
+
+
+# ---- videos ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Video:
+    """One long video as the networks see it.
+
+    Attributes
+    ----------
+    dataset, subject, video : str
+    fps : float
+        Samples a second.
+    numbers : (T,) int64
+        0-based native frame of each sample.
+    motion : (T, 36) float32
+        Regional motion, pixels of the 112-pixel crop (melib.vision.flow).
+    mask : (T,) bool
+        False where no face was found.
+    windows : (n, k, 36) float32
+        The reference's features of half-overlapping windows; ``starts`` (n,) int, their first samples; ``ok`` (n,) bool,
+        False where no face was found or the reference's crop left the picture.
+    events : DataFrame
+        The video's usable events in samples: event, kind, emotion_class, aus, onset, apex, offset (float), peak_px (NaN
+        where nobody knows it).
+    """
+
+    dataset: str
+    subject: str
+    video: str
+    fps: float
+    numbers: np.ndarray
+    motion: np.ndarray
+    mask: np.ndarray
+    windows: np.ndarray
+    starts: np.ndarray
+    ok: np.ndarray
+    events: pd.DataFrame
+
+    def __len__(self):
+        """Count the samples."""
+        return len(self.numbers)
+
+    def of(self, kind):
+        """Events of one kind."""
+        return self.events[self.events["kind"] == kind]
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A video whose arrays lie in the cache: what another process is sent of it.
+
+    ``entry`` folder of the arrays; ``rest`` the Video without them.
+    """
+
+    entry: Path
+    rest: Video
+
+
+_ARRAYS = ("numbers", "motion", "mask", "windows", "starts", "ok")
+
+
+def keep(video, folder):
+    """Put a video's arrays into a cache, addressed by their content: Kept."""
+    arrays = {name: getattr(video, name) for name in _ARRAYS}
+    key = cache.key(1, {}, *map(joblib.hash, arrays.values()))
+    cache.arrays(folder, key, lambda: arrays)
+    return Kept(folder / key, replace(video, **dict.fromkeys(_ARRAYS)))
+
+
+def opened(kept):
+    """Read a kept video: Video."""
+    arrays = cache.arrays(kept.entry.parent, kept.entry.name, partial(_lost, kept.entry))
+    return replace(kept.rest, **{name: np.array(arrays[name]) for name in _ARRAYS})
+
+
+def _lost(entry):
+    raise DataError(f"{entry} was removed while it was in use; run the same command again.")
+
+
+def prepare(study, run, profile, *, windows=True, jobs=2):
+    """Compute the features of every video of a study; cached by content.
+
+    Parameters
+    ----------
+    study : study.Study
+    run, profile : as in the notebooks
+    windows : bool
+        Compute the reference's features, too.
+    jobs : int
+        Processes, one thread each.
+
+    Returns
+    -------
+    list of Video
+    """
+    k = profile_settings(profile)["spotting"]["window"] if windows else 0
+    step = _step(study)
+    folder = cache_folder(run) / "motion"
+    tasks = (
+        joblib.delayed(_features)(study.manifest, study.root, row, folder, step, k)
+        for row in study.videos[["subject", "video", "folder"]].itertuples(index=False, name=None)
+    )
+    pool = joblib.Parallel(n_jobs=jobs, return_as="generator")
+    bar = tqdm(pool(tasks), total=len(study.videos), desc=f"{study.name}: motion", unit="video")
+    return [
+        _video(study, row, found, step) for row, found in zip(study.videos.itertuples(), bar, strict=True)
+    ]
+
+
+def _step(study):
+    """Native frames from one sample to the next."""
+    return max(1, round(study.manifest.fps / RATE))
+
+
+def _features(of, root, row, folder, step, k):
+    """Read or compute the features of one video (in a worker process); those of windows where k isn't 0."""
+    cv2.setNumThreads(1)
+    subject, video, frames = row
+    found = flow.load_regional(of, root, subject, video, folder, step=step)
+    none = {
+        "windows": np.zeros((0, k, flow.CHANNELS), np.float32),
+        "starts": np.zeros(0, np.int64),
+        "ok": np.zeros(0, bool),
+    }
+    if k:
+        paths = manifest.frame_files(frames, of)[1][::step]
+        about = {"k": k, "step": step, "arrays": ["windows", "starts", "ok"]}
+        key = cache.key(
+            cache.code_version(recipe, faces),
+            about,
+            cache.content_hash(paths, index=folder / "hashes"),
+        )
+
+        def compute():
+            features, starts, ok = recipe.windows(paths, k)
+            return {"windows": features, "starts": starts, "ok": ok}
+
+        none = cache.arrays(folder, key, compute)
+    return {name: np.array(value) for name, value in {**found, **none}.items()}
+
+
+def _video(study, row, found, step):
+    table = study.events
+    mine = table[
+        (table["subject"] == row.subject) & (table["video"] == row.video) & (table["status"] != "dropped")
+    ]
+    mine = mine[mine["onset"].notna() & mine["offset"].notna()]
+    samples = np.arange(len(found["numbers"]))
+    place = {}
+    for name in ("onset", "apex", "offset"):
+        native = mine[name].astype("Float64").to_numpy(float, na_value=np.nan)
+        place[name] = np.interp(native, found["numbers"], samples)
+    place["apex"] = np.where(np.isnan(place["apex"]), (place["onset"] + place["offset"]) / 2, place["apex"])
+    peak = pd.Series(np.nan, index=mine.index)
+    if study.truth is not None:
+        truth = study.truth[(study.truth["subject"] == row.subject) & (study.truth["video"] == row.video)]
+        peak = mine["event"].map(truth[truth["event"] != ""].groupby("event")["peak_px"].max())
+    events = mine[["event", "kind", "emotion_class", "aus"]].assign(**place, peak_px=peak.astype(float))
+    return Video(
+        study.name,
+        row.subject,
+        row.video,
+        study.manifest.fps / step,
+        found["numbers"],
+        found["motion"],
+        found["mask"],
+        found["windows"],
+        found["starts"],
+        found["ok"],
+        events.sort_values("onset").reset_index(drop=True),
+    )
+
+
+def annotated(videos, kind="micro"):
+    """Events of some videos in samples: for micro-expressions the truth that intervals are scored against.
+
+    Returns
+    -------
+    DataFrame
+        subject, video, event, onset, apex, offset (int, closed), emotion (class), kind, fps, aus, peak_px, duration_s,
+        overlapped (bool: a macro-expression overlaps it).
+    """
+    if not videos:
+        raise DataError("no video to take events from; give every fold training subjects with videos.")
+    parts = []
+    for video in videos:
+        mine, macro = video.of(kind), video.of("macro")
+        overlap = [
+            ((macro["onset"] <= e.offset) & (macro["offset"] >= e.onset)).any() for e in mine.itertuples()
+        ]
+        whole = {name: np.rint(mine[name]).astype(int) for name in ("onset", "apex", "offset")}
+        about = {"subject": video.subject, "video": video.video, "event": mine["event"], **whole}
+        about |= {
+            "emotion": mine["emotion_class"].replace("", "unknown"),
+            "kind": kind,
+            "fps": video.fps,
+            "aus": mine["aus"],
+        }
+        seconds = (whole["offset"] - whole["onset"] + 1) / video.fps
+        about |= {"peak_px": mine["peak_px"], "duration_s": seconds, "overlapped": np.array(overlap, bool)}
+        parts.append(pd.DataFrame(about))
+    return pd.concat(parts, ignore_index=True)
+
+
+def lengths(videos):
+    """How long each video is: DataFrame subject, video, n_frames (samples), fps."""
+    rows = [(video.subject, video.video, len(video), video.fps) for video in videos]
+    return pd.DataFrame(rows, columns=["subject", "video", "n_frames", "fps"])
+
+
+def prior_of(videos, kind="micro"):
+    """When events of a kind happen in some videos (the training fold's): priors.IntervalPrior, in samples."""
+    return priors.IntervalPrior.fit(annotated(videos, kind), lengths(videos), videos[0].fps)
+
+
+# ---- what is learned ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Fit:
+    """One fit of one fold.
+
+    Attributes
+    ----------
+    dataset : str
+    features : str
+        regional (ours) or reference.
+    target : str
+        hard, triangular or gaussian.
+    body : str
+        ssm, bigru or dilated on whole videos; windowed_ssm: the reference's causal one, on windows.
+    tasks : str
+        joint, spotting or recognition.
+    fold, seed : int
+    published : bool
+        Keep the reference's faults of training: videos with events only, the last epoch, every subject but the test one.
+    peek : bool
+        Choose the epoch on the test subjects: a fault, for the inflation ledger alone.
+    graft : bool
+        Lay more micro-expressions over the training videos; windows never are.
+    """
+
+    dataset: str
+    features: str
+    target: str
+    body: str
+    tasks: str
+    fold: int
+    seed: int
+    published: bool = False
+    peek: bool = False
+    graft: bool = True
+
+    @property
+    def name(self):
+        """Readable name, unique in a run."""
+        faults = "-published" * self.published + "-peek" * self.peek + "-plain" * (not self.graft)
+        what = f"{self.features}-{self.target}-{self.body}-{self.tasks}{faults}"
+        return f"{self.dataset}-spotting-{what}-fold{self.fold}-seed{self.seed}"
+
+    @property
+    def windowed(self):
+        """Whether it sees windows and not whole videos."""
+        return self.body == "windowed_ssm"
+
+
+def hard(onset, apex, offset, n_frames):
+    """The reference's target: 1 strictly between onset and offset; otherwise as `priors.triangular`."""
+    inside = priors.boxcar(onset, apex, offset, n_frames)
+    frame = np.arange(n_frames)
+    return inside * ((frame > onset) & (frame < offset)).astype(np.float32)
+
+
+TARGETS = {"hard": hard, "triangular": priors.triangular, "gaussian": priors.gaussian}
+
+
+def targets(video, target):
+    """Target curves and classes of a video.
+
+    Parameters
+    ----------
+    video : Video
+    target : str
+        A key of ``TARGETS``. Where events of a kind overlap, the higher one counts.
+
+    Returns
+    -------
+    curves : (T, 3) float32 in [0, 1]
+        One column a kind.
+    emotion : (T,) int64
+        Index into ``CLASSES`` during a micro-expression, ``NEUTRAL`` elsewhere.
+    """
+    curves, emotion = np.zeros((len(video), len(KINDS)), np.float32), np.full(len(video), NEUTRAL)
+    for event in video.events.itertuples():
+        column = KINDS.index(event.kind)
+        curve = TARGETS[target](event.onset, event.apex, event.offset, len(video))
+        curves[:, column] = np.maximum(curves[:, column], curve)
+        if event.kind == "micro" and event.emotion_class in CLASSES:
+            inside = TARGETS["hard"](event.onset, event.apex, event.offset, len(video)) > 0
+            emotion[inside] = CLASSES.index(event.emotion_class)
+    return curves, emotion.astype(np.int64)
+
+
+def sequences(video, fit):
+    """What a fit reads of a video: one sequence, or one a window.
+
+    Returns
+    -------
+    list of video_training.Sequence
+    """
+    curves, emotion = targets(video, fit.target)
+    if not fit.windowed:
+        x = video.motion if fit.features == "regional" else stitch(video.windows, video.starts, len(video))
+        return [learn.videos.Sequence(x, video.mask, curves, emotion)]
+    k = video.windows.shape[1]
+    out = []
+    for window, start, ok in zip(video.windows, video.starts, video.ok, strict=True):
+        part = slice(int(start), int(start) + k)
+        n = len(emotion[part])  # fewer than k in a video that is shorter than a window
+        x = window[:n] if fit.features == "reference" else video.motion[part] - video.motion[part][:1]
+        seen = np.full(n, ok) if fit.features == "reference" else video.mask[part]
+        # The published method has no mask: a window without a face counts as one without motion.
+        out.append(learn.videos.Sequence(x, seen | fit.published, curves[part, :1], emotion[part]))
+    return out
+
+
+def stitch(windows, starts, n, whole=None):
+    """Put what windows say one after another: of each its second half, of the first one all.
+
+    Parameters
+    ----------
+    windows : (m, k, ...) float
+    starts : (m,) int
+    n : int
+        Samples of the video.
+    whole : (m,) bool, optional
+        Windows whose first half counts; by default the one that starts the video.
+
+    Returns
+    -------
+    (n, ...) float
+        0 where no window speaks.
+    """
+    whole = starts == 0 if whole is None else whole
+    out = np.zeros((n, *windows.shape[2:]), windows.dtype)
+    k = windows.shape[1]
+    for window, start, all_of_it in zip(windows, starts, whole, strict=True):
+        first = 0 if all_of_it else k // 2
+        part = out[start + first : start + k]
+        part[:] = window[first : first + len(part)]
+    return out
+
+
+# ---- the grid of fits -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Curves:
+    """What a source says of one video: ``scores`` (T, S) float32, a column a kind; ``logits`` (T, 5) or None.
+
+    ``log_prior`` (5,): what training told it about classes beforehand, for the logit adjustment.
+    """
+
+    scores: np.ndarray
+    logits: np.ndarray | None = None
+    log_prior: np.ndarray | None = None
+
+
+def run_fits(run, profile, fits, long, *, options=None, jobs=2):
+    """Run the fits that are not on disk yet.
+
+    Parameters
+    ----------
+    run, profile : as in the notebooks
+    fits : list of Fit
+    long : Long
+        Its clips are training material, its transfer videos are spoken of, too.
+    options : dict or None
+        Another budget than the profile's ``spotting``.
+    jobs : int
+        Processes, one thread each.
+
+    Returns
+    -------
+    dict Fit -> dict (dataset, subject, video) -> Curves
+        Of the validation and test subjects of the fit's fold.
+
+    Raises
+    ------
+    DataError
+        If a fit failed: says which and why; the others are finished and kept.
+    """
+    options = options or profile_settings(profile)["spotting"]
+    folder = cache_folder(run) / "videos"
+    kept = {part: [keep(video, folder) for video in getattr(long, part)] for part in _PARTS}
+    light = replace(long, study=None, **kept)
+    tasks = [joblib.delayed(_run_kept_fit)(Path(run), fit, options, light) for fit in fits]
+    return dict(zip(fits, intensity.finish(tasks, [fit.name for fit in fits], jobs), strict=True))
+
+
+# Of what a Long holds, its lists of videos.
+_PARTS = ("videos", "transfer", "clips")
+
+
+@engines.tells_failure
+def _run_kept_fit(run, fit, options, light):
+    """Open the videos that a fit is sent the places of, and run it."""
+    try:
+        videos = {part: [opened(kept) for kept in getattr(light, part)] for part in _PARTS}
+    except (ValueError, OSError) as error:
+        return f"{type(error).__name__}: {error}"
+    return _run_fit(run, fit, options, replace(light, **videos))
+
+
+def _run_fit(run, fit, options, long):
+    """Fit and predict once, or read what an earlier call stored; a failure comes back as its reason."""
+    try:
+        return _stored_fit(run, fit, options, long)
+    except (ValueError, ArithmeticError, RuntimeError, OSError) as error:
+        return f"{type(error).__name__}: {error}"
+
+
+def _stored_fit(run, fit, options, long):
+    fold = long.folds[fit.fold]
+    asked = {*fold.validation, *fold.test}
+    spoken = [video for video in (*long.videos, *long.transfer) if video.subject in asked]
+    if fit.features == "reference":
+        spoken = [video for video in spoken if video.windows.shape[1]]
+    settings = _settings(fit, options)
+    key = cache.key(
+        cache.code_version(
+            learn.videos, learn.windows, models, models, losses, priors, flow, sys.modules[__name__]
+        ),
+        {
+            "fit": asdict(fit),
+            "settings": asdict(settings),
+            "fold": asdict(fold),
+            "batch": options["batch_of_windows"],
+        },
+        *(_content(video) for video in (*long.videos, *long.transfer, *long.clips)),
+    )
+
+    def compute():
+        train, validation = _split(long.videos, fit, fold)
+        clips = [clip for clip in long.clips if clip.subject in fold.train and not fit.published]
+        seen, judged, donors = (
+            [s for v in part for s in sequences(v, fit)] for part in (train, validation, clips)
+        )
+        if fit.windowed:
+            seen, donors = seen + donors, []
+        mirror = None if fit.windowed else flow.MIRROR
+        fitted = learn.videos.fit(settings, seen, judged, fit.seed, donors=donors, mirror=mirror)
+        learn.windows.save(fitted, run / "weights" / fit.name)
+        found = curves_of_videos(fitted, fit, spoken, options["batch_of_windows"])
+        return {
+            "scores": np.concatenate([curves.scores for curves in found]),
+            "logits": np.concatenate([curves.logits for curves in found]),
+            "class_prior": np.array(fitted.scale["class_prior"]),
+        }
+
+    stored = cache.arrays(run / "fits", key, compute)
+    prior = stored["class_prior"]
+    log_prior = np.log(prior, where=prior > 0, out=np.full(len(prior), -np.inf))
+    ends = np.cumsum([len(video) for video in spoken])[:-1]
+    parts = zip(np.split(stored["scores"], ends), np.split(stored["logits"], ends), strict=True)
+    return {
+        (v.dataset, v.subject, v.video): Curves(np.array(scores), np.array(logits), log_prior)
+        for v, (scores, logits) in zip(spoken, parts, strict=True)
+    }
+
+
+def _content(video):
+    text = [video.subject, video.video, video.events.to_csv(index=False)]
+    return cache.key(1, {"text": text}, *(joblib.hash(a) for a in (video.motion, video.mask, video.windows)))
+
+
+def _split(videos, fit, fold):
+    """Videos to train on and to choose the epoch on."""
+    train = [video for video in videos if video.subject in fold.train]
+    validation = [video for video in videos if video.subject in fold.validation]
+    if fit.published:
+        train = [video for video in (*train, *validation) if len(video.of("micro"))]
+    if fit.peek:
+        validation = [video for video in videos if video.subject in fold.test]
+    return train, validation
+
+
+def _settings(fit, options):
+    """The profile's budget on one fit; what the reference states about training goes with its windows."""
+    epochs = options["epochs"]["windows" if fit.windowed else "whole_videos"]
+    common = options["fit"] | {"tasks": fit.tasks, "epochs": epochs}
+    if not fit.windowed:
+        own = options["whole_videos"] | ({} if fit.graft else {"graft": 0.0})
+        return learn.videos.VideoSettings(**common, body=fit.body, kinds=len(KINDS), **own)
+    return learn.videos.VideoSettings(
+        **common,
+        body="ssm",
+        causal=True,
+        kinds=1,
+        **options["windows"],
+        select="last" if fit.published else "validation",
+    )
+
+
+def curves_of_videos(fitted, fit, videos, batch):
+    """Curves of whole videos, in order."""
+    if not fit.windowed:
+        said = learn.videos.predict(fitted, [sequences(video, fit)[0] for video in videos])
+        return [Curves(each["scores"], each["logits"]) for each in said]
+    out, seen = [], 0
+    for video in videos:
+        said = learn.videos.predict(fitted, sequences(video, fit))
+        # The published stitching asks for a window's place in its batch where it means the video's first.
+        whole = (seen + np.arange(len(said))) % batch == 0 if fit.published else None
+        seen += len(said)
+        both = [
+            stitch(_stacked(said, name, video.windows.shape[1], columns), video.starts, len(video), whole)
+            for name, columns in (("scores", 1), ("logits", NEUTRAL + 1))
+        ]
+        out.append(Curves(*both))
+    return out
+
+
+def _stacked(said, name, k, columns):
+    return np.stack([each[name] for each in said]) if said else np.zeros((0, k, columns), np.float32)
+
+
+# ---- the first paper's model on the second paper's videos -----------------------------------------------------
+
+
+def intensity_curves(run, profile, study, videos, folds, seed=0, *, jobs=2):
+    """Score curves by the intensity model of the first paper, each made without its own subject.
+
+    The model is the one that notebook 04 trained on clips (context protocol, flow), of the fold that tests the subject;
+    a validation subject's curve comes from the fold that it validates, too.
+
+    Parameters
+    ----------
+    run, profile, seed : as in the notebooks
+    study : study.Study
+    videos : list of Video
+    folds : list of protocols.Fold
+        Must be those of the intensity experiment: same subjects, number and seed.
+    jobs : int
+
+    Returns
+    -------
+    dict fold index -> dict (dataset, subject, video) -> Curves
+        Without logits.
+
+    Raises
+    ------
+    DataError
+        If the intensity model's weights aren't there.
+    """
+    if not has_intensity(run, profile, folds, seed):
+        raise DataError(f"{run} has no trained intensity model; run notebook 04 in this run first.")
+    names = [weights_folder(run, _clips_name(profile), fold.index, seed) for fold in folds]
+    folder = cache_folder(run) / "intensity"
+    options = profile_settings(profile)["windows"]["context"]
+    step = _step(study)
+    frames = dict(
+        zip(
+            zip(study.videos["subject"], study.videos["video"], strict=True),
+            study.videos["folder"],
+            strict=True,
+        )
+    )
+    tasks = []
+    for video in videos:
+        mine = {f.index: names[f.index] for f in folds if video.subject in (*f.validation, *f.test)}
+        tasks.append(
+            joblib.delayed(_intensity)(
+                folder, mine, study.manifest, frames[video.subject, video.video], step, options
+            )
+        )
+    pool = joblib.Parallel(n_jobs=jobs, return_as="generator")
+    bar = tqdm(pool(tasks), total=len(tasks), desc=f"{study.name}: intensity", unit="video")
+    out: dict[int, dict] = {fold.index: {} for fold in folds}
+    for video, found in zip(videos, bar, strict=True):
+        for index, curve in found.items():
+            out[index][video.dataset, video.subject, video.video] = Curves(curve[:, None])
+    return out
+
+
+def unseen_by_intensity(profile, long, seed):
+    """Subjects of each fold that its intensity model wasn't trained on: dict fold index -> set of str.
+
+    Empty where the intensity experiment has other subjects or tests them in other folds.
+    """
+    people = {clip.subject for clip in long.clips}
+    if not 2 <= len(long.folds) <= len(people):
+        return {}
+    theirs = protocols.folds(people, min(profile_settings(profile)["folds"], len(people)), seed=seed)
+    if [fold.test for fold in theirs] != [fold.test for fold in long.folds]:
+        return {}
+    return {fold.index: {*fold.validation, *fold.test} for fold in theirs}
+
+
+def has_intensity(run, profile, folds, seed):
+    """Whether notebook 04 has left its model's weights for every fold."""
+    places = [weights_folder(run, _clips_name(profile), fold.index, seed) for fold in folds]
+    return all((place / "settings.yml").is_file() for place in places)
+
+
+def _clips_name(profile):
+    """Name of the simulated clips, which show the people of the simulated long videos."""
+    return profile_settings(profile)["data"][0]["name"]
+
+
+def weights_folder(run, clips, fold, seed):
+    """Where notebook 04 leaves the intensity model of a fold of some clips: Path."""
+    return Path(run) / "weights" / intensity.Job(clips, "context", "resnet18_bigru", "flow", fold, seed).name
+
+
+def _intensity(folder, weights, of, frames, step, options):
+    """Curves of one video by each of some models (in a worker process)."""
+    cv2.setNumThreads(1)
+    _, paths = manifest.frame_files(frames, of)
+    paths, fps, length = paths[::step], of.fps / step, options["T"]
+    stride = max(1, round(options["step"] * fps))
+    version = cache.code_version(flow, faces, models, learn.windows, dense)
+    files = [path / name for path in weights.values() for name in ("weights.safetensors", "settings.yml")]
+    about = {"fps": fps, "T": length, "stride": stride, "hop": dense.HOP, "folds": list(weights)}
+    pixels = cache.content_hash(paths, index=folder / "hashes")
+    key = cache.key(version, about, pixels, cache.content_hash(files))
+
+    def compute():
+        models_of = {str(index): learn.windows.load(path) for index, path in weights.items()}
+        windows = dense.Dense(models_of, len(paths), length, stride)
+        for part in faces.follow(paths, fps):
+            windows.feed(part)
+        return windows.curves()
+
+    return {int(name): np.array(curve) for name, curve in cache.arrays(folder, key, compute).items()}
+
+
+# ---- an experiment --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Long:
+    """Long videos of a run.
+
+    Attributes
+    ----------
+    study : study.Study
+    videos : list of Video
+        Of the data set to train on, ``folds`` of its subjects.
+    transfer : list of Video
+        Of another data set, only tested on.
+    clips : list of Video
+        Clips of the same subjects with a micro-expression each: more to train on, for every system.
+    """
+
+    study: Study
+    videos: list
+    transfer: list
+    clips: list
+    folds: list
+
+
+def open_long(run, profile, seed=0, data="", *, jobs=2):
+    """Simulate or open the long videos of a run and compute their features; everything finished is kept.
+
+    Parameters
+    ----------
+    run, profile, seed, data : as in the notebooks
+    jobs : int
+
+    Returns
+    -------
+    list of Long
+        One a data set that holds micro-expressions with frames around them.
+
+    Raises
+    ------
+    DataError
+        If no data set of the run has long videos.
+    """
+    found, elsewhere, clips = [], [], []
+    if not data:
+        for study in long_studies(run, profile, seed, transfer=True, jobs=jobs):
+            elsewhere += prepare(study, run, profile, windows=False, jobs=jobs)
+        clips = _clips(run, profile, seed, jobs)
+    share = profile_settings(profile)["spotting"]["validation_share"]
+    for study in long_studies(run, profile, seed, data, jobs=jobs):
+        folds = folds_of(study, profile, seed, validation_share=share)
+        videos = prepare(study, run, profile, jobs=jobs)
+        found.append(Long(study, videos, elsewhere, clips, folds))
+    if not found:
+        raise DataError(
+            "no data set of this run has long videos; name one that has as data, or run 01 to 05."
+        )
+    return found
+
+
+def _clips(run, profile, seed, jobs):
+    """Some clips of each person of the run's first data set, with their features."""
+    study = simulated(run, profile, seed, jobs=jobs)[0]
+    micro = study.events[(study.events["kind"] == "micro") & (study.events["status"] != "dropped")]
+    chosen = study.videos[study.videos["video"].isin(micro["video"])]
+    chosen = chosen.groupby("subject").head(profile_settings(profile)["spotting"]["clips"])
+    return prepare(replace(study, videos=chosen), run, profile, jobs=jobs)
+
+
+def without_emotions(longs):
+    """Names of data sets of which no emotion is known: recognition, STRS and end-to-end F1 say nothing there.
+
+    Returns
+    -------
+    list of str
+    """
+    return [long.study.name for long in longs if not annotated(long.videos)["emotion"].isin(CLASSES).any()]
+
+
+def overview(long):
+    """What a data set of long videos holds: counts, minutes, how often the face was found.
+
+    Returns
+    -------
+    dict
+    """
+    micro = annotated(long.videos)
+    frames = sum(len(video) for video in long.videos)
+    return {
+        "dataset": long.study.name,
+        "subjects": len({video.subject for video in long.videos}),
+        "videos": len(long.videos),
+        "minutes": round(sum(len(video) / video.fps for video in long.videos) / 60, 1),
+        **{kind: sum(len(video.of(kind)) for video in long.videos) for kind in KINDS},
+        "videos without micro": sum(video.of("micro").empty for video in long.videos),
+        "micro overlapping macro": int(micro["overlapped"].sum()),
+        "frames with a face": round(sum(int(video.mask.sum()) for video in long.videos) / frames, 4),
+    }

@@ -1,0 +1,391 @@
+"""From the score curves of a fold to intervals with their classes: decoder, tuned parameter, emissions, recognition.
+
+    curves of a fold's validation subjects -> the least score to keep, emissions --------+
+    prior of its training subjects ------------------------------------------------------+-> intervals of its test subjects
+    logits ------------------------------------------------------------------------------+-> their classes
+
+Nothing is fitted on a test subject, but for the faults of the inflation ledger, one at a time and named.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from melib import decoders, metrics, priors
+from melib.study import recognition, spotting
+from melib.study.spotting import CLASSES, KINDS
+
+IOUS = (0.3, 0.4, 0.5, 0.6, 0.7)
+DECODERS = ("fixed_window", "extensible_interval", "half_height", "semi_markov")
+# The search for the most probable set is cautious; at this many times the prior's rate it also brings what is doubtful,
+# and the confidence decides.
+_SEARCH_RATE = 16.0
+_COLUMNS = ["subject", "video", "onset", "apex", "offset", "score", "emotion", "kept"]
+_TRIED = 60  # scores at most that are tried as the least one, evenly spaced over their ranks
+
+
+@dataclass(frozen=True)
+class System:
+    """One row of spotting.csv: a source of curves, a decoder, a way to name the class.
+
+    Attributes
+    ----------
+    name : str
+    body, features, target, training : str
+        As in `spotting.Fit`; training is joint or separate. Bodies without a fit: intensity (the first paper's model),
+        motion (length of the regional motion) and chance (no pixels at all).
+    decoder : str
+        One of ``DECODERS``.
+    add_intensity : bool
+        Weigh the intensity model's evidence beside the body's.
+    graft : bool
+        Lay more micro-expressions over the training videos (melib.learn.videos).
+    recognition : str
+        ours (weighted by the score, class prior, rejection) or vote (the reference's).
+    faults : tuple of str
+        What the inflation ledger switches on: see ``FAULTS``.
+    """
+
+    name: str
+    body: str = "dilated"
+    features: str = "regional"
+    target: str = "triangular"
+    training: str = "joint"
+    decoder: str = "semi_markov"
+    add_intensity: bool = False
+    graft: bool = True
+    recognition: str = "ours"
+    faults: tuple = ()
+
+
+FAULTS = {
+    "events_only": "videos without a micro-expression aren't scored",
+    "half_length_of_all": "the prior comes from all subjects",
+    "skipped_classes": "a class that never occurs is left out of the mean",
+    "dropped_subjects": "subjects without a prediction aren't scored",
+    "epoch_on_test": "the epoch is picked on the test subjects",
+    "parameter_on_test": "the least score of an interval is picked on the test subjects",
+}
+
+
+def fits_of(system, dataset, folds, seed):
+    """Fits that a system needs: list of spotting.Fit, those that spot before those that only name the class."""
+    if system.body in ("intensity", "motion", "chance"):
+        return []
+    tasks = ("joint",) if system.training == "joint" else ("spotting", "recognition")
+    published, peek = "published" in system.faults, "epoch_on_test" in system.faults
+    return [
+        spotting.Fit(
+            dataset,
+            system.features,
+            # The class doesn't depend on the target curve: recognition alone is fitted once.
+            "hard" if task == "recognition" else system.target,
+            system.body,
+            task,
+            fold.index,
+            seed,
+            published,
+            peek,
+            system.graft,
+        )
+        for task in tasks
+        for fold in folds
+    ]
+
+
+@dataclass(frozen=True)
+class Material:
+    """Everything that decoding reads.
+
+    ``videos`` list of spotting.Video (of one or two data sets); ``folds``; ``said`` dict spotting.Fit -> curves a
+    video, as `spotting.run_fits` returns; ``intensity`` dict fold -> curves a video, or empty; ``dataset`` the one that
+    was trained on.
+    """
+
+    dataset: str
+    videos: list
+    folds: list
+    said: dict
+    intensity: dict
+    unseen: dict
+    seed: int
+
+
+def predict(system, material, dataset="", statistics=""):
+    """Intervals of every test subject by one system, each fitted without that subject.
+
+    Parameters
+    ----------
+    system : System
+    material : Material
+    dataset : str
+        Data set to decode; by default the one that was trained on. Curves and emissions always come from fits and
+        validation subjects of the one that was trained on.
+    statistics : str
+        Data set whose events of the training subjects make the prior; by default the one that was trained on.
+
+    Returns
+    -------
+    DataFrame
+        subject, video, onset, apex, offset (samples), score, emotion, kept (bool); sorted by subject, video, onset. What
+        isn't kept scores less than the tuned least, or was rejected as neutral: it counts for average precision alone.
+    """
+    dataset = dataset or material.dataset
+    parts = []
+    for fold in material.folds:
+        test = [v for v in material.videos if v.dataset == dataset and v.subject in fold.test]
+        if test:
+            parts.append(_predict_fold(system, material, fold, test, statistics))
+    found = pd.concat(parts, ignore_index=True)
+    return found.sort_values(["subject", "video", "onset"], kind="stable").reset_index(drop=True)
+
+
+def _predict_fold(system, material, fold, test, statistics):
+    train = _home(material, fold.train)
+    if system.body == "chance":
+        prior = _prior(system, material, fold, statistics)
+        return _chance(test, prior, train, np.random.default_rng([material.seed, fold.index]))
+    decoder, least = fitted(system, material, fold, statistics, test)
+    common = most_frequent(train)
+    out = []
+    for video in test:
+        of = curves_of(system, material, fold, video)
+        found = decoder(of)
+        named = found.assign(emotion=common) if of["logits"] is None else classify(system, found, of)
+        sure = (found["score"] >= least) & found.index.isin(named.index)
+        found = found.assign(emotion=named["emotion"].reindex(found.index).fillna("neutral"), kept=sure)
+        out.append(found.assign(subject=video.subject, video=video.video))
+    return pd.concat(out, ignore_index=True)[_COLUMNS]
+
+
+def fitted(system, material, fold, statistics="", test=()):
+    """What turns a system's curves into intervals, from the training and validation subjects of a fold.
+
+    Parameters
+    ----------
+    system : System
+    material : Material
+    fold : protocols.Fold
+    statistics : str
+        As in `predict`.
+    test : sequence of spotting.Video
+        Read by the fault "parameter_on_test" alone.
+
+    Returns
+    -------
+    decoder : callable
+        Gives the intervals of one video's curves (`curves_of`); a `Decoder` where the system's is semi_markov.
+    least : float
+        Score below which they are dropped.
+    """
+    prior = _prior(system, material, fold, statistics)
+    validation = _home(material, fold.validation)
+    if system.add_intensity or system.body == "intensity":
+        # Only subjects that the intensity model wasn't trained on can say what its curves are worth.
+        validation = [v for v in validation if v.subject in material.unseen[fold.index]]
+    curves = {_key(v): curves_of(system, material, fold, v) for v in validation}
+    decoder = _decoder(system, _home(material, fold.train), validation, curves, prior)
+    if "published" in system.faults:
+        return decoder, -np.inf  # published: whatever the rule finds in a video is kept
+    if "parameter_on_test" in system.faults:
+        validation, curves = test, {_key(v): curves_of(system, material, fold, v) for v in test}
+    return decoder, _least_score({_key(v): decoder(curves[_key(v)]) for v in validation}, validation, prior)
+
+
+def _home(material, subjects):
+    """Videos of some subjects, of the data set that was trained on."""
+    return [v for v in material.videos if v.dataset == material.dataset and v.subject in subjects]
+
+
+def _prior(system, material, fold, statistics):
+    leaky = {"half_length_of_all", "published"} & set(system.faults)
+    statistics = statistics or material.dataset
+    return spotting.prior_of(
+        [v for v in material.videos if v.dataset == statistics and (leaky or v.subject in fold.train)]
+    )
+
+
+def kept(found):
+    """Intervals that a system stands by: what counts and exports are made of."""
+    return found[found["kept"]].drop(columns="kept").reset_index(drop=True)
+
+
+def classify(system, intervals, of, *, reject=True):
+    """Give intervals of one video their classes, the way of a system; those voted neutral are missing.
+
+    Parameters
+    ----------
+    system : System
+    intervals : DataFrame
+        onset, offset.
+    of : dict
+        As `curves_of` returns.
+    reject : bool
+
+    Returns
+    -------
+    DataFrame
+        The intervals with emotion.
+    """
+    if system.recognition == "vote":
+        return recognition.vote(intervals, of["logits"], reject=reject)
+    return recognition.classify(
+        intervals, of["micro"], of["logits"], log_prior=of["log_prior"], reject=reject
+    )
+
+
+def _key(video):
+    return video.dataset, video.subject, video.video
+
+
+def curves_of(system, material, fold, video):
+    """Curves of one video by the fold's fits: dict kind -> (T,), logits (T, 5) or None, intensity (T,) or None."""
+    if system.body == "motion":
+        length = np.linalg.norm(video.motion.reshape(len(video), -1, 2), axis=-1).max(axis=1)  # (T,) pixels
+        return {"micro": np.where(video.mask, length, np.nan), "logits": None, "intensity": None}
+    added = None
+    if system.add_intensity or system.body == "intensity":
+        added = np.where(video.mask, material.intensity[fold.index][_key(video)].scores[:, 0], np.nan)
+    if system.body == "intensity":
+        return {"micro": added, "logits": None, "intensity": None}
+    mine = fits_of(system, material.dataset, [fold], material.seed)
+    scores = material.said[mine[0]][_key(video)].scores
+    # The published method takes a frame without a face for one without motion.
+    seen = np.ones_like(video.mask) if "published" in system.faults else video.mask
+    columns = {kind: np.where(seen, scores[:, i], np.nan) for i, kind in enumerate(KINDS[: scores.shape[1]])}
+    named = material.said[mine[-1]][_key(video)]
+    return {**columns, "logits": named.logits, "log_prior": named.log_prior, "intensity": added}
+
+
+@dataclass(frozen=True)
+class Decoder:
+    """The semi-Markov decoder with all that was fitted for it; called with a video's curves it gives their intervals.
+
+    Attributes
+    ----------
+    prior : priors.IntervalPrior
+    emission : decoders.Emission
+        What the score is worth.
+    added : dict of decoders.Emission
+        Curves whose evidence is added up to make the score; empty: the score is the curve of micro-expressions.
+    others : dict kind -> (float, float, decoders.Emission)
+        Other movements: events a minute, their mean seconds, what their curve is worth.
+    """
+
+    prior: priors.IntervalPrior
+    emission: decoders.Emission
+    added: dict
+    others: dict
+
+    def __call__(self, of):
+        """Intervals of one video: of as `curves_of` returns."""
+        nuisance = [(of[kind], *about) for kind, about in self.others.items()]
+        return decoders.semi_markov(
+            self.score(of), self.prior, emission=self.emission, rate=_SEARCH_RATE, nuisance=nuisance
+        )
+
+    def score(self, of):
+        """The curve that is decoded, (T,)."""
+        return sum(worth.llr(of[name]) for name, worth in self.added.items()) if self.added else of["micro"]
+
+    def to_dict(self):
+        """Return plain numbers, for a settings file."""
+        return {
+            "prior": self.prior.to_dict(),
+            "emission": self.emission.to_dict(),
+            "added": {name: worth.to_dict() for name, worth in self.added.items()},
+            "others": {kind: [*about, worth.to_dict()] for kind, (*about, worth) in self.others.items()},
+        }
+
+    @classmethod
+    def from_dict(cls, record):
+        """Rebuild what `to_dict` wrote."""
+        read = decoders.Emission.from_dict
+        return cls(
+            priors.IntervalPrior.from_dict(record["prior"]),
+            read(record["emission"]),
+            {name: read(worth) for name, worth in record["added"].items()},
+            {kind: (*about, read(worth)) for kind, (*about, worth) in record["others"].items()},
+        )
+
+
+def _decoder(system, train, videos, curves, prior):
+    """The system's decoder: function of a video's curves that gives its intervals with their scores."""
+    if system.decoder != "semi_markov":
+        rule = getattr(decoders, system.decoder)
+        return lambda of: rule(of["micro"], prior)
+
+    def emission(scores, kind="micro", prior=prior):
+        return decoders.Emission.fit(scores, [_inside(video, kind) for video in videos], prior)
+
+    seen = [curves[_key(video)] for video in videos]
+    found = Decoder(prior, emission([of["micro"] for of in seen]), {}, {})
+    if system.add_intensity:
+        added = {"micro": found.emission, "intensity": emission([of["intensity"] for of in seen])}
+        found = replace(found, added=added)
+        # The two see the same face: what their sum is worth is fitted again.
+        found = replace(found, emission=emission([found.score(of) for of in seen]))
+    others = {}
+    for kind in KINDS[1:]:
+        if kind in seen[0] and any(len(v.of(kind)) for v in train):
+            of_kind = spotting.prior_of(train, kind)
+            seconds = (
+                np.exp(of_kind.duration.log_mean + of_kind.duration.log_spread**2 / 2) / of_kind.duration.fps
+            )
+            worth = emission([of[kind] for of in seen], kind, of_kind)
+            others[kind] = (of_kind.events_per_minute, float(seconds), worth)
+    return replace(found, others=others)
+
+
+def _inside(video, kind):
+    """Frames of a video that lie in an event of a kind, (T,) bool."""
+    out = np.zeros(len(video), bool)
+    for event in video.of(kind).itertuples():
+        out[int(np.rint(event.onset)) : int(np.rint(event.offset)) + 1] = True
+    return out
+
+
+def _least_score(found, videos, prior):
+    """The one number that every decoder tunes: the score below which intervals are dropped.
+
+    It is the one with the highest spotting F1, averaged over several IoU, on some videos; of equals the lowest. Where these
+    hold no event to judge by, as many intervals are kept as the prior expects.
+    """
+    truth = spotting.annotated(videos)
+    every = pd.concat(
+        [found[_key(v)].assign(subject=v.subject, video=v.video) for v in videos], ignore_index=True
+    )
+    if truth.empty:
+        expected = prior.events_per_minute * sum(len(v) / v.fps for v in videos) / 60
+        return float(every["score"].nlargest(max(1, round(expected))).min()) if len(every) else np.inf
+    known = np.unique(every["score"].to_numpy(float))
+    known = (
+        known[np.unique(np.linspace(0, len(known) - 1, _TRIED).astype(int))] if len(known) > _TRIED else known
+    )
+    # Halfway between two scores, so that an interval a little less sure than those seen is kept.
+    tried = np.append(-np.inf, (known[1:] + known[:-1]) / 2)
+    f1 = [np.mean(metrics.f1_over_iou(every[every["score"] >= least], truth, IOUS)) for least in tried]
+    return float(tried[int(np.argmax(f1))])
+
+
+def most_frequent(videos):
+    """The class of most micro-expressions of some videos; the first of CLASSES where there is none."""
+    names = pd.concat([video.of("micro")["emotion_class"] for video in videos])
+    counts = names.value_counts().reindex(CLASSES, fill_value=0)
+    return str(counts.idxmax())
+
+
+def _chance(videos, prior, train, rng):
+    """Intervals drawn from the prior alone: the control that has seen no pixel."""
+    common = most_frequent(train)
+    rows = []
+    for video in videos:
+        for _ in range(rng.poisson(prior.events_per_minute * len(video) / video.fps / 60)):
+            length = min(int(prior.duration.quantile(rng.uniform())), len(video))
+            onset = int(rng.integers(0, len(video) - length + 1))
+            apex = onset + round(rng.beta(prior.apex_a, prior.apex_b) * (length - 1))
+            rows.append(
+                (video.subject, video.video, onset, apex, onset + length - 1, rng.uniform(), common, True)
+            )
+    return pd.DataFrame(rows, columns=_COLUMNS)

