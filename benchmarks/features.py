@@ -16,9 +16,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import cv2
-import joblib
 import numpy as np
 
+from melib.data import workers
 from melib.simulate import events, nuisance, portraits, render, units
 from melib.vision import faces, flow
 from melib.vision import recipe as recipe
@@ -153,11 +153,10 @@ def two_against_one(paths):
     """How much faster two processes do eight videos than one does: by the clock, and by CPU time were cores free."""
     clock, cpu = {}, {}
     for jobs in (1, 2):
-        with joblib.Parallel(n_jobs=jobs, batch_size=1) as workers:  # else short tasks would be pooled
-            workers(joblib.delayed(ours)(paths[:40]) for _ in range(jobs))  # start and load the models
-            start = time.perf_counter()
-            cpu[jobs] = np.mean(workers(joblib.delayed(timed)(paths) for _ in range(8)))
-            clock[jobs] = time.perf_counter() - start
+        list(workers.run(ours, [(paths[:40],)] * jobs, jobs))  # start and load the models
+        start = time.perf_counter()
+        cpu[jobs] = np.mean(list(workers.run(timed, [(paths,)] * 8, jobs)))
+        clock[jobs] = time.perf_counter() - start
     return clock[1] / clock[2], 2 * cpu[1] / cpu[2]
 
 

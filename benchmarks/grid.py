@@ -13,7 +13,8 @@ import shutil
 import time
 
 from melib.app import runner
-from melib.study import engines, intensity
+from melib.data import workers
+from melib.study import intensity
 from melib.study.data import clip_studies, folds_of, with_clips
 
 PROFILE = "demo"
@@ -36,7 +37,7 @@ def main() -> None:
     ]
     seconds: dict[str, list[float]] = {}
     said = set()
-    for name, engine, workers in (
+    for name, engine, processes in (
         ("one process", "local", 1),
         ("two processes", "local", 2),
         ("two Dask workers", "dask", 2),
@@ -44,8 +45,8 @@ def main() -> None:
     ):
         place = run.parent / "grid-benchmark"
         start = time.perf_counter()
-        with engines.use(engine, folder=place):
-            records = intensity.run_grid(place, PROFILE, jobs, windows, folds, jobs=workers)
+        with workers.use(engine, folder=place):
+            records = intensity.run_grid(place, PROFILE, jobs, windows, folds, jobs=processes)
         seconds.setdefault(name, []).append(time.perf_counter() - start)
         curves = b"".join(records[job]["curve"].tobytes() for job in jobs)
         said.add(hashlib.sha256(curves).hexdigest())

@@ -34,7 +34,7 @@ SPEC.loader.exec_module(readme_tables)
 FENCED = re.findall(r"^```(\w*)\n(.*?)^```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
 BLOCKS = [block for language, block in FENCED if language == "sh"]
 LICENSED = "a data set that is lent under licence (tests/test_licensed.py runs invented ones)"
-CLUSTER = "never ends by itself, and belongs on several machines (tests/test_engines.py starts one)"
+CLUSTER = "never ends by itself, and belongs on several machines (tests/test_workers.py starts one)"
 LEFT_OUT = {
     "make test": "this is one of its tests",
     "make reproduce RUN=second SEED=1": "an hour; the same as another run with another seed",

@@ -493,7 +493,8 @@ def test_no_test_subject_reaches_a_fit_but_for_the_fault_that_says_so(monkeypatc
     long = spotting.Long(None, material.videos, [], material.videos, material.folds)
     for base in (spotting_runs.OURS, spotting_runs.REPAIRED):
         for fit in fits_of(replace(base, faults=faults), "toy", material.folds, 0):
-            assert spotting._run_fit(tmp_path, fit, options, long) == "ValueError: recorded"
+            with pytest.raises(ValueError, match="recorded"):
+                spotting._run_fit(tmp_path, fit, options, long)
             test = {*material.folds[fit.fold].test}
             assert seen["train"]
             assert not seen["train"] & test

@@ -34,10 +34,9 @@ import nbformat
 import yaml
 
 from melib import PACKAGE
-from melib.data import cache, manifest
+from melib.data import cache, manifest, workers
 from melib.errors import DataError, Misuse
 from melib.paper import report
-from melib.study import engines
 from melib.study.provenance import PROFILES, environment, package_files
 from melib.study.run import freeze
 
@@ -88,7 +87,7 @@ def run(
     root : str or Path
         Where runs live.
     engine, scheduler : str
-        Where jobs run, as in :func:`engines.use`; passed to the notebooks that declare them. Results are the same
+        Where jobs run, as in :func:`workers.use`; passed to the notebooks that declare them. Results are the same
         bytes, so that another engine repeats nothing.
     parameters : mapping, optional
         Further parameters, passed as they are typed: the text ``"006"`` stays text. Each executed notebook
@@ -111,7 +110,7 @@ def run(
         If interrupted; the kernel is stopped, and nothing half-written carries a final name.
     """
     _check_profile(profile)
-    engines.check(engine, scheduler)
+    workers.check(engine, scheduler)
     places = {name: Path(place).resolve() for name, place in sorted((data or {}).items())}
     for name, place in places.items():
         if not place.is_dir():

@@ -102,10 +102,10 @@ def write(
     missing = [job for job in todo if not folder.finished(out, *job)]
     # A process takes all of a person's clips, so that each photograph is found and laid out once.
     tasks = [
-        (_write_person, out, person, [c for p, c in missing if p == person], settings, scales)
+        (out, person, [c for p, c in missing if p == person], settings, scales)
         for person in sorted({person for person, _ in missing})
     ]
-    folder.fill(tasks, jobs, len(missing), "clip", progress)
+    folder.fill(_write_person, tasks, jobs, len(missing), "clip", progress)
     folder.write_truth(out, todo)
     labels = pd.DataFrame([row for row in folder.labels(out, todo) if row], columns=_COLUMNS)
     folder.write_xlsx(out / "annotations.xlsx", labels, "Micro_Only")

@@ -40,12 +40,8 @@ def write_films(source, out, *, jobs: int = 2, progress: bool = True) -> Path:
     of = manifest.read_manifest(source / "manifest.yml")
     found = manifest.videos(of, source)
     places = [out / "frames" / row.subject / f"{row.video}.mp4" for row in found.itertuples()]
-    todo = [
-        (_write, each, of, file)
-        for each, file in zip(found["folder"], places, strict=True)
-        if not file.exists()
-    ]
-    folder.fill(todo, jobs, len(todo), "film", progress)
+    todo = [(each, of, file) for each, file in zip(found["folder"], places, strict=True) if not file.exists()]
+    folder.fill(_write, todo, jobs, len(todo), "film", progress)
     for name in ("annotations.xlsx", "truth.csv", "record.json", "manifest.yml"):
         with cache.atomic(out / name) as temporary:
             shutil.copyfile(source / name, temporary)
@@ -97,8 +93,8 @@ def write_stills(
             subject, video = folder.names(person, number)
             file = out / "frames" / subject / f"{video}.mp4"
             if not file.exists():
-                todo.append((_still, file, person, number, noise, round(seconds * fps), fps, seed))
-    folder.fill(todo, jobs, len(todo), "film", progress)
+                todo.append((file, person, number, noise, round(seconds * fps), fps, seed))
+    folder.fill(_still, todo, jobs, len(todo), "film", progress)
     return out
 
 

@@ -11,19 +11,18 @@ import platform
 import re
 import shutil
 import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 
 import cv2
-import joblib
 import numpy as np
 import pandas as pd
 import yaml
 from tqdm import tqdm
 
-from melib.data import cache
+from melib.data import cache, workers
 from melib.data.manifest import read_manifest
 from melib.errors import DataError, Misuse
 from melib.simulate import render, units
@@ -144,13 +143,10 @@ def finished(out: Path, person: int, number: int) -> bool:
     return _folder(out, person, number).is_dir() and part.exists() and part.with_suffix(".yml").exists()
 
 
-def fill(tasks: Sequence[tuple], jobs: int, total: int, unit: str, progress: bool) -> None:
-    """Run tasks (a function and its arguments, returning how many videos it wrote) in some processes."""
-    workers = joblib.Parallel(
-        n_jobs=max(1, min(jobs, len(tasks))), batch_size=1, return_as="generator_unordered"
-    )
+def fill(function: Callable, tasks: list[tuple], jobs: int, total: int, unit: str, progress: bool) -> None:
+    """Call a function, which returns how many videos it wrote, once for each task in some processes."""
     with tqdm(total=total, desc="simulate", unit=unit, disable=not (progress and total)) as bar:
-        for written in workers(joblib.delayed(function)(*arguments) for function, *arguments in tasks):
+        for written in workers.run(function, tasks, max(1, min(jobs, len(tasks)))):
             bar.update(written)
 
 

@@ -159,9 +159,8 @@ def write_long(
     )
     todo = [(person, number) for person in range(1, people + 1) for number in range(1, videos + 1)]
     missing = [job for job in todo if not folder.finished(out, *job)]
-    folder.fill(
-        [(_write, out, *job, settings, nuisance) for job in missing], jobs, len(missing), "video", progress
-    )
+    tasks = [(out, *job, settings, nuisance) for job in missing]
+    folder.fill(_write, tasks, jobs, len(missing), "video", progress)
     folder.write_truth(out, todo)
     rows = [row for labels in folder.labels(out, todo) for row in labels]
     folder.write_xlsx(out / "annotations.xlsx", pd.DataFrame(rows, columns=_COLUMNS), "Events")

@@ -21,14 +21,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import joblib
 import numpy as np
 import pandas as pd
 import torch
 from torchvision.models import ResNet18_Weights
 
 from melib import controls, metrics, priors, protocols
-from melib.study import comparisons, evaluation, intensity, results
+from melib.data import workers
+from melib.study import comparisons, evaluation, grid, intensity, results
 from melib.study.run import profile_settings
 
 PRIORS = {
@@ -219,7 +219,7 @@ def fit_all(outcome, run, profile, *, jobs=2):
     options = profile_settings(profile)
     seeds = [outcome.seed + 1000 * k for k in range(options["seeds"])]
     elsewhere = {p.dataset for p in outcome.transfer.values()}
-    wanted, tasks, names = [], [], []
+    wanted, tasks = [], []
     for p in outcome.prepared:
         if p.dataset in elsewhere:  # the other family of fields is tested on, and not taken apart
             continue
@@ -238,11 +238,8 @@ def fit_all(outcome, run, profile, *, jobs=2):
                             job = replace(job, variant=job.variant or "base")
                             seen = _for_training(cut, changed, fold)
                             budget = {**options["fit"], **fit}
-                            tasks.append(
-                                joblib.delayed(intensity.run_job)(Path(run), job, budget, seen, fold)
-                            )
-                            names.append(job.name)
-    fitted = iter(intensity.finish(tasks, names, jobs))
+                            tasks.append((job, budget, seen, fold))
+    fitted = iter(grid.run(intensity.run_job, run, tasks, jobs))
     records = [next(fitted) if known is None else known for *_, known in wanted]
     return _gathered(wanted, records)
 
@@ -421,11 +418,8 @@ def _controls(outcome, p, mine):
 
 
 def _scored(p, every, folds, jobs):
-    tasks = (
-        joblib.delayed(evaluation.intensity)(p, {(str(i), "", each.seed): each.curve}, folds)
-        for i, each in enumerate(every)
-    )
-    found = joblib.Parallel(n_jobs=jobs)(tasks)
+    tasks = [(p, {(str(i), "", each.seed): each.curve}, folds) for i, each in enumerate(every)]
+    found = list(workers.run(evaluation.intensity, tasks, jobs))
     chosen = p.first_complete()
     about = p.table.iloc[chosen]
     subjects = about["subject"].to_numpy()
@@ -565,11 +559,9 @@ def prior_match(outcome, *, jobs=2):
             *((f"off by {n} frame{'s' * (n > 1)}", float(n)) for n in JITTERS),
         ]
         tasks = [
-            joblib.delayed(_matched)(p, prior, landmarks, jitter, outcome.seed)
-            for prior in PRIORS
-            for landmarks, jitter in given
+            (p, prior, landmarks, jitter, outcome.seed) for prior in PRIORS for landmarks, jitter in given
         ]
-        rows = pd.concat(joblib.Parallel(n_jobs=jobs)(tasks), ignore_index=True)
+        rows = pd.concat(workers.run(_matched, tasks, jobs), ignore_index=True)
         for (landmarks, jitter, metric), part in rows.groupby(
             ["landmarks", "jitter", "metric"], sort=False, dropna=False
         ):

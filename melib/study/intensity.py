@@ -14,16 +14,13 @@ from collections import Counter
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-import joblib
 import numpy as np
 import pandas as pd
-from joblib.externals.loky.process_executor import TerminatedWorkerError
-from tqdm.auto import tqdm
 
 from melib import controls, learn, losses, models, priors, protocols
-from melib.data import cache
+from melib.data import cache, workers
 from melib.errors import DataError
-from melib.study import engines
+from melib.study import grid
 from melib.study.data import clip_studies, folds_of, simulated, with_clips
 from melib.study.run import cache_folder, profile_settings, seeds_of
 from melib.vision import flow
@@ -179,14 +176,12 @@ def seen(study, table, n_samples, run, *, size=64, jobs=2):
         cache.key(version, {"size": size, "positions": positions[rows].round(3).tolist()}, clips[name].key)
         for name, rows in groups
     ]
-    tasks = (
-        joblib.delayed(_video_inputs)(
-            folder, key, cache_folder(run) / clips[name].key, _shown(clips[name], positions[rows]), size
-        )
+    tasks = [
+        (folder, key, cache_folder(run) / clips[name].key, _shown(clips[name], positions[rows]), size)
         for key, (name, rows) in zip(keys, groups, strict=True)
-    )
-    pool = joblib.Parallel(n_jobs=jobs, return_as="generator")
-    done = list(tqdm(pool(tasks), total=len(groups), desc=f"{study.name} {protocol}: flow", unit="video"))
+    ]
+    label = f"{study.name} {protocol}: flow"
+    done = list(workers.run(_video_inputs, tasks, jobs, label=label, unit="video"))
 
     n = len(table)
     mask, magnitude = np.zeros((n, n_samples), bool), np.zeros((n, n_samples), np.float32)
@@ -309,7 +304,7 @@ class Job:
         return f"{about}{changed}-fold{self.fold}-seed{self.seed}"
 
 
-def grid(dataset, profile, protocol, folds, seed=0):
+def jobs_of(dataset, profile, protocol, folds, seed=0):
     """Jobs of a profile for one data set, protocol and some folds, the slow ones first.
 
     Returns
@@ -352,56 +347,15 @@ def run_grid(run, profile, jobs_list, prepared, folds, *, transfer=None, jobs=2)
     """
     transfer = transfer or {}
     options = profile_settings(profile)["fit"]
-    tasks = (
-        joblib.delayed(run_job)(
-            Path(run), job, options, prepared[job.protocol], folds[job.fold], transfer.get(job.protocol)
-        )
+    tasks = [
+        (job, options, prepared[job.protocol], folds[job.fold], transfer.get(job.protocol))
         for job in jobs_list
-    )
-    return dict(zip(jobs_list, finish(list(tasks), [job.name for job in jobs_list], jobs), strict=True))
+    ]
+    return dict(zip(jobs_list, grid.run(run_job, run, tasks, jobs), strict=True))
 
 
-def finish(tasks, names, jobs):
-    """Run fits in several processes, to the last one even where some fail.
-
-    Parameters
-    ----------
-    tasks : list of joblib.delayed calls
-        Each returns its result, or a str: the reason why it failed (engines.tells_failure).
-    names : list of str
-    jobs : int
-        Processes, one thread each.
-
-    Returns
-    -------
-    list
-        Results in the order of the tasks.
-
-    Raises
-    ------
-    DataError
-        If a fit failed: says which and why; the others are finished and kept.
-    """
-    pool = joblib.Parallel(n_jobs=jobs, return_as="generator")
-    try:
-        done = list(tqdm(pool(tasks), total=len(tasks), desc="fits", unit="fit"))
-    except TerminatedWorkerError as error:
-        raise DataError(
-            "a process was killed while it fitted, most often because memory ran out; the finished fits are kept: make "
-            "room and run again."
-        ) from error
-    failed = [(name, result) for name, result in zip(names, done, strict=True) if isinstance(result, str)]
-    if failed:
-        said = "; ".join(f"{name}: {reason}" for name, reason in failed)
-        raise DataError(
-            f"{len(failed)} of {len(done)} fits failed, the others are kept ({said}); mend and run again."
-        )
-    return done
-
-
-@engines.tells_failure
 def run_job(run, job, options, prepared, fold, transfer=None):
-    """Fit and predict once, or read what an earlier call stored; a failure comes back as its reason.
+    """Fit and predict once, or read what an earlier call stored.
 
     Parameters
     ----------
@@ -418,25 +372,14 @@ def run_job(run, job, options, prepared, fold, transfer=None):
 
     Returns
     -------
-    dict of arrays, or str
+    dict of arrays
         See `run_grid`.
     """
-    try:
-        return _stored_job(run, job, options, prepared, fold, transfer)
-    except (ValueError, ArithmeticError, RuntimeError, OSError) as error:
-        return f"{type(error).__name__}: {error}"
-
-
-def _stored_job(run, job, options, prepared, fold, transfer):
     fit = _fit_settings(job, options)
     about = asdict(job)
     asked = {"asked": "curve, slope"} if about.pop("variant") else {}
-    key = cache.key(
-        cache.code_version(learn.windows, models, losses, controls),
-        {"job": about, "fit": asdict(fit), "fold": asdict(fold), "shifts": SHIFTS, **asked},
-        _content(prepared),
-        _content(transfer) if transfer else "",
-    )
+    about = {"job": about, "fit": asdict(fit), "fold": asdict(fold), "shifts": SHIFTS, **asked}
+    contents = (_content(prepared), _content(transfer) if transfer else "")
 
     def compute():
         rows = {part: rows_of(prepared, getattr(fold, part)) for part in ("train", "validation", "test")}
@@ -453,7 +396,9 @@ def _stored_job(run, job, options, prepared, fold, transfer):
             result["transfer_curve"] = learn.windows.predict(fitted, transfer.load(there))
         return result
 
-    return {name: np.array(value) for name, value in cache.arrays(run / "fits", key, compute).items()}
+    return grid.record(
+        run, cache.code_version(learn.windows, models, losses, controls), about, contents, compute
+    )
 
 
 def _fit_settings(job, options):
@@ -555,7 +500,7 @@ def intensity_study(run, profile, seed=0, data="", *, jobs=2):
         for protocol in reversed(PROTOCOLS):
             if protocol in mine:
                 some = [fold for fold in folds[study.name] if len(rows_of(mine[protocol], fold.test))]
-                todo += grid(study.name, profile, protocol, some, seed)
+                todo += jobs_of(study.name, profile, protocol, some, seed)
         other = transfer if study.name not in {p.dataset for p in transfer.values()} else {}
         records[study.name] = run_grid(run, profile, todo, mine, folds[study.name], transfer=other, jobs=jobs)
     return Outcome(prepared, transfer, folds, records, seed, {study.name: study for study in main})

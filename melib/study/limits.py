@@ -24,14 +24,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
-import joblib
 import numpy as np
 import pandas as pd
 from scipy import stats
-from tqdm.auto import tqdm
 
 from melib import learn, metrics, simulate
-from melib.data import cache
+from melib.data import cache, workers
 from melib.errors import DataError
 from melib.simulate import events, long, render, schedule, units
 from melib.study import data, ideal_observer, intensity, psychometrics, results, spotting, spotting_runs
@@ -440,12 +438,11 @@ def ideal_limits(
     }
     folder = cache_folder(run) / "ideal"
     version = cache.code_version(ideal_observer, render, long, schedule, events, units)
-    tasks = (joblib.delayed(_ideal)(folder, version, v.video, settings) for v in videos)
-    pool = joblib.Parallel(n_jobs=jobs, return_as="generator")
-    bar = tqdm(pool(tasks), total=len(videos), desc="ideal observer", unit="video")
+    tasks = [(folder, version, v.video, settings) for v in videos]
+    done = workers.run(_ideal, tasks, jobs, label="ideal observer", unit="video")
     return {
         (video.video, name): sd
-        for video, found in zip(videos, bar, strict=True)
+        for video, found in zip(videos, done, strict=True)
         for name, sd in found.items()
     }
 
@@ -593,11 +590,8 @@ def limits_study(
 def _condition(probe, condition, systems, ideal, asked, jobs):
     """All tables of one condition: every system, at every rate, each in a process of its own."""
     tasks = [(_lighter(probe, s), condition, s, ideal, asked) for s in systems]
-    pool = joblib.Parallel(n_jobs=jobs, return_as="generator")
     label = f"{condition.name} {condition.level:g}"
-    done = list(
-        tqdm(pool(joblib.delayed(_measure)(*t) for t in tasks), total=len(tasks), desc=label, unit="system")
-    )
+    done = list(workers.run(_measure, tasks, jobs, label=label, unit="system"))
     truth = spotting.annotated(probe.videos)
     best = _ideal_rows(truth, condition, ideal, asked, probe.material.seed)
     whole = [*done, best]

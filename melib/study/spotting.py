@@ -8,22 +8,21 @@ Samples are every `step`-th native frame, so that they lie about 1/30 s apart: t
 0-based samples; `Video.numbers` turns them back into native frames. Decoding, classes and tables: spotting_tables.py.
 """
 
+import hashlib
 import sys
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import cv2
-import joblib
 import numpy as np
 import pandas as pd
-from tqdm.auto import tqdm
 
 from melib import learn, losses, models, priors, protocols
-from melib.data import cache, manifest
+from melib.data import cache, manifest, workers
 from melib.errors import DataError
 from melib.learn import dense
-from melib.study import engines, intensity
+from melib.study import grid, intensity
 from melib.study.data import Study, folds_of, long_studies, simulated
 from melib.study.recognition import CLASSES
 from melib.study.run import cache_folder, profile_settings
@@ -98,7 +97,7 @@ _ARRAYS = ("numbers", "motion", "mask", "windows", "starts", "ok")
 def keep(video, folder):
     """Put a video's arrays into a cache, addressed by their content: Kept."""
     arrays = {name: getattr(video, name) for name in _ARRAYS}
-    key = cache.key(1, {}, *map(joblib.hash, arrays.values()))
+    key = cache.key(1, {}, *map(_hashed, arrays.values()))
     cache.arrays(folder, key, lambda: arrays)
     return Kept(folder / key, replace(video, **dict.fromkeys(_ARRAYS)))
 
@@ -107,6 +106,12 @@ def opened(kept):
     """Read a kept video: Video."""
     arrays = cache.arrays(kept.entry.parent, kept.entry.name, partial(_lost, kept.entry))
     return replace(kept.rest, **{name: np.array(arrays[name]) for name in _ARRAYS})
+
+
+def _hashed(array):
+    """Hash of an array's shape, type and values."""
+    about = f"{array.shape} {array.dtype.str} ".encode()
+    return hashlib.blake2b(about + array.tobytes(), digest_size=16).hexdigest()
 
 
 def _lost(entry):
@@ -132,14 +137,13 @@ def prepare(study, run, profile, *, windows=True, jobs=2):
     k = profile_settings(profile)["spotting"]["window"] if windows else 0
     step = _step(study)
     folder = cache_folder(run) / "motion"
-    tasks = (
-        joblib.delayed(_features)(study.manifest, study.root, row, folder, step, k)
+    tasks = [
+        (study.manifest, study.root, row, folder, step, k)
         for row in study.videos[["subject", "video", "folder"]].itertuples(index=False, name=None)
-    )
-    pool = joblib.Parallel(n_jobs=jobs, return_as="generator")
-    bar = tqdm(pool(tasks), total=len(study.videos), desc=f"{study.name}: motion", unit="video")
+    ]
+    done = workers.run(_features, tasks, jobs, label=f"{study.name}: motion", unit="video")
     return [
-        _video(study, row, found, step) for row, found in zip(study.videos.itertuples(), bar, strict=True)
+        _video(study, row, found, step) for row, found in zip(study.videos.itertuples(), done, strict=True)
     ]
 
 
@@ -430,51 +434,38 @@ def run_fits(run, profile, fits, long, *, options=None, jobs=2):
     folder = cache_folder(run) / "videos"
     kept = {part: [keep(video, folder) for video in getattr(long, part)] for part in _PARTS}
     light = replace(long, study=None, **kept)
-    tasks = [joblib.delayed(_run_kept_fit)(Path(run), fit, options, light) for fit in fits]
-    return dict(zip(fits, intensity.finish(tasks, [fit.name for fit in fits], jobs), strict=True))
+    tasks = [(fit, options, light) for fit in fits]
+    return dict(zip(fits, grid.run(_run_kept_fit, run, tasks, jobs), strict=True))
 
 
 # Of what a Long holds, its lists of videos.
 _PARTS = ("videos", "transfer", "clips")
 
 
-@engines.tells_failure
 def _run_kept_fit(run, fit, options, light):
     """Open the videos that a fit is sent the places of, and run it."""
-    try:
-        videos = {part: [opened(kept) for kept in getattr(light, part)] for part in _PARTS}
-    except (ValueError, OSError) as error:
-        return f"{type(error).__name__}: {error}"
+    videos = {part: [opened(kept) for kept in getattr(light, part)] for part in _PARTS}
     return _run_fit(run, fit, options, replace(light, **videos))
 
 
 def _run_fit(run, fit, options, long):
-    """Fit and predict once, or read what an earlier call stored; a failure comes back as its reason."""
-    try:
-        return _stored_fit(run, fit, options, long)
-    except (ValueError, ArithmeticError, RuntimeError, OSError) as error:
-        return f"{type(error).__name__}: {error}"
-
-
-def _stored_fit(run, fit, options, long):
+    """Fit and predict once, or read what an earlier call stored."""
     fold = long.folds[fit.fold]
     asked = {*fold.validation, *fold.test}
     spoken = [video for video in (*long.videos, *long.transfer) if video.subject in asked]
     if fit.features == "reference":
         spoken = [video for video in spoken if video.windows.shape[1]]
     settings = _settings(fit, options)
-    key = cache.key(
-        cache.code_version(
-            learn.videos, learn.windows, models, models, losses, priors, flow, sys.modules[__name__]
-        ),
-        {
-            "fit": asdict(fit),
-            "settings": asdict(settings),
-            "fold": asdict(fold),
-            "batch": options["batch_of_windows"],
-        },
-        *(_content(video) for video in (*long.videos, *long.transfer, *long.clips)),
+    code = cache.code_version(
+        learn.videos, learn.windows, models, models, losses, priors, flow, sys.modules[__name__]
     )
+    about = {
+        "fit": asdict(fit),
+        "settings": asdict(settings),
+        "fold": asdict(fold),
+        "batch": options["batch_of_windows"],
+    }
+    contents = [_content(video) for video in (*long.videos, *long.transfer, *long.clips)]
 
     def compute():
         train, validation = _split(long.videos, fit, fold)
@@ -494,7 +485,7 @@ def _stored_fit(run, fit, options, long):
             "class_prior": np.array(fitted.scale["class_prior"]),
         }
 
-    stored = cache.arrays(run / "fits", key, compute)
+    stored = grid.record(run, code, about, contents, compute)
     prior = stored["class_prior"]
     log_prior = np.log(prior, where=prior > 0, out=np.full(len(prior), -np.inf))
     ends = np.cumsum([len(video) for video in spoken])[:-1]
@@ -507,7 +498,7 @@ def _stored_fit(run, fit, options, long):
 
 def _content(video):
     text = [video.subject, video.video, video.events.to_csv(index=False)]
-    return cache.key(1, {"text": text}, *(joblib.hash(a) for a in (video.motion, video.mask, video.windows)))
+    return cache.key(1, {"text": text}, *map(_hashed, (video.motion, video.mask, video.windows)))
 
 
 def _split(videos, fit, fold):
@@ -605,15 +596,10 @@ def intensity_curves(run, profile, study, videos, folds, seed=0, *, jobs=2):
     tasks = []
     for video in videos:
         mine = {f.index: names[f.index] for f in folds if video.subject in (*f.validation, *f.test)}
-        tasks.append(
-            joblib.delayed(_intensity)(
-                folder, mine, study.manifest, frames[video.subject, video.video], step, options
-            )
-        )
-    pool = joblib.Parallel(n_jobs=jobs, return_as="generator")
-    bar = tqdm(pool(tasks), total=len(tasks), desc=f"{study.name}: intensity", unit="video")
+        tasks.append((folder, mine, study.manifest, frames[video.subject, video.video], step, options))
+    done = workers.run(_intensity, tasks, jobs, label=f"{study.name}: intensity", unit="video")
     out: dict[int, dict] = {fold.index: {} for fold in folds}
-    for video, found in zip(videos, bar, strict=True):
+    for video, found in zip(videos, done, strict=True):
         for index, curve in found.items():
             out[index][video.dataset, video.subject, video.video] = Curves(curve[:, None])
     return out

@@ -8,13 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import joblib
 import numpy as np
 import pandas as pd
-from tqdm.auto import tqdm
 
 from melib import annotations, metrics
-from melib.data import cache
+from melib.data import cache, workers
 from melib.study import comparisons, spotting, spotting_tables
 from melib.study.run import SEEDS_APART, profile_settings, seeds_of
 from melib.study.spotting_decoding import DECODERS, Material, System, curves_of, fits_of, kept, predict
@@ -159,11 +157,9 @@ def _predict_all(systems, material, jobs, asked=_HOME):
         ]
         light = replace(material, videos=videos, said={fit: material.said[fit] for fit in wanted})
         tasks += [(system, light, *each) for each in asked]
-    pool = joblib.Parallel(n_jobs=jobs, return_as="generator")
-    done = pool(joblib.delayed(predict)(*task) for task in tasks)
-    bar = tqdm(done, total=len(tasks), desc="decode", unit="system")
+    done = workers.run(predict, tasks, jobs, label="decode", unit="system")
     names = [task[0].name if asked == _HOME else (task[0].name, *task[2:]) for task in tasks]
-    return dict(zip(names, bar, strict=True))
+    return dict(zip(names, done, strict=True))
 
 
 def with_faults(systems):

@@ -40,10 +40,8 @@ import cv2
 import dlib
 import numpy as np
 import pandas as pd
-from joblib import Parallel, delayed
-from tqdm.auto import tqdm
 
-from melib.data import cache, video_files
+from melib.data import cache, video_files, workers
 from melib.data.manifest import Manifest, effective, find_video, frame_files
 from melib.data.video_files import Frame
 from melib.errors import DataError
@@ -224,10 +222,10 @@ def load_clips(
     """
     names = list(zip(table_of_videos["subject"], table_of_videos["video"], strict=True))
     manifest = effective(manifest, root) if names else manifest  # the layout is looked for once
-    work = (delayed(_fill)(manifest, root, *name, cache_folder) for name in names)
-    filled = Parallel(n_jobs=max(1, min(jobs, len(names))), return_as="generator")(work)
-    bar = tqdm(filled, total=len(names), desc=f"{manifest.name}: faces", unit="clip", disable=not progress)
-    return [_clip(source, cache_folder) for source in bar]
+    tasks = [(manifest, root, *name, cache_folder) for name in names]
+    label = f"{manifest.name}: faces" if progress else ""
+    filled = workers.run(_fill, tasks, max(1, min(jobs, len(names))), label=label, unit="clip")
+    return [_clip(source, cache_folder) for source in filled]
 
 
 def follow(

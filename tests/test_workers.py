@@ -1,4 +1,4 @@
-"""Laws of the engines: one process, two, or a cluster that loses a worker: same bytes; what can't be is one sentence."""
+"""Laws of the workers: one process, two, or a cluster that loses one: same bytes; what can't be is one sentence."""
 
 import contextlib
 import json
@@ -14,17 +14,18 @@ from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 
 import distributed
-import joblib
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 import test_spotting
 from test_experiments import PEOPLE, TINY, windows
 from test_spotting import LENGTH, made_up_material, made_up_video
 
 from melib import protocols
+from melib.data import workers
 from melib.errors import DataError, Misuse
-from melib.study import engines, intensity, run, spotting, spotting_runs
+from melib.study import grid, intensity, run, spotting, spotting_runs
 from melib.study.spotting_decoding import fits_of
 from melib.vision import faces
 
@@ -36,7 +37,7 @@ JOBS = [
 ]
 
 
-def grid(folder, jobs=1):
+def fitted(folder, jobs=1):
     """Run the grid of tiny fits below a folder."""
     folds = protocols.folds(PEOPLE, 2, seed=0)
     return intensity.run_grid(
@@ -60,7 +61,7 @@ def one_process(tmp_path_factory):
     folder = tmp_path_factory.mktemp("one")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run, "profile_settings", lambda profile: TINY)
-        return grid(folder), written(folder)
+        return fitted(folder), written(folder)
 
 
 def assert_same(results, folder, one_process):
@@ -139,9 +140,9 @@ def killed_after_a_record(folder, process):
 
 @pytest.mark.long
 def test_a_cluster_that_loses_a_worker_in_the_middle_gives_the_bytes_of_one_process(tmp_path, one_process):
-    with cluster(tmp_path) as (address, processes), engines.use("dask", address, tmp_path / "run"):
+    with cluster(tmp_path) as (address, processes), workers.use("dask", address, tmp_path / "run"):
         with killed_after_a_record(tmp_path, processes[1]) as found:
-            results = grid(tmp_path)
+            results = fitted(tmp_path)
         assert processes[1].wait() == -signal.SIGKILL
         assert processes[2].poll() is None
     assert 0 < found[0] < len(JOBS) - 1, "it was not in the middle"
@@ -153,22 +154,22 @@ def test_a_cluster_that_loses_a_worker_in_the_middle_gives_the_bytes_of_one_proc
 def test_a_lost_scheduler_is_one_sentence_and_the_rerun_repeats_nothing_finished(tmp_path, one_process):
     with (
         cluster(tmp_path) as (address, processes),
-        engines.use("dask", address, tmp_path / "run"),
+        workers.use("dask", address, tmp_path / "run"),
         killed_after_a_record(tmp_path, processes[0]),
         pytest.raises(DataError, match=r"scheduler was lost.*the same command continues from there"),
     ):
-        grid(tmp_path)
+        fitted(tmp_path)
     finished = {path: path.stat().st_mtime_ns for path in tmp_path.glob("run/fits/*/record.json")}
     assert finished
-    assert_same(grid(tmp_path), tmp_path, one_process)
+    assert_same(fitted(tmp_path), tmp_path, one_process)
     assert all(path.stat().st_mtime_ns == when for path, when in finished.items())
 
 
 @pytest.mark.long
 def test_two_processes_and_a_cluster_of_this_machine_give_the_bytes_of_one_process(tmp_path, one_process):
-    assert_same(grid(tmp_path / "two", jobs=2), tmp_path / "two", one_process)
-    with engines.use("dask", folder=tmp_path / "dask" / "run"):
-        assert_same(grid(tmp_path / "dask"), tmp_path / "dask", one_process)
+    assert_same(fitted(tmp_path / "two", jobs=2), tmp_path / "two", one_process)
+    with workers.use("dask", folder=tmp_path / "dask" / "run"):
+        assert_same(fitted(tmp_path / "dask"), tmp_path / "dask", one_process)
 
 
 # ---- jobs that end badly --------------------------------------------------------------------------------------
@@ -178,59 +179,177 @@ def die(*_):
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-@engines.tells_failure
-def die_or_say(what):
-    return die() if what == "die" else what
-
-
 def fail(what):
     raise RuntimeError(what)
 
 
+def slow(seconds):
+    time.sleep(seconds)
+    return seconds
+
+
+def counted(trace, kills):
+    """Leave a byte for each time that it began, and kill the process the first times."""
+    with open(trace, "ab") as file:
+        file.write(b".")
+    if os.path.getsize(trace) <= kills:
+        die()
+    return os.getpid()
+
+
+class Named(types.SimpleNamespace):
+    """A job of a grid."""
+
+
+def die_or_say(run, job):
+    return die() if job.name == "die" else job.name
+
+
 @pytest.mark.long
-def test_a_job_that_kills_every_worker_is_reported_and_the_others_end(tmp_path):
-    tasks = [joblib.delayed(die_or_say)(what) for what in ("die", 1.0, 2.0, 3.0)]
-    with engines.use("dask", folder=tmp_path):
+def test_a_job_whose_process_dies_is_taken_up_again_twice_and_takes_no_other_along(tmp_path):
+    tasks = [
+        (str(tmp_path / name), kills) for name, kills in (("a", 0), ("b", 2), ("c", 0), ("d", 0), ("e", 1))
+    ]
+    pids = list(workers.run(counted, tasks, 2))
+    begun = {path.name: path.stat().st_size for path in tmp_path.iterdir()}
+    assert begun["b"] == 3 and 2 <= begun["e"] <= 3
+    assert begun["a"] <= 2 and begun["c"] <= 2 and begun["d"] <= 2
+    assert os.getpid() not in pids
+
+    end = (str(tmp_path / "end"), 99)
+    with pytest.raises(DataError, match=r"^counted killed 3 processes.*memory.*the same command continues"):
+        list(workers.run(counted, [end, *tasks], 2))
+    assert (tmp_path / "end").stat().st_size == 3
+    assert list(workers.run(abs, [(-1,), (-2,)], 2)) == [1, 2]  # and the next call works
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("engine", "killed"), [("local", "3 processes"), ("dask", "4 workers")])
+def test_a_fit_that_kills_every_worker_is_reported_and_the_others_end(tmp_path, engine, killed):
+    tasks = [(Named(name=name),) for name in ("die", "b", "c", "d")]
+    with workers.use(engine, folder=tmp_path):
         with pytest.raises(
-            DataError, match=r"1 of 4 fits failed.*a: killed 4 workers, most often because memory"
+            DataError, match=rf"1 of 4 fits failed.*die: killed {killed}, most often because memory"
         ):
-            intensity.finish(tasks, "abcd", 2)
-        with pytest.raises(DataError, match=r"^die killed 4 workers.*the same command continues"):
-            list(joblib.Parallel(return_as="generator")([joblib.delayed(die)()]))
-        assert intensity.finish(tasks[1:], "bcd", 2) == [1.0, 2.0, 3.0]
+            grid.run(die_or_say, tmp_path, tasks, 2)
+        with pytest.raises(DataError, match=rf"^die killed {killed}.*the same command continues"):
+            list(workers.run(die, [()], 2))
+        assert grid.run(die_or_say, tmp_path, tasks[1:], 2) == ["b", "c", "d"]
 
 
-class FakeClient:
-    """Keeps what is submitted."""
-
-    def __init__(self):
-        self.keys = []
-
-    def submit(self, *_, key):
-        self.keys.append(key)
-        return types.SimpleNamespace(key=key, add_done_callback=lambda _: None)
+def failing(run, job):
+    raise job.error
 
 
-@pytest.mark.parametrize("began", [0, 1, 3, 4])
-def test_a_job_is_blamed_for_four_dead_workers_only_where_it_was_begun_on_each(tmp_path, began):
-    backend = engines._Backend(FakeClient(), engines._Terms(tmp_path / "token", {}))
-    job = types.SimpleNamespace(items=[(die_or_say, (), {})])
-    first = backend.submit(job)
-    engines._starts(backend.terms, first.key).write_bytes(b"." * began)
-    error = distributed.KilledWorker(first.key, None, allowed_failures=3)
-    ended = types.SimpleNamespace(key=first.key, status="error", exception=lambda: error)
-    told = []
-    backend._ended(ended, told.append)
-    if began > 3:
-        assert told == [ended] and backend.client.keys == [first.key]
-    else:  # it only waited there: sent again, under another key
-        assert not told and len(set(backend.client.keys)) == 2
-        assert list(backend.running) == backend.client.keys[1:]
+@pytest.mark.parametrize("error", [ValueError, ZeroDivisionError, RuntimeError, OSError])
+def test_a_fit_that_fails_stops_no_other_and_the_sentence_names_it(tmp_path, error):
+    def fit(run, job):
+        grid.record(run, "", {"job": job.name}, (), lambda: {"x": np.arange(3)})
+        return failing(run, job) if job.error else job.name
+
+    tasks = [(Named(name=name, error=error("why") if name == "b" else None),) for name in "abc"]
+    with pytest.raises(
+        DataError, match=rf"1 of 3 fits failed.*\(b: {error.__name__}: why\); mend and run again"
+    ):
+        grid.run(fit, tmp_path, tasks, 1)
+    assert len(list(tmp_path.glob("fits/*/record.json"))) == 3
+
+
+def test_a_record_is_computed_once_for_all_that_it_depends_on(tmp_path):
+    asked = []
+
+    def compute():
+        asked.append(1)
+        return {"x": np.arange(3)}
+
+    depends = {"code": "1", "about": {"job": "a"}, "contents": ("c",)}
+    for changed in ({}, {"code": "2"}, {"about": {"job": "b"}}, {"contents": ("d",)}, {}):
+        grid.record(tmp_path, **{**depends, **changed}, compute=compute)["x"][0] = (
+            7  # writable, and the file isn't
+        )
+    assert len(asked) == 4
+    assert grid.record(tmp_path, **depends, compute=compute)["x"].tolist() == [0, 1, 2]
+
+
+STARTS = """
+import sys; sys.path.insert(0, {tests!r})
+import test_workers as t
+with t.workers.use({engine!r}, folder={folder!r}):
+    list(t.workers.run(t.signed, [({folder!r} + "/" + name,) for name in "abc"], 2))
+"""
+
+
+def signed(place):
+    """Say that it began, and take very long, in Python and so that it holds the interpreter."""
+    Path(place).touch()
+    return sum(1 for _ in range(10**11))
+
+
+@contextlib.contextmanager
+def begun(folder, engine):
+    """A process with two jobs in the middle: it, and everything that it started."""
+    code = STARTS.format(tests=str(Path(__file__).parent), engine=engine, folder=str(folder))
+    process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True)
+    try:
+        until(lambda: len([path for path in folder.iterdir() if len(path.name) == 1]) >= 2)
+        family = psutil.Process(process.pid).children(recursive=True)
+        assert len(family) >= 3  # two workers and whoever tracks what they share
+        yield process, family
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("engine", workers.ENGINES)
+def test_no_process_outlives_one_that_was_killed(tmp_path, engine):
+    with begun(tmp_path, engine) as (process, family):
+        process.kill()
+        process.wait()
+        left = psutil.wait_procs(family, timeout=10)[1]
+    assert not left
+
+
+@pytest.mark.long
+def test_ctrl_c_ends_the_jobs_at_once_and_leaves_no_process(tmp_path):
+    with begun(tmp_path, "local") as (process, family):
+        for each in (process, *family):  # as a terminal does
+            each.send_signal(signal.SIGINT)
+        said = process.communicate(timeout=10)[1]
+        assert not psutil.wait_procs(family, timeout=3)[1]
+    assert said.count("Traceback") == 1 and said.rstrip().endswith("KeyboardInterrupt")
+
+
+def test_results_come_in_the_order_of_the_tasks_and_one_process_is_this_one():
+    assert list(workers.run(slow, [(0.2,), (0.1,), (0.0,)], 2)) == [0.2, 0.1, 0.0]
+    assert list(workers.run(os.getpid, [()] * 2, 1)) == [os.getpid()] * 2
+    assert os.getpid() not in workers.run(os.getpid, [()] * 2, 2)
+    assert list(workers.run(abs, [], 2)) == []
+
+
+def threads_here():
+    import cv2
+    import torch
+    from threadpoolctl import threadpool_info
+
+    np.ones((9, 9)) @ np.ones((9, 9))
+    return {
+        torch.get_num_threads(),
+        cv2.getNumThreads(),
+        *(each["num_threads"] for each in threadpool_info()),
+    }
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("engine", workers.ENGINES)
+def test_a_worker_has_one_thread(tmp_path, engine):
+    with workers.use(engine, folder=tmp_path):
+        assert list(workers.run(threads_here, [()] * 2, 2)) == [{1}, {1}]
 
 
 @pytest.mark.long
 def test_workers_that_never_come_back_are_replaced():
-    with engines._cluster("") as client:
+    with workers._client("") as client:
         for nanny in list(client.cluster.workers.values()):
             client.cluster.sync(nanny.close)
         assert not client.nthreads()
@@ -247,15 +366,9 @@ def page_faults():
 
 @pytest.mark.long
 def test_a_worker_reuses_the_memory_it_freed_as_a_process_does(tmp_path):
-    with engines.use("dask", folder=tmp_path):
-        faults = joblib.Parallel()(joblib.delayed(page_faults)() for _ in range(4))
+    with workers.use("dask", folder=tmp_path):
+        faults = list(workers.run(page_faults, [()] * 4, 2))
     assert max(faults) < 10 * 256  # a megabyte is 256 pages, and handed back each time would be faulted anew
-
-
-@pytest.mark.long
-def test_a_killed_process_of_this_machine_is_one_sentence():
-    with pytest.raises(DataError, match="a process was killed while it fitted"):
-        intensity.finish([joblib.delayed(os._exit)(1) for _ in range(2)], "ab", 2)
 
 
 @pytest.fixture(scope="module")
@@ -266,33 +379,31 @@ def threads():
 
 
 def test_an_error_of_a_job_is_its_own_and_the_next_call_works(tmp_path, threads):
-    with engines.use("dask", threads, tmp_path):
+    with workers.use("dask", threads, tmp_path):
         with pytest.raises(RuntimeError, match="third"):
-            joblib.Parallel()(joblib.delayed(fail)("third") for _ in range(9))
-        assert joblib.Parallel()(joblib.delayed(abs)(-i) for i in range(9)) == list(range(9))
-        unordered = joblib.Parallel(n_jobs=1, return_as="generator_unordered")
-        assert sorted(unordered(joblib.delayed(abs)(-i) for i in range(9))) == list(range(9))
+            list(workers.run(fail, [("third",)] * 9, 2))
+        assert list(workers.run(abs, [(-i,) for i in range(9)], 1)) == list(range(9))
     assert not list(tmp_path.iterdir())
 
 
 def test_a_worker_that_could_not_give_the_same_bytes_refuses_and_says_why(tmp_path, monkeypatch):
     token = tmp_path / "token"
-    terms = engines._Terms(token, engines.installed())
-    assert "doesn't see" in engines._refusal(terms, 1)
+    terms = workers._Terms(token, workers.installed())
+    assert "doesn't see" in workers._refusal(terms, 1)
     token.touch()
-    assert engines._refusal(terms, 1) == ""
-    assert "--nthreads 1" in engines._refusal(terms, 2)
-    other = engines._Terms(token, engines.installed() | {"numpy": "1.0"})
-    assert "numpy" in engines._refusal(other, 1) and "not 1.0" in engines._refusal(other, 1)
+    assert workers._refusal(terms, 1) == ""
+    assert "--nthreads 1" in workers._refusal(terms, 2)
+    other = workers._Terms(token, workers.installed() | {"numpy": "1.0"})
+    assert "numpy" in workers._refusal(other, 1) and "not 1.0" in workers._refusal(other, 1)
 
 
 def test_a_worker_with_two_threads_runs_no_job(tmp_path):
     with (
         distributed.LocalCluster(n_workers=1, threads_per_worker=2, **INSIDE) as inside,
-        engines.use("dask", inside.scheduler_address, tmp_path),
+        workers.use("dask", inside.scheduler_address, tmp_path),
         pytest.raises(DataError, match=r"worker at .* has 2 threads: start it with --nthreads 1"),
     ):
-        joblib.Parallel()([joblib.delayed(abs)(-1)])
+        list(workers.run(abs, [(-1,)], 2))
 
 
 # ---- what is asked for wrongly --------------------------------------------------------------------------------
@@ -300,10 +411,10 @@ def test_a_worker_with_two_threads_runs_no_job(tmp_path):
 
 def test_an_engine_that_is_not_there_is_refused():
     with pytest.raises(Misuse, match="engine 'slurm' is unknown: use one of local, dask"):
-        engines.check("slurm")
+        workers.check("slurm")
     with pytest.raises(Misuse, match="engine 'local' has no scheduler"):
-        engines.check("local", "tcp://127.0.0.1:8786")
-    with pytest.raises(Misuse, match="unknown"), engines.use("slurm"):
+        workers.check("local", "tcp://127.0.0.1:8786")
+    with pytest.raises(Misuse, match="unknown"), workers.use("slurm"):
         pytest.fail("it ran")
 
 
@@ -311,23 +422,23 @@ def test_an_engine_that_is_not_there_is_refused():
     "address", ["tcp://127.0.0.1:1", "tcp://no.such.host.invalid:8786", "nonsense://", "host"]
 )
 def test_a_scheduler_that_does_not_answer_is_one_sentence_within_ten_seconds(address, monkeypatch):
-    assert engines._PATIENCE <= 10
-    monkeypatch.setattr(engines, "_PATIENCE", 1)
-    monkeypatch.setenv(engines.ADDRESS, address)
+    assert workers._PATIENCE <= 10
+    monkeypatch.setattr(workers, "_PATIENCE", 1)
+    monkeypatch.setenv(workers.ADDRESS, address)
     start = time.monotonic()
     for given in (address, ""):
         with pytest.raises(DataError, match=r"no Dask scheduler answers at .*: start one") as raised:
-            engines.check("dask", given)
+            workers.check("dask", given)
         assert address in str(raised.value)
     assert time.monotonic() - start < 10
 
 
 def test_a_cluster_without_a_worker_is_one_sentence(tmp_path, monkeypatch):
-    monkeypatch.setattr(engines, "_PATIENCE", 1)
+    monkeypatch.setattr(workers, "_PATIENCE", 1)
     with (
         distributed.LocalCluster(n_workers=0, **INSIDE) as empty,
         pytest.raises(DataError, match=r"has no worker: start some with `dask worker .* --nthreads 1`"),
-        engines.use("dask", empty.scheduler_address, tmp_path),
+        workers.use("dask", empty.scheduler_address, tmp_path),
     ):
         pytest.fail("it ran")
 
@@ -335,9 +446,9 @@ def test_a_cluster_without_a_worker_is_one_sentence(tmp_path, monkeypatch):
 @pytest.mark.long
 def test_dask_is_imported_only_where_it_is_asked_for():
     code = (
-        "import sys; from melib import engines, experiments, notebooks, spotting_runs\n"
-        "engines.check('local')\n"
-        "with engines.use():\n    pass\n"
+        "import sys; from melib import experiments, notebooks, spotting_runs, workers\n"
+        "workers.check('local')\n"
+        "with workers.use():\n    pass\n"
         "print([name for name in ('dask', 'distributed') if name in sys.modules])"
     )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -351,20 +462,14 @@ class Sent(Exception):
     """What a call wanted to run."""
 
 
-class _Post:
-    """Stands for joblib.Parallel, and takes the tasks."""
-
-    def __init__(self, *_, **__):
-        pass
-
-    def __call__(self, tasks):
-        raise Sent(list(tasks))
-
-
 def sizes(monkeypatch, call, *arguments, **named):
     """Bytes of each task that a call sends away, pickled."""
+
+    def post(function, tasks, *_, **__):
+        raise Sent([(function, *task) for task in tasks])
+
     with monkeypatch.context() as patch:
-        patch.setattr(joblib, "Parallel", _Post)
+        patch.setattr(workers, "run", post)
         with pytest.raises(Sent) as sent:
             call(*arguments, **named)
     return [len(ForkingPickler.dumps(task)) for task in sent.value.args[0]]
@@ -441,7 +546,7 @@ def test_a_fit_that_is_sent_places_gives_the_bytes_of_one_that_is_sent_arrays(tm
     ]
     one = [spotting._run_fit(tmp_path / "one" / "run", fit, options, long) for fit in fits]
     two = spotting.run_fits(tmp_path / "two" / "run", "smoke", fits, long)
-    with engines.use("dask", folder=tmp_path / "dask" / "run"):
+    with workers.use("dask", folder=tmp_path / "dask" / "run"):
         dask = spotting.run_fits(tmp_path / "dask" / "run", "smoke", fits, long)
     for fit, expected in zip(fits, one, strict=True):
         for found in (two[fit], dask[fit]):
