@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from melib import metrics, protocols
+from melib import protocols, stats
 from melib.app import prediction
 from melib.simulate import long, portraits
 from melib.study import run
@@ -117,7 +117,7 @@ def main(weights, seeds):
     print("| | | 95 % interval over people | intervals of other videos |\n|---|---|---|---|")
     for what, (mine, control, column) in rows.items():
         hits = mine[column].to_numpy(float)
-        _, low, high = metrics.bootstrap(hits, person[mine["video"]], statistic=np.mean)
+        _, low, high = stats.bootstrap(hits, person[mine["video"]], statistic=np.mean)
         share = f"{hits.sum():.0f} of {len(hits)} | {low:.0%} to {high:.0%}"
         print(f"| {what} | {share} | {control[column].mean():.0%} |")
     what = "films of a photograph, 2 s, without or with noise (sd 2), with an interval"

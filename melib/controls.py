@@ -9,7 +9,7 @@ controls:
     retime             the same clip with its apex moved by a known shift; a model that sees follows it
 
 `face_card` sums up the three that need no truth and no retraining, on licensed clips as well as on
-simulated ones.
+simulated ones; `sees` draws the verdict from it, wherever one is shown.
 """
 
 import math
@@ -17,7 +17,8 @@ import math
 import numpy as np
 
 from melib.errors import DataError
-from melib.metrics import apex_of, bootstrap, clip_swap_each, curve_agreement
+from melib.metrics import apex_of, clip_swap_each, curve_agreement
+from melib.stats import bootstrap
 
 __all__ = [
     "apex_follow",
@@ -30,8 +31,14 @@ __all__ = [
     "mean_shape",
     "position_only",
     "retime",
+    "sees",
     "shuffle",
 ]
+
+# A clip swap that two digits don't show is none, however narrow its interval: training leaves slivers of .002.
+LEAST_SWAP = 0.01
+# Slope of the predicted apex on a known shift from which on a model follows it; the truth itself scores about .93.
+LEAST_FOLLOW = 0.8
 
 # Frames that must lie between the apex, before and after its move, and either end of the window: closer,
 # and a whole flank would be squeezed into less than two frames.
@@ -334,3 +341,33 @@ def face_card(predict, inputs, targets, subjects, apex, seed=0):
         result = bootstrap(value, subjects, seed=seed) if clips else (math.nan, math.nan, math.nan)
         card[name] = dict(zip(("estimate", "low", "high"), result, strict=True)) | {"clips": clips}
     return card
+
+
+def sees(card):
+    """The verdict on "does it see the face?": the only rule, for every table, sentence and page.
+
+    Parameters
+    ----------
+    card : mapping quantity -> mapping with estimate and low
+        As `face_card` returns, or rows of face_card.csv. Who lacks a quantity, or has NaN there, doesn't fulfil it.
+
+    Returns
+    -------
+    verdict : {"yes", "in part", "no", "not asked"}
+        - yes: the low end of clip_swap is above `LEAST_SWAP` and apex_follow is `LEAST_FOLLOW` or more
+        - in part: one of the two, or the low end of apex_follow is above 0
+        - no: else
+        - not asked: the card has neither quantity
+
+    Examples
+    --------
+    >>> sees({"clip_swap": {"low": 0.55}, "apex_follow": {"estimate": 0.77, "low": 0.74}})
+    'in part'
+    """
+    swap, follow = card.get("clip_swap"), card.get("apex_follow")
+    if swap is None and follow is None:
+        return "not asked"
+    fits = swap is not None and swap["low"] > LEAST_SWAP
+    follows = follow is not None and follow["estimate"] >= LEAST_FOLLOW
+    moves = follow is not None and follow["low"] > 0
+    return "yes" if fits and follows else "in part" if fits or follows or moves else "no"

@@ -1,4 +1,4 @@
-"""How well curves and intervals agree with the truth, and how sure a mean over subjects is.
+"""How well curves and intervals agree with the truth.
 
 Curves: ranks are taken after rounding predictions to .01: outside an event the target is exactly 0, so a
 model that clamps its output to exact zeros would otherwise gain up to .15 in Spearman over one that says
@@ -14,7 +14,6 @@ formed.
 """
 
 import math
-from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -33,8 +32,6 @@ _FEWEST_INSIDE = 3
 _PAIR_ROWS = 512
 # The least overlap of a true positive in every challenge of the field (inclusive frames).
 _IOU = 0.5
-# Streams of random numbers.
-_BOOTSTRAP, _SWAPS = range(2)
 
 
 def curve_agreement(predicted, target, mask=None):
@@ -218,160 +215,6 @@ def clip_swap_each(predictions, targets, subjects):
     swapped = np.where(other, rho, 0.0).sum(axis=0) / other.sum(axis=0)
     gain[takes_part] = np.diag(rho) - swapped
     return gain
-
-
-def bootstrap(values, subjects, *, n=2000, seed=0, statistic=None, runs=None):
-    """Estimate and 95 % interval over subjects.
-
-    Subjects are drawn with replacement, since clips of one face aren't independent.
-
-    Parameters
-    ----------
-    values : (N,) float, or (N, ...) with `statistic`
-        One a clip. NaN (undefined for this clip) is left out.
-    subjects : (N,) of str
-    n : int
-        Number of resamples.
-    seed : int
-    statistic : function, optional
-        (M, ...) values -> float, evaluated on the clips of the drawn subjects; say a correlation over
-        events. By default the mean over subjects of each subject's mean, so that no subject counts for
-        having more clips.
-    runs : (N,) of int, optional
-        Seed of the training run behind each value: runs are then drawn too, crossed with the subjects.
-        Only with the default statistic.
-
-    Returns
-    -------
-    estimate, low, high : float
-        low and high are NaN with a single subject: one person tells nothing about others.
-
-    Raises
-    ------
-    DataError
-        If no value is left.
-    """
-    values, subjects = np.asarray(values, dtype=float), np.asarray(subjects)
-    if subjects.shape != values.shape[:1]:
-        raise DataError(f"bootstrap needs one subject a value, got {subjects.shape} and {values.shape}.")
-    keep = np.isfinite(values).all(axis=tuple(range(1, values.ndim)))
-    if not keep.any():
-        raise DataError("bootstrap has no value to work on: all are undefined, or there are none.")
-    values = values[keep]
-    people, owner = np.unique(subjects[keep], return_inverse=True)
-    if statistic is not None:
-        if runs is not None:
-            raise DataError("bootstrap crosses runs with subjects for the default statistic only.")
-        draws = np.random.default_rng([seed, _BOOTSTRAP]).integers(people.size, size=(n, people.size))
-        clips = [np.flatnonzero(owner == person) for person in range(people.size)]
-        samples = np.array([float(statistic(values[np.concatenate([clips[i] for i in d])])) for d in draws])
-        return _interval(float(statistic(values)), samples, people.size)
-    means, present = _subject_means(values, owner, None if runs is None else np.asarray(runs)[keep])
-    weight, run_weight = _weights(seed, n, *means.shape)
-    samples = ((weight @ means) * run_weight).sum(axis=1) / ((weight @ present) * run_weight).sum(axis=1)
-    return _interval(float(means.sum() / present.sum()), samples, people.size)
-
-
-@lru_cache(maxsize=16)
-def _weights(seed, n, n_people, n_runs):
-    """How often each subject (n, S) and each run (n, R) is drawn: the same for all tables of that many."""
-    rng = np.random.default_rng([seed, _BOOTSTRAP])
-    both = []
-    for size in (n_people, n_runs):
-        draws = rng.integers(size, size=(n, size))
-        both.append(np.stack([np.bincount(draw, minlength=size) for draw in draws]))
-    return tuple(both)
-
-
-def paired_difference(a, b, subjects, *, n=2000, seed=0, runs=None):
-    """Return the mean difference of two models on the same clips, with its interval and p over subjects.
-
-    Parameters
-    ----------
-    a, b : (N,) float
-        The same clips in the same order; a clip where either is NaN is left out. Several runs of a clip
-        may follow each other: they are averaged within their subject.
-    subjects : (N,) of str
-    n : int
-        Resamples, and sign swaps.
-    seed : int
-    runs : (N,) of int, optional
-        Seed of the training run behind each value: the interval is then drawn over subjects crossed with
-        runs.
-
-    Returns
-    -------
-    difference : dict of float
-        - difference: a minus b, mean over subjects of their means
-        - low, high: 95 %, bootstrap over subjects, crossed with runs where there are several
-        - p: two-sided; how often swapping a and b for a random half of the subjects gives as large a
-          difference; never below 1 / (n + 1)
-        - effect: mean over subjects of their difference, divided by its standard deviation over subjects
-          (Cohen's d of pairs); NaN with one subject or where all differ by the same
-
-    Raises
-    ------
-    DataError
-        If shapes differ or nothing is left.
-    """
-    a, b, subjects = np.asarray(a, dtype=float), np.asarray(b, dtype=float), np.asarray(subjects)
-    if not a.shape == b.shape == subjects.shape or a.ndim != 1:
-        raise DataError(f"paired values must be equally many, got {a.shape}, {b.shape} and {subjects.shape}.")
-    estimate, low, high = bootstrap(a - b, subjects, n=n, seed=seed, runs=runs)
-    keep = np.isfinite(a - b)
-    people, owner = np.unique(subjects[keep], return_inverse=True)
-    means, present = _subject_means((a - b)[keep], owner, None if runs is None else np.asarray(runs)[keep])
-    signs = np.random.default_rng([seed, _SWAPS]).choice([-1.0, 1.0], size=(n, people.size))
-    # A subject is swapped in all runs at once: its clips are the same in each.
-    swapped = (signs @ means.sum(axis=1)) / present.sum()
-    # A hair of tolerance: the unswapped sign pattern itself must count whatever the order of summation.
-    larger = np.count_nonzero(np.abs(swapped) >= abs(estimate) - 1e-12)
-    each = means.sum(axis=1) / present.sum(axis=1)
-    spread = float(each.std(ddof=1)) if people.size > 1 else 0.0
-    return {
-        "difference": estimate,
-        "low": low,
-        "high": high,
-        "p": float((larger + 1) / (n + 1)),
-        "effect": float(each.mean() / spread) if spread > 1e-12 else math.nan,
-    }
-
-
-def holm(p):
-    """Adjust the p-values of one family of tests by Holm's step-down rule.
-
-    Whoever calls significant what is at most .05 after it errs anywhere in the family with a chance of at
-    most .05, however the tests depend on each other.
-
-    Parameters
-    ----------
-    p : (n,) float in [0, 1]
-        NaN is no test: it stays NaN and doesn't count.
-
-    Returns
-    -------
-    adjusted : (n,) float64
-        In the order given; never below p, at most 1.
-
-    Raises
-    ------
-    DataError
-        If a value lies outside [0, 1].
-
-    Examples
-    --------
-    >>> holm([0.04, 0.01, float("nan"), 0.03]).round(3).tolist()
-    [0.06, 0.03, nan, 0.06]
-    """
-    p = np.asarray(p, dtype=float)
-    counted = np.flatnonzero(~np.isnan(p))
-    if not ((p[counted] >= 0) & (p[counted] <= 1)).all():
-        raise DataError("holm takes p-values, which lie in [0, 1].")
-    rising = counted[np.argsort(p[counted], kind="stable")]
-    factor = np.arange(rising.size, 0, -1)  # the smallest is one of all, the largest stands alone
-    adjusted = np.full(p.shape, np.nan)
-    adjusted[rising] = np.minimum(np.maximum.accumulate(p[rising] * factor), 1)
-    return adjusted
 
 
 def tie_limit(q):
@@ -679,24 +522,6 @@ def uar(true, predicted, classes):
 
 # Helpers
 # ---------------------------------------------------------------------------------------
-
-
-def _interval(estimate, samples, n_subjects):
-    if n_subjects < 2:
-        return estimate, math.nan, math.nan
-    # A resample on which a statistic is undefined (say, one subject with one event) tells nothing.
-    low, high = np.nanpercentile(samples, [2.5, 97.5])
-    return estimate, float(low), float(high)
-
-
-def _subject_means(values, owner, runs):
-    """Mean of each subject in each run, 0 where absent, and 1 where present: two (S, R) float arrays."""
-    run = np.zeros(len(values), int) if runs is None else np.unique(runs, return_inverse=True)[1]
-    shape = owner.max() + 1, run.max() + 1
-    total, count = np.zeros(shape), np.zeros(shape)
-    np.add.at(total, (owner, run), values)
-    np.add.at(count, (owner, run), 1)
-    return total / np.maximum(count, 1), (count > 0).astype(float)
 
 
 def _unit(rows):

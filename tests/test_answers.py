@@ -285,16 +285,6 @@ def test_a_difference_is_told_apart_by_its_interval_and_by_holm(low, high, p_hol
     assert answers.told({"low": low, "high": high, "p_holm": p_holm}) == word
 
 
-def test_an_input_sees_the_face_by_one_rule():
-    swap = {"above": {"low": 0.1}, "holds 0": {"low": -0.1}}
-    follow = {"follows": {"estimate": 0.8}, "lags": {"estimate": 0.79}}
-    rule = {("above", "follows"): "yes", ("holds 0", "lags"): "no"}
-    for one, two in ((a, b) for a in swap for b in follow):
-        said = answers.sees({"clip_swap": swap[one], "apex_follow": follow[two]})
-        assert said == rule.get((one, two), "in part")
-    assert answers.sees({"clip_swap": swap["above"]}) == "not asked"
-
-
 def test_temporal_modelling_helps_only_where_a_model_without_it_is_told_apart_below(tmp_path):
     def verdict(**changed):
         return verdicts(asked(tmp_path, **changed)["temporal"])

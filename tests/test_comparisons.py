@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from made_up import a_run
 
-from melib import metrics
+from melib import stats
 from melib.data import cache
 from melib.study import comparisons, evaluation, published, results
 
@@ -25,7 +25,7 @@ tests_of.__test__ = False
 def test_every_data_set_is_a_family_of_its_own_and_no_test_counts_twice(one, two):
     table = pd.concat([tests_of(one, "a"), tests_of(two, "b"), tests_of(one, "a")], ignore_index=True)
     found = comparisons.corrected(table, "spotting_systems", ["test"])
-    expected = np.concatenate([metrics.holm(one), metrics.holm(two), metrics.holm(one)])
+    expected = np.concatenate([stats.holm(one), stats.holm(two), stats.holm(one)])
     np.testing.assert_allclose(found["p_holm"], expected)
     assert (found["significant"] == (expected <= comparisons.alpha())).all()
     assert list(found["tests"]) == [len(one)] * len(one) + [len(two)] * len(two) + [len(one)] * len(one)
@@ -176,7 +176,7 @@ def test_statistics_hold_every_paired_test_of_a_run_once(tmp_path):
     assert (found.groupby("family")["tests"].first() == found.groupby("family").size()).all()
     # Holm over what stands there is what stands there: no test is missing from its family.
     for _, part in found.groupby(["family", "dataset"]):
-        np.testing.assert_allclose(metrics.holm(part["p"]), part["p_holm"], rtol=1e-4)
+        np.testing.assert_allclose(stats.holm(part["p"]), part["p_holm"], rtol=1e-4)
     assert comparisons.statistics(tmp_path / "nothing").empty
 
 

@@ -1,5 +1,7 @@
 """A predictor that reads the movement and one that knows only position must come out as such."""
 
+import math
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -143,6 +145,49 @@ def test_the_face_card_tells_seeing_from_knowing_position():
     assert blind["apex_follow"]["estimate"] == 0
     assert blind["frozen_correlation"]["low"] == pytest.approx(1)
     assert sees == controls.face_card(reads, inputs, targets, subjects, apex)
+
+
+def a_card(swap_low, follow, follow_low):
+    return {"clip_swap": {"low": swap_low}, "apex_follow": {"estimate": follow, "low": follow_low}}
+
+
+@pytest.mark.parametrize(
+    ("swap_low", "follow", "follow_low", "verdict"),
+    [
+        (0.011, 0.8, 0.7, "yes"),
+        (0.011, 0.8, -0.1, "yes"),
+        (0.01, 0.8, 0.7, "in part"),  # the low end must lie above .01 ...
+        (0.011, 0.799, 0.7, "in part"),  # ... and apex_follow at .8
+        (0.011, 0.0, 0.0, "in part"),
+        (0.01, 0.8, 0.0, "in part"),
+        (0.01, 0.799, 0.001, "in part"),
+        (0.01, 0.799, 0.0, "no"),
+        (-0.1, -0.2, -0.3, "no"),
+        (math.nan, 0.799, math.nan, "no"),  # one subject: no interval
+        (math.nan, 0.8, math.nan, "in part"),
+        (math.nan, math.nan, math.nan, "no"),
+    ],
+)
+def test_the_verdict_at_the_borders_of_its_rule(swap_low, follow, follow_low, verdict):
+    assert controls.sees(a_card(swap_low, follow, follow_low)) == verdict
+
+
+@given(*[st.floats(-1, 1)] * 3, st.floats(0, 0.5))
+def test_a_better_card_never_has_a_worse_verdict(swap_low, follow, follow_low, more):
+    order = ["no", "in part", "yes"]
+    now = order.index(controls.sees(a_card(swap_low, follow, follow_low)))
+    for i in range(3):
+        better = [value + more * (i == k) for k, value in enumerate((swap_low, follow, follow_low))]
+        assert order.index(controls.sees(a_card(*better))) >= now
+
+
+@given(*[st.floats(-1, 1)] * 3)
+def test_a_quantity_that_was_not_asked_is_not_fulfilled(swap_low, follow, follow_low):
+    card, bad = a_card(swap_low, follow, follow_low), a_card(-1, -1, -1)
+    for name in card:
+        alone = {name: card[name]}
+        assert controls.sees(alone) == controls.sees({**bad, **alone})
+    assert controls.sees({"frozen_correlation": {"estimate": 0.0, "low": 0.0}}) == "not asked"
 
 
 def test_the_face_card_of_one_person_says_what_it_cant_know():

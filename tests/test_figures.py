@@ -11,7 +11,7 @@ import pytest
 from made_up import a_run, card, results
 from PIL import Image
 
-from melib import DataError, metrics, priors
+from melib import DataError, priors, stats
 from melib.data import cache
 from melib.paper import figures
 from melib.paper.style import (
@@ -178,14 +178,14 @@ def test_intervals_are_the_bootstrap_over_subjects_crossed_with_seeds():
     ]
     part = part[part["subject"] != ""].sort_values(["subject", "event"])
     values, people = part["value"].to_numpy(), part["subject"].to_numpy()
-    expected = metrics.bootstrap(
+    expected = stats.bootstrap(
         np.concatenate([values, values + 0.1]), np.tile(people, 2), runs=np.repeat([0, 1], len(values))
     )
     np.testing.assert_allclose(row[["estimate", "low", "high"]].to_numpy(float), expected)
     assert row["events"] == len(part)
     # One seed, whatever its number, gives the plain interval.
     alone = intervals(table.assign(seed=7), ["protocol", "model", "input", "metric"])
-    plain = metrics.bootstrap(values, people)
+    plain = stats.bootstrap(values, people)
     np.testing.assert_array_equal(alone.loc[row.name, ["estimate", "low", "high"]].to_numpy(float), plain)
 
 

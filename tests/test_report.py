@@ -15,6 +15,7 @@ from test_typeset import RESULTS
 from melib import DataError
 from melib.data import cache
 from melib.paper import answers, figures, latex, report, style
+from melib.study import evaluation
 from melib.study.provenance import commit, environment, recorded
 from melib.study.results import read_result
 from melib.study.run import freeze
@@ -160,6 +161,35 @@ def test_the_face_card_has_a_verdict_for_every_model():
     assert verdicts["context", "ResNet18 + BiGRU, difference"] == "in part"
     assert verdicts["context", "ResNet18 + BiGRU, raw"] == "no"
     assert verdicts["context", "position only"] == "no"
+
+
+@pytest.mark.parametrize(
+    ("swap_low", "follow", "follow_low", "verdict", "words"),
+    [
+        (0.2, 0.9, 0.8, "yes", "sees the face ("),
+        (0.0, 0.5, 0.4, "in part", "sees the face in part"),
+        (0.0, 0.5, -0.1, "no", "doesn't see the face"),
+    ],
+)
+def test_page_answer_and_notebook_draw_the_same_verdict(swap_low, follow, follow_low, verdict, words):
+    table = card()
+    raw = (table["model"] == "resnet18_bigru") & (table["input"] == "raw") & (table["protocol"] == "context")
+    table.loc[raw & (table["quantity"] == "clip_swap"), "low"] = swap_low
+    table.loc[raw & (table["quantity"] == "apex_follow"), ["estimate", "low"]] = follow, follow_low
+    [row] = [
+        r for r in report._card(table) if r["protocol"] == "context" and r["name"] == "ResNet18 + BiGRU, raw"
+    ]
+    assert row["verdict"] == verdict
+    [finding] = answers.inputs({"face_card": table})
+    assert any(sentence.startswith(f"Raw: {verdict}, ") for sentence in finding.said)
+    target = [
+        ("synthme", "context", *model, "spearman_pseudo", "all", 0.8)
+        for model in (("resnet18_bigru", "raw"), ("position_only", "none"))
+    ]
+    summary = pd.DataFrame(
+        target, columns=["dataset", "protocol", "model", "input", "metric", "amplitude", "estimate"]
+    )
+    assert words in evaluation.raw_verdict(table[table["protocol"] == "context"], summary)
 
 
 def test_the_terminals_table_holds_the_same_verdicts(run, tmp_path):

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from melib import annotations, metrics, protocols
+from melib import annotations, metrics, protocols, stats
 from melib.data.manifest import read_manifest
 from melib.errors import DataError
 from melib.study import comparisons, results, run, spotting, spotting_decoding, spotting_runs, spotting_tables
@@ -277,7 +277,9 @@ def test_equal_trainings_have_the_interval_of_one_and_unequal_ones_a_wider_one(m
 
     def interval(runs):
         counts = spotting_tables.tally(spotting_tables.together(runs), truth, material.videos)
-        drawn = spotting_tables.scores(counts, spotting_tables.draws(counts.subjects))["spotting_f1"]
+        drawn = spotting_tables.scores(counts, spotting_tables.subject_weights(counts.subjects))[
+            "spotting_f1"
+        ]
         return np.percentile(drawn, [2.5, 97.5])
 
     np.testing.assert_allclose(interval([one, one, one]), interval([one]))
@@ -367,7 +369,7 @@ def test_the_effect_of_a_score_that_is_a_mean_over_subjects_is_cohens_d(material
     row = spotting_tables.difference(ours, other).set_index("metric").loc["fp_per_hour"]
     each = (ours.fp - other.fp) / ours.hours
     assert row["effect"] == pytest.approx(each.mean() / each.std(ddof=1))
-    same = metrics.paired_difference(ours.fp / ours.hours, other.fp / other.hours, ours.subjects)
+    same = stats.paired_difference(ours.fp / ours.hours, other.fp / other.hours, ours.subjects)
     assert row["effect"] == pytest.approx(same["effect"])
     assert row["difference"] == pytest.approx(same["difference"])
     assert row["p"] == pytest.approx(same["p"], abs=0.02)

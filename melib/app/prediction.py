@@ -24,7 +24,7 @@ from matplotlib.figure import Figure
 from scipy.ndimage import gaussian_filter1d
 from tqdm.auto import tqdm
 
-from melib import learn, protocols
+from melib import controls, learn, protocols
 from melib.app import pictures
 from melib.data import cache, layouts, video_files
 from melib.errors import DataError, Misuse
@@ -827,7 +827,8 @@ def worth(card: dict) -> str:
     )
     spotting_ = card["spotting"]
     return (
-        f"face card of these weights ({', '.join(card['data'])}; people that they never saw): {face}\n"
+        f"face card of these weights ({', '.join(card['data'])}; people that they never saw): {face}; "
+        f"sees the face: {controls.sees(card['face'])}\n"
         f"there they found {spotting_['recall']:.0%} of the micro-expressions, and {spotting_['precision']:.0%} of their "
         f"intervals were one ({spotting_['fp_per_hour']:.0f} false alarms an hour){_on_films(card)}"
     )

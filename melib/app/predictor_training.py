@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from melib import metrics
+from melib import metrics, stats
 from melib.app import prediction, runner
 from melib.data import manifest
 from melib.errors import DataError, Misuse
@@ -220,8 +220,8 @@ def _scores(said: pd.DataFrame, videos: list[spotting.Video]) -> dict[str, float
         }
 
     once = pooled(np.ones((1, len(counts.subjects))))
-    drawn = pooled(spotting_tables.draws(counts.subjects))
-    bounds = {name: np.percentile(values, (2.5, 97.5)) for name, values in drawn.items()}
+    drawn = pooled(spotting_tables.subject_weights(counts.subjects))
+    bounds = {name: stats.interval(values) for name, values in drawn.items()}
     return {
         name + side: float(value)
         for name, [estimate] in once.items()

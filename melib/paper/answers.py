@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from melib import controls
 from melib.errors import DataError
 from melib.study import comparisons, evaluation, results
 
@@ -322,22 +323,6 @@ def told(row: Any) -> str:
     return "not told apart"
 
 
-def sees(found: Mapping[str, Any]) -> str:
-    """Whether a model sees the face, by one rule: ``yes``, ``in part``, ``no``, or ``not asked``.
-
-    Parameters
-    ----------
-    found : mapping quantity -> row with estimate and low
-        Of the face card. yes: the own clip fits better than others' (interval of clip_swap above `evaluation.SWAPS`) and
-        apex_follow is `evaluation.SEES` or more; in part: one of the two.
-    """
-    if not {"clip_swap", "apex_follow"} <= set(found):
-        return "not asked"
-    swap = found["clip_swap"]["low"] > evaluation.SWAPS
-    follow = found["apex_follow"]["estimate"] >= evaluation.SEES
-    return "yes" if swap and follow else "in part" if swap or follow else "no"
-
-
 def _counted(row: Any, what: str = "events") -> str:
     """``280 events, 40 subjects``, as far as they are known."""
     known = [(what, row.get(what, np.nan)), ("subjects", row.get("subjects", np.nan))]
@@ -446,10 +431,10 @@ def _beyond(swap: Any, protocol: str) -> tuple[bool | None, list[str]]:
     """Whether the curve belongs to its own clip, with the sentence."""
     if swap is None:
         return None, []
-    fits = "fits" if swap["low"] > evaluation.SWAPS else "isn't shown to fit"
+    fits = "fits" if swap["low"] > controls.LEAST_SWAP else "isn't shown to fit"
     number = f"clip swap {interval(swap)}, 0 for whatever knows only position; {_counted(swap, 'clips')}"
     curve = f"In the {protocol} protocol, the curve of {results.label(_MODEL, _INPUT)}"
-    return bool(swap["low"] > evaluation.SWAPS), [
+    return bool(swap["low"] > controls.LEAST_SWAP), [
         f"{curve} {fits} its own clip better than other people's ({number})."
     ]
 
@@ -571,7 +556,7 @@ def inputs(tables: Tables) -> list[Finding]:
             used: rows["clip_swap"]["estimate"] if "clip_swap" in rows else -1.0
             for used, rows in found.items()
         }
-        verdicts = {used: sees(found[used]) for used in sorted(found, key=lambda used: -swaps[used])}
+        verdicts = {used: controls.sees(found[used]) for used in sorted(found, key=lambda used: -swaps[used])}
         if not verdicts:
             continue
         groups = {
@@ -595,7 +580,7 @@ def _seen(used: str, rows: Mapping[str, Any]) -> str:
         f"{results.QUANTITIES[name][0]} {interval(rows[name])}" for name in results.QUANTITIES if name in rows
     ]
     counted = _counted(next(iter(rows.values())), "clips")
-    return _capital(f"{used}: {sees(rows)}, {', '.join(asked)} ({counted}).")
+    return _capital(f"{used}: {controls.sees(rows)}, {', '.join(asked)} ({counted}).")
 
 
 def limits(tables: Tables) -> list[Finding]:
@@ -829,8 +814,8 @@ QUESTIONS = (
     Question(
         "inputs",
         "Which input sees the face?",
-        f"yes: the interval of clip swap lies above {evaluation.SWAPS}, apex follow is {evaluation.SEES} or more; in part: "
-        "one of the two.",
+        f"yes: the interval of clip swap lies above {controls.LEAST_SWAP}, apex follow is {controls.LEAST_FOLLOW} or more; "
+        "in part: one of the two, or the interval of apex follow lies above 0.",
         {"face_card": "04_intensity"},
         inputs,
     ),

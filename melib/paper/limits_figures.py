@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.transforms import blended_transform_factory
 
-from melib import metrics
+from melib import stats
 from melib.paper import style
 from melib.paper.style import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, TWO_COLUMNS
 from melib.study import results
@@ -270,7 +270,7 @@ def _binned(table: pd.DataFrame, column: str) -> list[tuple[float, float, float,
         part = table[(table["peak_px"] > low) & (table["peak_px"] <= high)]
         if len(part) >= 3:
             values = part[column].to_numpy(float), part["subject"].to_numpy()
-            out.append((math.sqrt(low * high), *metrics.bootstrap(*values, n=500)))
+            out.append((math.sqrt(low * high), *stats.bootstrap(*values, n=500)))
     return out
 
 

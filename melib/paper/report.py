@@ -17,7 +17,7 @@ from typing import Any
 
 import pandas as pd
 
-from melib import PACKAGE
+from melib import PACKAGE, controls
 from melib.data import cache
 from melib.data.machine import package_version
 from melib.errors import DataError
@@ -287,7 +287,7 @@ def _not_locked(packages: dict[str, str] | None = None) -> list[str]:
 
 
 def _card(card: pd.DataFrame) -> list[dict[str, Any]]:
-    """Rows of the face card: intervals as text, and a verdict by the rule of answers.sees."""
+    """Rows of the face card: intervals as text, and the verdict of controls.sees."""
 
     out = []
     card = over_seeds(card[~card["model"].isin(CEILINGS)])
@@ -300,7 +300,7 @@ def _card(card: pd.DataFrame) -> list[dict[str, Any]]:
             found = {row["quantity"]: row for row in records(mine)}
             row = {q: answers.interval(found[q]) if q in found else "not asked" for q in QUANTITIES}
             about = {"dataset": dataset, "protocol": protocol, "name": label(model, used)}
-            out.append({**about, **row, "verdict": answers.sees(found)})
+            out.append({**about, **row, "verdict": controls.sees(found)})
     return out
 
 

@@ -26,7 +26,7 @@ import pandas as pd
 import torch
 from torchvision.models import ResNet18_Weights
 
-from melib import controls, metrics, priors, protocols
+from melib import controls, metrics, priors, protocols, stats
 from melib.data import workers
 from melib.study import comparisons, evaluation, grid, intensity, results
 from melib.study.run import profile_settings
@@ -508,7 +508,7 @@ def differences(rows):
                     out.append((*row, found["events"], found["subjects"], found["seeds"], model, about[6]))
     table = pd.DataFrame(out, columns=DIFFERENCES)
     for _, part in table[table["p"].notna()].groupby("dataset"):
-        adjusted = metrics.holm(part["p"].to_numpy())
+        adjusted = stats.holm(part["p"].to_numpy())
         table.loc[part.index, "p_holm"] = adjusted
         table.loc[part.index, "significant"] = adjusted <= comparisons.alpha()
     return table
@@ -521,7 +521,7 @@ def _paired(mine, base, n):
     if both.empty:
         return None
     runs = both["seed_base" if "seed_base" in both else "seed"].to_numpy()
-    found = metrics.paired_difference(
+    found = stats.paired_difference(
         both["value"].to_numpy(), both["value_base"].to_numpy(), both["subject"].to_numpy(), runs=runs, n=n
     )
     events = len(both.drop_duplicates(["subject", "event"]))
@@ -571,11 +571,11 @@ def prior_match(outcome, *, jobs=2):
                 known = wide[prior].notna().to_numpy() if prior in wide else np.zeros(0, bool)
                 if not known.any():
                     continue
-                found = metrics.bootstrap(wide[prior].to_numpy(), people)
+                found = stats.bootstrap(wide[prior].to_numpy(), people)
                 apart = (np.nan,) * 4
                 if metric == MATCH:
                     triangle = wide["triangular"].to_numpy()
-                    less = metrics.paired_difference(wide[prior].to_numpy(), triangle, people)
+                    less = stats.paired_difference(wide[prior].to_numpy(), triangle, people)
                     apart = (less["difference"], less["low"], less["high"], less["p"])
                 about = (p.dataset, p.protocol, prior, landmarks, jitter, metric)
                 out.append((*about, *found, int(known.sum()), len(set(people[known])), *apart))

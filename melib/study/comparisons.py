@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from melib import metrics
+from melib import stats
 from melib.errors import DataError
 from melib.study import results
 
@@ -67,7 +67,7 @@ def corrected(table: pd.DataFrame, family: str, test: Sequence[str]) -> pd.DataF
     once = table.dropna(subset=["p"]).drop_duplicates(keys)
     parts = [part for _, part in once.groupby("dataset", sort=False)] if "dataset" in table else [once]
     known = pd.concat(
-        [part.assign(p_holm=metrics.holm(part["p"]), tests=len(part)) for part in parts or [once]]
+        [part.assign(p_holm=stats.holm(part["p"]), tests=len(part)) for part in parts or [once]]
     )
     found = known.set_index(keys)[["p_holm", "tests"]].reindex(table.set_index(keys).index)
     tested = table["p"].notna().to_numpy()

@@ -17,7 +17,7 @@ import itertools
 import numpy as np
 import pandas as pd
 
-from melib import controls, metrics
+from melib import controls, metrics, stats
 from melib.study import comparisons, data, published, results
 from melib.study.intensity import RISEN, SHIFTS
 
@@ -26,11 +26,13 @@ COLUMNS = [*KEYS, "fold", "seed", "subject", "event", "peak_px", "metric", "valu
 # The model that the claims are about was named before any test subject was scored.
 _model, _input = comparisons.declared()["intensity_claims"]["ours"]
 CANDIDATE = (_model, _input)
-QUANTITIES = ("clip_swap", "apex_follow", "frozen_correlation")
-# Slope of the predicted apex on a known shift from which on a model is said to see the face.
-SEES = 0.8
-# A clip swap that two digits don't show is none, however narrow its interval: training leaves slivers of .002.
-SWAPS = 0.01
+# How `raw_verdict` words the verdict of controls.sees.
+_SEES = {
+    "yes": "sees the face",
+    "in part": "sees the face in part",
+    "no": "**doesn't see the face**",
+    "not asked": "couldn't be asked whether it sees the face",
+}
 # Peak of an event in pixels of the 112-pixel crop: the steps of every table by amplitude.
 AMPLITUDES = (0.0, 0.5, 1.0, np.inf)
 
@@ -195,7 +197,7 @@ def over_clips(prepared, curves, records, folds):
             known = np.isfinite(each)
             if not known.any():
                 continue
-            estimate, low, high = metrics.bootstrap(each[known], subjects[known])
+            estimate, low, high = stats.bootstrap(each[known], subjects[known])
             about = (prepared.dataset, prepared.protocol, model, used)
             card.append(
                 (*about, seed, quantity, estimate, low, high, int(known.sum()), len(set(subjects[known])))
@@ -230,7 +232,7 @@ def _crossed(about, found, subjects):
     runs = np.repeat(list(found), len(subjects))
     values, people = np.concatenate(list(found.values())), np.tile(subjects, len(found))
     known = np.isfinite(np.stack(list(found.values()))).any(axis=0)
-    estimate = metrics.bootstrap(values, people, runs=runs)
+    estimate = stats.bootstrap(values, people, runs=runs)
     return (*about[:-1], np.nan, about[-1], *estimate, int(known.sum()), len(set(subjects[known])))
 
 
@@ -495,7 +497,7 @@ def claims(table, card):
         mine = mine[(mine["model"] == CANDIDATE[0]) & (mine["input"] == CANDIDATE[1])].set_index("quantity")
         own = part[(part["model"] == CANDIDATE[0]) & (part["input"] == CANDIDATE[1])]
         seeds = own["seed"].nunique()
-        for quantity, needed in (("clip_swap", 0.0), ("apex_follow", SEES)):
+        for quantity, needed in (("clip_swap", 0.0), ("apex_follow", controls.LEAST_FOLLOW)):
             if quantity in mine.index:
                 row = mine.loc[quantity]
                 said = "interval above 0" if needed == 0 else f"at least {needed}"
@@ -572,7 +574,7 @@ def paired(table, ours, other, metric):
     Returns
     -------
     dict
-        As metrics.paired_difference, and events, subjects, seeds; empty where they share no event.
+        As stats.paired_difference, and events, subjects, seeds; empty where they share no event.
     """
     keys = ["subject", "event", "seed"]
     mine, theirs = (
@@ -588,7 +590,7 @@ def paired(table, ours, other, metric):
     if pair.empty:
         return {}
     people, runs = (pair.index.get_level_values(name).to_numpy() for name in ("subject", "seed"))
-    found = metrics.paired_difference(pair["a"].to_numpy(), pair["b"].to_numpy(), people, runs=runs)
+    found = stats.paired_difference(pair["a"].to_numpy(), pair["b"].to_numpy(), people, runs=runs)
     events = len(pair.groupby(keys[:2]))
     return {**found, "events": events, "subjects": len(set(people)), "seeds": len(set(runs))}
 
@@ -713,12 +715,7 @@ def raw_verdict(card, found):
         )
         if raw.empty:
             continue
-        swap, follow, _frozen = (raw.loc[name] if name in raw.index else None for name in QUANTITIES)
-        sees = swap is not None and swap["low"] > SWAPS and follow is not None and follow["estimate"] >= SEES
-        partly = swap is not None and (swap["low"] > SWAPS or (follow is not None and follow["low"] > 0))
-        verdict = (
-            "sees the face" if sees else "sees a little of the face" if partly else "**doesn't see the face**"
-        )
+        verdict = _SEES[controls.sees(raw.to_dict("index"))]
         values = "; ".join(
             f"{name} {row.estimate:.2f} ({row.low:.2f} to {row.high:.2f})" for name, row in raw.iterrows()
         )

@@ -25,6 +25,7 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 from scipy import special
 
+from melib import stats
 from melib.errors import DataError
 from melib.simulate import render
 from melib.simulate.nuisance import Paths
@@ -402,20 +403,17 @@ def efficiency(
     d'. An error rate of 0 is counted as half an error (Macmillan and Kaplan, Psychological Bulletin 98, 1985).
     """
     trials = _trials(moved, still, moved_subjects, still_subjects, ideal, measure)
-    rng = np.random.default_rng([seed, _BOOTSTRAP])
-    draws = rng.integers(trials.people, size=(n if trials.people > 1 else 0, trials.people))
-    weight = np.ones((1 + len(draws), trials.people))  # the first row is everybody once
-    for row, draw in enumerate(draws, 1):
-        weight[row] = np.bincount(draw, minlength=trials.people)
+    drawn, _ = stats.draws((seed, _BOOTSTRAP), trials.people, n=n)
+    weight = np.vstack([np.ones(trials.people), drawn])  # the first row is everybody once
     scored = (_areas if measure == "auc" else _rates)(trials, weight)
     gain = math.sqrt(0.5) if measure == "auc" else 1.0
     values = _share(trials.ideal, weight[:, trials.moved_by], gain, scored.criterion, scored.hit)
-    low, high = np.nanpercentile(values[1:], [2.5, 97.5]) if len(draws) else (math.nan, math.nan)
+    low, high = stats.interval(values[1:])
     saturated = bool(scored.saturated[0])
     return Efficiency(
         value=float(values[0]),
         low=float(low),
-        high=math.inf if saturated and len(draws) else float(high),
+        high=math.inf if saturated and len(drawn) else float(high),
         d_prime=float((special.ndtri(scored.hit[0]) - scored.criterion[0]) / gain),
         saturated=saturated,
         n_moved=len(trials.moved),

@@ -26,9 +26,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy.stats import binom
 
-from melib import learn, metrics, simulate
+from melib import learn, metrics, simulate, stats
 from melib.data import cache, workers
 from melib.errors import DataError
 from melib.simulate import events, long, render, schedule, units
@@ -45,7 +45,7 @@ MAX_LAPSE = 0.49
 SMALL = 0.1  # crop pixels at which the ideal observer's limit is computed: small enough for a linear signal
 _EVERY = 3  # frames of a movement that the ideal observer renders: each n-th
 _LEAST = 0.001  # crop pixels where the ideal observer's curve begins
-_ANNOTATORS = 9  # stream of random numbers
+_BOOTSTRAP, _ANNOTATORS = 0, 9  # streams of random numbers
 # A wrong interval of the event's own length reaches an IoU of .5 while it begins within a third of that length.
 _CATCHES = 2 / 3
 _BEYOND = 5  # tested movements that must be larger than a threshold
@@ -506,15 +506,12 @@ def ideal_curve(sd_px, subjects, false_alarm: float, *, n: int = 1000, seed: int
     hit = ideal_observer.hit_rate(px[:, None] / sd_px, false_alarm)  # (P, N)
     of_person = np.stack([np.bincount(owner, each, len(people)) for each in hit], axis=1)  # (S, P)
     events_of = np.bincount(owner, minlength=len(people))
-    rng = np.random.default_rng([seed, 0])
-    draws = rng.integers(len(people), size=(n if len(people) > 1 else 0, len(people)))
-    weight = np.stack([np.ones(len(people)), *(np.bincount(d, minlength=len(people)) for d in draws)])
+    drawn, _ = stats.draws((seed, _BOOTSTRAP), len(people), n=n)
+    weight = np.vstack([np.ones(len(people)), drawn])  # the first row is everybody once
     curves = (weight @ of_person) / (weight @ events_of)[:, None]  # (1 + n, P)
     crossed = [float(np.exp(np.interp(HALF, curve, np.log(px)))) for curve in curves]
-    low, high = (
-        np.percentile(curves[1:], q, axis=0) if len(draws) else np.full(len(px), np.nan) for q in (2.5, 97.5)
-    )
-    ends = np.percentile(crossed[1:], [2.5, 97.5]) if len(draws) else (math.nan, math.nan)
+    low, high = stats.interval(curves[1:])
+    ends = stats.interval(crossed[1:])
     return IdealCurve(px, curves[0], low, high, crossed[0], float(ends[0]), float(ends[1]))
 
 
@@ -738,7 +735,7 @@ def _efficiency(said, probe, table, n):
         n_found, said_of = int(part["found"].sum()), ""
         value, least = found.value, found.low
         # Rates are held half a count off 0, so that even guessing has a d': what isn't above guessing uses nothing.
-        if stats.binom.sf(n_found - 1, len(part), guess) > 0.025:
+        if binom.sf(n_found - 1, len(part), guess) > 0.025:
             value, least, said_of = 0.0, 0.0, "no more than guessing, high is an upper limit"
         rows.append((low, high, value, least, found.high, len(part), n_found, found.saturated, said_of))
     columns = COLUMNS["efficiency"][3:]

@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy import optimize, special
 
+from melib import stats
 from melib.errors import DataError
 
 FEWEST = 10  # events: below that, even a perfect step leaves its threshold anywhere
@@ -121,7 +122,7 @@ class Psychometric:
         if not len(self.samples):
             return np.full(x.shape, np.nan), np.full(x.shape, np.nan)
         curves = np.stack([_probability(x, *sample) for sample in self.samples])  # (B, N)
-        low, high = np.percentile(curves, [2.5, 97.5], axis=0)
+        low, high = stats.interval(curves)
         outside = np.isnan(self.probability(x))
         return np.where(outside, np.nan, low), np.where(outside, np.nan, high)
 
@@ -192,11 +193,9 @@ def fit(
     scale = _Scale(x, guess, max_lapse, at)
     best = scale.fit(y, np.ones(len(y)), None)
     people, owner = np.unique(subjects, return_inverse=True)
-    rng = np.random.default_rng([seed, _BOOTSTRAP])
-    draws = rng.integers(people.size, size=(n, people.size)) if people.size > 1 else np.empty((0, 1), int)
+    drawn, _ = stats.draws((seed, _BOOTSTRAP), people.size, n=n)
     samples = []
-    for draw in draws:
-        weight = np.bincount(draw, minlength=people.size)[owner].astype(float)
+    for weight in drawn[:, owner].astype(float):
         sample = scale.fit(y, weight, best)
         if sample is not None:
             samples.append(scale.reported(sample))
@@ -492,12 +491,11 @@ def _loss(parameters, u, y, weight):
 
 def _ends(low: list[float], high: list[float] | None = None) -> Interval:
     """95 % of the resamples; those on which a quantity is undefined tell nothing."""
-    lows, highs = np.array(low), np.array(low if high is None else high)
-    lows, highs = lows[~np.isnan(lows)], highs[~np.isnan(highs)]
-    if lows.size == 0:
-        return math.nan, math.nan
     # "higher": between a number and infinity there is nothing to interpolate.
-    return float(np.percentile(lows, 2.5)), float(np.percentile(highs, 97.5, method="higher"))
+    (least, _), (_, most) = (
+        stats.interval(each, upper="higher") for each in (low, low if high is None else high)
+    )
+    return float(least), float(most)
 
 
 def _checked(amplitudes, detected, subjects) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from melib import metrics
+from melib import stats
 from melib.data import cache
 
 
@@ -84,7 +84,7 @@ def intervals(results: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
         rows = rows.assign(seed=0)
     for group, part in rows.groupby(by, sort=False, observed=True):
         each = part.groupby(["subject", "event", "seed"], as_index=False)["value"].mean()
-        found = metrics.bootstrap(
+        found = stats.bootstrap(
             each["value"].to_numpy(), each["subject"].to_numpy(), runs=each["seed"].to_numpy()
         )
         events = len(each.drop_duplicates(["subject", "event"]))

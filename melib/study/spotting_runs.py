@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from melib import annotations, metrics
+from melib import annotations, metrics, stats
 from melib.data import cache, workers
 from melib.study import comparisons, spotting, spotting_tables
 from melib.study.run import SEEDS_APART, profile_settings, seeds_of
@@ -375,8 +375,8 @@ def decoder_comparison(materials, long, *, jobs=2):
             found = kept(spotting_tables.together([each[decoder, dataset, statistics] for each in predicted]))
             for iou in spotting_tables.IOUS:
                 each = spotting_tables.tally(found, truth, videos, iou)
-                drawn = spotting_tables.scores(each, spotting_tables.draws(each.subjects, material.seed))
-                low, high = np.percentile(drawn["spotting_f1"], [2.5, 97.5])
+                weight = spotting_tables.subject_weights(each.subjects, material.seed)
+                low, high = stats.interval(spotting_tables.scores(each, weight)["spotting_f1"])
                 rows.append(
                     (setting, decoder, iou, spotting_tables.scores(each)["spotting_f1"][0], low, high)
                 )

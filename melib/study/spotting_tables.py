@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from melib import metrics
+from melib import metrics, stats
 from melib.study import comparisons, published, recognition, spotting
 from melib.study.recognition import CLASSES
 from melib.study.run import SEEDS_APART
@@ -23,6 +23,8 @@ from melib.study.spotting_decoding import FAULTS, IOUS, classify, curves_of, mos
 
 # The classes that recognition is scored on, as published: "others" is left out (facts of the spotting paper).
 SCORED = CLASSES[:3]
+# Streams of random numbers.
+_BOOTSTRAP, _SWAPS = 6, 7
 
 
 @dataclass(frozen=True)
@@ -182,7 +184,7 @@ def _ratio(a, b):
     return np.divide(a, b, out=np.zeros(np.broadcast(a, b).shape), where=b > 0)
 
 
-def draws(subjects, seed=0, n=2000):
+def subject_weights(subjects, seed=0, n=2000):
     """How often each row of a tally is drawn in each resample: the same draws for all that is compared.
 
     Parameters
@@ -198,12 +200,8 @@ def draws(subjects, seed=0, n=2000):
     """
     people, owner = np.unique(subjects, return_inverse=True)
     run = pd.Series(owner).groupby(owner).cumcount().to_numpy()
-    rng = np.random.default_rng([seed, 6])
-    weight = []
-    for size in (people.size, run.max() + 1):
-        picked = rng.integers(size, size=(n, size))
-        weight.append(np.stack([np.bincount(each, minlength=size) for each in picked]).astype(float))
-    return weight[0][:, owner] * weight[1][:, run]
+    weight, run_weight = stats.draws((seed, _BOOTSTRAP), people.size, int(run.max()) + 1, n=n, lone=True)
+    return (weight[:, owner] * run_weight[:, run]).astype(float)
 
 
 # ---- tables ---------------------------------------------------------------------------------------------------
@@ -278,11 +276,11 @@ def spotting_table(systems, predictions, candidates, material, dataset=""):
 
 def _bounded(counts, seed):
     """Pooled scores of a tally, some with the bounds of their 95 % interval: dict of float."""
-    drawn = scores(counts, draws(counts.subjects, seed))
+    drawn = scores(counts, subject_weights(counts.subjects, seed))
     return {name: float(value[0]) for name, value in scores(counts).items()} | {
-        f"{name}_{side}": float(np.percentile(drawn[name], q))
+        f"{name}_{side}": float(end)
         for name in ("spotting_f1", "strs", "end_to_end_f1", "fp_per_hour")
-        for side, q in (("low", 2.5), ("high", 97.5))
+        for side, end in zip(("low", "high"), stats.interval(drawn[name]), strict=True)
     }
 
 
@@ -332,12 +330,12 @@ def difference(ours, other, seed=0):
 
         The effect is the difference divided by the standard deviation over subjects of what each contributes to it: its
         jackknife pseudo-value, S times the difference less S - 1 times the difference without that subject. Of a score that
-        is a mean over subjects this is Cohen's d of pairs, as in metrics.paired_difference.
+        is a mean over subjects this is Cohen's d of pairs, as in stats.paired_difference.
     """
     people, owner = np.unique(ours.subjects, return_inverse=True)
     seeds = len(owner) // people.size
-    weight = draws(ours.subjects, seed)
-    swap = np.random.default_rng([seed, 7]).random((len(weight), people.size)) < 0.5
+    weight = subject_weights(ours.subjects, seed)
+    swap = stats.swaps((seed, _SWAPS), people.size, n=len(weight), uniform=True)
     one, two = scores(ours), scores(other)
     drawn = [scores(each, weight) for each in (ours, other)]
     without = [scores(each, 1 - np.eye(people.size)[:, owner]) for each in (ours, other)]
@@ -346,16 +344,13 @@ def difference(ours, other, seed=0):
     rows = []
     for name in one:
         gap = float(one[name][0] - two[name][0])
-        low, high = np.nanpercentile(drawn[0][name] - drawn[1][name], [2.5, 97.5])
-        larger = np.count_nonzero(np.abs(swapped[name]) >= abs(gap) - 1e-12)
+        low, high = stats.interval(drawn[0][name] - drawn[1][name])
         reach = gap - low if gap > 0 else high - gap  # from the difference to its bound on the side of 0
         needed = events * (reach / gap) ** 2 if gap and not name.startswith("fp") else np.nan
-        p = (larger + 1) / (len(swap) + 1)
+        p = stats.swap_p(gap, swapped[name])
         own = people.size * gap - (people.size - 1) * (without[0][name] - without[1][name])
-        spread = float(own.std(ddof=1)) if people.size > 1 else 0.0
-        effect = gap / spread if spread > 1e-12 else np.nan
-        found = (name, one[name][0], two[name][0], gap, low, high, p, events, needed, effect)
-        rows.append((*found, people.size, seeds))
+        found = (name, one[name][0], two[name][0], gap, low, high, p, events, needed)
+        rows.append((*found, stats.effect_size(gap, own), people.size, seeds))
     columns = ["metric", "ours", "other", "difference", "low", "high", "p", "events", "events_needed"]
     return pd.DataFrame(rows, columns=[*columns, "effect", "subjects", "seeds"])
 
@@ -422,7 +417,7 @@ def effects(systems, predictions, material, factors):
     videos = [v for v in material.videos if v.dataset == material.dataset]
     truth = spotting.annotated(videos)
     tallies = {system: tally(predictions[system.name], truth, videos) for system in systems}
-    weight = draws(next(iter(tallies.values())).subjects, material.seed)
+    weight = subject_weights(next(iter(tallies.values())).subjects, material.seed)
     known = {system: scores(each) for system, each in tallies.items()}
     drawn = {system: scores(each, weight) for system, each in tallies.items()}
     rows = []
@@ -432,7 +427,7 @@ def effects(systems, predictions, material, factors):
         for name in ("spotting_f1", "strs", "end_to_end_f1", "fp_per_hour"):
             effect = sum(sign[system] * known[system][name][0] for system in systems) / half
             spread = sum(sign[system] * drawn[system][name] for system in systems) / half
-            low, high = np.percentile(spread, [2.5, 97.5])
+            low, high = stats.interval(spread)
             rows.append((factor, reference, ours, name, effect, low, high, len(systems)))
     columns = ["factor", "reference", "ours", "metric", "effect", "low", "high", "combinations"]
     return pd.DataFrame(rows, columns=columns)
@@ -457,7 +452,7 @@ def ledger(system, predictions, material):
     videos = [v for v in material.videos if v.dataset == material.dataset]
     truth = spotting.annotated(videos)
     clean = tally(predictions[system.name], truth, videos)
-    weight = draws(clean.subjects, material.seed)
+    weight = subject_weights(clean.subjects, material.seed)
     base, base_drawn = scores(clean)["strs"][0], scores(clean, weight)["strs"]
     counted = len(truth), len(set(clean.subjects))
     rows = [(system.name, "none", "nothing is wrong", base, 0.0, 0.0, 0.0, *counted)]
@@ -473,9 +468,7 @@ def ledger(system, predictions, material):
             counts = replace(counts, fn=np.where(silent, 0, counts.fn))
         skipping = fault == "skipped_classes"
         value = scores(counts, skip_absent=skipping)["strs"][0]
-        low, high = np.percentile(
-            scores(counts, weight, skip_absent=skipping)["strs"] - base_drawn, [2.5, 97.5]
-        )
+        low, high = stats.interval(scores(counts, weight, skip_absent=skipping)["strs"] - base_drawn)
         rows.append((system.name, fault, meaning, value, value - base, low, high, *counted))
     columns = ["system", "fault", "meaning", "strs", "inflation", "low", "high", "events", "subjects"]
     return pd.DataFrame(rows, columns=columns)
@@ -571,7 +564,7 @@ def _rates(true, found, subjects, seed):
         lambda pair: metrics.uar(pair[:, 0], pair[:, 1], range(len(CLASSES))),
         lambda pair: np.mean(pair[:, 0] == pair[:, 1]),
     )
-    scored = [metrics.bootstrap(pairs, subjects, statistic=rule, seed=seed) for rule in rules]
+    scored = [stats.bootstrap(pairs, subjects, statistic=rule, seed=seed) for rule in rules]
     return [*(each[0] for each in scored), *(end for each in scored for end in each[1:])]
 
 

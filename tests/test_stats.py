@@ -1,0 +1,255 @@
+"""Laws of the bootstrap over subjects, of paired swaps and of Holm's correction."""
+
+import math
+import time
+
+import numpy as np
+import pytest
+import scipy.stats
+from hypothesis import given
+from hypothesis import strategies as st
+
+from melib import DataError, stats
+
+
+@given(st.integers(1, 8), st.integers(1, 4), st.integers(0, 20), st.integers(0, 99))
+def test_every_resample_draws_as_many_as_there_are_and_one_subject_alone_is_drawn_on_demand(
+    people, runs, n, seed
+):
+    weight, run_weight = stats.draws((seed, 0), people, runs, n=n, lone=True)
+    assert weight.shape == (n, people) and run_weight.shape == (n, runs)
+    assert (weight.sum(axis=1) == people).all() and (run_weight.sum(axis=1) == runs).all()
+    again, _ = stats.draws((seed, 0), people, runs, n=n)
+    np.testing.assert_array_equal(again, weight if people > 1 else weight[:0])
+
+
+def test_each_subject_is_drawn_as_often_as_by_drawing_one_after_the_other():
+    weight, run_weight = stats.draws((3, 1), 6, 4, n=20000)
+    for counts, size in ((weight, 6), (run_weight, 4)):
+        binomial = scipy.stats.binom(size, 1 / size).pmf(range(size + 1))
+        for column in counts.T:
+            np.testing.assert_allclose(np.bincount(column, minlength=size + 1) / 20000, binomial, atol=0.015)
+    # Runs are drawn apart from subjects.
+    assert abs(np.corrcoef(weight[:, 0], run_weight[:, 0])[0, 1]) < 0.03
+    with pytest.raises(ValueError, match="read-only"):
+        weight[0] = 0
+
+
+@given(st.lists(st.floats(-1e6, 1e6) | st.just(math.nan), max_size=40), st.integers(1, 3))
+def test_an_interval_is_the_middle_95_percent_of_what_is_defined(samples, columns):
+    known = np.sort([sample for sample in samples if not math.isnan(sample)])
+    # By hand: the ends lie 2.5 % of the way from the first to the last, and from the last to the first.
+    ends = [
+        np.interp(share * (known.size - 1), range(known.size), known)
+        for share in (0.025, 0.975)
+        if known.size
+    ]
+    expected = ends or [math.nan] * 2
+    np.testing.assert_allclose(stats.interval(samples), expected, rtol=1e-9, atol=1e-6)
+    table = np.tile(np.reshape(samples, (-1, 1)), columns)
+    np.testing.assert_allclose(
+        stats.interval(table), np.tile(np.reshape(expected, (2, 1)), columns), atol=1e-6
+    )
+
+
+def test_an_end_among_infinite_samples_is_a_sample():
+    samples = np.array([1.0] * 90 + [math.inf] * 10)
+    assert stats.interval(samples, upper="higher") == (1.0, math.inf)
+    assert stats.interval(np.full(9, math.inf), upper="higher")[1] == math.inf
+    assert np.isnan(stats.interval([])).all()
+
+
+def test_the_estimate_is_the_mean_of_subject_means_whatever_the_order():
+    values = np.array([1.0, 3.0, 10.0, np.nan])
+    subjects = np.array(["a", "a", "b", "c"])
+    estimate, low, high = stats.bootstrap(values, subjects)
+    assert estimate == 6
+    assert low == 2
+    assert high == 10
+    order = [2, 0, 3, 1]
+    assert stats.bootstrap(values[order], subjects[order]) == (estimate, low, high)
+    assert stats.bootstrap(values, subjects, seed=5)[0] == 6
+
+
+def test_an_interval_covers_the_truth_about_as_often_as_it_says():
+    rng = np.random.default_rng(0)
+    subjects = np.repeat(np.arange(25), 4)
+    hits = 0
+    for trial in range(300):
+        values = np.repeat(rng.normal(0.5, 1, 25), 4) + rng.normal(0, 1, 100)
+        _, low, high = stats.bootstrap(values, subjects, n=400, seed=trial)
+        hits += low <= 0.5 <= high
+    assert 0.88 <= hits / 300 <= 0.98
+
+
+def test_runs_are_crossed_with_subjects():
+    rng = np.random.default_rng(1)
+    subjects, runs = np.repeat(np.arange(20), 3), np.tile([0, 1, 2], 20)
+    values = 1.0 * runs + rng.normal(0, 0.01, 60)  # all the doubt is between runs
+    plain = stats.bootstrap(values, subjects)
+    crossed = stats.bootstrap(values, subjects, runs=runs)
+    assert crossed[0] == pytest.approx(plain[0])
+    assert plain[2] - plain[1] < 0.05
+    assert crossed[2] - crossed[1] > 1
+    same = stats.bootstrap(values, subjects, runs=np.zeros(60, int))
+    assert same == pytest.approx(plain)
+
+
+def test_a_statistic_of_ones_own_is_taken_over_the_clips_of_drawn_subjects():
+    rng = np.random.default_rng(2)
+    x = rng.random(80)
+    table = np.stack([x, x + rng.normal(0, 0.2, 80)], axis=1)
+    subjects = np.repeat(np.arange(20), 4)
+
+    def correlation(rows):
+        return scipy.stats.spearmanr(rows[:, 0], rows[:, 1]).statistic
+
+    estimate, low, high = stats.bootstrap(table, subjects, n=200, statistic=correlation)
+    assert estimate == correlation(table)
+    assert low < estimate < high
+    with pytest.raises(DataError, match="default statistic"):
+        stats.bootstrap(table, subjects, statistic=correlation, runs=subjects)
+
+
+def test_one_subject_tells_nothing_about_others_and_none_is_refused():
+    estimate, low, high = stats.bootstrap([1.0, 2.0], ["a", "a"])
+    assert estimate == 1.5
+    assert math.isnan(low)
+    assert math.isnan(high)
+    with pytest.raises(DataError, match="no value"):
+        stats.bootstrap([np.nan], ["a"])
+    with pytest.raises(DataError, match="no value"):
+        stats.bootstrap([], [])
+    with pytest.raises(DataError, match="one subject a value"):
+        stats.bootstrap([1.0], ["a", "b"])
+
+
+def test_paired_differences_find_an_effect_and_no_effect():
+    rng = np.random.default_rng(0)
+    subjects = np.repeat(np.arange(30), 3)
+    hard = np.repeat(rng.normal(0, 1, 30), 3)  # some faces are hard for both models
+    a, b = hard + 0.2 + rng.normal(0, 0.1, 90), hard + rng.normal(0, 0.1, 90)
+    found = stats.paired_difference(a, b, subjects)
+    assert set(found) == {"difference", "low", "high", "p", "effect"}
+    assert found["low"] > 0.1
+    assert found["p"] < 0.002
+    turned = stats.paired_difference(b, a, subjects)
+    assert turned["difference"] == -found["difference"]
+    assert turned["p"] == found["p"]
+    nothing = stats.paired_difference(a, a, subjects)
+    assert nothing["difference"] == 0
+    assert nothing["p"] == 1
+    with pytest.raises(DataError, match="equally many"):
+        stats.paired_difference(a, b[:3], subjects)
+
+
+def test_the_bootstrap_of_one_clip_a_subject_is_scipys():
+    rng = np.random.default_rng(4)
+    values, people = rng.normal(2, 1, 40), np.arange(40)
+    for statistic in (np.mean, np.median):
+        theirs = scipy.stats.bootstrap(
+            (values,), statistic, n_resamples=20000, method="percentile", vectorized=False, rng=0
+        ).confidence_interval
+        ours = stats.bootstrap(values, people, n=20000, statistic=statistic)
+        np.testing.assert_allclose(ours[1:], theirs, atol=0.03)
+    np.testing.assert_allclose(
+        stats.bootstrap(values, people, n=20000)[1:],
+        stats.bootstrap(values, people, n=20000, statistic=np.mean)[1:],
+    )
+
+
+@pytest.mark.parametrize("uniform", [False, True])
+def test_swaps_are_fair_and_each_subjects_is_its_own(uniform):
+    swapped = stats.swaps((5, 0), 4, n=20000, uniform=uniform)
+    assert swapped.dtype == bool and swapped.shape == (20000, 4)
+    np.testing.assert_allclose(np.cov(swapped.T), np.eye(4) / 4, atol=0.01)
+    np.testing.assert_allclose(swapped.mean(axis=0), 0.5, atol=0.02)
+    assert (swapped == stats.swaps((5, 0), 4, n=20000, uniform=uniform)).all()
+
+
+def test_p_agrees_with_every_possible_swap():
+    rng = np.random.default_rng(7)
+    a, b = rng.normal(0.3, 0.5, 8), np.zeros(8)
+    exact = scipy.stats.permutation_test(
+        (a, b), lambda x, y: (x - y).mean(), permutation_type="samples", vectorized=False, n_resamples=np.inf
+    ).pvalue
+    assert stats.paired_difference(a, b, np.arange(8), n=20000)["p"] == pytest.approx(exact, abs=0.012)
+    uniform = np.where(stats.swaps((0, 0), 8, n=20000, uniform=True), -a, a).mean(axis=1)
+    assert stats.swap_p(a.mean(), uniform) == pytest.approx(exact, abs=0.012)
+    assert stats.swap_p(9.0, uniform) == 1 / 20001
+
+
+def test_the_size_of_an_effect_is_the_paired_t_statistic_over_the_root_of_the_subjects():
+    rng = np.random.default_rng(5)
+    a, b = rng.normal(0.3, 1, 12), rng.normal(0, 1, 12)
+    found = stats.paired_difference(a, b, np.arange(12))
+    assert found["effect"] == pytest.approx(scipy.stats.ttest_rel(a, b).statistic / np.sqrt(12))
+    assert stats.paired_difference(b, a, np.arange(12))["effect"] == pytest.approx(-found["effect"])
+    assert math.isnan(stats.paired_difference(a, a, np.arange(12))["effect"])  # nothing differs
+
+
+def test_one_run_changes_nothing_and_several_widen_the_interval_alone():
+    rng = np.random.default_rng(6)
+    subjects = np.repeat(np.arange(10), 3)
+    a, b = rng.normal(0.2, 1, 30), rng.normal(0, 1, 30)
+    plain = stats.paired_difference(a, b, subjects)
+    assert stats.paired_difference(a, b, subjects, runs=np.full(30, 7)) == plain
+    # Three trainings that differ a lot between each other, on the same clips.
+    shifts = np.repeat([-1.0, 0.0, 1.0], 30)
+    crossed = stats.paired_difference(
+        np.tile(a, 3) + shifts, np.tile(b, 3), np.tile(subjects, 3), runs=np.repeat([0, 1, 2], 30)
+    )
+    assert crossed["difference"] == pytest.approx(plain["difference"])
+    assert crossed["p"] == plain["p"]
+    assert crossed["effect"] == pytest.approx(plain["effect"])
+    assert crossed["high"] - crossed["low"] > plain["high"] - plain["low"]
+
+
+def _by_hand(p):
+    """Holm's own words: test the smallest first, and stop at the first that isn't rejected at this level."""
+
+    def rejected(alpha):
+        left = sorted(range(len(p)), key=lambda i: p[i])
+        gone = set()
+        while left and p[left[0]] <= alpha / len(left) + 1e-12:
+            gone.add(left.pop(0))
+        return gone
+
+    levels = sorted({min(1.0, p[i] * k) for i in range(len(p)) for k in range(1, len(p) + 1)} | {1.0})
+    return [next((level for level in levels if i in rejected(level)), 1.0) for i in range(len(p))]
+
+
+@given(st.lists(st.floats(0.0001, 1) | st.sampled_from([0.01, 0.05, 1.0]), max_size=9))
+def test_holms_adjusted_p_is_the_lowest_level_at_which_stepping_down_rejects(p):
+    adjusted = stats.holm(p)
+    np.testing.assert_allclose(adjusted, _by_hand(p), atol=1e-9)
+    assert (adjusted >= np.asarray(p) - 1e-12).all() and (adjusted <= 1).all()
+
+
+@given(st.permutations([0.001, 0.02, 0.02, 0.04, 0.5, math.nan, math.nan]))
+def test_holm_keeps_the_order_given_and_counts_no_missing_test(p):
+    known = {0.001: 0.005, 0.02: 0.08, 0.04: 0.08, 0.5: 0.5}
+    np.testing.assert_allclose(stats.holm(p), [known.get(each, math.nan) for each in p])
+    with pytest.raises(DataError, match=r"\[0, 1\]"):
+        stats.holm([1.1])
+
+
+@pytest.mark.long
+def test_p_is_uniform_where_nothing_differs_and_a_family_errs_no_more_often_than_allowed():
+    rng = np.random.default_rng(8)
+    p = np.array(
+        [
+            [stats.paired_difference(*rng.normal(0, 1, (2, 12)), np.arange(12), n=400)["p"] for _ in range(4)]
+            for _ in range(400)
+        ]
+    )
+    assert scipy.stats.kstest(p.ravel(), "uniform").pvalue > 0.01
+    wrong = np.mean([(stats.holm(family) <= 0.05).any() for family in p])
+    assert wrong < 0.05 + 3 * math.sqrt(0.05 * 0.95 / len(p))
+
+
+def test_an_interval_of_thousands_of_clips_takes_less_than_a_second():
+    rng = np.random.default_rng(0)
+    begin = time.perf_counter()
+    stats.bootstrap(rng.random(4000), rng.integers(0, 100, 4000))
+    assert time.perf_counter() - begin < 1
