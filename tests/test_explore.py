@@ -225,7 +225,7 @@ def test_a_run_beside_the_folder_of_the_notebooks_is_found(tmp_path, monkeypatch
         explore.open_run("runs/smoke")
     monkeypatch.setattr(explore, "_simulated", lambda *_: [SimpleNamespace(name="toy")])
     opened = explore.open_run("runs/smoke")
-    assert opened.run.resolve() == tmp_path / "runs" / "smoke"
+    assert opened.run.folder.resolve() == tmp_path / "runs" / "smoke"
     assert opened.agreement.empty and set(opened.short) == set(opened.long) == {"toy"}
 
 

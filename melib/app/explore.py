@@ -25,7 +25,7 @@ from melib.errors import DataError
 from melib.paper import style
 from melib.study import intensity, results, spotting, spotting_decoding, spotting_runs
 from melib.study.data import Study, folds_of, named, open_study, with_clips
-from melib.study.run import data_names, profile_settings
+from melib.study.run import Run, data_names, profile_settings
 from melib.vision import faces, flow
 
 OURS = spotting_runs.OURS
@@ -53,9 +53,7 @@ class Opened:
 
     Attributes
     ----------
-    run : Path
-    profile : str
-    seed : int
+    run : run.Run
     short, long : dict name -> study.Study
         Data sets with clips, and with long videos; no face is looked at before it is asked for.
     other : tuple of study.Study
@@ -66,9 +64,7 @@ class Opened:
         What makes whatever is missing.
     """
 
-    run: Path
-    profile: str
-    seed: int
+    run: Run
     short: dict
     long: dict
     other: tuple
@@ -93,27 +89,28 @@ def open_run(run, profile="smoke", seed=0, data=""):
         If there is no such run, or it was made with another profile or seed.
     """
     asked = [f"--profile {profile}", f"--run {run}", *([f"--seed {seed}"] if seed else [])]
-    asked += [f"--data {name}={place}" for name, place in _places(data).items()]
+    places = _places(data)
+    asked += [f"--data {name}={place}" for name, place in places.items()]
     command = f"melib run {' '.join(asked)}"
     known = [place for place in (Path(run), Path("..") / run) if (place / "parameters.yml").is_file()]
     if not known:
         raise DataError(f"{run} is no finished run: make it with `{command}`, or set run to one that is.")
     made = _made(known[0] / "parameters.yml", command)
-    names = data_names(made["data"])
-    if (made["profile"], made["seed"], names) != (profile, seed, data_names(data)):
+    names = data_names(_places(made["data"]))
+    if (made["profile"], made["seed"], names) != (profile, seed, data_names(places)):
         said = f"profile {made['profile']!r}, seed {made['seed']} and data {', '.join(names)}"
         raise DataError(f"{run} was made with {said}: set them so in the first cell.")
     table = known[0] / "results" / "intensity.csv"
     agreement = results.read_result(table) if table.is_file() else pd.DataFrame()
-    if data:
-        clips, long, other = (*(named(data, long=kind) for kind in (False, True)), [])
+    begun = Run(known[0], profile, profile_settings(profile), seed, places)
+    if places:
+        clips, long, other = (*(named(begun, long=kind) for kind in (False, True)), [])
     else:
-        parts = ("data", "long", "long_transfer")
-        clips, long, other = (_simulated(known[0], profile, part) for part in parts)
+        clips, long, other = (_simulated(begun, part) for part in ("data", "long", "long_transfer"))
     if not clips and not long:
         raise DataError(f"{known[0]} holds no data yet: make it with `{command}`.")
     of_clips, of_long = ({study.name: study for study in found} for found in (clips, long))
-    return Opened(known[0], profile, seed, of_clips, of_long, tuple(other), agreement, command)
+    return Opened(begun, of_clips, of_long, tuple(other), agreement, command)
 
 
 def _places(data):
@@ -135,9 +132,9 @@ def _made(file, command):
         raise DataError(f"{file} can't be read; write it again with `{command}`.") from None
 
 
-def _simulated(run, profile, part):
+def _simulated(run, part):
     """Data sets of a part of the profile that the run has simulated: list of Study."""
-    places = [run / "data" / spec["name"] for spec in profile_settings(profile)[part]]
+    places = [run.folder / "data" / spec["name"] for spec in run.settings[part]]
     made = [place for place in places if (place / "annotations.xlsx").is_file()]
     return [open_study(place / "manifest.yml", place) for place in made]
 
@@ -310,7 +307,7 @@ def _one_video(study, subject, video):
 def _window(opened, cut, protocol, name):
     """The scored window of an event (Prepared, row, positions, motion, reference) or None, and why there is none."""
     try:
-        prepared = intensity.prepare(cut, protocol, opened.run, opened.profile, opened.seed, jobs=1)
+        prepared = intensity.prepare(cut, protocol, opened.run, jobs=1)
     except DataError as error:
         return None, (str(error),)
     whole = np.flatnonzero(prepared.complete() & (prepared.table["event"] == name))
@@ -328,7 +325,7 @@ def _predicted(opened, window, dataset, protocol, subject):
     """Curves of one window by the network on each input that the run has fitted, and a sentence where none is there."""
     table = opened.agreement
     if window is None or table.empty:
-        missing = f"{opened.run} has no results/intensity.csv; make it with `{opened.command}`."
+        missing = f"{opened.run.folder} has no results/intensity.csv; make it with `{opened.command}`."
         return {}, (missing,) if table.empty else ()
     prepared, row, *_ = window
     mine = table[
@@ -355,9 +352,9 @@ def _predicted(opened, window, dataset, protocol, subject):
 @functools.lru_cache(maxsize=16)
 def _weights(opened, name, kind="clips"):
     """A fit of the run; a sentence with the command where it is missing."""
-    folder = opened.run / "weights" / name
+    folder = opened.run.folder / "weights" / name
     if not (folder / "settings.yml").is_file():
-        raise DataError(f"{opened.run} has no weights of {name}; make them with `{opened.command}`.")
+        raise DataError(f"{opened.run.folder} has no weights of {name}; make them with `{opened.command}`.")
     return learn.windows.load(folder) if kind == "clips" else learn.videos.load(folder)
 
 
@@ -411,14 +408,16 @@ def videos(opened, dataset):
     Videos
     """
     study = opened.long[dataset]
-    share = profile_settings(opened.profile)["spotting"]["validation_share"]
-    folds = folds_of(study, opened.profile, opened.seed, validation_share=share)
+    share = opened.run.settings["spotting"]["validation_share"]
+    folds = folds_of(study, opened.run, validation_share=share)
     found = [
         video
         for each in (study, *opened.other)
-        for video in spotting.prepare(each, opened.run, opened.profile, windows=False, jobs=1)
+        for video in spotting.prepare(each, opened.run, windows=False, jobs=1)
     ]
-    return Videos(study, folds, spotting_decoding.Material(dataset, found, folds, {}, {}, {}, opened.seed))
+    return Videos(
+        study, folds, spotting_decoding.Material(dataset, found, folds, {}, {}, {}, opened.run.seed)
+    )
 
 
 def speak(opened, found, fold):

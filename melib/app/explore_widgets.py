@@ -320,7 +320,9 @@ class EventPanel:
 
     def __init__(self, opened):  # noqa: D107
         if not opened.short:
-            raise DataError(f"{opened.run} holds no data set with clips; make one with `{opened.command}`.")
+            raise DataError(
+                f"{opened.run.folder} holds no data set with clips; make one with `{opened.command}`."
+            )
         self.opened, self.busy = opened, False
         self.marks: tuple = _NO_MARKS  # where the label is drawn, perhaps moved
         self.frames = _Frames()
@@ -424,7 +426,7 @@ class VideoPanel:
 
     def __init__(self, opened):  # noqa: D107
         if not opened.long:
-            raise DataError(f"{opened.run} holds no long videos; make some with `{opened.command}`.")
+            raise DataError(f"{opened.run.folder} holds no long videos; make some with `{opened.command}`.")
         self.opened, self.busy = opened, False
         self.found: Any = None
         self.shown: Any = None

@@ -32,7 +32,7 @@ from melib.learn.dense import Dense
 from melib.paper import style
 from melib.study import evaluation, recognition, spotting, spotting_runs
 from melib.study.results import QUANTITIES, over_seeds, read_result, records
-from melib.study.run import profile_settings
+from melib.study.run import Run
 from melib.study.spotting_decoding import Decoder, Material, fits_of, fitted
 from melib.vision import faces, flow
 
@@ -125,14 +125,14 @@ def load(folder: str | Path | None = None) -> Weights:
     return Weights(*both, decoder, least, floor, windows, about)
 
 
-def export(run: str | Path, profile: str, long: spotting.Long, seed: int = 0, *, jobs: int = 2) -> Path:
+def export(run: Run, long: spotting.Long, *, jobs: int = 2) -> Path:
     """Put what `predict` needs into ``run/predictor``: the models of the first fold, their decoder, their card.
 
     Nothing is fitted that the run hasn't fitted; the people of the fold's test and validation part were never trained on.
 
     Parameters
     ----------
-    run, profile, seed : as in the notebooks
+    run : Run
     long : spotting.Long
         Long videos of that run.
     jobs : int
@@ -142,16 +142,15 @@ def export(run: str | Path, profile: str, long: spotting.Long, seed: int = 0, *,
     DataError
         If the run has no intensity model, see `clips_of`.
     """
-
-    run, fold = Path(run), long.folds[0]
-    clips = clips_of(run, fold, seed)
+    fold = long.folds[0]
+    clips = clips_of(run, fold)
     if not clips:
-        raise DataError(f"{run} has no trained intensity model; run notebook 04 in this run first.")
-    material = spotting_runs.gather([spotting_runs.OURS], run, profile, long, seed, jobs=jobs)
-    return put(run / "predictor", run, profile, material, fold, card(run, clips, long.study.name))
+        raise DataError(f"{run.folder} has no trained intensity model; run notebook 04 in this run first.")
+    material = spotting_runs.gather([spotting_runs.OURS], run, long, jobs=jobs)
+    return put(run.folder / "predictor", run, material, fold, card(run, clips, long.study.name))
 
 
-def clips_of(run: str | Path, fold: protocols.Fold, seed: int = 0) -> str:
+def clips_of(run: Run, fold: protocols.Fold) -> str:
     """Name of the data set whose clips trained the intensity model that `predict` would use: a run's first one that can.
 
     Returns
@@ -159,18 +158,17 @@ def clips_of(run: str | Path, fold: protocols.Fold, seed: int = 0) -> str:
     str
         Empty where there is none: notebook 04 hasn't run, or every clip is cut to its event (no context protocol).
     """
-    table = Path(run) / "results" / "face_card.csv"
+    table = run.folder / "results" / "face_card.csv"
     names = dict.fromkeys(read_result(table)["dataset"]) if table.is_file() else []
     trained = (
-        n for n in names if (spotting.weights_folder(run, n, fold.index, seed) / "settings.yml").is_file()
+        n for n in names if (spotting.weights_folder(run, n, fold.index, run.seed) / "settings.yml").is_file()
     )
     return next(trained, "")
 
 
 def put(
     place: Path,
-    run: Path,
-    profile: str,
+    run: Run,
     material: Material,
     fold: protocols.Fold,
     about: dict,
@@ -181,7 +179,7 @@ def put(
     Parameters
     ----------
     place : Path
-    run, profile : as in the notebooks
+    run : Run
     material : spotting_decoding.Material
         With the curves of our system.
     fold : protocols.Fold
@@ -190,12 +188,11 @@ def put(
     floor : float
         See `Weights`; 0 drops nothing.
     """
-
     decoder, least = fitted(spotting_runs.OURS, material, fold)
     (fit,) = fits_of(spotting_runs.OURS, material.dataset, [fold], material.seed)
     sources = {
         "intensity": spotting.weights_folder(run, about["data"][0], fold.index, material.seed),
-        "spotting": run / "weights" / fit.name,
+        "spotting": run.folder / "weights" / fit.name,
     }
     for name, source in sources.items():
         for file in ("weights.safetensors", "history.csv", "settings.yml"):
@@ -205,19 +202,19 @@ def put(
         "decoder": decoder.to_dict(),
         "least": least,
         "floor": floor,
-        "windows": profile_settings(profile)["windows"]["context"],
+        "windows": run.settings["windows"]["context"],
         "card": about,
     }
     cache.write_json(place / "predictor.json", record)
     return place
 
 
-def card(run: str | Path, clips: str, dataset: str) -> dict:
+def card(run: Run, clips: str, dataset: str) -> dict:
     """What a run's models were worth on its test subjects: rows of face_card.csv and spotting.csv.
 
     Parameters
     ----------
-    run : str or Path
+    run : Run
     clips, dataset : str
         Data sets of the intensity model and of the long videos.
 
@@ -227,8 +224,7 @@ def card(run: str | Path, clips: str, dataset: str) -> dict:
         ``face``: quantity -> estimate, low, high, of the intensity model in the context protocol; ``spotting``: scores of
         the system that `predict` uses; ``data``: the data sets' names.
     """
-
-    results = Path(run) / "results"
+    results = run.folder / "results"
     faces_of = read_result(results / "face_card.csv")
     model, used = evaluation.CANDIDATE
     mine = {"dataset": clips, "protocol": "context", "model": model, "input": used}

@@ -29,7 +29,7 @@ from melib.simulate.films import write_films, write_stills
 from melib.study import results, spotting, spotting_runs, spotting_tables
 from melib.study.data import Study, open_study
 from melib.study.provenance import read_configuration
-from melib.study.run import data_names, profile_settings
+from melib.study.run import Run, begin, data_names
 from melib.study.spotting_decoding import Material, System, kept, predict
 
 _STILLS = "more_stills"
@@ -73,13 +73,13 @@ class Budget:
     fit: dict = field(default_factory=lambda: {"width": 96, "blocks": 3, "lr": 1.5e-3})
 
 
-def train(run: str | Path, budget: Budget | None = None, *, jobs: int = 2) -> Path:
+def train(folder: str | Path, budget: Budget | None = None, *, jobs: int = 2) -> Path:
     """Train the spotting model of a run's first fold anew, on more videos; what is finished is kept.
 
     Parameters
     ----------
-    run : str or Path
-        Folder of a run on simulated videos that has finished notebook 06.
+    folder : str or Path
+        That of a run on simulated videos that has finished notebook 06.
     budget : Budget or None
         None: that of the shipped weights.
     jobs : int
@@ -99,26 +99,24 @@ def train(run: str | Path, budget: Budget | None = None, *, jobs: int = 2) -> Pa
     DataError
         If notebook 06 isn't finished, or a data set can't be written; Misuse if the run is on licensed data.
     """
-    run, budget = Path(run), budget or Budget()
-    frozen = read_configuration(run)
-    if frozen["data"] != data_names(""):
+    budget = budget or Budget()
+    frozen = read_configuration(folder)
+    if frozen["data"] != data_names(()):
         raise Misuse(
-            f"{run} is on licensed videos, of which no more can be simulated; use what it has in predictor/."
+            f"{folder} is on licensed videos, of which no more can be simulated; use what it has in predictor/."
         )
-    profile, seed = frozen["profile"], frozen["seed"]
-    [own] = spotting.open_long(run, profile, seed, jobs=jobs)
+    run = begin(folder, frozen["profile"], frozen["seed"])
+    [own] = spotting.open_long(run, jobs=jobs)
     [fold] = own.folds[:1]
-    more = [video for spec in budget.videos for video in _more(run, profile, seed, spec, fold, jobs)]
-    stills = _stills(own.study, run, profile, seed, budget.stills, jobs)
+    more = [video for spec in budget.videos for video in _more(run, spec, fold, jobs)]
+    stills = _stills(own.study, run, budget.stills, jobs)
     long = _together(own, [*more, *stills])
-    options = profile_settings(profile)["spotting"]
+    options = run.settings["spotting"]
     options = options | {
         "fit": options["fit"] | budget.fit,
         "epochs": options["epochs"] | {"whole_videos": budget.epochs},
     }
-    material = spotting_runs.gather(
-        [spotting_runs.OURS], run, profile, long, seed, options=options, jobs=jobs
-    )
+    material = spotting_runs.gather([spotting_runs.OURS], run, long, options=options, jobs=jobs)
     floor = _floor([video for video in stills if video.subject in fold.validation])
     said = {system.name: _said(system, material, floor) for system in _JUDGED}
     test = [video for video in long.videos if video.subject in fold.test]
@@ -128,40 +126,40 @@ def train(run: str | Path, budget: Budget | None = None, *, jobs: int = 2) -> Pa
         "stills": [video for video in test if video.video.startswith(f"{_STILLS}/")],
     }
     scored = {name: _worth(intervals, parts) for name, intervals in said.items()}
-    clips = prediction.clips_of(run, fold, seed)
+    clips = prediction.clips_of(run, fold)
     card = (
         prediction.card(run, clips, own.study.name)
         | scored.pop(spotting_runs.OURS.name)
         | {"controls": scored}
     )
     card["data"] = [*card["data"], *(spec["name"] for spec in budget.videos)]
-    return prediction.put(run / "predictor_more", run, profile, material, fold, card, floor)
+    return prediction.put(run.folder / "predictor_more", run, material, fold, card, floor)
 
 
-def _more(run: Path, profile: str, seed: int, spec: dict, fold: Fold, jobs: int) -> list[spotting.Video]:
+def _more(run: Run, spec: dict, fold: Fold, jobs: int) -> list[spotting.Video]:
     """Simulate long videos and compute their motion: of pictures for those who aren't tested, of films for all."""
-    places = [run / "data" / f"{spec['name']}{kind}" for kind in ("", "_films")]
-    people = profile_settings(profile)["long"][0]["people"]
-    write_long(places[0], people=people, jobs=jobs, **spec | {"seed": seed + spec["seed"]})
+    places = [run.folder / "data" / f"{spec['name']}{kind}" for kind in ("", "_films")]
+    people = run.settings["long"][0]["people"]
+    write_long(places[0], people=people, jobs=jobs, **spec | {"seed": run.seed + spec["seed"]})
     write_films(*places, jobs=jobs)
     pictures, films = (open_study(place / "manifest.yml", place) for place in places)
     untested = pictures.videos[~pictures.videos["subject"].isin(fold.test)]
     found = []
     for kind, study in (("pictures", replace(pictures, videos=untested)), ("films", films)):
-        videos = spotting.prepare(study, run, profile, windows=False, jobs=jobs)
+        videos = spotting.prepare(study, run, windows=False, jobs=jobs)
         found += [replace(video, video=f"{kind}/{video.video}") for video in videos]
     return found
 
 
-def _stills(study: Study, run: Path, profile: str, seed: int, spec: dict, jobs: int) -> list[spotting.Video]:
+def _stills(study: Study, run: Run, spec: dict, jobs: int) -> list[spotting.Video]:
     """Write films in which nothing moves, and compute the motion that is seen in them all the same."""
-    place = run / "data" / _STILLS
-    people = profile_settings(profile)["long"][0]["people"]
-    write_stills(place, people=people, seed=seed, fps=study.manifest.fps, jobs=jobs, **spec)
+    place = run.folder / "data" / _STILLS
+    people = run.settings["long"][0]["people"]
+    write_stills(place, people=people, seed=run.seed, fps=study.manifest.fps, jobs=jobs, **spec)
     of = replace(study.manifest, name=_STILLS)
     videos = manifest.spans(of, manifest.videos(of, place))
     still = replace(study, manifest=of, root=place, videos=videos, events=study.events.iloc[:0], truth=None)
-    return spotting.prepare(still, run, profile, windows=False, jobs=jobs)
+    return spotting.prepare(still, run, windows=False, jobs=jobs)
 
 
 def _floor(stills: Sequence[spotting.Video]) -> float:

@@ -38,7 +38,7 @@ from melib.data import cache, manifest, workers
 from melib.errors import DataError, Misuse
 from melib.paper import report
 from melib.study.provenance import PROFILES, environment, package_files
-from melib.study.run import freeze
+from melib.study.run import begin
 
 # For a profile that states no limit: a hung notebook must end, a slow machine must not be punished.
 _MINUTES = 60.0
@@ -123,7 +123,7 @@ def run(
     asked = {path: _parameters(path, folder, common, where, parameters or {}) for path in sources}
 
     with _only_one(folder):
-        freeze(folder, profile, seed, paths)
+        begin(folder, profile, seed, paths)
         cache.write_yaml(folder / "parameters.yml", common)
         for reason in unfit:
             _say(folder, reason)
@@ -146,9 +146,9 @@ def find(folder: str | Path | None = None, only: Sequence[str] | None = None) ->
     found = sorted(Path(folder).glob("0[1-8]_*.ipynb"))
     if not found:
         raise DataError(f"{folder} holds no notebook 01 to 08: run from a checkout, or install melib again")
-    for begin in only or ():
-        if not any(path.stem.startswith(begin) for path in found):
-            raise Misuse(f"no notebook begins with {begin!r}: there are {', '.join(p.stem for p in found)}")
+    for start in only or ():
+        if not any(path.stem.startswith(start) for path in found):
+            raise Misuse(f"no notebook begins with {start!r}: there are {', '.join(p.stem for p in found)}")
     return [path for path in found if not only or path.stem.startswith(tuple(only))]
 
 

@@ -29,7 +29,6 @@ from torchvision.models import ResNet18_Weights
 from melib import controls, metrics, priors, protocols, stats
 from melib.data import workers
 from melib.study import comparisons, evaluation, grid, intensity, results
-from melib.study.run import profile_settings
 
 PRIORS = {
     "triangular": priors.triangular,
@@ -122,25 +121,23 @@ class Curves:
     slope: np.ndarray
 
 
-def lines(profile):
+def lines(run):
     """Lines of a profile, each with the names of its variants; ``all`` means every one that changes something.
 
     Parameters
     ----------
-    profile : str
+    run : run.Run
 
     Returns
     -------
     list of Line
     """
-    options = profile_settings(profile)
+    options = run.settings
     out = []
     for spec in options["ablations"]:
         line = Line(spec["protocol"], spec["input"], spec.get("fit", {}), ())
         asked = [*CHANGES] if spec["variants"] == "all" else spec["variants"]
-        names = [
-            name for name in asked if _changes(line, CHANGES[name], options) and _possible(name, profile)
-        ]
+        names = [name for name in asked if _changes(line, CHANGES[name], options) and _possible(name, run)]
         out.append(replace(line, variants=tuple(names)))
     return out
 
@@ -151,43 +148,45 @@ def _changes(line, change, options):
     return not (change.input == line.input or same_samples)
 
 
-def _possible(name, profile):
-    return name != "pretrained encoder" or not _no_weights(profile)
+def _possible(name, run):
+    return name != "pretrained encoder" or not _no_weights(run)
 
 
-def _no_weights(profile):
+def _no_weights(run):
     """Why no encoder can be started from pretrained weights; empty if it can. Nothing is ever downloaded for it."""
     name = Path(ResNet18_Weights.IMAGENET1K_V1.url).name
     if not (Path(torch.hub.get_dir()) / "checkpoints" / name).is_file():
         return f"{name} isn't in the local cache of torch hub"
-    width = profile_settings(profile)["fit"]["width"]
+    width = run.settings["fit"]["width"]
     return "" if width == 64 else f"{name} has width 64, and this profile's encoders have {width}"
 
 
-def left_out(profile):
+def left_out(run):
     """What the profile doesn't run, in sentences.
 
     Parameters
     ----------
-    profile : str
+    run : run.Run
 
     Returns
     -------
     list of str
     """
-    options = profile_settings(profile)
-    mine = lines(profile)
+    options = run.settings
+    mine = lines(run)
     said = []
     for protocol in intensity.PROTOCOLS:
         here = [line for line in mine if line.protocol == protocol]
-        run = {name for line in here for name in line.variants} | {"pretrained encoder"}
+        here_run = {name for line in here for name in line.variants} | {"pretrained encoder"}
         probe = Line(protocol, here[0].input if here else "none", {}, ())
         rest = [
-            name for name, change in CHANGES.items() if name not in run and _changes(probe, change, options)
+            name
+            for name, change in CHANGES.items()
+            if name not in here_run and _changes(probe, change, options)
         ]
         if rest:
             said.append(f"Left to profile `paper`, {protocol} protocol: {', '.join(rest)}.")
-    reason = _no_weights(profile)
+    reason = _no_weights(run)
     if reason:
         said.append(f"Pretrained or not wasn't asked: {reason}.")
     return said
@@ -196,14 +195,14 @@ def left_out(profile):
 # ---- fits -------------------------------------------------------------------------------------------------------
 
 
-def fit_all(outcome, run, profile, *, jobs=2):
+def fit_all(outcome, run, *, jobs=2):
     """Curves of every line's base and variants, on every data set; what notebook 04 fitted is taken from there.
 
     Parameters
     ----------
     outcome : experiments.Outcome
         Of notebook 04.
-    run, profile : as in the notebooks
+    run : Run
     jobs : int
         Processes.
 
@@ -216,19 +215,18 @@ def fit_all(outcome, run, profile, *, jobs=2):
     DataError
         If a fit failed: says which and why; the others are finished and kept.
     """
-    options = profile_settings(profile)
-    seeds = [outcome.seed + 1000 * k for k in range(options["seeds"])]
+    options = run.settings
     elsewhere = {p.dataset for p in outcome.transfer.values()}
     wanted, tasks = [], []
     for p in outcome.prepared:
         if p.dataset in elsewhere:  # the other family of fields is tested on, and not taken apart
             continue
         folds = [f for f in outcome.folds[p.dataset] if len(intensity.rows_of(p, f.test))]
-        for line in (line for line in lines(profile) if line.protocol == p.protocol):
+        for line in (line for line in lines(run) if line.protocol == p.protocol):
             for name in ("", *line.variants):
                 change = CHANGES[name] if name else Change("base")
                 cut = _recut(outcome, p, change.n_samples, run, jobs)
-                for seed in seeds:
+                for seed in run.seeds:
                     changed = relabelled(outcome.studies, cut, change, seed)
                     for fold in folds:
                         job, fit = _job(p, line, name, change, fold, seed)

@@ -4,7 +4,6 @@ manifest + folder  --open_study-->  Study: events, videos, truth  --with_clips--
                                       --folds_of-->  who is tested on whom
 """
 
-import json
 import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +13,6 @@ import pandas as pd
 from melib import annotations, protocols, simulate
 from melib.data import manifest
 from melib.errors import DataError
-from melib.study.run import cache_folder, freeze, profile_settings
 from melib.vision import faces
 
 
@@ -96,35 +94,28 @@ def _as_in_table(videos, events):
     return videos if renamed.duplicated(["subject", "video"]).any() else renamed
 
 
-def simulated(run, profile, seed, *, transfer=False, jobs=2):
+def simulated(run, *, transfer=False, jobs=2):
     """Simulate the profile's data sets below ``run/data`` and open them; finished clips are kept.
 
     Returns
     -------
     list of Study
     """
-
-    freeze(run, profile, seed)
     studies = []
-    for spec in profile_settings(profile)["transfer" if transfer else "data"]:
+    for spec in run.settings["transfer" if transfer else "data"]:
         spec = dict(spec)
-        out = Path(run) / "data" / spec["name"]
-        simulate.write(out, seed=seed, jobs=jobs, **spec)
+        out = run.folder / "data" / spec["name"]
+        simulate.write(out, seed=run.seed, jobs=jobs, **spec)
         studies.append(open_study(out / "manifest.yml", out))
     return studies
 
 
-def clip_studies(run, profile, seed=0, data="", *, jobs=2):
+def clip_studies(run, *, jobs=2):
     """Open the clips of a run: the licensed data sets that were named, else the simulated ones.
 
     Parameters
     ----------
-    run : str or Path
-        Folder of the run.
-    profile : str
-    seed : int
-    data : str
-        Json text ``{name: folder}``, or empty for the profile's simulated data.
+    run : Run
 
     Returns
     -------
@@ -136,24 +127,22 @@ def clip_studies(run, profile, seed=0, data="", *, jobs=2):
     DataError
         If data sets were named and none of them holds clips.
     """
-    if not data:
-        return simulated(run, profile, seed, jobs=jobs)
-    freeze(run, profile, seed, data)
-    found = named(data, long=False)
+    if not run.data:
+        return simulated(run, jobs=jobs)
+    found = named(run, long=False)
     if not found:
-        raise DataError(f"{', '.join(json.loads(data))}: long videos, and no clips; run notebooks 06 and 07.")
+        raise DataError(f"{', '.join(run.data)}: long videos, and no clips; run notebooks 06 and 07.")
     return found
 
 
-def named(data, *, long):
+def named(run, *, long):
     """Open the licensed data sets of a run that hold clips, or those that hold long videos (see ``Study.long``).
 
     A data set whose emotions stand in another one's table is given that table where the other one is named, too.
 
     Parameters
     ----------
-    data : str
-        Json text ``{name: folder}``.
+    run : Run
     long : bool
 
     Returns
@@ -162,7 +151,7 @@ def named(data, *, long):
     """
     places = {
         name: (manifest.effective(manifest.read_manifest(name), root), root)
-        for name, root in json.loads(data).items()
+        for name, root in run.data.items()
     }
     known = {of.name: (of, root) for of, root in places.values()}
     found = []
@@ -180,7 +169,7 @@ def with_clips(study, run, *, jobs=2):
     -------
     Study
     """
-    clips = faces.load_clips(study.manifest, study.root, study.videos, cache_folder(run), jobs=jobs)
+    clips = faces.load_clips(study.manifest, study.root, study.videos, run.cache, jobs=jobs)
     return replace(study, clips=tuple(clips))
 
 
@@ -209,13 +198,13 @@ def detection(studies_with_clips):
     return pd.DataFrame(rows, columns=["dataset", "subject", "video", "frames", "with_face", "missing"])
 
 
-def folds_of(study, profile, seed=0, *, subjects=None, **more):
+def folds_of(study, run, *, subjects=None, **more):
     """Folds of a study's subjects: groups of the profile's number, or one licensed subject each where it says ``loso``.
 
     Parameters
     ----------
     study : Study
-    profile, seed : as in the notebooks
+    run : Run
     subjects : iterable of str, optional
         By default those of all videos.
     **more
@@ -225,12 +214,12 @@ def folds_of(study, profile, seed=0, *, subjects=None, **more):
     -------
     list of protocols.Fold
     """
-    options = profile_settings(profile)
+    options = run.settings
     people = sorted(set(study.videos["subject"] if subjects is None else subjects))
     check_people(study.name, people)
     if options.get("loso") and study.truth is None:
-        return protocols.folds(people, "loso", seed=seed, **more)
-    return protocols.folds(people, min(options["folds"], len(people)), seed=seed, **more)
+        return protocols.folds(people, "loso", seed=run.seed, **more)
+    return protocols.folds(people, min(options["folds"], len(people)), seed=run.seed, **more)
 
 
 def check_people(dataset, subjects):
@@ -248,7 +237,7 @@ def check_people(dataset, subjects):
         )
 
 
-def long_studies(run, profile, seed=0, data="", *, transfer=False, jobs=2):
+def long_studies(run, *, transfer=False, jobs=2):
     """Open the long videos of a run: the licensed ones that were named, else the simulated ones.
 
     Returns
@@ -256,27 +245,24 @@ def long_studies(run, profile, seed=0, data="", *, transfer=False, jobs=2):
     list of study.Study
         Maybe none.
     """
-
-    freeze(run, profile, seed, data)
-    if data:
-        return named(data, long=True)
+    if run.data:
+        return named(run, long=True)
     found = []
-    for spec in profile_settings(profile)["long_transfer" if transfer else "long"]:
-        out = Path(run) / "data" / spec["name"]
-        simulate.write_long(out, seed=seed, jobs=jobs, **spec)
+    for spec in run.settings["long_transfer" if transfer else "long"]:
+        out = run.folder / "data" / spec["name"]
+        simulate.write_long(out, seed=run.seed, jobs=jobs, **spec)
         found.append(open_study(out / "manifest.yml", out))
     return found
 
 
-def every_study(run, profile, seed=0, data="", *, jobs=2):
+def every_study(run, *, jobs=2):
     """Open every data set of a run, clips before long videos.
 
     Returns
     -------
     list of study.Study
     """
-    if data:
-        freeze(run, profile, seed, data)
-        return [study for long in (False, True) for study in named(data, long=long)]
-    clips = simulated(run, profile, seed, jobs=jobs)
-    return [*clips, *long_studies(run, profile, seed, jobs=jobs)]
+    if run.data:
+        return [study for long in (False, True) for study in named(run, long=long)]
+    clips = simulated(run, jobs=jobs)
+    return [*clips, *long_studies(run, jobs=jobs)]

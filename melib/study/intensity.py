@@ -22,7 +22,6 @@ from melib.data import cache, workers
 from melib.errors import DataError
 from melib.study import grid
 from melib.study.data import clip_studies, folds_of, simulated, with_clips
-from melib.study.run import cache_folder, profile_settings, seeds_of
 from melib.vision import flow
 
 PROTOCOLS = ("paper", "context")
@@ -93,7 +92,7 @@ class Prepared:
         return learn.windows.Windows(raw, motion, self.reference[rows], self.pseudo[rows], self.mask[rows])
 
 
-def prepare(study, protocol, run, profile, seed=0, *, size=64, jobs=2):
+def prepare(study, protocol, run, *, size=64, jobs=2):
     """Cut a study into windows and compute what is seen in each; cached a video.
 
     Parameters
@@ -102,7 +101,7 @@ def prepare(study, protocol, run, profile, seed=0, *, size=64, jobs=2):
         With clips.
     protocol : str
         paper or context.
-    run, profile, seed : as in the notebooks
+    run : Run
     size : int
         Side of what the network sees.
     jobs : int
@@ -116,7 +115,7 @@ def prepare(study, protocol, run, profile, seed=0, *, size=64, jobs=2):
     DataError
         If no window fits (``context`` where a data set has no frames around its events).
     """
-    options = profile_settings(profile)["windows"][protocol]
+    options = run.settings["windows"][protocol]
     clips = {(clip.subject, clip.video): clip for clip in study.clips}
     limits = pd.DataFrame(
         [(s, v, int(c.numbers[0]), int(c.numbers[-1])) for (s, v), c in clips.items() if len(c.numbers)],
@@ -136,7 +135,7 @@ def prepare(study, protocol, run, profile, seed=0, *, size=64, jobs=2):
             stride=max(1, round(options["step"] * study.manifest.fps)),
             per_event=options["per_event"],
             per_empty=options["per_empty"],
-            seed=seed,
+            seed=run.seed,
         )
     if table.empty:
         reasons = Counter(each["reason"] for each in table.attrs["left_out"])
@@ -171,13 +170,13 @@ def seen(study, table, n_samples, run, *, size=64, jobs=2):
 
     version = cache.code_version(flow)
     groups = list(table.groupby(["subject", "video"], sort=False).groups.items())
-    folder = cache_folder(run) / "inputs"
+    folder = run.cache / "inputs"
     keys = [
         cache.key(version, {"size": size, "positions": positions[rows].round(3).tolist()}, clips[name].key)
         for name, rows in groups
     ]
     tasks = [
-        (folder, key, cache_folder(run) / clips[name].key, _shown(clips[name], positions[rows]), size)
+        (folder, key, run.cache / clips[name].key, _shown(clips[name], positions[rows]), size)
         for key, (name, rows) in zip(keys, groups, strict=True)
     ]
     label = f"{study.name} {protocol}: flow"
@@ -265,7 +264,7 @@ def _truth(truth, table, positions):
     return profile, inside, peak, _in_samples(frames, positions)
 
 
-def prepare_all(studies_with_clips, run, profile, seed=0, *, jobs=2):
+def prepare_all(studies_with_clips, run, *, jobs=2):
     """Windows of every study under every protocol that it can be tested under.
 
     Returns
@@ -274,7 +273,7 @@ def prepare_all(studies_with_clips, run, profile, seed=0, *, jobs=2):
         Studies in their order; paper before context, which only a data set with frames around its events has.
     """
     return [
-        prepare(study, protocol, run, profile, seed, jobs=jobs)
+        prepare(study, protocol, run, jobs=jobs)
         for study in studies_with_clips
         for protocol in PROTOCOLS
         if protocol == "paper" or study.manifest.has_context
@@ -304,28 +303,28 @@ class Job:
         return f"{about}{changed}-fold{self.fold}-seed{self.seed}"
 
 
-def jobs_of(dataset, profile, protocol, folds, seed=0):
+def jobs_of(dataset, run, protocol, folds):
     """Jobs of a profile for one data set, protocol and some folds, the slow ones first.
 
     Returns
     -------
     list of Job
     """
-    options = profile_settings(profile)
+    options = run.settings
     return [
         Job(dataset, protocol, fit["model"], fit["input"], fold.index, training_seed)
         for fit in options["fits"][protocol]
-        for training_seed in seeds_of(profile, seed)
+        for training_seed in run.seeds
         for fold in folds
     ]
 
 
-def run_grid(run, profile, jobs_list, prepared, folds, *, transfer=None, jobs=2):
+def run_grid(run, jobs_list, prepared, folds, *, transfer=None, jobs=2):
     """Run the fits that are not on disk yet, and return every job's record.
 
     Parameters
     ----------
-    run, profile : as in the notebooks
+    run : Run
     jobs_list : list of Job
     prepared : dict protocol -> Prepared
     folds : list of protocols.Fold
@@ -346,7 +345,7 @@ def run_grid(run, profile, jobs_list, prepared, folds, *, transfer=None, jobs=2)
         If a fit failed: says which and why; the others are finished and kept.
     """
     transfer = transfer or {}
-    options = profile_settings(profile)["fit"]
+    options = run.settings["fit"]
     tasks = [
         (job, options, prepared[job.protocol], folds[job.fold], transfer.get(job.protocol))
         for job in jobs_list
@@ -467,12 +466,12 @@ class Outcome:
     studies: dict = field(default_factory=dict)
 
 
-def intensity_study(run, profile, seed=0, data="", *, jobs=2):
+def intensity_study(run, *, jobs=2):
     """Run the intensity paper's experiment: every fit of the profile, on every data set of the run.
 
     Parameters
     ----------
-    run, profile, seed, data : as in the notebooks
+    run : Run
     jobs : int
         Processes.
 
@@ -480,27 +479,25 @@ def intensity_study(run, profile, seed=0, data="", *, jobs=2):
     -------
     Outcome
     """
-    main = [with_clips(study, run, jobs=jobs) for study in clip_studies(run, profile, seed, data, jobs=jobs)]
-    prepared = prepare_all(main, run, profile, seed, jobs=jobs)
+    main = [with_clips(study, run, jobs=jobs) for study in clip_studies(run, jobs=jobs)]
+    prepared = prepare_all(main, run, jobs=jobs)
     transfer, folds, records = {}, {}, {}
-    if not data:
-        there = [
-            with_clips(s, run, jobs=jobs) for s in simulated(run, profile, seed, transfer=True, jobs=jobs)
-        ]
-        transfer = {p.protocol: p for p in prepare_all(there, run, profile, seed, jobs=jobs)}
-        if profile_settings(profile)["train_on_transfer"]:
+    if not run.data:
+        there = [with_clips(s, run, jobs=jobs) for s in simulated(run, transfer=True, jobs=jobs)]
+        transfer = {p.protocol: p for p in prepare_all(there, run, jobs=jobs)}
+        if run.settings["train_on_transfer"]:
             main, prepared = main + there, prepared + list(transfer.values())
     for study in main:
         mine = {p.protocol: p for p in prepared if p.dataset == study.name}
         # Somebody without a usable event can't be tested on one. Simulated people all keep their fold: it must be that of
         # their long videos, which this fold's model will judge.
         tested = {subject for p in mine.values() for subject in p.table["subject"]}
-        folds[study.name] = folds_of(study, profile, seed, subjects=tested if study.truth is None else None)
+        folds[study.name] = folds_of(study, run, subjects=tested if study.truth is None else None)
         todo = []
         for protocol in reversed(PROTOCOLS):
             if protocol in mine:
                 some = [fold for fold in folds[study.name] if len(rows_of(mine[protocol], fold.test))]
-                todo += jobs_of(study.name, profile, protocol, some, seed)
+                todo += jobs_of(study.name, run, protocol, some)
         other = transfer if study.name not in {p.dataset for p in transfer.values()} else {}
-        records[study.name] = run_grid(run, profile, todo, mine, folds[study.name], transfer=other, jobs=jobs)
-    return Outcome(prepared, transfer, folds, records, seed, {study.name: study for study in main})
+        records[study.name] = run_grid(run, todo, mine, folds[study.name], transfer=other, jobs=jobs)
+    return Outcome(prepared, transfer, folds, records, run.seed, {study.name: study for study in main})

@@ -21,7 +21,6 @@ neither      the middle lies in one, but the interval fits badly: the event isn'
 import itertools
 import math
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -34,7 +33,7 @@ from melib.errors import DataError
 from melib.simulate import events, long, render, schedule, units
 from melib.study import data, ideal_observer, intensity, psychometrics, results, spotting, spotting_runs
 from melib.study.results import BORDERS, IDEAL
-from melib.study.run import cache_folder, profile_settings
+from melib.study.run import Run
 from melib.study.spotting_decoding import curves_of, fits_of, predict
 
 IOU = 0.5
@@ -83,9 +82,9 @@ class Condition:
 BASE = Condition("base", 1.0, "", 1.0)
 
 
-def conditions(profile: str) -> list[Condition]:
+def conditions(run: Run) -> list[Condition]:
     """Conditions of a profile, the base first."""
-    asked = profile_settings(profile)["limits"]
+    asked = run.settings["limits"]
     return [
         BASE,
         *(Condition("noise", float(f), "times the camera's noise", 1 / f) for f in asked["noise"]),
@@ -114,25 +113,21 @@ class Probe:
     material: spotting_runs.Material
 
 
-def probe_study(
-    run: str | Path, profile: str, condition: Condition, seed: int = 0, *, jobs: int = 2
-) -> data.Study:
+def probe_study(run: Run, condition: Condition, *, jobs: int = 2) -> data.Study:
     """Write the probe videos of a condition into the run's data, or go on where an earlier call stopped, and open them."""
     name = "probe" if condition == BASE else f"probe_{condition.name.replace(' ', '_')}_{condition.level:g}"
     name = name.replace(".", "_")
-    out = Path(run) / "data" / name
-    spec = profile_settings(profile)["limits"]["probe"] | condition.spec
-    simulate.write_long(out, name=name, seed=seed, jobs=jobs, **spec)
+    out = run.folder / "data" / name
+    spec = run.settings["limits"]["probe"] | condition.spec
+    simulate.write_long(out, name=name, seed=run.seed, jobs=jobs, **spec)
     return data.open_study(out / "manifest.yml", out)
 
 
 def open_probe(
-    run: str | Path,
-    profile: str,
+    run: Run,
     condition: Condition,
     systems: list,
     material: spotting_runs.Material,
-    seed: int = 0,
     *,
     jobs: int = 2,
 ) -> Probe:
@@ -140,7 +135,7 @@ def open_probe(
 
     Parameters
     ----------
-    run, profile, seed : as in the notebooks
+    run : Run
     condition : Condition
         With frames of its own; an annotator's error has none.
     systems : list of spotting_decoding.System
@@ -152,17 +147,17 @@ def open_probe(
     -------
     Probe
     """
-    study = probe_study(run, profile, condition, seed, jobs=jobs)
+    study = probe_study(run, condition, jobs=jobs)
     windows = any(system.features == "reference" for system in systems)
-    videos = spotting.prepare(study, run, profile, windows=windows, jobs=jobs)
-    batch = profile_settings(profile)["spotting"]["batch_of_windows"]
-    wanted = {f for s in systems for f in fits_of(s, material.dataset, material.folds, seed)}
+    videos = spotting.prepare(study, run, windows=windows, jobs=jobs)
+    batch = run.settings["spotting"]["batch_of_windows"]
+    wanted = {f for s in systems for f in fits_of(s, material.dataset, material.folds, run.seed)}
     said = {
         fit: material.said[fit] | _speak(run, fit, material.folds[fit.fold], videos, batch) for fit in wanted
     }
     intensity = material.intensity
     if any(_reads_intensity(system) for system in systems):
-        found = spotting.intensity_curves(run, profile, study, videos, material.folds, seed, jobs=jobs)
+        found = spotting.intensity_curves(run, study, videos, material.folds, run.seed, jobs=jobs)
         intensity = {fold: intensity[fold] | curves for fold, curves in found.items()}
     heard = replace(material, videos=[*material.videos, *videos], said=said, intensity=intensity)
     return Probe(condition, videos, _profiles(study, videos), heard)
@@ -175,7 +170,7 @@ def _reads_intensity(system) -> bool:
 def _speak(run, fit, fold, videos, batch):
     """What a finished fit says of the videos of its validation and test subjects."""
     mine = [video for video in videos if video.subject in (*fold.validation, *fold.test)]
-    fitted = learn.windows.load(Path(run) / "weights" / fit.name, learn.videos.VideoSettings)
+    fitted = learn.windows.load(run.folder / "weights" / fit.name, learn.videos.VideoSettings)
     curves = spotting.curves_of_videos(fitted, fit, mine, batch)
     return {(v.dataset, v.subject, v.video): each for v, each in zip(mine, curves, strict=True)}
 
@@ -422,21 +417,19 @@ def inside_agreement(system, probe: Probe) -> dict:
 # ---- the ideal observer -------------------------------------------------------------------------------------------
 
 
-def ideal_limits(
-    run: str | Path, profile: str, videos: list, seed: int = 0, *, jobs: int = 2
-) -> dict[tuple[str, str], float]:
+def ideal_limits(run: Run, videos: list, *, jobs: int = 2) -> dict[tuple[str, str], float]:
     """Smallest standard deviation with which the ideal observer measures each probe event: dict (video, event) -> pixels.
 
     Under the base condition; a d' is peak / this. Cached a video.
     """
-    spec = profile_settings(profile)["limits"]["probe"]
+    spec = run.settings["limits"]["probe"]
     defaults = {"statistics": "samm_lv", "family": "patches", "fps": _BASE_RATE, "micro": 4}
     settings = {
-        "seed": seed,
+        "seed": run.seed,
         **defaults,
         **{k: v for k, v in spec.items() if k not in ("people", "videos", "name")},
     }
-    folder = cache_folder(run) / "ideal"
+    folder = run.cache / "ideal"
     version = cache.code_version(ideal_observer, render, long, schedule, events, units)
     tasks = [(folder, version, v.video, settings) for v in videos]
     done = workers.run(_ideal, tasks, jobs, label="ideal observer", unit="video")
@@ -544,14 +537,12 @@ COLUMNS = {
 }
 
 
-def limits_study(
-    run: str | Path, profile: str, longs: list, seed: int = 0, *, jobs: int = 2
-) -> dict[str, pd.DataFrame]:
+def limits_study(run: Run, longs: list, *, jobs: int = 2) -> dict[str, pd.DataFrame]:
     """Measure every system under every condition of a profile; written into the run's results.
 
     Parameters
     ----------
-    run, profile, seed : as in the notebooks
+    run : Run
     longs : list of spotting.Long
         The first one's fits are measured.
     jobs : int
@@ -561,20 +552,20 @@ def limits_study(
     dict of DataFrame
         limits, limits_events, limits_curve, efficiency.
     """
-    asked = profile_settings(profile)["limits"]
+    asked = run.settings["limits"]
     data = longs[0]
-    everything = spotting_runs.testable(spotting_runs.SYSTEMS, run, profile, data, seed)
+    everything = spotting_runs.testable(spotting_runs.SYSTEMS, run, data)
     named = {
         place: [s for s in everything if s.name in asked["systems"][place]] for place in ("base", "others")
     }
-    material = spotting_runs.gather(named["base"], run, profile, data, seed, jobs=jobs)
-    base = probe = open_probe(run, profile, BASE, named["base"], material, seed, jobs=jobs)
-    ideal = ideal_limits(run, profile, base.videos, seed, jobs=jobs)
+    material = spotting_runs.gather(named["base"], run, data, jobs=jobs)
+    base = probe = open_probe(run, BASE, named["base"], material, jobs=jobs)
+    ideal = ideal_limits(run, base.videos, jobs=jobs)
     parts = []
-    for condition in conditions(profile):
+    for condition in conditions(run):
         systems = named["base" if condition == BASE else "others"]
         if condition.spec:
-            probe = open_probe(run, profile, condition, systems, material, seed, jobs=jobs)
+            probe = open_probe(run, condition, systems, material, jobs=jobs)
         here = probe if condition.spec else base
         parts.append(_condition(here, condition, systems, ideal, asked, jobs))
     tables = {name: pd.concat([part[name] for part in parts], ignore_index=True) for name in parts[0]}

@@ -1,14 +1,18 @@
-"""A run's configuration, frozen in its folder before the first clip is simulated and the first model is trained.
+"""A run: its folder, settings, seed and data as one object, frozen in its folder before anything is simulated or trained.
+
+    run = begin(folder, profile, seed, data)        in a notebook's first cells; everything else takes `run`
 
     configuration.yml   profile and seed; names of the data sets; every setting of the profile; the declared comparisons
                         simulator, code, packages, manifests: versions at that moment
                         before: what already lay in the run's folder then; nothing, if all is well
 
 Whoever goes on with a run under other settings, comparisons, seed or data is refused. Changed code is not: the notebooks run
-again (notebooks.stamp), and the report says that the code isn't the frozen one.
+again (runner.stamp), and the report says that the code isn't the frozen one.
 """
 
 import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -47,23 +51,76 @@ def profile_settings(profile):
     return profiles[profile]
 
 
-def cache_folder(run):
-    """Cache that the runs beside each other share."""
-    return Path(run).parent / "cache"
+@dataclass(frozen=True)
+class Run:
+    """One run of the notebooks: made once in their first cells by `begin`, and passed on.
+
+    Attributes
+    ----------
+    folder : Path
+        Everything that the run writes lies below it. A run stands for it wherever a path is taken.
+    profile : str
+        smoke, demo or paper.
+    settings : dict
+        Those of the profile (profiles.yml), read once.
+    seed : int
+        It decides every random choice.
+    data : dict
+        Name of a data set, or the path of its manifest -> its folder; empty where the data are simulated.
+    """
+
+    folder: Path
+    profile: str
+    settings: Mapping[str, Any] = field(repr=False)
+    seed: int = 0
+    data: Mapping[str, str] = field(default_factory=dict)
+
+    def __fspath__(self) -> str:
+        """The folder."""
+        return str(self.folder)
+
+    @property
+    def cache(self) -> Path:
+        """Cache that the runs beside each other share."""
+        return self.folder.parent / "cache"
+
+    @property
+    def seeds(self) -> list[int]:
+        """Seeds of the trainings, that of the run first."""
+        return [self.seed + SEEDS_APART * repeat for repeat in range(self.settings["seeds"])]
 
 
-def seeds_of(profile, seed=0):
-    """Seeds of a profile's trainings, that of the run first: list of int."""
-    return [seed + SEEDS_APART * repeat for repeat in range(profile_settings(profile)["seeds"])]
+def begin(folder: str | Path, profile: str, seed: int = 0, data: str = "") -> Run:
+    """Freeze a run's configuration, or go on with the frozen one.
+
+    Parameters
+    ----------
+    folder : str or Path
+        It is made if missing.
+    profile, seed : as in `Run`
+    data : str
+        Json text ``{name: folder}`` of licensed data sets, or empty to simulate.
+
+    Returns
+    -------
+    Run
+
+    Raises
+    ------
+    DataError
+        If the folder holds a run with other settings: says which. Misuse if there is no such profile.
+    """
+    run = Run(Path(folder), profile, profile_settings(profile), seed, dict(json.loads(data or "{}")))
+    _freeze(run)
+    return run
 
 
-def stamp(profile, data=""):
+def stamp(run: Run) -> None:
     """Print what a result depends on: commit, versions, device, manifests."""
-
     for name, value in provenance.environment().items():
         told = ", ".join(f"{key} {each}" for key, each in value.items()) if isinstance(value, dict) else value
         print(f"{name}: {told}")
-    names = json.loads(data) if data else [spec["name"] for spec in profile_settings(profile)["data"]]
+    names = run.data or [spec["name"] for spec in run.settings["data"]]
     for name in names:
         try:
             print(f"manifest {name}: {manifest.manifest_hash(manifest.read_manifest(name))}")
@@ -83,64 +140,45 @@ _FIXED = {
 _DRAWN = ("data", "fits", "weights", "results")
 
 
-def freeze(run: str | Path, profile: str, seed: int = 0, data: str = "") -> dict[str, Any]:
-    """Write the run's configuration, or check that it is the one written before.
-
-    Parameters
-    ----------
-    run, profile, seed, data : as in the notebooks
-
-    Returns
-    -------
-    dict
-        The frozen configuration.
-
-    Raises
-    ------
-    DataError
-        If the run was frozen with other settings: says which.
-    """
-    file = Path(run) / provenance.CONFIGURATION
-    now = _now(profile, seed, data)
+def _freeze(run: Run) -> None:
+    """Write the run's configuration, or check that it is the one written before."""
+    file = run.folder / provenance.CONFIGURATION
+    now = _now(run)
     if file.is_file():
-        frozen = provenance.read_configuration(run)
+        frozen = provenance.read_configuration(run.folder)
         for name, said in _FIXED.items():
             if frozen.get(name) != now[name]:
                 what = f"{said} {_short(frozen.get(name))}, not {_short(now[name])}"
                 if isinstance(now[name], dict):
                     what = f"other {said}"
                 raise DataError(
-                    f"{run} was made with {what}: name another run (RUN=...), or remove that folder"
+                    f"{run.folder} was made with {what}: name another run (RUN=...), or remove that folder"
                 )
-        return frozen
-    drawn = [Path(run) / name for name in _DRAWN]
+        return
+    drawn = [run.folder / name for name in _DRAWN]
     before = [
         f"{folder.name}/{each.name}"
         for folder in drawn
         if folder.is_dir()
         for each in sorted(folder.iterdir())
     ]
-
-    known = {name: manifest.manifest_hash(manifest.read_manifest(name)) for name in json.loads(data or "{}")}
+    known = {name: manifest.manifest_hash(manifest.read_manifest(name)) for name in run.data}
     manifests = {Path(name).stem: found for name, found in known.items()}
     simulator = {"clips": simulate.VERSION, "videos": long.VERSION}
     versions = {"simulator": simulator, **provenance.code_and_packages(), "manifests": manifests}
-    frozen = _plain({**now, **versions, "before": before})
-    cache.write_yaml(file, frozen)
-    return frozen
+    cache.write_yaml(file, _plain({**now, **versions, "before": before}))
 
 
-def data_names(data: str) -> list[str]:
+def data_names(data: Iterable[str]) -> list[str]:
     """Names of a run's data sets without any folder; ``simulated`` where none was named."""
-    return sorted(Path(name).stem for name in json.loads(data)) if data else ["simulated"]
+    return sorted(Path(name).stem for name in data) or ["simulated"]
 
 
-def _now(profile: str, seed: int, data: str) -> dict[str, Any]:
-    found = profile_settings(profile)
+def _now(run: Run) -> dict[str, Any]:
     # How long a step may take decides no result.
-    settings = {name: value for name, value in found.items() if name != "time_limit_minutes"}
+    settings = {name: value for name, value in run.settings.items() if name != "time_limit_minutes"}
     fixed = {"settings": settings, "comparisons": comparisons.declared()}
-    return _plain({"profile": profile, "seed": seed, "data": data_names(data), **fixed})
+    return _plain({"profile": run.profile, "seed": run.seed, "data": data_names(run.data), **fixed})
 
 
 def _plain(record: Any) -> Any:

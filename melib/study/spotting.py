@@ -25,7 +25,6 @@ from melib.learn import dense
 from melib.study import grid, intensity
 from melib.study.data import Study, folds_of, long_studies, simulated
 from melib.study.recognition import CLASSES
-from melib.study.run import cache_folder, profile_settings
 from melib.vision import faces, flow, recipe
 
 NEUTRAL = len(CLASSES)
@@ -118,13 +117,13 @@ def _lost(entry):
     raise DataError(f"{entry} was removed while it was in use; run the same command again.")
 
 
-def prepare(study, run, profile, *, windows=True, jobs=2):
+def prepare(study, run, *, windows=True, jobs=2):
     """Compute the features of every video of a study; cached by content.
 
     Parameters
     ----------
     study : study.Study
-    run, profile : as in the notebooks
+    run : Run
     windows : bool
         Compute the reference's features, too.
     jobs : int
@@ -134,9 +133,9 @@ def prepare(study, run, profile, *, windows=True, jobs=2):
     -------
     list of Video
     """
-    k = profile_settings(profile)["spotting"]["window"] if windows else 0
+    k = run.settings["spotting"]["window"] if windows else 0
     step = _step(study)
-    folder = cache_folder(run) / "motion"
+    folder = run.cache / "motion"
     tasks = [
         (study.manifest, study.root, row, folder, step, k)
         for row in study.videos[["subject", "video", "folder"]].itertuples(index=False, name=None)
@@ -406,12 +405,12 @@ class Curves:
     log_prior: np.ndarray | None = None
 
 
-def run_fits(run, profile, fits, long, *, options=None, jobs=2):
+def run_fits(run, fits, long, *, options=None, jobs=2):
     """Run the fits that are not on disk yet.
 
     Parameters
     ----------
-    run, profile : as in the notebooks
+    run : Run
     fits : list of Fit
     long : Long
         Its clips are training material, its transfer videos are spoken of, too.
@@ -430,8 +429,8 @@ def run_fits(run, profile, fits, long, *, options=None, jobs=2):
     DataError
         If a fit failed: says which and why; the others are finished and kept.
     """
-    options = options or profile_settings(profile)["spotting"]
-    folder = cache_folder(run) / "videos"
+    options = options or run.settings["spotting"]
+    folder = run.cache / "videos"
     kept = {part: [keep(video, folder) for video in getattr(long, part)] for part in _PARTS}
     light = replace(long, study=None, **kept)
     tasks = [(fit, options, light) for fit in fits]
@@ -555,7 +554,7 @@ def _stacked(said, name, k, columns):
 # ---- the first paper's model on the second paper's videos -----------------------------------------------------
 
 
-def intensity_curves(run, profile, study, videos, folds, seed=0, *, jobs=2):
+def intensity_curves(run, study, videos, folds, seed, *, jobs=2):
     """Score curves by the intensity model of the first paper, each made without its own subject.
 
     The model is the one that notebook 04 trained on clips (context protocol, flow), of the fold that tests the subject;
@@ -563,7 +562,7 @@ def intensity_curves(run, profile, study, videos, folds, seed=0, *, jobs=2):
 
     Parameters
     ----------
-    run, profile, seed : as in the notebooks
+    run : Run
     study : study.Study
     videos : list of Video
     folds : list of protocols.Fold
@@ -580,11 +579,11 @@ def intensity_curves(run, profile, study, videos, folds, seed=0, *, jobs=2):
     DataError
         If the intensity model's weights aren't there.
     """
-    if not has_intensity(run, profile, folds, seed):
-        raise DataError(f"{run} has no trained intensity model; run notebook 04 in this run first.")
-    names = [weights_folder(run, _clips_name(profile), fold.index, seed) for fold in folds]
-    folder = cache_folder(run) / "intensity"
-    options = profile_settings(profile)["windows"]["context"]
+    if not has_intensity(run, folds, seed):
+        raise DataError(f"{run.folder} has no trained intensity model; run notebook 04 in this run first.")
+    names = [weights_folder(run, _clips_name(run), fold.index, seed) for fold in folds]
+    folder = run.cache / "intensity"
+    options = run.settings["windows"]["context"]
     step = _step(study)
     frames = dict(
         zip(
@@ -605,7 +604,7 @@ def intensity_curves(run, profile, study, videos, folds, seed=0, *, jobs=2):
     return out
 
 
-def unseen_by_intensity(profile, long, seed):
+def unseen_by_intensity(run, long):
     """Subjects of each fold that its intensity model wasn't trained on: dict fold index -> set of str.
 
     Empty where the intensity experiment has other subjects or tests them in other folds.
@@ -613,21 +612,21 @@ def unseen_by_intensity(profile, long, seed):
     people = {clip.subject for clip in long.clips}
     if not 2 <= len(long.folds) <= len(people):
         return {}
-    theirs = protocols.folds(people, min(profile_settings(profile)["folds"], len(people)), seed=seed)
+    theirs = protocols.folds(people, min(run.settings["folds"], len(people)), seed=run.seed)
     if [fold.test for fold in theirs] != [fold.test for fold in long.folds]:
         return {}
     return {fold.index: {*fold.validation, *fold.test} for fold in theirs}
 
 
-def has_intensity(run, profile, folds, seed):
+def has_intensity(run, folds, seed):
     """Whether notebook 04 has left its model's weights for every fold."""
-    places = [weights_folder(run, _clips_name(profile), fold.index, seed) for fold in folds]
+    places = [weights_folder(run, _clips_name(run), fold.index, seed) for fold in folds]
     return all((place / "settings.yml").is_file() for place in places)
 
 
-def _clips_name(profile):
+def _clips_name(run):
     """Name of the simulated clips, which show the people of the simulated long videos."""
-    return profile_settings(profile)["data"][0]["name"]
+    return run.settings["data"][0]["name"]
 
 
 def weights_folder(run, clips, fold, seed):
@@ -682,12 +681,12 @@ class Long:
     folds: list
 
 
-def open_long(run, profile, seed=0, data="", *, jobs=2):
+def open_long(run, *, jobs=2):
     """Simulate or open the long videos of a run and compute their features; everything finished is kept.
 
     Parameters
     ----------
-    run, profile, seed, data : as in the notebooks
+    run : Run
     jobs : int
 
     Returns
@@ -701,14 +700,14 @@ def open_long(run, profile, seed=0, data="", *, jobs=2):
         If no data set of the run has long videos.
     """
     found, elsewhere, clips = [], [], []
-    if not data:
-        for study in long_studies(run, profile, seed, transfer=True, jobs=jobs):
-            elsewhere += prepare(study, run, profile, windows=False, jobs=jobs)
-        clips = _clips(run, profile, seed, jobs)
-    share = profile_settings(profile)["spotting"]["validation_share"]
-    for study in long_studies(run, profile, seed, data, jobs=jobs):
-        folds = folds_of(study, profile, seed, validation_share=share)
-        videos = prepare(study, run, profile, jobs=jobs)
+    if not run.data:
+        for study in long_studies(run, transfer=True, jobs=jobs):
+            elsewhere += prepare(study, run, windows=False, jobs=jobs)
+        clips = _clips(run, jobs)
+    share = run.settings["spotting"]["validation_share"]
+    for study in long_studies(run, jobs=jobs):
+        folds = folds_of(study, run, validation_share=share)
+        videos = prepare(study, run, jobs=jobs)
         found.append(Long(study, videos, elsewhere, clips, folds))
     if not found:
         raise DataError(
@@ -717,13 +716,13 @@ def open_long(run, profile, seed=0, data="", *, jobs=2):
     return found
 
 
-def _clips(run, profile, seed, jobs):
+def _clips(run, jobs):
     """Some clips of each person of the run's first data set, with their features."""
-    study = simulated(run, profile, seed, jobs=jobs)[0]
+    study = simulated(run, jobs=jobs)[0]
     micro = study.events[(study.events["kind"] == "micro") & (study.events["status"] != "dropped")]
     chosen = study.videos[study.videos["video"].isin(micro["video"])]
-    chosen = chosen.groupby("subject").head(profile_settings(profile)["spotting"]["clips"])
-    return prepare(replace(study, videos=chosen), run, profile, jobs=jobs)
+    chosen = chosen.groupby("subject").head(run.settings["spotting"]["clips"])
+    return prepare(replace(study, videos=chosen), run, jobs=jobs)
 
 
 def without_emotions(longs):

@@ -5,7 +5,6 @@ The systems were named before any test subject was scored; a profile may leave s
 
 import itertools
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ import pandas as pd
 from melib import annotations, metrics, stats
 from melib.data import cache, workers
 from melib.study import comparisons, spotting, spotting_tables
-from melib.study.run import SEEDS_APART, profile_settings, seeds_of
+from melib.study.run import SEEDS_APART
 from melib.study.spotting_decoding import DECODERS, Material, System, curves_of, fits_of, kept, predict
 
 # The reference: its features, windows, target, causal state space at two rates, decoder, vote and faults, at the size, rate
@@ -87,26 +86,26 @@ def _said(change):
     return "no grafts" if name == "graft" else str(value).replace("_", " ")
 
 
-def testable(systems, run, profile, long, seed):
+def testable(systems, run, long):
     """Systems that this run can test; says which it can't.
 
     Those with the intensity model need its weights, trained on clips of the same subjects in the same folds.
     """
-    unseen = spotting.unseen_by_intensity(profile, long, seed)
-    seeds = seeds_of(profile, seed)
-    ready = bool(unseen) and all(spotting.has_intensity(run, profile, long.folds, each) for each in seeds)
+    unseen = spotting.unseen_by_intensity(run, long)
+    seeds = run.seeds
+    ready = bool(unseen) and all(spotting.has_intensity(run, long.folds, each) for each in seeds)
     if not ready:
         print(f"{long.study.name}: no intensity model of these subjects and folds (notebook 04): left out.")
     return [s for s in systems if ready or not (s.add_intensity or s.body == "intensity")]
 
 
-def gather(systems, run, profile, long, seed, *, repeat=0, options=None, jobs=2):
+def gather(systems, run, long, *, repeat=0, options=None, jobs=2):
     """Run every fit that some systems need, and the intensity model where they ask for it.
 
     Parameters
     ----------
     systems : list of System
-    run, profile, seed : as in the notebooks
+    run : Run
     long : spotting.Long
     repeat : int
         Which of the profile's trainings: 0 is that with the run's seed.
@@ -125,16 +124,14 @@ def gather(systems, run, profile, long, seed, *, repeat=0, options=None, jobs=2)
     """
     for fold in long.folds:
         spotting.prior_of([video for video in long.videos if video.subject in fold.train])
-    mine = seed + SEEDS_APART * repeat
+    mine = run.seed + SEEDS_APART * repeat
     wanted = [fit for system in systems for fit in fits_of(system, long.study.name, long.folds, mine)]
     fits = sorted(set(wanted), key=lambda fit: (not fit.windowed, fit.name))
-    said = spotting.run_fits(run, profile, fits, long, options=options, jobs=jobs)
+    said = spotting.run_fits(run, fits, long, options=options, jobs=jobs)
     intensity, unseen = {}, {}
     if any(system.add_intensity or system.body == "intensity" for system in systems):
-        intensity = spotting.intensity_curves(
-            run, profile, long.study, long.videos, long.folds, mine, jobs=jobs
-        )
-        unseen = spotting.unseen_by_intensity(profile, long, seed)
+        intensity = spotting.intensity_curves(run, long.study, long.videos, long.folds, mine, jobs=jobs)
+        unseen = spotting.unseen_by_intensity(run, long)
     return Material(
         long.study.name, [*long.videos, *long.transfer], long.folds, said, intensity, unseen, mine
     )
@@ -168,12 +165,12 @@ def with_faults(systems):
     return [replace(s, name=f"{s.name}, {fault}", faults=(fault,)) for s in systems for fault in changing]
 
 
-def spotting_study(run, profile, longs, seed=0, *, jobs=2):
+def spotting_study(run, longs, *, jobs=2):
     """Notebook 06: every named system, its differences, its faults and its details; written into the run's results.
 
     Parameters
     ----------
-    run, profile, seed : as in the notebooks
+    run : Run
     longs : list of spotting.Long
     jobs : int
 
@@ -183,13 +180,13 @@ def spotting_study(run, profile, longs, seed=0, *, jobs=2):
         spotting, spotting_claims, system_differences, spotting_iou, spotting_recall, spotting_timing, recognition,
         inflation_ledger, spotting_curves, spotting_intervals; each with the data set's name.
     """
-    return _write(run, [(long, _spotting_study(run, profile, long, seed, jobs)) for long in longs])
+    return _write(run, [(long, _spotting_study(run, long, jobs)) for long in longs])
 
 
-def _spotting_study(run, profile, long, seed, jobs):
-    systems = testable(SYSTEMS, run, profile, long, seed)
+def _spotting_study(run, long, jobs):
+    systems = testable(SYSTEMS, run, long)
     faulty = with_faults([REPAIRED, OURS])
-    materials, candidates = _repeated([*systems, *faulty], run, profile, long, seed, jobs)
+    materials, candidates = _repeated([*systems, *faulty], run, long, jobs)
     material = materials[0]
     predictions = {name: kept(found) for name, found in candidates.items()}
     for system in systems:
@@ -209,12 +206,9 @@ def _spotting_study(run, profile, long, seed, jobs):
     }
 
 
-def _repeated(systems, run, profile, long, seed, jobs):
+def _repeated(systems, run, long, jobs):
     """Material of each training, and the intervals of every training of the profile, together a system."""
-    materials = [
-        gather(systems, run, profile, long, seed, repeat=repeat, jobs=jobs)
-        for repeat in range(len(seeds_of(profile, seed)))
-    ]
+    materials = [gather(systems, run, long, repeat=repeat, jobs=jobs) for repeat in range(len(run.seeds))]
     found = [_predict_all(systems, material, jobs) for material in materials]
     return materials, {name: spotting_tables.together([each[name] for each in found]) for name in found[0]}
 
@@ -222,7 +216,7 @@ def _repeated(systems, run, profile, long, seed, jobs):
 def _export(run, long, system, predicted):
     """The challenge's csv of a system, in the data set's own frame numbers."""
     name = "".join(c if c.isalnum() else "_" for c in system.name)
-    path = Path(run) / "results" / "challenge" / f"{long.study.name}_{name}.csv"
+    path = run.folder / "results" / "challenge" / f"{long.study.name}_{name}.csv"
     numbers = {(v.subject, v.video): v.numbers for v in long.videos}
     annotations.export_challenge(predicted, numbers, long.study.manifest, path)
 
@@ -305,12 +299,12 @@ def timelines(predicted, material, n=6):
     }
 
 
-def ablations(run, profile, longs, seed=0, *, jobs=2):
+def ablations(run, longs, *, jobs=2):
     """Notebook 07: the full factorial, our system with one part changed, and the decoders under other priors.
 
     Parameters
     ----------
-    run, profile, seed, longs, jobs : as in `spotting_study`
+    run, longs, jobs : as in `spotting_study`
 
     Returns
     -------
@@ -318,13 +312,13 @@ def ablations(run, profile, longs, seed=0, *, jobs=2):
         ablations (rows as in spotting.csv), variant_differences, factorial, decoders, decoder_differences; each with the
         data set's name.
     """
-    return _write(run, [(long, _ablations(run, profile, long, seed, jobs)) for long in longs])
+    return _write(run, [(long, _ablations(run, long, jobs)) for long in longs])
 
 
-def _ablations(run, profile, long, seed, jobs):
-    full = profile_settings(profile)["spotting"]["full_factorial"]
+def _ablations(run, long, jobs):
+    full = run.settings["spotting"]["full_factorial"]
     combinations, changed = factorial(full), variants(full)
-    materials, candidates = _repeated([*combinations, *changed], run, profile, long, seed, jobs)
+    materials, candidates = _repeated([*combinations, *changed], run, long, jobs)
     material = materials[0]
     predictions = {name: kept(found) for name, found in candidates.items()}
     rows = spotting_tables.spotting_table([*changed, *combinations], predictions, candidates, material)
@@ -409,5 +403,5 @@ def _write(run, found):
             tables.setdefault(name, []).append(table)
     whole = {name: pd.concat(parts, ignore_index=True) for name, parts in tables.items()}
     for name, table in whole.items():
-        cache.write_table(Path(run) / "results" / f"{name}.csv", table)
+        cache.write_table(run.folder / "results" / f"{name}.csv", table)
     return whole
