@@ -138,14 +138,14 @@ def run(
 
 
 def find(folder: str | Path | None = None, only: Sequence[str] | None = None) -> list[Path]:
-    """Notebooks 01 to 08 that exist, in order; ``only`` keeps those whose name begins so."""
+    """Notebooks 00 to 09 that exist, in order; ``only`` keeps those whose name begins so."""
     if folder is None:
         checkout = PACKAGE.parent / "notebooks"
         is_checkout = (PACKAGE.parent / "pyproject.toml").is_file() and checkout.is_dir()
         folder = checkout if is_checkout else PACKAGE / "notebooks_shipped"
-    found = sorted(Path(folder).glob("0[1-8]_*.ipynb"))
+    found = sorted(Path(folder).glob("0[0-9]_*.ipynb"))
     if not found:
-        raise DataError(f"{folder} holds no notebook 01 to 08: run from a checkout, or install melib again")
+        raise DataError(f"{folder} holds no notebook 00 to 09: run from a checkout, or install melib again")
     for start in only or ():
         if not any(path.stem.startswith(start) for path in found):
             raise Misuse(f"no notebook begins with {start!r}: there are {', '.join(p.stem for p in found)}")

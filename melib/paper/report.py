@@ -265,7 +265,7 @@ def _protocol_checks(results: pd.DataFrame) -> list[tuple[bool, str, str]]:
 def _shipped() -> set[str]:
     """Names of the notebooks of a run."""
     places = (PACKAGE.parent / "notebooks", PACKAGE / "notebooks_shipped")
-    return {path.stem for place in places for path in place.glob("0[1-8]_*.ipynb")}
+    return {path.stem for place in places for path in place.glob("0[0-9]_*.ipynb")}
 
 
 def _not_locked(packages: dict[str, str] | None = None) -> list[str]:
