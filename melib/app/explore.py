@@ -54,9 +54,9 @@ class Opened:
     Attributes
     ----------
     run : run.Run
-    short, long : dict name -> study.Study
+    short, long : dict name -> data.Study
         Data sets with clips, and with long videos; no face is looked at before it is asked for.
-    other : tuple of study.Study
+    other : tuple of data.Study
         Long videos that were only tested on: their durations are another prior.
     agreement : DataFrame
         intensity.csv; empty where notebook 04 hasn't run.
@@ -189,7 +189,7 @@ class Event:
 
     Attributes
     ----------
-    study : study.Study
+    study : data.Study
     subject, video, name : str
     fps : float
         Native frames a second.
@@ -384,7 +384,7 @@ class Videos:
 
     Attributes
     ----------
-    study : study.Study
+    study : data.Study
     folds : list of protocols.Fold
     material : spotting_decoding.Material
         Curves of the folds that were asked for so far.

@@ -4,7 +4,7 @@
     a widget changes   labels and landmarks; intervals; text beside the pictures
     a frame changes    the face, its motion, the cursor in the curves
 
-A face is drawn by pictures._face alone, which asks for the licence; anybody else appears as landmarks.
+A face is drawn by pictures.show_face alone, which asks for the licence; anybody else appears as landmarks.
 """
 
 import textwrap

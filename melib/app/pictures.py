@@ -31,7 +31,7 @@ def events(study, statistics=None):
 
     Parameters
     ----------
-    study : study.Study
+    study : data.Study
     statistics : dict, optional
         One entry of event_statistics.json, drawn as the 5 to 95 % range and the median of a real data set.
 
@@ -84,7 +84,7 @@ def curves(study, n=8):
 
     Parameters
     ----------
-    study : study.Study
+    study : data.Study
         Without truth, the triangles alone are drawn.
     n : int
 
@@ -149,9 +149,9 @@ def motion(study, prepared, n=4):
 
     Parameters
     ----------
-    study : study.Study
+    study : data.Study
         Its manifest decides whose face may be drawn.
-    prepared : experiments.Prepared
+    prepared : intensity.Prepared
         Windows of that study, complete ones are shown.
     n : int
         Events, evenly over the upper half of the true peaks: smaller ones can't be seen in print.
@@ -256,7 +256,7 @@ def alignment(study, n=4):
 
     Parameters
     ----------
-    study : study.Study
+    study : data.Study
         With clips.
     n : int
 
@@ -331,7 +331,7 @@ def annotators(prepared):
 
     Parameters
     ----------
-    prepared : experiments.Prepared
+    prepared : intensity.Prepared
         With truth.
 
     Returns

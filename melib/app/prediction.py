@@ -74,8 +74,8 @@ class Weights:
 
     Attributes
     ----------
-    intensity : training.Fitted
-    spotting : training.Fitted
+    intensity : windows.Fitted
+    spotting : windows.Fitted
     decoder : Decoder
     least : float
         Confidence below which an interval is dropped.

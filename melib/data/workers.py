@@ -3,7 +3,7 @@
     clips = list(workers.run(fill, tasks, jobs=2, label="faces", unit="clip"))      in the order of the tasks
 
     with workers.use("dask", "tcp://host:8786", run):      every run inside sends its jobs there
-        outcome = experiments.intensity(run, profile)
+        outcome = intensity_study(run)
 
 What a job reads and writes lies in the run's folder and in the cache beside it, so workers need the same file system and
 are sent paths and small tables. A worker of a cluster refuses a job in one sentence where it couldn't give the same bytes:

@@ -27,7 +27,7 @@ class Dense:
 
     Parameters
     ----------
-    models : mapping name -> training.Fitted
+    models : mapping name -> windows.Fitted
     n_samples : int
         Of the whole video.
     length, stride : int

@@ -110,7 +110,7 @@ def abstract(run: str | Path, settings: Mapping[str, Any]) -> Abstract:
     run : str or Path
         Folder of the run.
     settings : mapping
-        profile, seed and data, as report.settings returns; empty where nobody recorded them.
+        profile, seed and data, as provenance.recorded returns; empty where nobody recorded them.
     """
     names = ("events", "spotting", "intensity", "untestable")
     events, spotting, intensity, untestable = (read(run, name) for name in names)

@@ -213,7 +213,7 @@ def latex(table: Table, about: Mapping[str, Any]) -> str:
     ----------
     table : Table
     about : mapping
-        As figures.origin returns; it becomes a comment.
+        As provenance.origin returns; it becomes a comment.
 
     Returns
     -------

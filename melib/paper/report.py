@@ -305,7 +305,7 @@ def _card(card: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _tables(run: Path) -> list[dict[str, Any]]:
-    """Tables as typeset prints them: heads, rows of cells with what kind of row it is, and the files that hold them."""
+    """Tables as latex.py prints them: heads, rows of cells with what kind of row it is, and the files that hold them."""
     out = []
     for table in latex.tables(run):
         cells = latex.printed(table)

@@ -200,7 +200,7 @@ def fit_all(outcome, run, *, jobs=2):
 
     Parameters
     ----------
-    outcome : experiments.Outcome
+    outcome : intensity.Outcome
         Of notebook 04.
     run : Run
     jobs : int
@@ -263,8 +263,8 @@ def relabelled(studies, prepared, change, seed):
 
     Parameters
     ----------
-    studies : dict dataset -> study.Study
-    prepared : experiments.Prepared
+    studies : dict dataset -> data.Study
+    prepared : intensity.Prepared
     change : Change
     seed : int
         Of the fit: the labels' errors are drawn from it, event by event.
@@ -361,7 +361,7 @@ def scores(outcome, curves, *, jobs=2):
 
     Parameters
     ----------
-    outcome : experiments.Outcome
+    outcome : intensity.Outcome
     curves : dict
         As `fit_all` returns.
     jobs : int
@@ -444,7 +444,7 @@ def evaluate(outcome, curves, run, *, jobs=2):
 
     Parameters
     ----------
-    outcome : experiments.Outcome
+    outcome : intensity.Outcome
     curves : dict
         As `fit_all` returns.
     run : str or Path
@@ -534,7 +534,7 @@ def prior_match(outcome, *, jobs=2):
 
     Parameters
     ----------
-    outcome : experiments.Outcome
+    outcome : intensity.Outcome
     jobs : int
 
     Returns

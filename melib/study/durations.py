@@ -23,7 +23,7 @@ def intervals(studies):
 
     Parameters
     ----------
-    studies : list of study.Study
+    studies : list of data.Study
 
     Returns
     -------
@@ -123,7 +123,7 @@ def fits(studies):
 
     Parameters
     ----------
-    studies : list of study.Study
+    studies : list of data.Study
 
     Returns
     -------

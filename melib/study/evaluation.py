@@ -42,7 +42,7 @@ def curves_of(prepared, records, folds, seed=0):
 
     Parameters
     ----------
-    prepared : experiments.Prepared
+    prepared : intensity.Prepared
     records : dict Job -> dict of arrays
         As run_grid returns; those of other protocols are passed over.
     folds : list of protocols.Fold
@@ -102,7 +102,7 @@ def intensity(prepared, curves, folds):
 
     Parameters
     ----------
-    prepared : experiments.Prepared
+    prepared : intensity.Prepared
     curves : dict (model, input, seed) -> (N, T)
     folds : list of protocols.Fold
 
@@ -328,7 +328,7 @@ def reference(prepared):
 
     Parameters
     ----------
-    prepared : list of experiments.Prepared
+    prepared : list of intensity.Prepared
 
     Returns
     -------
@@ -349,7 +349,7 @@ def position_control(prepared):
 
     Parameters
     ----------
-    prepared : list of experiments.Prepared
+    prepared : list of intensity.Prepared
 
     Returns
     -------
@@ -423,7 +423,7 @@ def labels(prepared):
 
     Parameters
     ----------
-    prepared : list of experiments.Prepared
+    prepared : list of intensity.Prepared
 
     Returns
     -------
@@ -606,7 +606,7 @@ def evaluate(outcome, run):
 
     Parameters
     ----------
-    outcome : experiments.Outcome
+    outcome : intensity.Outcome
     run : str or Path
 
     Returns
@@ -673,7 +673,7 @@ def ceilings(outcome, found):
 
     Parameters
     ----------
-    outcome : experiments.Outcome
+    outcome : intensity.Outcome
     found : DataFrame
         summary.csv.
 
@@ -789,7 +789,7 @@ def untestable(prepared):
 
     Parameters
     ----------
-    prepared : list of experiments.Prepared
+    prepared : list of intensity.Prepared
 
     Returns
     -------
@@ -811,7 +811,7 @@ def curve_table(outcome, table, protocol, n=6):
 
     Parameters
     ----------
-    outcome : experiments.Outcome
+    outcome : intensity.Outcome
     table : DataFrame
         intensity.csv.
     protocol : str

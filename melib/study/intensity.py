@@ -84,7 +84,7 @@ class Prepared:
 
         Returns
         -------
-        training.Windows
+        windows.Windows
         """
         parts = [(self.cache / self.entries[i][0], self.entries[i][1]) for i in rows]
         raw = np.stack([np.load(entry / "raw.npy", mmap_mode="r")[k] for entry, k in parts])

@@ -122,7 +122,7 @@ def prepare(study, run, *, windows=True, jobs=2):
 
     Parameters
     ----------
-    study : study.Study
+    study : data.Study
     run : Run
     windows : bool
         Compute the reference's features, too.
@@ -345,7 +345,7 @@ def sequences(video, fit):
 
     Returns
     -------
-    list of video_training.Sequence
+    list of videos.Sequence
     """
     curves, emotion = targets(video, fit.target)
     if not fit.windowed:
@@ -563,7 +563,7 @@ def intensity_curves(run, study, videos, folds, seed, *, jobs=2):
     Parameters
     ----------
     run : Run
-    study : study.Study
+    study : data.Study
     videos : list of Video
     folds : list of protocols.Fold
         Must be those of the intensity experiment: same subjects, number and seed.
@@ -665,7 +665,7 @@ class Long:
 
     Attributes
     ----------
-    study : study.Study
+    study : data.Study
     videos : list of Video
         Of the data set to train on, ``folds`` of its subjects.
     transfer : list of Video
