@@ -25,6 +25,9 @@ from melib.study.data import clip_studies, folds_of, simulated, with_clips
 from melib.vision import flow
 
 PROTOCOLS = ("paper", "context")
+# What windows and fits are computed by: a changed line of it changes their keys.
+INPUTS_CODE = (flow,)
+FIT_CODE = (learn.windows, models, losses, controls)
 # Share of its peak above which a true movement counts as begun; below it everything counts as rest.
 RISEN = 0.1
 # Shifts of the apex for apex_follow, as a share of the window.
@@ -168,7 +171,7 @@ def seen(study, table, n_samples, run, *, size=64, jobs=2):
     protocol = str(table["protocol"].iloc[0])
     positions = np.stack([protocols.window_frames(row, n_samples) for row in table.itertuples()])  # (N, T)
 
-    version = cache.code_version(flow)
+    version = cache.code_version(*INPUTS_CODE)
     groups = list(table.groupby(["subject", "video"], sort=False).groups.items())
     folder = run.cache / "inputs"
     keys = [
@@ -395,9 +398,7 @@ def run_job(run, job, options, prepared, fold, transfer=None):
             result["transfer_curve"] = learn.windows.predict(fitted, transfer.load(there))
         return result
 
-    return grid.record(
-        run, cache.code_version(learn.windows, models, losses, controls), about, contents, compute
-    )
+    return grid.record(run, cache.code_version(*FIT_CODE), about, contents, compute)
 
 
 def _fit_settings(job, options):

@@ -36,6 +36,8 @@ from melib.study.results import BORDERS, IDEAL
 from melib.study.run import Run
 from melib.study.spotting_decoding import curves_of, fits_of, predict
 
+# What the ideal observer's limits are computed by: a changed line of it changes their keys.
+IDEAL_CODE = (ideal_observer, render, long, schedule, events, units)
 IOU = 0.5
 BASELINES = ("chance", "motion")
 HALF = 0.5  # share of events found at the threshold
@@ -430,7 +432,7 @@ def ideal_limits(run: Run, videos: list, *, jobs: int = 2) -> dict[tuple[str, st
         **{k: v for k, v in spec.items() if k not in ("people", "videos", "name")},
     }
     folder = run.cache / "ideal"
-    version = cache.code_version(ideal_observer, render, long, schedule, events, units)
+    version = cache.code_version(*IDEAL_CODE)
     tasks = [(folder, version, v.video, settings) for v in videos]
     done = workers.run(_ideal, tasks, jobs, label="ideal observer", unit="video")
     return {

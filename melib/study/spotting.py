@@ -29,6 +29,10 @@ from melib.vision import faces, flow, recipe
 
 NEUTRAL = len(CLASSES)
 KINDS = ("micro", "macro", "blink")
+# What features, fits and the curves of the intensity model are computed by: a changed line of it changes their keys.
+RECIPE_CODE = (recipe, faces)
+FIT_CODE = (learn.videos, learn.windows, models, losses, priors, flow, sys.modules[__name__])
+INTENSITY_CODE = (flow, faces, models, learn.windows, dense)
 RATE = 30  # samples a second: CAS(ME)^3 has 30, the reference reads SAMM-LV at 200 / 7
 
 
@@ -165,7 +169,7 @@ def _features(of, root, row, folder, step, k):
         paths = manifest.frame_files(frames, of)[1][::step]
         about = {"k": k, "step": step, "arrays": ["windows", "starts", "ok"]}
         key = cache.key(
-            cache.code_version(recipe, faces),
+            cache.code_version(*RECIPE_CODE),
             about,
             cache.content_hash(paths, index=folder / "hashes"),
         )
@@ -455,9 +459,7 @@ def _run_fit(run, fit, options, long):
     if fit.features == "reference":
         spoken = [video for video in spoken if video.windows.shape[1]]
     settings = _settings(fit, options)
-    code = cache.code_version(
-        learn.videos, learn.windows, models, models, losses, priors, flow, sys.modules[__name__]
-    )
+    code = cache.code_version(*FIT_CODE)
     about = {
         "fit": asdict(fit),
         "settings": asdict(settings),
@@ -640,7 +642,7 @@ def _intensity(folder, weights, of, frames, step, options):
     _, paths = manifest.frame_files(frames, of)
     paths, fps, length = paths[::step], of.fps / step, options["T"]
     stride = max(1, round(options["step"] * fps))
-    version = cache.code_version(flow, faces, models, learn.windows, dense)
+    version = cache.code_version(*INTENSITY_CODE)
     files = [path / name for path in weights.values() for name in ("weights.safetensors", "settings.yml")]
     about = {"fps": fps, "T": length, "stride": stride, "hop": dense.HOP, "folds": list(weights)}
     pixels = cache.content_hash(paths, index=folder / "hashes")
