@@ -21,6 +21,7 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import linear_sum_assignment
 from scipy.stats import rankdata
+from sklearn.metrics import f1_score, recall_score
 
 from melib.errors import DataError
 
@@ -511,13 +512,12 @@ def uf1(true, predicted, classes):
     -------
     uf1 : float in [0, 1]
     """
-    counts = _confusions(true, predicted, classes)
-    return float(np.mean([2 * tp / max(2 * tp + fp + fn, 1) for tp, fp, fn in counts]))
+    return _macro(f1_score, true, predicted, classes)
 
 
 def uar(true, predicted, classes):
     """Unweighted average recall: mean over classes of TP / (TP + FN), everything else as in `uf1`."""
-    return float(np.mean([tp / max(tp + fn, 1) for tp, _, fn in _confusions(true, predicted, classes)]))
+    return _macro(recall_score, true, predicted, classes)
 
 
 # Helpers
@@ -765,8 +765,14 @@ def _boosting_pairs(p, t):
     return pairs, fp, fn
 
 
-def _confusions(true, said, classes):
-    """TP, FP and FN of each class, on the samples whose true class is one of them."""
+def _macro(score, true, said, classes):
+    """One of scikit-learn's scores, mean over classes; a zero denominator scores 0."""
+    true, said, labels = _judged(true, said, classes)
+    return float(score(true, said, labels=labels, average="macro", zero_division=0)) if true.size else 0.0
+
+
+def _judged(true, said, classes):
+    """Numbers of the true and the said class, -1 for another, of samples whose true class is judged; all numbers."""
     true, said = np.asarray(true, dtype=object), np.asarray(said, dtype=object)
     classes = list(dict.fromkeys(classes))
     if true.shape != said.shape or not classes:
@@ -774,16 +780,8 @@ def _confusions(true, said, classes):
             f"recognition needs as many predicted classes as true ones and a class to judge, got "
             f"{said.shape}, {true.shape} and {len(classes)} classes."
         )
-    judged = np.array([each in classes for each in true], bool)
-    true, said = true[judged], said[judged]
-    return [
-        (
-            int(((true == each) & (said == each)).sum()),
-            int(((true != each) & (said == each)).sum()),
-            int(((true == each) & (said != each)).sum()),
-        )
-        for each in classes
-    ]
+    true, said = (pd.Index(classes, dtype=object).get_indexer(side) for side in (true, said))
+    return true[true >= 0], said[true >= 0], range(len(classes))
 
 
 def _macro_f1(true, said, emotions, rule):
@@ -791,17 +789,15 @@ def _macro_f1(true, said, emotions, rule):
     emotions = list(emotions)
     if not emotions:
         return 0.0 if rule == "strict" else math.nan
-    judged = sum(each in emotions for each in true)
-    precision, recall = [], []
-    for tp, fp, fn in _confusions(true, said, emotions):
-        lone = tp + fp + fn == 0 or tp == judged  # a confusion matrix of one cell
-        if lone and rule == "boosting":
-            continue
-        if lone and rule == "megc":
-            tp = fp = fn = 0
-        precision.append(tp / max(tp + fp, 1))
-        recall.append(tp / max(tp + fn, 1))
-    if not any(precision):
+    true, said, labels = _judged(true, said, emotions)
+    tp, occurs, named = (
+        np.bincount(which[which >= 0], minlength=len(labels)) for which in (true[true == said], true, said)
+    )
+    lone = (occurs + named == 0) | (tp == true.size)  # a confusion matrix of one cell
+    counted = ~lone if rule == "boosting" else np.full(lone.shape, True)
+    tp = np.where(lone & (rule == "megc"), 0, tp)
+    precision, recall = ((tp / np.maximum(every, 1))[counted] for every in (named, occurs))
+    if not precision.any():
         return 0.0 if rule == "strict" else math.nan
-    p, r = float(np.mean(precision)), float(np.mean(recall))
+    p, r = float(precision.mean()), float(recall.mean())
     return 2 * p * r / (p + r)

@@ -151,12 +151,13 @@ def _torch() -> tuple[str, str]:
 
 
 def _device() -> tuple[str, str]:
+    import psutil
     import torch
 
     if torch.cuda.is_available():
         about = torch.cuda.get_device_properties(0)
         return f"GPU: {about.name}, {about.total_memory / 1e9:.0f} GB", ""
-    found = f"{machine.processor()}, {len(os.sched_getaffinity(0))} cores; no GPU"
+    found = f"{machine.processor()}, {len(psutil.Process().cpu_affinity())} cores; no GPU"
     hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
     if hidden or not _graphics_cards():
         return found, ""
@@ -172,8 +173,9 @@ def _graphics_cards() -> list[Path]:
 
 
 def _memory() -> tuple[str, str]:
-    lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines() if ":" in line)
-    free = int(lines["MemAvailable"].split()[0]) * 1024 / 1e9
+    import psutil
+
+    free = psutil.virtual_memory().available / 1e9
     remedy = f"close other programs, or use a larger machine: a run may end below {_MEMORY_GB:g} GB"
     return f"{free:.1f} GB free", "" if free >= _MEMORY_GB else remedy
 

@@ -17,7 +17,6 @@ while its stamp is the recorded one and its outputs exist.
 
 import contextlib
 import datetime
-import fcntl
 import hashlib
 import json
 import logging
@@ -32,6 +31,7 @@ from typing import Any
 
 import nbformat
 import yaml
+from filelock import FileLock, Timeout
 
 from melib import PACKAGE
 from melib.data import cache, manifest, workers
@@ -368,16 +368,12 @@ def _only_one(folder: Path) -> Iterator[None]:
     """Hold the run's folder; the lock goes with the process, even if that is killed."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        handle = (folder / ".lock").open("w")
+        held = FileLock(folder / ".lock", blocking=False).acquire()
+    except Timeout:
+        raise DataError(f"another melib is working in {folder}: wait for it, or name another run") from None
     except OSError as error:
         raise DataError(f"{folder} can't be written ({error.strerror}): choose another run") from None
-    with handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise DataError(
-                f"another melib is working in {folder}: wait for it, or name another run"
-            ) from None
+    with held:
         yield
 
 

@@ -29,6 +29,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import psutil
 import yaml
 
 from melib.errors import DataError
@@ -279,13 +280,7 @@ def _sweep(folder: Path, key: str) -> None:
 
 def alive(pid: int) -> bool:
     """Whether a process of this number runs on this machine."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+    return psutil.pid_exists(pid)
 
 
 @contextlib.contextmanager

@@ -24,6 +24,7 @@ import jsonschema
 import numpy as np
 import pandas as pd
 import yaml
+from jsonschema.exceptions import best_match
 
 from melib import PACKAGE
 from melib.data import cache, layouts, video_files
@@ -477,8 +478,7 @@ def _faults(record: Any) -> Iterator[_Fault]:
     broken = False
     for error in _validator().iter_errors(record):
         broken = True
-        while error.context and (nearest := _nearest(error)):
-            error = nearest
+        error = best_match([error], key=_relevance)
         known = error.schema.get("properties", {}) if isinstance(error.schema, dict) else {}
         unknown = error.validator == "additionalProperties" and [k for k in error.instance if k not in known]
         yield list(error.absolute_path), _message(error), str(unknown[0]) if unknown else ""
@@ -490,16 +490,15 @@ def _faults(record: Any) -> Iterator[_Fault]:
             yield ["frames", *(["variants", number] if "variants" in frames else [])], told, ""
 
 
-def _nearest(error: jsonschema.ValidationError) -> jsonschema.ValidationError | None:
-    """The first fault in the alternative that was probably meant, None if the value fits none by its type."""
-    alternatives: dict[Any, list[jsonschema.ValidationError]] = {}
-    for each in error.context:
-        alternatives.setdefault(each.schema_path[0], []).append(each)
-    by_type = [some for some in alternatives.values() if not any(_by_type(error, each) for each in some)]
-    if not by_type:
-        return None
+def _relevance(error: jsonschema.ValidationError) -> tuple[int, ...]:
+    """Order of the faults of all alternatives: the first of the one that was meant; none if none fits by its type."""
+    if error.parent is None:
+        return ()
+    some = [each for each in error.parent.context if each.schema_path[0] == error.schema_path[0]]
+    if any(_by_type(error.parent, each) for each in some):
+        return (1,)
     # Keys that lack or that the alternative doesn't know tell that another was meant, faults further down don't.
-    return min(by_type, key=lambda some: sum(not each.path for each in some))[0]
+    return 0, sum(not each.path for each in some), error.parent.context.index(error)
 
 
 def _by_type(error: jsonschema.ValidationError, each: jsonschema.ValidationError) -> bool:

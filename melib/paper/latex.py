@@ -1,4 +1,4 @@
-r"""Result tables for a manuscript: the rows as csv, and as LaTeX that needs nothing but booktabs.
+r"""Result tables for a manuscript: the rows as csv, and as LaTeX by pandas' Styler.
 
     results/*.csv  -->  tables/<table>.csv    the rows, numbers with six digits
                         tables/<table>.tex    the same rows, rounded; caption, label, and where they come from
@@ -7,7 +7,8 @@ r"""Result tables for a manuscript: the rows as csv, and as LaTeX that needs not
 
 A cell holds a number and, where its column has one, its 95 % interval: ``0.93 [0.91, 0.95]``. Marks say which differences
 are significant after Holm's correction (comparisons.py), and the caption over how many tests of which family. A result
-that isn't there leaves its table out. In the manuscript: ``\usepackage{booktabs}`` and ``\input{tables/face_card}``.
+that isn't there leaves its table out. In the manuscript: ``\usepackage{array,booktabs,graphicx}`` and
+``\input{tables/face_card}``.
 """
 
 import re
@@ -71,29 +72,15 @@ _ESCAPED = {
     "[": "{[}",
     "*": "{*}",
 }
-# Wrapped text has no straight edge and no hyphen.
-_RAGGED = r"\rightskip=0pt plus 4em\hyphenpenalty=10000\relax"
 # Marks of significance: against the first control of a family, and the second.
 MARKS = "\N{DAGGER}\N{DOUBLE DAGGER}"
 # Mark of a difference that isn't among the declared tests, but whose interval leaves 0 out.
 APART = "*"
 _UNTESTED = f"{APART}: the interval leaves 0 out; not a declared test, not corrected."
-# Points of one column of a page and of both (85 and 170 mm), between two columns of a table, and of an em at each size:
-# a table takes the first that it fits, and else its longest texts are wrapped.
-_NARROW, _WIDE, _BETWEEN = 241.0, 483.0, 8.0
-_SIZES = (
-    ("table", _NARROW, r"\footnotesize", 8.0),
-    ("table*", _WIDE, r"\footnotesize", 8.0),
-    ("table*", _WIDE, r"\scriptsize", 7.0),
-)
-# Breadth of characters in ems of a small Computer Modern; all others are as broad as a small letter.
-_BREADTHS = {
-    **dict.fromkeys(" .,:;'|[]()iljtfr", 0.36),
-    **dict.fromkeys("0123456789", 0.585),
-    "-": 0.86,
-    "_": 0.7,
-}
-_SMALL, _CAPITAL = 0.57, 0.8
+# Text of more characters than this is wrapped, and one of two columns of a page holds rows of so many: both roughly, since
+# what turns out too broad is scaled down to the line.
+_LONG, _NARROW = 30, 58
+_FITTED = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{"
 
 
 @dataclass(frozen=True)
@@ -103,13 +90,12 @@ class Column:
     ``name``: the column of the rows; where they have ``<name>_low`` and ``<name>_high``, the interval is printed, too, and
     where they have ``<name>_mark``, what stands there.
     ``head``: what stands above it, ``\\n`` begins another line. ``digits``: after the point; None prints text, and the name
-    of a column that holds metrics takes each metric's. ``width``: share of the line in which long text is wrapped.
+    of a column that holds metrics takes each metric's.
     """
 
     name: str
     head: str
     digits: int | str | None = None
-    width: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -221,23 +207,32 @@ def latex(table: Table, about: Mapping[str, Any]) -> str:
         A ``table`` environment, or ``table*`` where the rows need the width of two columns.
     """
     plain = printed(table)
-    place, size, columns = _laid_out(plain, table.columns)
+    breadths = [int(plain.iloc[:, i].str.len().max()) for i in range(len(table.columns))]
+    wrapped = [c.digits is None and n > _LONG for c, n in zip(table.columns, breadths, strict=True)]
     cells = [
-        [_tex(text, column) for text, column in zip(row, columns, strict=True)]
+        [_tex(text, column) for text, column in zip(row, table.columns, strict=True)]
         for row in plain.itertuples(index=False, name=None)
     ]
-    heads = [column.head.split("\n") for column in columns]
-    deep = max(len(lines) for lines in heads)
-    over = [[""] * (deep - len(lines)) + [_escape(line) for line in lines] for lines in heads]
-    ahead = [" & ".join(lines[place] for lines in over) + r" \\" for place in range(deep)]
     groups = table.rows[table.group].tolist() if table.group else [""] * len(cells)
-    body: list[str] = []
-    apart = (
-        [r"\addlinespace[2pt]"] if any(column.width for column in columns) else []
-    )  # of rows of several lines
-    for row, group, before in zip(cells, groups, [None, *groups], strict=False):
-        body += [r"\midrule"] if group != before else apart
-        body.append(" & ".join(row) + r" \\")
+    apart = "\\addlinespace[2pt]\n" * any(wrapped)
+    for row, group, before in zip(cells[1:], groups[1:], groups, strict=False):
+        row[0] = (apart if group == before else "\\midrule\n") + row[0]
+    heads = [column.head.split("\n") for column in table.columns]
+    deep = max(map(len, heads))
+    text = rf">{{\raggedright\arraybackslash}}p{{{max(11, 96 // len(heads))}em}}"
+    kinds = [
+        "r" if c.digits is not None else text if w else "l"
+        for c, w in zip(table.columns, wrapped, strict=True)
+    ]
+    over = [[*[""] * (deep - len(lines)), *map(_escape, lines)] for lines in heads]
+    above = pd.MultiIndex.from_tuples(over) if deep > 1 else [line for (line,) in over]
+    tabular = (
+        pd.DataFrame(cells, columns=above)
+        .style.hide(axis="index")
+        .to_latex(column_format=f"@{{}}{''.join(kinds)}@{{}}", hrules=True, sparse_columns=False)
+    )
+    narrow = sum(min(n, _LONG) for n in breadths) <= _NARROW
+    place = "table" if narrow else "table*"
     return "\n".join(
         [
             *(f"% {line}" for line in _comments(about)),
@@ -245,13 +240,8 @@ def latex(table: Table, about: Mapping[str, Any]) -> str:
             r"\centering",
             rf"\caption{{{_escape(table.caption)}}}",
             rf"\label{{tab:{table.name.replace('_', '-')}}}",
-            rf"{size}\setlength{{\tabcolsep}}{{4pt}}\setlength{{\abovetopsep}}{{3pt}}",
-            rf"\begin{{tabular}}{{@{{}}{''.join(_kind(column) for column in columns)}@{{}}}}",
-            r"\toprule",
-            *ahead,
-            *body,
-            r"\bottomrule",
-            r"\end{tabular}",
+            r"\footnotesize\setlength{\tabcolsep}{4pt}\setlength{\abovetopsep}{3pt}",
+            f"{_FITTED}{tabular.rstrip()}}}",
             rf"\end{{{place}}}",
             "",
         ]
@@ -263,49 +253,10 @@ def _comments(about: Mapping[str, Any]) -> list[str]:
         f"{name} {' '.join(v) if isinstance(v, list) else v}" for name, v in about["settings"].items()
     )
     return [
-        f"Written by melib, commit {about['commit']}, notebook {about['notebook'] or 'none'}; needs booktabs.",
-        f"Run: {settings or 'not recorded'}.",
+        f"Written by melib, commit {about['commit']}, notebook {about['notebook'] or 'none'}.",
+        f"Run: {settings or 'not recorded'}. Needs array, booktabs and graphicx.",
         *(f"{file}: {known}" for file, known in about["results"].items()),
     ]
-
-
-def _kind(column: Column) -> str:
-    if column.width:
-        return rf"p{{{column.width:g}\linewidth}}"
-    return "l" if column.digits is None else "r"
-
-
-def _laid_out(plain: pd.DataFrame, columns: Sequence[Column]) -> tuple[str, str, list[Column]]:
-    """Environment and size in which a table fits a page, and its columns, text wrapped where it must be."""
-    for place, line, size, em in _SIZES:
-        room = line - _BETWEEN * (len(columns) - 1)
-        broad = [
-            column.width * line or em * max(map(_breadth, (*plain.iloc[:, i], *column.head.split("\n"))))
-            for i, column in enumerate(columns)
-        ]
-        if sum(broad) <= room:
-            return place, size, list(columns)
-    least = [
-        em * max(_breadth(word) for text in (*plain.iloc[:, i], column.head) for word in text.split() or [""])
-        for i, column in enumerate(columns)
-    ]
-    texts = [i for i, column in enumerate(columns) if column.digits is None]
-    cap = max((broad[i] for i in texts), default=0.0)
-    # The longest texts give way first, none below its longest word.
-    while sum(broad) > room and any(broad[i] > least[i] for i in texts):
-        cap -= 1
-        for i in texts:
-            broad[i] = min(broad[i], max(cap, least[i]))
-    capped = [
-        replace(column, width=round(broad[i] / line, 3)) if i in texts and broad[i] >= cap else column
-        for i, column in enumerate(columns)
-    ]
-    return place, size, capped
-
-
-def _breadth(text: str) -> float:
-    """Ems that a text takes on the page, about."""
-    return sum(_BREADTHS.get(mark, _CAPITAL if mark.isupper() else _SMALL) for mark in text)
 
 
 def _cell(row: Mapping[str, Any], column: Column) -> str:
@@ -332,8 +283,7 @@ def _number(value: float, digits: int) -> str:
 
 def _tex(text: str, column: Column) -> str:
     if column.digits is None:
-        # Not \raggedright, which redefines what ends the row.
-        return rf"{_RAGGED} {_escape(text)}" if column.width else _escape(text)
+        return _escape(text)
     if text.startswith("--"):
         return text
     return "".join(_ESCAPED[mark] if mark in MARKS else mark for mark in text.replace("-", "$-$"))
@@ -507,8 +457,8 @@ def claims(found: pd.DataFrame) -> list[Table]:
         estimate_mark=rows["significant"].map({True: MARKS[0], False: ""}),
     )
     columns = [
-        Column("said", "Claim", width=0.3),
-        Column("needed", "Needed", width=0.24),
+        Column("said", "Claim"),
+        Column("needed", "Needed"),
         Column("estimate", "Found", "metric"),
         Column("events", "Events", 0),
         Column("holds", "Holds"),
@@ -615,7 +565,7 @@ def spotting_claims(found: pd.DataFrame) -> list[Table]:
     rows = found.rename(columns={"low": "difference_low", "high": "difference_high"})
     rows["difference_mark"] = rows["significant"].map({True: MARKS[0], False: ""})
     columns = [
-        Column("claim", "Claim", width=0.26),
+        Column("claim", "Claim"),
         Column("ours", "Ours", "metric"),
         Column("other", "Reference", "metric"),
         Column("difference", "Difference", "metric"),
@@ -742,7 +692,7 @@ def position_published(found: pd.DataFrame) -> list[Table]:
         Column("paper", "Published\nnetwork", 4),
         Column("control", "Position only,\npublic table", 4),
         Column("their_events", "Clips", 0),
-        Column("data", "Data", width=0.2),
+        Column("data", "Data"),
     ]
     caption = (
         "Position alone beside the published network, both on clips cut from onset to offset; means over clips. Where the "

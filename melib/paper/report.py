@@ -10,12 +10,12 @@ No number on the page is typed: it comes from a result, or from published.csv, w
 import io
 import json
 import re
-import struct
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from PIL import Image
 
 from melib import PACKAGE, controls
 from melib.data import cache
@@ -343,8 +343,8 @@ def _figures(run: Path) -> list[dict[str, Any]]:
     for sidecar in sorted(run.glob("figures/*.json")):
         files = [suffix for suffix in ("png", "pdf", "svg") if sidecar.with_suffix(f".{suffix}").is_file()]
         if "png" in files:
-            size = struct.unpack(">II", sidecar.with_suffix(".png").read_bytes()[16:24])
-            width, height = (round(pixels / _SHARPNESS) for pixels in size)
+            with Image.open(sidecar.with_suffix(".png")) as image:
+                width, height = (round(pixels / _SHARPNESS) for pixels in image.size)
             known = _json(sidecar)
             about = {k: known.get(k, "") for k in ("caption", "notebook")}
             results = {Path(name).stem for name in known.get("results", {})}

@@ -15,6 +15,7 @@ from functools import cache as once
 from pathlib import Path
 from typing import Any
 
+import psutil
 import yaml
 
 from melib import PACKAGE
@@ -187,6 +188,6 @@ def environment() -> dict[str, Any]:
         "system": f"{platform.system()} {platform.machine()}",
         "device": torch.cuda.get_device_name()
         if gpu
-        else f"{processor()}, {len(os.sched_getaffinity(0))} cores",
+        else f"{processor()}, {len(psutil.Process().cpu_affinity())} cores",
         "packages": {name: package_version(name) for name in PACKAGES},
     }
