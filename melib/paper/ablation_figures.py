@@ -68,10 +68,8 @@ def forest(table: pd.DataFrame, differences: pd.DataFrame, *, protocol: str) -> 
         best = table[(table["model"] == ceiling) & (table["metric"] == metric)]["estimate"]
         for value in best:
             axes[0].axvline(value, color=INK, linewidth=0.8, linestyle=(0, (4, 2)), zorder=0)
-        axes[0].set_yticks(range(len(rows)), [_text(row) for row in rows])
         for text, row in zip(axes[0].get_yticklabels(), rows, strict=True):
             text.set_fontweight("bold" if row[2] == "base" else "normal")
-        axes[0].set_ylim(len(rows) - 0.4, -0.6)
         style.letters(axes)
         tests = int(differences["p"].notna().sum())
         fig.set_label(
@@ -104,6 +102,7 @@ def _panel(
     axis: Axes, rows: list[tuple[str, str, str]], known: dict[Any, Any], marked: set[tuple[str, str]]
 ) -> None:
     """Dots and intervals of one metric, and the interval of each base as a band behind its variants."""
+    shown = []
     for y, (base, variant, family) in enumerate(rows):
         row = known.get((base, variant))
         if row is None or not np.isfinite(row["estimate"]):
@@ -116,13 +115,12 @@ def _panel(
             axis.plot([row["estimate"]] * 2, [y - 0.5, last + 0.5], color=BLUE, linewidth=0.6, zorder=0.5)
         colour = {"base": BLUE, "control": GREY}.get(family, ORANGE)
         filled = family == "base" or (base, variant) in marked
-        style.dot(axis, row, y, colour, filled=filled)
+        shown.append({**row, "y": y, "colour": colour, "filled": filled})
+    table = pd.DataFrame(shown, columns=["y", "estimate", "low", "high", "colour", "filled"])
+    style.dots(axis, table, [_text(row) for row in rows], table["colour"], table["filled"])
     for y in range(1, len(rows)):
         if rows[y][0] != rows[y - 1][0]:
             axis.axhline(y - 0.5, color="#BBBBBB", linewidth=0.5)
-    axis.grid(axis="x", color="#E4E4E4", linewidth=0.5)
-    axis.set_axisbelow(True)
-    axis.tick_params(axis="y", length=0)
 
 
 def jitter(table: pd.DataFrame) -> Figure:
@@ -145,15 +143,9 @@ def jitter(table: pd.DataFrame) -> Figure:
             part = part[part["metric"] == metric]
             frames = part["variant"].str.extract(r"off by (\d+)")[0].astype(float).fillna(0)
             part = part.assign(frames=frames).sort_values("frames")
-            axis.errorbar(
-                part["frames"],
-                part["estimate"],
-                style.errors(part),
-                color=colour,
-                marker=marker,
-                elinewidth=0.7,
-                label=f"{line['base']}, {line['protocol']}: {results.METRICS[metric]}",
-            )
+            said = f"{line['base']}, {line['protocol']}: {results.METRICS[metric]}"
+            look = {"color": colour, "marker": marker, "label": said}
+            style.points(axis, part, x="frames", err_kws={"linewidth": 0.7}, **look)
         axis.set_xlabel("Error of onset, apex and offset in training, frames (standard deviation)")
         axis.set_ylabel("Agreement on undisturbed clips")
         fig.legend(loc="outside upper left")
@@ -187,21 +179,21 @@ def prior_match(table: pd.DataFrame) -> Figure:
         for axis, (metric, of, said) in zip(axes, panels, strict=True):
             part = of[of["metric"] == metric]
             top = part["jitter"].max()
-            for place, (prior, colour) in enumerate(style.PRIOR_COLOURS.items()):
-                mine = part[part["prior"] == prior]
-                known, shift = mine[mine["jitter"].notna()].sort_values("jitter"), 0.08 * (place - 2)
-                look: dict[str, Any] = {
-                    "color": colour,
-                    "marker": _MARKERS[prior],
-                    "markersize": 3,
-                    "linewidth": 0.9,
-                    "elinewidth": 0.6,
-                }
-                axis.errorbar(known["jitter"] + shift, known["estimate"], style.errors(known), **look)
-                theirs = mine[mine["landmarks"] == "annotated"]
-                place_of = np.full(len(theirs), top + 1.6) + 3 * shift
-                axis.errorbar(
-                    place_of, theirs["estimate"], style.errors(theirs), **look | {"linestyle": "none"}
+            theirs = part[part["landmarks"] == "annotated"].assign(jitter=top + 1.6)
+            for mine, dash, dodge in ((part[part["jitter"].notna()], "-", 0.32), (theirs, "none", 0.96)):
+                style.points(
+                    axis,
+                    mine,
+                    x="jitter",
+                    hue="prior",
+                    hue_order=list(style.PRIOR_COLOURS),
+                    palette=style.PRIOR_COLOURS,
+                    markers=list(_MARKERS.values()),
+                    linestyles=[dash] * len(_MARKERS),
+                    markersize=3,
+                    dodge=dodge,
+                    linewidth=0.9,
+                    err_kws={"linewidth": 0.6},
                 )
             axis.axvline(top + 0.7, color="#BBBBBB", linewidth=0.5)
             ticks = sorted(part["jitter"].dropna().unique())

@@ -4,12 +4,14 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+import seaborn as sns
 from scipy import stats
 
 from melib.paper import style
 
 _KINDS = {"micro": style.BLUE, "macro": style.ORANGE, "blink": style.YELLOW}
 _DASHES: dict[str, Any] = {"micro": "-", "macro": (0, (5, 1.5)), "blink": (0, (1.5, 1))}
+_FILLED: dict[str, Any] = {"stat": "density", "alpha": 0.35, "linewidth": 0}
 
 
 def durations(events, fits, statistics):
@@ -69,7 +71,7 @@ def _durations(axis, seconds, prior, kind):
     """Histogram over the log of the duration; the prior's curve has the same scale."""
     logs = np.log10(seconds[seconds > 0])
     if len(logs):
-        axis.hist(logs, bins=_whole_frames(logs, prior["fps"]), density=True, color=_KINDS[kind], alpha=0.35)
+        sns.histplot(logs, bins=_whole_frames(logs, prior["fps"]), color=_KINDS[kind], **_FILLED, ax=axis)
     # The prior counts frames inclusively; one frame is one sample more than offset - onset.
     at = np.linspace(logs.min() - 0.2, logs.max() + 0.2, 200) if len(logs) else np.zeros(0)
     frames = 10**at * prior["fps"]
@@ -80,17 +82,17 @@ def _durations(axis, seconds, prior, kind):
     ticks = np.array([0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30])
     shown = ticks[(np.log10(ticks) > axis.get_xlim()[0]) & (np.log10(ticks) < axis.get_xlim()[1])]
     axis.set_xticks(np.log10(shown), [f"{tick:g}" for tick in shown])
-    axis.set(xlabel="Duration, s", yticks=[])
+    axis.set(xlabel="Duration, s", ylabel="", yticks=[])
 
 
 def _positions(axis, position, prior, kind):
     if len(position):  # of blinks nobody annotates one
-        axis.hist(position, bins=20, range=(0, 1), density=True, color=_KINDS[kind], alpha=0.35)
+        sns.histplot(position, bins=20, binrange=(0, 1), color=_KINDS[kind], **_FILLED, ax=axis)
     if len(position) > 1 and np.isfinite(prior["apex_a"]):
         at = np.linspace(0.005, 0.995, 200)
         height = stats.beta.pdf(at, prior["apex_a"], prior["apex_b"])
         axis.plot(at, height, color=_KINDS[kind], linestyle=_DASHES[kind])
-    axis.set(xlabel="Apex position, from onset (0) to offset (1)", xlim=(0, 1), yticks=[])
+    axis.set(xlabel="Apex position, from onset (0) to offset (1)", xlim=(0, 1), ylabel="", yticks=[])
 
 
 def _whole_frames(logs, fps):
@@ -105,7 +107,8 @@ def _whole_frames(logs, fps):
 def _gaps(axis, gaps):
     axis.set(xlabel="Gap to the next event, s", ylabel="Gaps")
     if len(gaps):
-        axis.hist(gaps, bins=40, range=tuple(np.percentile(gaps, [1, 99])), color=style.GREY)
+        middle = tuple(np.percentile(gaps, [1, 99]))
+        sns.histplot(gaps, bins=40, binrange=middle, color=style.GREY, alpha=1, linewidth=0, ax=axis)
         axis.axvline(0, color=style.INK, lw=0.8, ls=(0, (4, 2)))
         return
     axis.set(xticks=[], yticks=[])

@@ -36,10 +36,10 @@ from melib.paper.style import (
     PURPLE,
     TWO_COLUMNS,
     context,
-    dot,
-    errors,
+    dots,
     folder,
     letters,
+    points,
     save,
     styled,
 )
@@ -93,25 +93,16 @@ def agreement(results: pd.DataFrame, chosen: Mapping[str, str] | None = None) ->
             1, len(chosen), figsize=(TWO_COLUMNS, 0.55 + 0.19 * len(rows)), sharey=True, squeeze=False
         )
         for axis, (protocol, metric) in zip(axes[0], chosen.items(), strict=True):
-            table = tables[protocol].set_index(["model", "input"])
-            for y, row in enumerate(rows):
-                if row in table.index:
-                    dot(axis, table.loc[row], y, _colour(*row), filled=row[0] in LEARNED)
-                else:
-                    _not_asked(axis, y)
-            ceilings = table[table.index.get_level_values("model").isin(_ceilings(metric))]
-            for ceiling in records(ceilings.reset_index()):
+            table = tables[protocol]
+            _models(axis, table, rows)
+            for ceiling in records(table[table["model"].isin(_ceilings(metric))]):
                 axis.axvline(ceiling["estimate"], color=INK, linewidth=0.8, linestyle=(0, (4, 2)), zorder=0)
                 said = f"{CEILINGS[ceiling['model']]}: {ceiling['estimate']:.2f} "
                 axis.annotate(said, (ceiling["estimate"], -0.75), ha="right", va="center", fontsize="small")
             axis.set_title(PROTOCOLS.get(protocol, protocol).replace(" (", "\n("))
             axis.set_xlabel(METRICS.get(metric, metric))
             axis.set_xlim(*_span(table, 1.02))
-            axis.grid(axis="x", color="#E4E4E4", linewidth=0.5)
-            axis.set_axisbelow(True)
             axis.set_ylim(len(rows) - 0.4, -1.2)
-            axis.set_yticks(range(len(rows)), [label(*row) for row in rows])
-            axis.tick_params(axis="y", length=0)
         letters(axes[0])
         caption = (
             "Agreement of every model and control with the target, mean over subjects with 95 % intervals "
@@ -146,26 +137,26 @@ def amplitude(
     rows = [row for row in ordered(table) if row[0] in shown and row[0] not in CEILINGS]
     with context():
         fig, axis = plt.subplots(figsize=(ONE_COLUMN, 3.1))
-        for place, row in enumerate(rows):
-            line = table[
-                (table["model"] == row[0]) & (table["input"] == row[1]) & (table["bin"] >= 0)
-            ].sort_values("bin")
-            # A slight shift on the logarithmic axis keeps the intervals of neighbours apart.
-            x = centres.loc[line["bin"]].to_numpy() * 1.02 ** (place - (len(rows) - 1) / 2)
-            sides = errors(line)
-            learned = row[0] in LEARNED
-            axis.errorbar(
-                x,
-                line["estimate"],
-                sides,
-                color=_colour(*row),
-                marker=_MARKERS[rows.index(row) % len(_MARKERS)],
-                markerfacecolor=_colour(*row) if learned else "white",
-                linestyle="-" if learned else (0, (3, 1.5)),
-                elinewidth=0.7,
-                label=label(*row),
-            )
+        names = {row: label(*row) for row in rows}
+        known = table[table["bin"] >= 0]
+        series = pd.Series(list(zip(known["model"], known["input"], strict=True)), known.index).map(names)
+        x = known["bin"].map(centres)
+        # A slight shift on the logarithmic axis keeps the intervals of neighbours apart.
+        apart = np.diff(np.log10(np.unique(x))).min(initial=1)
         axis.set_xscale("log")
+        points(
+            axis,
+            known.assign(series=series, x=x).dropna(subset=["series"]),
+            x="x",
+            hue="series",
+            hue_order=list(names.values()),
+            palette={names[row]: _colour(*row) for row in rows},
+            markers=[_MARKERS[place % len(_MARKERS)] for place in range(len(rows))],
+            linestyles=["-" if row[0] in LEARNED else (0, (3, 1.5)) for row in rows],
+            hollow=[names[row] for row in rows if row[0] not in LEARNED],
+            dodge=(len(rows) - 1) * np.log10(1.02) / apart,
+            err_kws={"linewidth": 0.7},
+        )
         ticks = [0.2, 0.5, 1, 2]
         axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
         axis.minorticks_off()
@@ -214,31 +205,19 @@ def face_card(cards: pd.DataFrame, *, protocol: str = "context") -> Figure:
     if part.empty:
         raise DataError(f"the face card holds no row under {protocol}: run notebook 04 first")
     rows = ordered(part)
-    table: Any = over_seeds(part).set_index(["quantity", "model", "input"]).sort_index()
+    table = over_seeds(part)
     with context():
         fig, axes = plt.subplots(1, 3, figsize=(TWO_COLUMNS, 0.75 + 0.2 * len(rows)), sharey=True)
         for axis, (quantity, (title, mark, meaning)) in zip(axes, QUANTITIES.items(), strict=True):
             axis.axvline(mark, color=INK, linewidth=0.8, linestyle=(0, (4, 2)), zorder=0)
-            low, high = mark, mark
-            for y, row in enumerate(rows):
-                if (quantity, *row) in table.index:
-                    found = table.loc[(quantity, *row)]
-                    dot(axis, found, y, _colour(*row), filled=row[0] in LEARNED)
-                    low, high = (
-                        np.nanmin([low, found["low"], found["estimate"]]),
-                        np.nanmax([high, found["high"], found["estimate"]]),
-                    )
-                else:
-                    _not_asked(axis, y)
+            found = table[table["quantity"] == quantity]
+            _models(axis, found, rows)
+            low = np.nanmin([mark, *found["low"], *found["estimate"]])
+            high = np.nanmax([mark, *found["high"], *found["estimate"]])
             room = 0.08 * (max(high, 1) - min(low, 0))
             axis.set_xlim(min(low, 0) - room, max(high, 1 if quantity != "clip_swap" else 0) + room)
             axis.set_title(title.capitalize())
             axis.set_xlabel(textwrap.fill(f"dashed, {meaning}", 26), fontsize="small")
-            axis.grid(axis="x", color="#E4E4E4", linewidth=0.5)
-            axis.set_axisbelow(True)
-            axis.set_ylim(len(rows) - 0.4, -0.6)
-            axis.set_yticks(range(len(rows)), [label(*row) for row in rows])
-            axis.tick_params(axis="y", length=0)
         letters(axes)
         people = f"{part['subjects'].max():.0f} " if "subjects" in part else ""
         fig.set_label(
@@ -330,7 +309,7 @@ def position_control(targets: np.ndarray, values: pd.DataFrame) -> Figure:
     if len(targets) == 0:
         raise DataError("there is no target to draw: no event has onset, apex and offset")
     time = np.linspace(0, 1, targets.shape[1])
-    looks = {"control": (GREY, False), "published": (INK, True), "ours": (BLUE, True)}
+    colours = {"control": GREY, "published": INK, "ours": BLUE}
     with context():
         fig, (left, right) = plt.subplots(
             1, 2, figsize=(TWO_COLUMNS, max(2.3, 0.8 + 0.2 * len(values))), width_ratios=[1, 1.15]
@@ -341,14 +320,8 @@ def position_control(targets: np.ndarray, values: pd.DataFrame) -> Figure:
         left.set_xlabel("Position in the clip, from onset (0) to offset (1)")
         left.set_ylabel("Pseudo-label")
         left.set_title(f"{len(targets)} targets and their mean")
-        for y, row in enumerate(records(values)):
-            colour, filled = looks[row["kind"]]
-            dot(right, row, y, colour, filled=filled)
-        right.set_yticks(range(len(values)), [textwrap.fill(str(label), 34) for label in values["label"]])
-        right.set_ylim(len(values) - 0.4, -0.6)
-        right.tick_params(axis="y", length=0)
-        right.grid(axis="x", color="#E4E4E4", linewidth=0.5)
-        right.set_axisbelow(True)
+        names = [textwrap.fill(str(label), 34) for label in values["label"]]
+        dots(right, values, names, values["kind"].map(colours), values["kind"] != "control")
         right.set_xlabel("Spearman with the pseudo-label")
         right.set_title("Scored without a pixel\n(grey), and with")
         letters([left, right])
@@ -501,6 +474,18 @@ def _series(name: str) -> tuple[str, Any]:
 def _series_name(name: str) -> str:
     model, _, used = name.partition(" ")
     return "pseudo-label" if model == "pseudo_label" else label(model, used or "none")
+
+
+def _models(axis: Axes, table: pd.DataFrame, rows: Sequence[tuple[str, str]]) -> None:
+    """A dot for each model on its input, and in an empty row that there is no result."""
+    pairs = list(zip(table["model"], table["input"], strict=True))
+    shown = table.assign(y=[rows.index(pair) if pair in rows else -1 for pair in pairs])
+    colours = np.array([_colour(*pair) for pair in pairs])
+    asked = (shown["y"] >= 0).to_numpy()
+    names = [label(*row) for row in rows]
+    dots(axis, shown[asked], names, colours[asked], shown["model"].isin(LEARNED).to_numpy()[asked])
+    for y in set(range(len(rows))) - set(shown["y"]):
+        _not_asked(axis, y)
 
 
 def _not_asked(axis: Axes, y: float) -> None:

@@ -14,22 +14,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.stats import binomtest
 
-from melib.paper.style import (
-    BLUE,
-    GREEN,
-    GREY,
-    INK,
-    ORANGE,
-    PURPLE,
-    SKY,
-    TWO_COLUMNS,
-    YELLOW,
-    context,
-    dot,
-    folder,
-    letters,
-    save,
-)
+from melib.paper import style
+from melib.paper.style import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, SKY, TWO_COLUMNS, YELLOW
 from melib.study import results
 
 # Controls that see no face or aren't trained are grey, the references orange, what we propose blue.
@@ -61,17 +47,16 @@ def systems(table: pd.DataFrame) -> Figure:
         spotting.csv of one data set; the strict rule's rows are drawn.
     """
     part = results.over_seeds(table[table["rule"] == "strict"], ["dataset", "system"])
-    with context():
+    with style.context():
         fig, axes = plt.subplots(1, 3, figsize=(TWO_COLUMNS, 0.75 + 0.22 * len(part)), sharey=True)
         for axis, metric in zip(axes, ("end_to_end_f1", "strs", "fp_per_hour"), strict=True):
-            for y, row in enumerate(results.records(part)):
-                mine = {name: row[f"{metric}{end}"] for name, end in _ENDS.items()}
-                dot(axis, mine, y, _colour(row["system"]), filled=row["system"] not in _CONTROLS)
+            mine = pd.DataFrame({name: part[f"{metric}{end}"] for name, end in _ENDS.items()})
+            colours = part["system"].map(_colour)
+            style.dots(axis, mine, list(part["system"]), colours, ~part["system"].isin(_CONTROLS))
             axis.set_title(_SCORES[metric])
             axis.set_xlim(left=0)
-            _rows(axis, part["system"])
         axes[2].set_xlabel("fewer is better", fontsize="small")
-        letters(axes)
+        style.letters(axes)
         events = int(part["tp"].iloc[0] + part["fn"].iloc[0])
         fig.set_label(
             f"Spotting and recognition in {int(part['videos'].iloc[0])} videos ({part['minutes'].iloc[0]:.0f} minutes, "
@@ -94,7 +79,7 @@ def timelines(curves: pd.DataFrame, intervals: pd.DataFrame) -> Figure:
         panel, what (micro, macro, blink: annotated; found), start, stop (seconds), score (of what was found).
     """
     panels = list(dict.fromkeys(curves["panel"]))
-    with context():
+    with style.context():
         fig, axes = plt.subplots(
             len(panels), 1, figsize=(TWO_COLUMNS, 0.6 + 1.05 * len(panels)), squeeze=False
         )
@@ -153,30 +138,28 @@ def recall(table: pd.DataFrame) -> Figure:
     """
     by = [name for name in _GROUPS if name in set(table["by"])]
     names = list(dict.fromkeys(table["system"]))
-    with context():
+    with style.context():
         fig, axes = plt.subplots(1, len(by), figsize=(TWO_COLUMNS, 2.5), sharey=True, squeeze=False)
         for axis, column in zip(axes[0], by, strict=True):
             part = table[table["by"] == column]
             groups = list(dict.fromkeys(part["group"]))
             ordered = column != "overlapped"  # a line joins what has an order
-            for place, name in enumerate(names):
-                mine = part[part["system"] == name].set_index("group").reindex(groups)
-                x = np.arange(len(groups)) + 0.08 * (place - (len(names) - 1) / 2)
-                low, high = _wilson(mine["found"].to_numpy(float), mine["events"].to_numpy(float))
-                middle = mine["recall"].to_numpy(float)
-                errors = np.abs(np.nan_to_num([middle - low, high - middle]))
-                style = {"markerfacecolor": "white"} if name in _CONTROLS else {}
-                axis.errorbar(
-                    x,
-                    middle,
-                    errors,
-                    color=_colour(name),
-                    marker="osD^vPX"[place % 7],
-                    label=name,
-                    linewidth=0.9 * ordered,
-                    elinewidth=0.6,
-                    **style,
-                )
+            low, high = _wilson(part["found"].to_numpy(float), part["events"].to_numpy(float))
+            places = part["group"].map(groups.index)
+            style.points(
+                axis,
+                part.assign(place=places, estimate=part["recall"], low=low, high=high),
+                x="place",
+                hue="system",
+                hue_order=names,
+                palette={name: _colour(name) for name in names},
+                markers=["osD^vPX"[place % 7] for place in range(len(names))],
+                linestyles=["-" if ordered else "none"] * len(names),
+                hollow=_CONTROLS,
+                dodge=0.08 * (len(names) - 1),
+                linewidth=0.9,
+                err_kws={"linewidth": 0.6},
+            )
             counts = part[part["system"] == names[0]].set_index("group").reindex(groups)["events"]
             axis.set_xticks(
                 range(len(groups)),
@@ -189,7 +172,7 @@ def recall(table: pd.DataFrame) -> Figure:
         fig.legend(
             *axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=min(4, len(names))
         )
-        letters(axes[0])
+        style.letters(axes[0])
         first = table[table["system"] == names[0]]
         events = int(first[first["by"] == by[0]]["events"].sum())
         fig.set_label(
@@ -219,22 +202,20 @@ def inflation(table: pd.DataFrame) -> Figure:
     """
     names = list(dict.fromkeys(table["system"]))
     faults = table[(table["system"] == names[0]) & (table["fault"] != "none")]
-    with context():
+    with style.context():
         fig, axes = plt.subplots(
             1, len(names), figsize=(TWO_COLUMNS, 0.8 + 0.24 * len(faults)), sharey=True, squeeze=False
         )
         for axis, name in zip(axes[0], names, strict=True):
             part = table[(table["system"] == name) & (table["fault"] != "none")]
-            for y, row in enumerate(results.records(part)):
-                apart = row["low"] > 0 or row["high"] < 0
-                about = {**row, "estimate": row["inflation"]}
-                dot(axis, about, y, ORANGE if apart else GREY, filled=apart)
+            apart = _apart(part)
+            colours = apart.map({True: ORANGE, False: GREY})
+            style.dots(axis, part.assign(estimate=part["inflation"]), list(faults["meaning"]), colours, apart)
             clean = table[(table["system"] == name) & (table["fault"] == "none")]["strs"].iloc[0]
             axis.axvline(0, color=INK, linewidth=0.8, linestyle=(0, (4, 2)), zorder=0)
             axis.set_title(f"{name}\n(STRS {clean:.3f})")
             axis.set_xlabel("STRS added by the fault")
-            _rows(axis, faults["meaning"])
-        letters(axes[0])
+        style.letters(axes[0])
         first = table.iloc[0]
         fig.set_label(
             "Inflation ledger: what each published fault of evaluation adds to the STRS of a system (its honest STRS in "
@@ -260,17 +241,16 @@ def effects(table: pd.DataFrame, systems: pd.DataFrame) -> Figure:
         f"{row['factor']}: {_level(row['ours'])} for {_level(row['reference'])}"
         for row in results.records(factors)
     ]
-    with context():
+    with style.context():
         fig, axes = plt.subplots(1, len(chosen), figsize=(TWO_COLUMNS, 0.9 + 0.24 * len(names)), sharey=True)
         for axis, metric in zip(axes, chosen, strict=True):
-            for y, row in enumerate(results.records(table[table["metric"] == metric])):
-                apart = row["low"] > 0 or row["high"] < 0
-                dot(axis, {**row, "estimate": row["effect"]}, y, BLUE, filled=apart)
+            part = table[table["metric"] == metric]
+            colours = pd.Series(BLUE, part.index)
+            style.dots(axis, part.assign(estimate=part["effect"]), names, colours, _apart(part))
             axis.axvline(0, color=INK, linewidth=0.8, linestyle=(0, (4, 2)), zorder=0)
             axis.set_title(_SCORES[metric])
             axis.set_xlabel("Change (less is better)" if metric == "fp_per_hour" else "Change")
-            _rows(axis, names)
-        letters(axes)
+        style.letters(axes)
         one = systems[systems["rule"] == "strict"].iloc[0]
         fig.set_label(
             f"What each part brings: mean score with it less mean score without, over {int(table['combinations'].iloc[0])} "
@@ -295,30 +275,28 @@ def decoders(table: pd.DataFrame, differences: pd.DataFrame) -> Figure:
     """
     settings = list(dict.fromkeys(table["setting"]))
     counts = differences.drop_duplicates("setting").set_index("setting")["events"]
-    with context():
+    with style.context():
         fig, axes = plt.subplots(1, len(settings), figsize=(TWO_COLUMNS, 2.3), sharey=True, squeeze=False)
         for axis, setting in zip(axes[0], settings, strict=True):
-            for place, (decoder, colour) in enumerate(_DECODERS.items()):
-                line = table[(table["setting"] == setting) & (table["decoder"] == decoder)]
-                if len(line):
-                    x = line["iou"] + 0.006 * (place - 1.5)
-                    errors = np.abs(np.stack([line["f1"] - line["low"], line["high"] - line["f1"]]))
-                    axis.errorbar(
-                        x,
-                        line["f1"],
-                        errors,
-                        color=colour,
-                        marker="osD^"[place],
-                        label=_level(decoder),
-                        elinewidth=0.6,
-                        linewidth=0.9,
-                    )
+            style.points(
+                axis,
+                table[table["setting"] == setting].rename(columns={"f1": "estimate"}),
+                x="iou",
+                hue="decoder",
+                palette=_DECODERS,
+                hue_order=list(_DECODERS),
+                markers=list("osD^"),
+                dodge=0.2,
+                linewidth=0.9,
+                err_kws={"linewidth": 0.6},
+            )
             axis.set_title(setting.replace(", ", ",\n"))
             axis.set_xlabel(f"IoU asked for\n({counts[setting]:.0f} events)")
             axis.set_ylim(0, min(1, 1.05 * float(table["high"].max())))
         axes[0, 0].set_ylabel("Spotting F1")
-        letters(axes[0], fontsize="small")
-        fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
+        style.letters(axes[0], fontsize="small")
+        handles, names = axes[0, 0].get_legend_handles_labels()
+        fig.legend(handles, map(_level, names), loc="outside upper center", ncols=4)
         fig.set_label(
             "Decoders on the same curves of held-out subjects. Over each panel the data set of the curves, and whose "
             "training subjects the prior is from. Each decoder tuned the least score that it keeps on validation subjects, "
@@ -354,9 +332,9 @@ def draw(run: str | Path) -> list[Path]:
         for dataset in datasets:
             parts = [table[table["dataset"] == dataset] if dataset else table for table in tables]
             fig, ending = made(*parts), f"_{dataset}" if len(datasets) > 1 else ""
-            save(fig, run, f"{name}{ending}", results=files)
+            style.save(fig, run, f"{name}{ending}", results=files)
             plt.close(fig)
-            drawn.append(folder(run) / f"{name}{ending}.png")
+            drawn.append(style.folder(run) / f"{name}{ending}.png")
     return drawn
 
 
@@ -385,9 +363,6 @@ def _level(value: Any) -> str:
     return str(value).replace("semi_markov", "semi-Markov").replace("_", " ")
 
 
-def _rows(axis: Axes, names: Any) -> None:
-    axis.set_yticks(range(len(names)), [_level(name) for name in names])
-    axis.set_ylim(len(names) - 0.4, -0.6)
-    axis.tick_params(axis="y", length=0)
-    axis.grid(axis="x", color="#E4E4E4", linewidth=0.5)
-    axis.set_axisbelow(True)
+def _apart(table: pd.DataFrame) -> pd.Series:
+    """Whose interval leaves 0 out."""
+    return (table["low"] > 0) | (table["high"] < 0)

@@ -21,6 +21,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
@@ -141,18 +142,53 @@ def _settle(fig: Figure) -> None:
         axis.set_position(Bbox(place.get_points().round(6)), which="original")
 
 
-def dot(axis: Axes, row: Any, y: float, colour: str, *, filled: bool) -> None:
-    """A row's estimate and, where there is one, its interval; what is filled stands out."""
-    if np.isfinite(row["low"]) and np.isfinite(row["high"]):
-        axis.plot([row["low"], row["high"]], [y, y], color=colour, linewidth=1.1, solid_capstyle="butt")
-    axis.plot(
-        row["estimate"],
-        y,
-        "o",
-        color=colour,
-        markerfacecolor=colour if filled else "white",
-        markeredgewidth=1,
+_ENDS = ["estimate", "low", "high"]
+
+
+def points(axis: Axes, table: pd.DataFrame, *, hollow: Sequence[str] = (), **how: Any) -> None:
+    """seaborn's points with the intervals that the rows bring (estimate, low, high): it is to compute none of its own.
+
+    ``hollow``: which hues are drawn open. A legend is left to the figure.
+    """
+    seen = {"x" if how.get("orient") == "y" else "y": "seen"}
+    lines = {"linewidth": plt.rcParams["lines.linewidth"], "markersize": plt.rcParams["lines.markersize"]}
+    sns.pointplot(
+        table.melt([name for name in table if name not in _ENDS], _ENDS, "end", "seen"),
+        **{"native_scale": True, "zorder": 2.1, **seen, **lines, **how},
+        estimator=lambda seen: seen.iloc[0],
+        errorbar=lambda seen: tuple(seen.iloc[1:3]) if len(seen) == 3 else (np.nan, np.nan),
+        ax=axis,
     )
+    axis.set(xlabel="", ylabel="")
+    if legend := axis.get_legend():
+        legend.remove()
+        # One line a hue, and one for the legend; those of the intervals have no marker.
+        marked = [line for line in axis.lines if line.get_marker() != "None"]
+        for line, name in zip(marked, 2 * how.get("hue_order", []), strict=False):
+            line.set(**{"markerfacecolor": "white", "markeredgewidth": 1} if name in hollow else {})
+
+
+def dots(axis: Axes, table: pd.DataFrame, names: Sequence[str], colours: Any, filled: Any) -> None:
+    """Estimates and intervals of rows from top to bottom, at ``y`` or one below the other; what is filled stands out.
+
+    Parameters
+    ----------
+    table : DataFrame
+        estimate, low, high (NaN where there is no interval), and y where rows are left out.
+    names : sequence of str
+        Of all rows.
+    colours, filled : str and bool, or one a row of the table
+    """
+    rows = {"y": np.arange(len(table)), **table[[name for name in ("y", *_ENDS) if name in table]]}
+    for (colour, full), part in pd.DataFrame(rows).groupby([colours, filled], sort=False):
+        face = colour if full else "white"
+        look = {"color": colour, "markerfacecolor": face, "markeredgewidth": 1, "linestyle": "none"}
+        points(axis, part, y="y", orient="y", err_kws={"linewidth": 1.1, "zorder": 2}, **look)
+    axis.set_yticks(range(len(names)), names)
+    axis.set_ylim(len(names) - 0.4, -0.6)
+    axis.tick_params(axis="y", length=0)
+    axis.grid(axis="x", color="#E4E4E4", linewidth=0.5)
+    axis.set_axisbelow(True)
 
 
 def letters(axes: Iterable[Axes], **font: Any) -> None:
@@ -160,8 +196,3 @@ def letters(axes: Iterable[Axes], **font: Any) -> None:
     place = plt.rcParams["axes.titlelocation"]
     for letter, axis in zip(string.ascii_lowercase, axes, strict=False):
         axis.set_title(f"{letter}  {axis.get_title(place)}".rstrip(), **font)
-
-
-def errors(line: pd.DataFrame) -> np.ndarray:
-    """(2, N) distances to the interval's ends; 0 where there is no interval."""
-    return np.nan_to_num(np.abs(np.stack([line["estimate"] - line["low"], line["high"] - line["estimate"]])))
