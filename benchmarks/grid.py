@@ -11,11 +11,13 @@ import hashlib
 import json
 import shutil
 import time
+from dataclasses import replace
 
 from melib.app import runner
 from melib.data import workers
 from melib.study import intensity
 from melib.study.data import clip_studies, folds_of, with_clips
+from melib.study.run import begin
 
 PROFILE = "demo"
 FITS = (("framewise", "raw"),)  # of the context protocol, in every fold
@@ -25,11 +27,11 @@ def main() -> None:
     """Print seconds, speed-ups and whether the records are the same bytes."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("run", help="name or path of a finished run of profile demo")
-    run = runner.locate(parser.parse_args().run)
-    (study, *_) = clip_studies(run, PROFILE)
+    run = begin(runner.locate(parser.parse_args().run), PROFILE)
+    (study, *_) = clip_studies(run)
     study = with_clips(study, run)
-    windows = {"context": intensity.prepare(study, "context", run, PROFILE)}
-    folds = folds_of(study, PROFILE)
+    windows = {"context": intensity.prepare(study, "context", run)}
+    folds = folds_of(study, run)
     jobs = [
         intensity.Job(study.name, "context", model, used, fold.index, 0)
         for model, used in FITS
@@ -43,10 +45,10 @@ def main() -> None:
         ("two Dask workers", "dask", 2),
         ("one process", "local", 1),
     ):
-        place = run.parent / "grid-benchmark"
+        place = replace(run, folder=run.folder.parent / "grid-benchmark")
         start = time.perf_counter()
-        with workers.use(engine, folder=place):
-            records = intensity.run_grid(place, PROFILE, jobs, windows, folds, jobs=processes)
+        with workers.use(engine, folder=place.folder):
+            records = intensity.run_grid(place, jobs, windows, folds, jobs=processes)
         seconds.setdefault(name, []).append(time.perf_counter() - start)
         curves = b"".join(records[job]["curve"].tobytes() for job in jobs)
         said.add(hashlib.sha256(curves).hexdigest())

@@ -1,6 +1,7 @@
 """Result tables of an experiment that never took place: for tests of what reads them."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -8,6 +9,7 @@ import yaml
 
 from melib.data import cache
 from melib.study import comparisons
+from melib.study.run import Run, profile_settings
 
 # model, input, agreement under the paper's protocol, agreement inside the event under the context protocol
 MODELS = [
@@ -28,6 +30,11 @@ METRICS = {
     "paper": ("spearman_pseudo", "kendall_pseudo"),
     "context": ("inside_spearman_true", "spearman_pseudo"),
 }
+
+
+def unbegun(profile, folder="run", seed=0, data=None):
+    """A run with a profile's settings that was never begun: nothing of it is written."""
+    return Run(Path(folder), profile, profile_settings(profile), seed, data or {})
 
 
 def results(dataset="synthme", subjects=8, events=3):

@@ -8,19 +8,20 @@ import numpy as np
 import pandas as pd
 import pytest
 import test_evaluation
-import test_experiments
+import test_intensity
 from hypothesis import given
 from hypothesis import strategies as st
+from made_up import unbegun
 
-from melib import priors, stats
+from melib import learn, priors, stats
 from melib.errors import DataError
 from melib.paper import ablation_figures
-from melib.study import ablations, comparisons, evaluation, intensity, results, run
+from melib.study import ablations, comparisons, evaluation, intensity, results
 from melib.study.ablations import CHANGES
 from melib.study.data import open_study, with_clips
-from melib.study.run import profile_settings
+from melib.study.run import Run
 
-finished = test_experiments.finished  # the tiny grid, run once
+finished = test_intensity.finished  # the tiny grid, run once
 prepared, folds, records = test_evaluation.prepared, test_evaluation.folds, test_evaluation.records
 
 
@@ -47,10 +48,10 @@ def outcome_of(finished):
     return intensity.Outcome([prepared], {}, {"made_up": folds}, {"made_up": records}, 0, {"made_up": study})
 
 
-def profiled(monkeypatch, spec):
-    options = test_experiments.TINY | {"ablations": spec, "windows": {"paper": {"T": test_experiments.T}}}
-    monkeypatch.setattr(run, "profile_settings", lambda profile: options)
-    return options
+def asking(folder, spec):
+    """A run of the tiny grid whose profile asks for some lines."""
+    settings = test_intensity.TINY | {"ablations": spec, "windows": {"paper": {"T": test_intensity.T}}}
+    return Run(folder, "tiny", settings)
 
 
 # ---- changes ----------------------------------------------------------------------------------------------------
@@ -97,7 +98,7 @@ def test_a_boxcar_is_trained_on_the_boxcar_and_tested_on_what_was_annotated(fini
     (p,), fold = outcome.prepared, outcome.folds["made_up"][0]
     target = ablations.relabelled(outcome.studies, p, CHANGES["boxcar target"], seed=0)
     np.testing.assert_array_equal(
-        target, np.tile(priors.boxcar(1, 3, 6, test_experiments.T), (len(p.table), 1))
+        target, np.tile(priors.boxcar(1, 3, 6, test_intensity.T), (len(p.table), 1))
     )
     seen = ablations._for_training(p, target, fold)
     test = intensity.rows_of(p, fold.test)
@@ -115,12 +116,13 @@ def test_curves_on_the_base_s_own_samples_stay_as_they_are_and_a_line_survives_a
 
 def test_the_base_s_own_number_of_samples_gives_the_base_s_windows(tiny_set, tmp_path):
     study = open_study(tiny_set / "manifest.yml", tiny_set)
-    study = with_clips(study, tmp_path / "run", jobs=1)
-    base = intensity.prepare(study, "paper", tmp_path / "run", "smoke", jobs=1)
-    again = intensity.seen(study, base.table, base.positions.shape[1], tmp_path / "run", jobs=1)
+    run = unbegun("smoke", tmp_path / "run")
+    study = with_clips(study, run, jobs=1)
+    base = intensity.prepare(study, "paper", run, jobs=1)
+    again = intensity.seen(study, base.table, base.positions.shape[1], run, jobs=1)
     assert again.entries == base.entries
     np.testing.assert_array_equal(again.positions, base.positions)
-    half = intensity.seen(study, base.table, 8, tmp_path / "run", jobs=1)
+    half = intensity.seen(study, base.table, 8, run, jobs=1)
     np.testing.assert_allclose(half.positions[:, [0, -1]], base.positions[:, [0, -1]])
     assert half.load(np.arange(1)).flow.shape[1] == 8
 
@@ -128,8 +130,8 @@ def test_the_base_s_own_number_of_samples_gives_the_base_s_windows(tiny_set, tmp
 # ---- the grid ---------------------------------------------------------------------------------------------------
 
 
-def test_a_variant_that_changes_nothing_is_the_base_to_the_byte(finished, monkeypatch, tmp_path):
-    outcome, options = outcome_of(finished), profiled(monkeypatch, [])
+def test_a_variant_that_changes_nothing_is_the_base_to_the_byte(finished, tmp_path):
+    outcome, options = outcome_of(finished), asking(tmp_path, []).settings
     (p,), fold = outcome.prepared, outcome.folds["made_up"][0]
     base = next(job for job in outcome.records["made_up"] if job.model == "resnet18_bigru" and job.fold == 0)
     found = intensity.run_job(tmp_path, replace(base, variant="nothing"), options["fit"], p, fold)
@@ -140,17 +142,17 @@ def test_a_variant_that_changes_nothing_is_the_base_to_the_byte(finished, monkey
 
 def test_the_base_is_taken_from_notebook_04_and_nothing_is_fitted_twice(finished, monkeypatch, tmp_path):
     outcome = outcome_of(finished)
-    profiled(monkeypatch, lines("no ranking term"))
+    run = asking(tmp_path, lines("no ranking term"))
     fitted = []
-    fit = intensity.training.fit
+    fit = learn.windows.fit
     monkeypatch.setattr(
-        intensity.training,
+        learn.windows,
         "fit",
         lambda settings, *a, **k: fitted.append(settings) or fit(settings, *a, **k),
     )
-    first = ablations.fit_all(outcome, tmp_path, "tiny", jobs=1)
+    first = ablations.fit_all(outcome, run, jobs=1)
     assert [settings.rank for settings in fitted] == [0.0, 0.0]  # two folds of the variant, and no base
-    again = ablations.fit_all(outcome, tmp_path, "tiny", jobs=1)
+    again = ablations.fit_all(outcome, run, jobs=1)
     assert len(fitted) == 2
     for one, two in zip(first["made_up", "paper"], again["made_up", "paper"], strict=True):
         assert one.about == two.about
@@ -158,23 +160,23 @@ def test_the_base_is_taken_from_notebook_04_and_nothing_is_fitted_twice(finished
 
 
 def test_a_base_with_a_budget_of_its_own_shares_it_with_its_variants(finished, monkeypatch, tmp_path):
-    profiled(monkeypatch, lines("no smoothness term", fit={"hidden": 2}))
+    run = asking(tmp_path, lines("no smoothness term", fit={"hidden": 2}))
     asked = []
     monkeypatch.setattr(
-        intensity.training,
+        learn.windows,
         "fit",
         lambda settings, *a, **k: asked.append(settings) or (_ for _ in ()).throw(ValueError("stop")),
     )
     with pytest.raises(DataError, match="4 of 4 fits failed"):
-        ablations.fit_all(outcome_of(finished), tmp_path, "tiny", jobs=1)
+        ablations.fit_all(outcome_of(finished), run, jobs=1)
     assert {settings.hidden for settings in asked} == {2}
     assert sorted(settings.smooth for settings in asked) == [0.0, 0.0, 0.1, 0.1]
 
 
 def test_a_failing_variant_stops_no_other_and_is_named(finished, monkeypatch, tmp_path):
     outcome = outcome_of(finished)
-    profiled(monkeypatch, lines("no ranking term", "no smoothness term"))
-    fit, done = intensity.training.fit, []
+    run = asking(tmp_path, lines("no ranking term", "no smoothness term"))
+    fit, done = learn.windows.fit, []
 
     def fails(settings, *args, **kwargs):
         if settings.rank == 0:
@@ -182,24 +184,25 @@ def test_a_failing_variant_stops_no_other_and_is_named(finished, monkeypatch, tm
         done.append(settings)
         return fit(settings, *args, **kwargs)
 
-    monkeypatch.setattr(intensity.training, "fit", fails)
+    monkeypatch.setattr(learn.windows, "fit", fails)
     with pytest.raises(DataError, match=r"2 of 4 fits failed.*no_ranking_term.*no memory"):
-        ablations.fit_all(outcome, tmp_path, "tiny", jobs=1)
+        ablations.fit_all(outcome, run, jobs=1)
     assert [settings.smooth for settings in done] == [0.0, 0.0]
 
 
 @pytest.mark.parametrize("profile", ["smoke", "demo", "paper"])
 def test_every_profile_names_changes_that_exist_and_says_what_it_leaves_out(profile):
-    mine = ablations.lines(profile)
+    run = unbegun(profile)
+    mine = ablations.lines(run)
     assert {line.protocol for line in mine} == set(intensity.PROTOCOLS)
-    said = " ".join(ablations.left_out(profile))
+    said = " ".join(ablations.left_out(run))
     for name in CHANGES:
-        run = {line.protocol for line in mine if name in line.variants}
-        here = [line for line in mine if line.protocol not in run]
+        where = {line.protocol for line in mine if name in line.variants}
+        here = [line for line in mine if line.protocol not in where]
         told = name in said or name == "pretrained encoder"
         base = any(
             CHANGES[name].input == line.input
-            or CHANGES[name].n_samples == profile_settings(profile)["windows"][line.protocol]["T"]
+            or CHANGES[name].n_samples == run.settings["windows"][line.protocol]["T"]
             for line in here
         )
         assert not here or told or base, name

@@ -183,7 +183,7 @@ def test_statistics_hold_every_paired_test_of_a_run_once(tmp_path):
 def test_no_published_value_stands_beside_simulated_data_without_a_loud_mark(tmp_path):
     run = a_run(tmp_path / "run")
     keys = ["dataset", "protocol", "model", "input", "metric"]
-    found = evaluation.figures.intervals(evaluation.figures.read(run / "results" / "intensity.csv"), keys)
+    found = results.intervals(results.read_result(run / "results" / "intensity.csv"), keys)
     results.write_result(run, "summary", found.assign(amplitude="all"))
     columns = ["dataset", "system", "rule", "seed", "strs", "spotting_f1", "recognition_f1"]
     rows = [

@@ -231,7 +231,7 @@ def test_the_same_predictions_give_the_same_bytes(tables, tmp_path):
 
 def test_text_that_looks_like_a_number_survives_the_file(tables):
     _, _, run = tables
-    read = evaluation.figures.read(run / "results" / "intensity.csv")
+    read = results.read_result(run / "results" / "intensity.csv")
     assert set(read["subject"]) == {*PEOPLE, ""}
     assert set(read["input"]) == {"none", "flow", "raw"}
 

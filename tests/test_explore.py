@@ -12,7 +12,7 @@ import nbformat
 import numpy as np
 import pandas as pd
 import pytest
-from made_up import results
+from made_up import results, unbegun
 from test_private import LANDMARKS, SIDE, a_study
 from test_review import review as a_review  # noqa: F401
 from test_spotting import made_up_material
@@ -22,6 +22,7 @@ from melib.app import explore, explore_widgets, runner
 from melib.app.explore_pictures import EventPicture, VideoPicture, curve_of, lengths_of, said_of, sample_at
 from melib.data import cache
 from melib.study import intensity, spotting, spotting_decoding, spotting_runs
+from melib.study.run import begin
 
 ROOT = Path(__file__).parent.parent
 NUMBERS = np.arange(20, 60)
@@ -179,7 +180,7 @@ def test_landmarks_are_said_with_what_is_known():
 
 
 def an_opened(**changed):
-    about = {"run": Path("runs/toy"), "profile": "smoke", "seed": 0, "short": {}, "long": {}, "other": ()}
+    about = {"run": unbegun("smoke", "runs/toy"), "short": {}, "long": {}, "other": ()}
     return explore.Opened(**{**about, "agreement": results(), "command": "melib run", **changed})
 
 
@@ -243,7 +244,7 @@ def test_data_that_is_no_json_text_is_one_sentence(tmp_path, data):
 
 
 def test_missing_weights_are_one_sentence_with_the_command(tmp_path):
-    opened = an_opened(run=tmp_path, command="melib run --profile smoke")
+    opened = an_opened(run=unbegun("smoke", tmp_path), command="melib run --profile smoke")
     with pytest.raises(DataError, match="no weights of some-fit; make them with `melib run --profile smoke`"):
         explore._weights(opened, "some-fit")
 
@@ -530,8 +531,9 @@ def test_the_runner_passes_the_notebook_by():
 def run(tmp_path_factory):
     """A run of notebook 04, and our own system's fits: what the notebook reads."""
     folder = runner.run("smoke", root=tmp_path_factory.mktemp("runs"), only=["04"])
-    (long,) = spotting.open_long(folder, "smoke")
-    spotting_runs.gather([explore.OURS], folder, "smoke", long, 0)
+    begun = begin(folder, "smoke")
+    (long,) = spotting.open_long(begun)
+    spotting_runs.gather([explore.OURS], begun, long)
     return folder
 
 
@@ -557,8 +559,8 @@ def test_what_is_decoded_is_what_the_run_predicted(run):
     (name,) = opened.long
     found = explore.videos(opened, name)
     table = explore.mistakes(opened, found)
-    (long,) = spotting.open_long(run, "smoke")
-    material = spotting_runs.gather([explore.OURS], run, "smoke", long, 0)
+    (long,) = spotting.open_long(opened.run)
+    material = spotting_runs.gather([explore.OURS], opened.run, long)
     said = spotting_decoding.kept(spotting_decoding.predict(explore.OURS, material))
     counts = metrics.spotting(said, spotting.annotated(long.videos))
     assert table["what"].value_counts().to_dict() == {"missed": counts["fn"], "invented": counts["fp"]}

@@ -14,6 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from made_up import unbegun
 from typer.testing import CliRunner
 
 from melib import DataError
@@ -31,7 +32,7 @@ def data(tiny_set, tmp_path):
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """Runs share a cache addressed by content: clips that a fault leaves alone are cropped once."""
-    return tmp_path_factory.mktemp("runs") / "one"
+    return unbegun("smoke", tmp_path_factory.mktemp("runs") / "one")
 
 
 def frames(data, video="s01_01"):
@@ -42,9 +43,7 @@ def windows(data, run):
     """The path of notebooks 01 and 02: from a folder to what a network sees."""
     study = open_study(data / "manifest.yml", data)
     study = with_clips(study, run, jobs=1)
-    return study, [
-        intensity.prepare(study, protocol, run, "smoke", jobs=1) for protocol in intensity.PROTOCOLS
-    ]
+    return study, [intensity.prepare(study, protocol, run, jobs=1) for protocol in intensity.PROTOCOLS]
 
 
 def check(data):
@@ -199,12 +198,12 @@ def test_frames_missing_in_between_are_masked_and_counted(data, run):
 def test_a_disk_full_while_caching_keeps_what_is_finished_and_the_rerun_continues(data, small_disk):
     disk = small_disk(3)  # room for one of the two clips
     with pytest.raises(DataError, match=r"disk is full .* nothing finished is lost") as caught:
-        windows(data, disk / "run")
+        windows(data, unbegun("smoke", disk / "run"))
     assert "\n" not in str(caught.value)
     (finished,) = disk.glob("cache/*")
     when = (finished / "frames.npy").stat().st_mtime_ns
     small_disk(64)
-    study, _ = windows(data, disk / "run")
+    study, _ = windows(data, unbegun("smoke", disk / "run"))
     assert all(clip.mask.all() for clip in study.clips)
     assert (finished / "frames.npy").stat().st_mtime_ns == when
     assert not list(disk.glob("cache/.*"))

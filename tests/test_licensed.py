@@ -16,6 +16,7 @@ import licensed
 import numpy as np
 import pytest
 import yaml
+from made_up import unbegun
 from test_readme import clean_checkout
 
 from melib import DataError, learn, simulate
@@ -365,8 +366,9 @@ def test_a_network_learns_one_step_from_a_miniature(name, laid, tmp_path):
 
 def clip_step(study, folder):
     """Faces, windows and flow of clips; one epoch of the intensity network."""
-    study = with_clips(study, folder / "run", jobs=1)
-    prepared = intensity.prepare(study, "paper", folder / "run", "smoke", size=32, jobs=1)
+    run = unbegun("smoke", folder / "run")
+    study = with_clips(study, run, jobs=1)
+    prepared = intensity.prepare(study, "paper", run, size=32, jobs=1)
     used = (study.events["status"] != "dropped").sum()
     assert len(prepared.table) == used
     assert prepared.mask.any(axis=1).all()
@@ -378,7 +380,7 @@ def clip_step(study, folder):
 
 def long_step(study, folder):
     """Regional motion of whole videos; one epoch of the video network."""
-    found = spotting.prepare(study, folder / "run", "smoke", windows=False, jobs=1)
+    found = spotting.prepare(study, unbegun("smoke", folder / "run"), windows=False, jobs=1)
     assert all(video.mask.any() for video in found)
     assert sum(len(video.events) for video in found) == (study.events["status"] != "dropped").sum()
     sequences = []
@@ -469,7 +471,7 @@ def test_every_part_and_variant_is_written_in_the_miniature(name):
 def test_a_run_that_tests_one_subject_at_a_time_ends_and_predicts_with_its_own_models(tmp_path):
     """As profile paper does with licensed data, at the budget of smoke, on simulated data whose truth is thrown away."""
     folder = clean_checkout(tmp_path / "melib")
-    file = folder / "melib" / "profiles.yml"
+    file = folder / "melib" / "study" / "profiles.yml"
     profiles = yaml.safe_load(file.read_text(encoding="utf-8"))
     profiles["smoke"] |= {"loso": True, "seeds": 2, "ablations": profiles["smoke"]["ablations"][1:]}
     file.write_text(yaml.safe_dump(profiles), encoding="utf-8")

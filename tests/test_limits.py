@@ -8,9 +8,11 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+from made_up import unbegun
 from scipy import stats
 
 from melib import metrics, protocols, simulate
+from melib.data import cache
 from melib.errors import DataError, Misuse
 from melib.paper import figures, latex, limits_figures
 from melib.simulate import events, long, schedule
@@ -83,7 +85,7 @@ def test_the_ideal_observer_needs_movements_larger_in_proportion_to_the_noise(ma
     course = next(iter(made.courses.values()))
     one, three = (limits._sd(video.scene, PROBE, course) for video in (made, other))
     assert three == pytest.approx(3 * one, rel=1e-3)
-    gain = next(c.gain for c in limits.conditions("paper") if (c.name, c.level) == ("noise", 4))
+    gain = next(c.gain for c in limits.conditions(unbegun("paper")) if (c.name, c.level) == ("noise", 4))
     assert gain == 1 / 4
 
 
@@ -387,7 +389,7 @@ def test_the_verdict_tells_too_small_from_blind_by_the_table(tables):
 def test_the_figure_is_drawn_from_the_tables_alone_to_the_same_pixels(tables, tmp_path):
     for run in (tmp_path / "one", tmp_path / "two"):
         for name, table in tables.items():
-            figures.cache.write_table(run / "results" / f"{name}.csv", table)
+            cache.write_table(run / "results" / f"{name}.csv", table)
     drawn = [limits_figures.draw(tmp_path / run)[0] for run in ("one", "two")]
     assert drawn[0].read_bytes() == drawn[1].read_bytes()
     record = json.loads(drawn[0].with_suffix(".json").read_text())

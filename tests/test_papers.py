@@ -279,7 +279,9 @@ def test_the_tables_of_model_card_and_data_sheet_are_among_them():
 
 
 def test_the_model_card_says_of_the_shipped_weights_what_their_own_card_says():
-    about = json.loads((ROOT / "melib" / "predictor" / "predictor.json").read_text(encoding="utf-8"))["card"]
+    about = json.loads((ROOT / "melib" / "app" / "predictor" / "predictor.json").read_text(encoding="utf-8"))[
+        "card"
+    ]
     judged = [about, *about["controls"].values()]
     lines = [
         f"| peak of {rows[0]['group']} pixels of the crop, found of {rows[0]['events']} | "

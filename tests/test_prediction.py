@@ -19,7 +19,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from made_up import card
+from made_up import card, unbegun
 from typer.testing import CliRunner
 
 import melib
@@ -212,24 +212,24 @@ def test_samples_between_those_of_windows_say_what_lies_between(weights):
 
 
 def test_the_card_is_that_of_the_clips_whose_model_is_exported(tmp_path):
-    fold = protocols.folds(["a", "b", "c"], 3, seed=0)[0]
-    assert prediction.clips_of(tmp_path, fold) == ""
+    run, fold = unbegun("smoke", tmp_path), protocols.folds(["a", "b", "c"], 3, seed=0)[0]
+    assert prediction.clips_of(run, fold) == ""
     seen = card("first")
     trained_on_two = pd.concat([seen, card("second").assign(estimate=0.11)])
     cache.write_table(tmp_path / "results" / "face_card.csv", trained_on_two)
-    assert prediction.clips_of(tmp_path, fold) == ""  # nothing was trained
+    assert prediction.clips_of(run, fold) == ""  # nothing was trained
     for name in ("second", "first"):
         place = spotting.weights_folder(tmp_path, name, fold.index, 0)
         cache.write_yaml(place / "settings.yml", {})
-    assert prediction.clips_of(tmp_path, fold) == "first"
-    assert prediction.clips_of(tmp_path, fold, seed=5) == ""
+    assert prediction.clips_of(run, fold) == "first"
+    assert prediction.clips_of(unbegun("smoke", tmp_path, seed=5), fold) == ""
     scores = dict.fromkeys(["precision", "recall", "spotting_f1", "fp_per_hour", "end_to_end_f1"], 0.5)
     spotted = pd.DataFrame(
         [{"dataset": "long", "system": "ours", "rule": "strict", "seed": seed, **scores} for seed in (0, 1)]
     )
     both = spotted.iloc[:1].assign(seed=np.nan, precision=0.25)  # the counts of both trainings
     cache.write_table(tmp_path / "results" / "spotting.csv", pd.concat([spotted, both]))
-    made = prediction.card(tmp_path, "first", "long")
+    made = prediction.card(run, "first", "long")
     (row,) = seen.query(
         "protocol == 'context' and model == 'resnet18_bigru' and input == 'flow' and quantity == 'clip_swap'"
     ).itertuples()
@@ -544,7 +544,7 @@ def test_a_noisy_film_of_a_photograph_of_somebody_never_seen_holds_no_micro_expr
 def test_memory_doesnt_grow_with_the_video(frames, tmp_path):
     """Five times as long a video takes at most a twentieth more."""
     program = (
-        "import resource, sys\nfrom melib import prediction\nprediction.predict(sys.argv[1])\n"
+        "import resource, sys\nfrom melib.app import prediction\nprediction.predict(sys.argv[1])\n"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
     )
     order = [*range(len(frames)), *range(len(frames) - 2, 0, -1)]

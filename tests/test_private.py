@@ -286,7 +286,7 @@ def test_pixels_are_drawn_in_two_functions_and_nowhere_else():
 
 
 def test_the_one_that_draws_faces_asks_first():
-    tree = ast.parse((ROOT / "melib" / "pictures.py").read_text(encoding="utf-8"))
+    tree = ast.parse((ROOT / "melib" / "app" / "pictures.py").read_text(encoding="utf-8"))
     face = next(part for part in tree.body if getattr(part, "name", "") == "_face")
     asked = next(node for node in face.body if isinstance(node, ast.If))
     assert ast.unparse(asked.test) == "faces.may_show(study.manifest, subject)"

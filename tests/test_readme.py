@@ -22,7 +22,7 @@ from made_up import a_run
 from papermill.cli import papermill as papermill_command
 from test_answers import TABLES, write
 from test_cli import own_video
-from test_typeset import RESULTS
+from test_latex import RESULTS
 
 from melib.app import cli
 from melib.data import manifest

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from made_up import a_run, card, results
 from test_answers import TABLES, write
-from test_typeset import RESULTS
+from test_latex import RESULTS
 
 from melib import DataError
 from melib.data import cache
@@ -18,7 +18,7 @@ from melib.paper import answers, figures, latex, report, style
 from melib.study import evaluation
 from melib.study.provenance import commit, environment, recorded
 from melib.study.results import read_result
-from melib.study.run import freeze
+from melib.study.run import begin
 
 
 class Page(HTMLParser):
@@ -54,7 +54,7 @@ def parse(index):
 
 def a_whole_run(folder):
     """A run that has every result and table, one figure, and whose checklist holds."""
-    freeze(folder, "smoke")
+    begin(folder, "smoke")
     a_run(folder)
     # Of three seeds, as a run that anyone should believe.
     intensity = pd.concat([results().assign(seed=seed) for seed in range(3)])

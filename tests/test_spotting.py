@@ -9,11 +9,13 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from made_up import unbegun
 
-from melib import annotations, metrics, protocols, stats
+from melib import annotations, learn, metrics, protocols, stats
 from melib.data.manifest import read_manifest
 from melib.errors import DataError
-from melib.study import comparisons, results, run, spotting, spotting_decoding, spotting_runs, spotting_tables
+from melib.study import comparisons, results, spotting, spotting_decoding, spotting_runs, spotting_tables
+from melib.study.run import Run
 from melib.study.spotting import CLASSES, NEUTRAL, Curves, Video
 from melib.study.spotting_decoding import FAULTS, Material, System, fits_of, kept
 
@@ -305,21 +307,21 @@ def test_the_table_has_a_row_a_training_and_one_over_all(material):
 
 
 @pytest.mark.long
-def test_every_training_of_the_profile_is_gathered_and_compared(material, monkeypatch):
+def test_every_training_of_the_profile_is_gathered_and_compared(material, monkeypatch, tmp_path):
     again = {replace(fit, seed=1000): curves for fit, curves in material.said.items()}
     trainings = [material, replace(material, said=again, seed=1000)]
     asked = []
 
-    def gather(systems, *run, repeat, jobs):
+    def gather(systems, run, long, *, repeat, jobs):
         asked.append(repeat)
         return trainings[repeat]
 
-    monkeypatch.setattr(run, "profile_settings", lambda profile: {"seeds": 2})
     monkeypatch.setattr(spotting_runs, "gather", gather)
+    run = Run(tmp_path, "twice", {"seeds": 2})
     systems = [spotting_runs.OURS, spotting_runs.REPAIRED]
-    materials, found = spotting_runs._repeated(systems, "run", "paper", None, 0, 1)
+    materials, found = spotting_runs._repeated(systems, run, None, 1)
     assert asked == [0, 1]
-    assert [each.seed for each in materials] == run.seeds_of("paper", 0) == [0, 1000]
+    assert [each.seed for each in materials] == run.seeds == [0, 1000]
     predictions = {name: kept(each) for name, each in found.items()}
     one = spotting_runs.claims(
         {name: spotting_tables.by_run(each)[0] for name, each in predictions.items()}, material
@@ -490,8 +492,8 @@ def test_no_test_subject_reaches_a_fit_but_for_the_fault_that_says_so(monkeypatc
             seen[part] = {places[s.x[0, 0]] for s in read if s.x[0, 0] in places}
         raise ValueError("recorded")
 
-    monkeypatch.setattr(spotting.video_training, "fit", recorded)
-    options = run.profile_settings("smoke")["spotting"]
+    monkeypatch.setattr(learn.videos, "fit", recorded)
+    options = unbegun("smoke").settings["spotting"]
     long = spotting.Long(None, material.videos, [], material.videos, material.folds)
     for base in (spotting_runs.OURS, spotting_runs.REPAIRED):
         for fit in fits_of(replace(base, faults=faults), "toy", material.folds, 0):
@@ -531,7 +533,7 @@ def test_a_fold_without_an_event_to_train_on_is_refused_before_any_fit(monkeypat
     long = spotting.Long(None, videos, [], [], material.folds)
     monkeypatch.setattr(spotting, "run_fits", lambda *_, **__: pytest.fail("a fit was started"))
     with pytest.raises(DataError, match="larger training fold"):
-        spotting_runs.gather([spotting_runs.OURS], "run", "smoke", long, 0)
+        spotting_runs.gather([spotting_runs.OURS], unbegun("smoke"), long)
 
 
 def test_long_licensed_videos_are_tested_one_subject_at_a_time(monkeypatch, tmp_path):
@@ -539,11 +541,12 @@ def test_long_licensed_videos_are_tested_one_subject_at_a_time(monkeypatch, tmp_
     study = types.SimpleNamespace(name="toy", videos=videos, truth=None)
     monkeypatch.setattr("melib.study.spotting.long_studies", lambda *_, **__: [study])
     monkeypatch.setattr(spotting, "prepare", lambda *_, **__: [])
-    (long,) = spotting.open_long(tmp_path, "paper", data="{}")
+    (long,) = spotting.open_long(unbegun("paper", tmp_path, data={"toy": "/toy"}))
     assert [fold.test for fold in long.folds] == [(person,) for person in PEOPLE]
     assert all(fold.validation for fold in long.folds)
-    (long,) = spotting.open_long(tmp_path, "smoke", data="{}")
-    assert len(long.folds) == run.profile_settings("smoke")["folds"]
+    smoke = unbegun("smoke", tmp_path, data={"toy": "/toy"})
+    (long,) = spotting.open_long(smoke)
+    assert len(long.folds) == smoke.settings["folds"]
 
 
 def test_events_without_an_emotion_are_not_recognised_and_a_data_set_without_any_is_named(material):

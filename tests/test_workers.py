@@ -19,13 +19,15 @@ import pandas as pd
 import psutil
 import pytest
 import test_spotting
-from test_experiments import PEOPLE, TINY, windows
+from made_up import unbegun
+from test_intensity import PEOPLE, TINY, windows
 from test_spotting import LENGTH, made_up_material, made_up_video
 
 from melib import protocols
 from melib.data import workers
 from melib.errors import DataError, Misuse
-from melib.study import grid, intensity, run, spotting, spotting_runs
+from melib.study import grid, intensity, spotting, spotting_runs
+from melib.study.run import Run
 from melib.study.spotting_decoding import fits_of
 from melib.vision import faces
 
@@ -40,9 +42,8 @@ JOBS = [
 def fitted(folder, jobs=1):
     """Run the grid of tiny fits below a folder."""
     folds = protocols.folds(PEOPLE, 2, seed=0)
-    return intensity.run_grid(
-        folder / "run", "tiny", JOBS, {"paper": windows(folder / "cache")}, folds, jobs=jobs
-    )
+    run = Run(folder / "run", "tiny", TINY)
+    return intensity.run_grid(run, JOBS, {"paper": windows(folder / "cache")}, folds, jobs=jobs)
 
 
 def written(folder):
@@ -51,17 +52,10 @@ def written(folder):
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files if path.is_file()}
 
 
-@pytest.fixture(autouse=True)
-def tiny(monkeypatch):
-    monkeypatch.setattr(run, "profile_settings", lambda profile: TINY)
-
-
 @pytest.fixture(scope="module")
 def one_process(tmp_path_factory):
     folder = tmp_path_factory.mktemp("one")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run, "profile_settings", lambda profile: TINY)
-        return fitted(folder), written(folder)
+    return fitted(folder), written(folder)
 
 
 def assert_same(results, folder, one_process):
@@ -446,7 +440,8 @@ def test_a_cluster_without_a_worker_is_one_sentence(tmp_path, monkeypatch):
 @pytest.mark.long
 def test_dask_is_imported_only_where_it_is_asked_for():
     code = (
-        "import sys; from melib import experiments, notebooks, spotting_runs, workers\n"
+        "import sys; from melib.app import runner; from melib.data import workers\n"
+        "from melib.study import intensity, spotting_runs\n"
         "workers.check('local')\n"
         "with workers.use():\n    pass\n"
         "print([name for name in ('dask', 'distributed') if name in sys.modules])"
@@ -490,13 +485,12 @@ def test_a_window_of_a_long_clip_weighs_no_more_than_that_of_a_short_one(tmp_pat
             clips=(clip,),
             manifest=types.SimpleNamespace(fps=200.0, has_context=False),
         )
-        monkeypatch.setattr(run, "profile_settings", lambda _: {"windows": {"paper": {"T": 16}}})
-        weights += sizes(monkeypatch, intensity.prepare, study, "paper", tmp_path / "run", "tiny")
+        run = Run(tmp_path / "run", "tiny", {"windows": {"paper": {"T": 16}}})
+        weights += sizes(monkeypatch, intensity.prepare, study, "paper", run)
     assert weights[0] == weights[1] < 2000
 
 
 def test_a_fit_of_long_videos_weighs_no_more_than_one_of_short_ones(tmp_path, monkeypatch):
-    monkeypatch.undo()  # the real settings
     weights = []
     for length in (LENGTH, 8 * LENGTH):
         monkeypatch.setattr(test_spotting, "LENGTH", length)
@@ -508,16 +502,15 @@ def test_a_fit_of_long_videos_weighs_no_more_than_one_of_short_ones(tmp_path, mo
         # A study's truth has a row a frame, and isn't needed to fit.
         long = spotting.Long(pd.DataFrame({"frame": np.arange(length)}), videos, [], videos, folds)
         fits = fits_of(spotting_runs.OURS, "toy", folds, 0)
-        weights.append(sizes(monkeypatch, spotting.run_fits, tmp_path / "run", "smoke", fits, long))
+        weights.append(sizes(monkeypatch, spotting.run_fits, unbegun("smoke", tmp_path / "run"), fits, long))
     assert weights[0] == weights[1]
     assert max(weights[0]) < 3000 * len(videos)
 
 
 def test_a_fit_weighs_what_its_windows_tables_do_and_no_pixel(tmp_path, monkeypatch):
     prepared, folds = windows(tmp_path / "cache"), protocols.folds(PEOPLE, 2, seed=0)
-    (weight, *_) = sizes(
-        monkeypatch, intensity.run_grid, tmp_path / "run", "smoke", JOBS, {"paper": prepared}, folds
-    )
+    run = unbegun("smoke", tmp_path / "run")
+    (weight, *_) = sizes(monkeypatch, intensity.run_grid, run, JOBS, {"paper": prepared}, folds)
     pixels = sum(path.stat().st_size for path in (tmp_path / "cache").rglob("*.npy"))
     assert weight < pixels / 3
     assert weight < 10_000 + 500 * len(prepared.table)
@@ -534,22 +527,22 @@ def test_a_video_comes_out_of_the_cache_as_it_went_in(tmp_path):
 
 
 @pytest.mark.long
-def test_a_fit_that_is_sent_places_gives_the_bytes_of_one_that_is_sent_arrays(tmp_path, monkeypatch):
-    monkeypatch.undo()  # the real settings
+def test_a_fit_that_is_sent_places_gives_the_bytes_of_one_that_is_sent_arrays(tmp_path):
     material = made_up_material()
     long = spotting.Long(None, material.videos, [], material.videos[:4], material.folds)
-    options = run.profile_settings("smoke")["spotting"]
+    one, two, dask = (unbegun("smoke", tmp_path / name / "run") for name in ("one", "two", "dask"))
+    options = one.settings["spotting"]
     fits = [
         fit
         for system in (spotting_runs.OURS, spotting_runs.REPAIRED)
         for fit in fits_of(system, "toy", material.folds, 0)[:1]
     ]
-    one = [spotting._run_fit(tmp_path / "one" / "run", fit, options, long) for fit in fits]
-    two = spotting.run_fits(tmp_path / "two" / "run", "smoke", fits, long)
-    with workers.use("dask", folder=tmp_path / "dask" / "run"):
-        dask = spotting.run_fits(tmp_path / "dask" / "run", "smoke", fits, long)
-    for fit, expected in zip(fits, one, strict=True):
-        for found in (two[fit], dask[fit]):
+    alone = [spotting._run_fit(one, fit, options, long) for fit in fits]
+    together = spotting.run_fits(two, fits, long)
+    with workers.use("dask", folder=dask.folder):
+        afar = spotting.run_fits(dask, fits, long)
+    for fit, expected in zip(fits, alone, strict=True):
+        for found in (together[fit], afar[fit]):
             assert found.keys() == expected.keys()
             for name, curves in expected.items():
                 np.testing.assert_array_equal(found[name].scores, curves.scores)

@@ -1,6 +1,5 @@
 """Laws of the grid of fits, on tiny made-up windows: nothing leaks, nothing finished is repeated, same seed same bytes."""
 
-import json
 import os
 import shutil
 import signal
@@ -14,11 +13,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from made_up import unbegun
 
-from melib import priors, protocols
+from melib import learn, priors, protocols
 from melib.data import manifest
 from melib.errors import DataError
-from melib.study import intensity, run, spotting
+from melib.study import intensity, spotting
 from melib.study.data import (
     _as_in_table,
     clip_studies,
@@ -28,6 +28,7 @@ from melib.study.data import (
     open_study,
     with_clips,
 )
+from melib.study.run import Run, profile_settings
 
 T, SIDE = 8, 16
 PEOPLE = ["001", "002", "003", "004", "005", "006"]
@@ -90,11 +91,14 @@ def windows(folder):
     )
 
 
+def tiny_run(folder):
+    return Run(folder / "run", "tiny", TINY)
+
+
 @pytest.fixture
-def tiny(tmp_path, monkeypatch):
-    monkeypatch.setattr(run, "profile_settings", lambda profile: TINY)
+def tiny(tmp_path):
     prepared = windows(tmp_path / "cache")
-    return tmp_path / "run", prepared, protocols.folds(PEOPLE, 2, seed=0)
+    return tiny_run(tmp_path), prepared, protocols.folds(PEOPLE, 2, seed=0)
 
 
 def jobs_of(folds):
@@ -106,11 +110,14 @@ def jobs_of(folds):
 
 
 def grid(run, prepared, folds, jobs=1):
-    return intensity.run_grid(run, "tiny", jobs_of(folds), {"paper": prepared}, folds, jobs=jobs)
+    return intensity.run_grid(run, jobs_of(folds), {"paper": prepared}, folds, jobs=jobs)
 
 
 def weights(run):
-    return {path.parent.name: path.read_bytes() for path in sorted(run.glob("weights/*/weights.safetensors"))}
+    return {
+        path.parent.name: path.read_bytes()
+        for path in sorted(Path(run).glob("weights/*/weights.safetensors"))
+    }
 
 
 @pytest.fixture(scope="module")
@@ -118,9 +125,8 @@ def finished(tmp_path_factory):
     """The grid, run once undisturbed: only to be read."""
     folder = tmp_path_factory.mktemp("grid")
     prepared, folds = windows(folder / "cache"), protocols.folds(PEOPLE, 2, seed=0)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run, "profile_settings", lambda profile: TINY)
-        return folder / "run", prepared, folds, grid(folder / "run", prepared, folds)
+    run = tiny_run(folder)
+    return run, prepared, folds, grid(run, prepared, folds)
 
 
 def test_every_window_is_predicted_once_by_a_model_that_never_saw_its_subject(finished):
@@ -157,13 +163,13 @@ def test_same_seed_same_bytes_on_one_process_and_on_two(tiny, finished):
     assert weights(run) == weights(finished[0])
 
 
-def test_a_finished_fit_is_never_repeated_and_a_changed_one_never_read(tiny, finished, monkeypatch):
+def test_a_finished_fit_is_never_repeated_and_a_changed_one_never_read(finished, monkeypatch):
     run, prepared, folds, first = finished
 
     def refuse(*args, **kwargs):
         raise ValueError("fitted again")
 
-    monkeypatch.setattr(intensity.training, "fit", refuse)
+    monkeypatch.setattr(learn.windows, "fit", refuse)
     again = grid(run, prepared, folds)
     for job in first:
         np.testing.assert_array_equal(first[job]["curve"], again[job]["curve"])
@@ -173,14 +179,14 @@ def test_a_finished_fit_is_never_repeated_and_a_changed_one_never_read(tiny, fin
 
 def test_a_failed_fit_names_its_reason_and_the_others_are_kept(tiny, monkeypatch):
     run, prepared, folds = tiny
-    fit = intensity.training.fit
+    fit = learn.windows.fit
 
     def fails_once(settings, *args, **kwargs):
         if settings.constant_frame:
             raise RuntimeError("out of memory")
         return fit(settings, *args, **kwargs)
 
-    monkeypatch.setattr(intensity.training, "fit", fails_once)
+    monkeypatch.setattr(learn.windows, "fit", fails_once)
     with pytest.raises(DataError, match=r"2 of 4 fits failed.*constant_frame.*out of memory"):
         grid(run, prepared, folds)
     assert len(weights(run)) == 2
@@ -188,12 +194,12 @@ def test_a_failed_fit_names_its_reason_and_the_others_are_kept(tiny, monkeypatch
 
 def test_an_unknown_profile_is_one_sentence():
     with pytest.raises(DataError, match="no profile 'dmeo'"):
-        run.profile_settings("dmeo")
+        profile_settings("dmeo")
 
 
 @pytest.mark.parametrize("profile", ["smoke", "demo", "paper"])
 def test_every_profile_names_fits_that_exist(profile):
-    options = run.profile_settings(profile)
+    options = profile_settings(profile)
     for protocol in intensity.PROTOCOLS:
         for fit in options["fits"][protocol]:
             job = intensity.Job("x", protocol, fit["model"], fit["input"], 0, 0)
@@ -235,8 +241,7 @@ def known(monkeypatch):
         return types.SimpleNamespace(name=name, manifest=manifests[name], tables=tables)
 
     monkeypatch.setattr("melib.study.data.open_study", study)
-    monkeypatch.setattr(run, "freeze", lambda *run: None)
-    return lambda *names: json.dumps({name: f"/{name}" for name in names})
+    return lambda *names: unbegun("paper", data={name: f"/{name}" for name in names})
 
 
 def names(studies):
@@ -244,22 +249,22 @@ def names(studies):
 
 
 def test_clips_go_to_one_paper_and_long_videos_with_context_to_the_other(known):
-    data = known("clips", "long", "cut", "more")
-    assert names(clip_studies("run", "paper", 0, data)) == ["clips", "cut", "more"]
-    assert names(long_studies("run", "paper", 0, data)) == ["long"]
-    assert names(every_study("run", "paper", 0, data)) == ["clips", "cut", "more", "long"]
+    run = known("clips", "long", "cut", "more")
+    assert names(clip_studies(run)) == ["clips", "cut", "more"]
+    assert names(long_studies(run)) == ["long"]
+    assert names(every_study(run)) == ["clips", "cut", "more", "long"]
 
 
 def test_a_run_without_clips_says_which_notebooks_to_run(known):
     with pytest.raises(DataError, match="long: long videos, and no clips; run notebooks 06 and 07"):
-        clip_studies("run", "paper", 0, known("long"))
+        clip_studies(known("long"))
     with pytest.raises(DataError, match="no data set of this run has long videos"):
-        spotting.open_long("run", "paper", 0, known("clips", "cut"))
+        spotting.open_long(known("clips", "cut"))
 
 
 def test_a_table_that_knows_the_emotions_is_handed_on_where_its_data_set_is_named(known):
-    (alone,) = long_studies("run", "paper", 0, known("long"))
-    (beside,) = long_studies("run", "paper", 0, known("clips", "long"))
+    (alone,) = long_studies(known("long"))
+    (beside,) = long_studies(known("clips", "long"))
     assert alone.tables == ()
     assert beside.tables == ("/clips/clips.xlsx",)
 
@@ -270,13 +275,13 @@ def made_of(people, truth=None):
 
 def test_licensed_data_are_tested_one_subject_at_a_time_at_paper_alone():
     licensed, simulated = made_of(PEOPLE * 3), made_of(PEOPLE * 3, truth=pd.DataFrame())
-    folds = folds_of(licensed, "paper")
+    folds = folds_of(licensed, unbegun("paper"))
     assert [fold.test for fold in folds] == [(person,) for person in PEOPLE]
     for profile in ("smoke", "demo"):
-        assert len(folds_of(licensed, profile)) == run.profile_settings(profile)["folds"]
-    assert folds_of(simulated, "demo") == protocols.folds(PEOPLE, 2, seed=0)
+        assert len(folds_of(licensed, unbegun(profile))) == profile_settings(profile)["folds"]
+    assert folds_of(simulated, unbegun("demo")) == protocols.folds(PEOPLE, 2, seed=0)
     many = made_of([f"{i:03d}" for i in range(40)], truth=pd.DataFrame())
-    assert len(folds_of(many, "paper")) == run.profile_settings("paper")["folds"]
+    assert len(folds_of(many, unbegun("paper"))) == profile_settings("paper")["folds"]
 
 
 def test_whoever_has_no_window_is_in_no_fold_and_no_job_asks_for_an_empty_test(monkeypatch, tmp_path):
@@ -291,8 +296,8 @@ def test_whoever_has_no_window_is_in_no_fold_and_no_job_asks_for_an_empty_test(m
     monkeypatch.setattr("melib.study.intensity.clip_studies", lambda *_, **__: [study])
     monkeypatch.setattr("melib.study.intensity.with_clips", lambda study, *_, **__: study)
     monkeypatch.setattr(intensity, "prepare_all", lambda *_, **__: prepared)
-    monkeypatch.setattr(intensity, "run_grid", lambda run, profile, todo, *_, **__: asked.extend(todo))
-    outcome = intensity.intensity_study(tmp_path, "paper", data="{}")
+    monkeypatch.setattr(intensity, "run_grid", lambda run, todo, *_, **__: asked.extend(todo))
+    outcome = intensity.intensity_study(unbegun("paper", tmp_path, data={"made_up": "/made_up"}))
     folds = outcome.folds["made_up"]
     assert [fold.test for fold in folds] == [(person,) for person in people[:7]]
     for protocol in intensity.PROTOCOLS:
@@ -310,7 +315,7 @@ def test_a_data_set_without_an_apex_says_why_no_window_fits(tmp_path):
             DataError, match=r"x: no window fits protocol 'paper' \(1 because the event has no apex\)"
         ),
     ):
-        intensity.prepare(study, "paper", tmp_path / "run", "smoke")
+        intensity.prepare(study, "paper", unbegun("smoke", tmp_path / "run"))
 
 
 def test_folders_that_differ_from_the_table_by_case_have_the_table_s_name():
@@ -335,18 +340,17 @@ def test_a_folder_in_another_case_is_that_of_its_events(tiny_set, tmp_path):
     study = open_study(data / "manifest.yml", data)
     assert set(study.videos["subject"]) == set(study.events["subject"]) == {"s01", "s02"}
     assert (study.events["status"] != "dropped").all()
-    clips = with_clips(study, tmp_path / "runs" / "one", jobs=1).clips
+    clips = with_clips(study, unbegun("smoke", tmp_path / "runs" / "one"), jobs=1).clips
     assert {clip.subject for clip in clips} == {"s01", "s02"}
 
 
 _KILLED = """
 import sys; sys.path.insert(0, {tests!r})
 from pathlib import Path
-import test_experiments as t
-from melib import experiments
-experiments.settings = lambda profile: t.TINY
+import test_intensity as t
 folder = Path({folder!r})
-t.grid(folder / "run", t.windows(folder / "cache"), t.protocols.folds(t.PEOPLE, 2, seed=0))
+run = t.Run(folder / "run", "tiny", t.TINY)
+t.grid(run, t.windows(folder / "cache"), t.protocols.folds(t.PEOPLE, 2, seed=0))
 """
 
 

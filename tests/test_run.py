@@ -1,15 +1,15 @@
 """A run's configuration is frozen once, before anything is drawn, and holds from then on."""
 
 import json
+import re
 
 import pytest
-import yaml
 
-from melib import DataError, simulate
+from melib import PACKAGE, DataError, simulate
 from melib.data import cache, manifest
 from melib.study import comparisons, data
-from melib.study.provenance import CONFIGURATION, configuration_checks
-from melib.study.run import freeze, profile_settings
+from melib.study.provenance import CONFIGURATION, configuration_checks, read_configuration
+from melib.study.run import Run, begin, profile_settings
 
 
 @pytest.fixture
@@ -17,22 +17,18 @@ def run(tmp_path):
     return tmp_path / "runs" / "mine"
 
 
-def frozen(run):
-    return yaml.safe_load((run / CONFIGURATION).read_text(encoding="utf-8"))
-
-
 def test_the_same_settings_are_accepted_and_give_the_same_bytes(run, tmp_path):
-    freeze(run, "smoke", 3)
+    begin(run, "smoke", 3)
     before = (run / CONFIGURATION).read_bytes()
-    freeze(run, "smoke", 3)
-    freeze(tmp_path / "elsewhere", "smoke", 3)
+    begin(run, "smoke", 3)
+    begin(tmp_path / "elsewhere", "smoke", 3)
     assert (run / CONFIGURATION).read_bytes() == before
     assert (tmp_path / "elsewhere" / CONFIGURATION).read_bytes() == before
 
 
 def test_it_holds_the_profile_the_comparisons_and_the_versions(run):
-    freeze(run, "smoke", 3)
-    found = frozen(run)
+    begin(run, "smoke", 3)
+    found = read_configuration(run)
     assert found["comparisons"] == comparisons.declared()
     settings = profile_settings("smoke")
     assert json.dumps(found["settings"]) == json.dumps(settings)
@@ -53,68 +49,81 @@ def test_it_holds_the_profile_the_comparisons_and_the_versions(run):
     ],
 )
 def test_a_changed_setting_is_refused_with_a_remedy(run, changed, said):
-    freeze(run, "smoke", 3)
+    begin(run, "smoke", 3)
     before = (run / CONFIGURATION).read_bytes()
     with pytest.raises(DataError, match=f"{said}: name another run"):
-        freeze(run, **{"profile": "smoke", "seed": 3, **changed})
+        begin(run, **{"profile": "smoke", "seed": 3, **changed})
     assert (run / CONFIGURATION).read_bytes() == before
 
 
 def test_no_way_to_open_a_run_s_data_goes_round_it(run):
-    freeze(run, "smoke", 3)
+    begin(run, "smoke", 3)
     licensed = json.dumps({"samm": "/data/samm"})
     for way in (data.clip_studies, data.long_studies, data.every_study):
         with pytest.raises(DataError, match="was made with seed 3, not 0"):
-            way(run, "smoke", 0, licensed)
+            way(begin(run, "smoke", 0, licensed))
         with pytest.raises(DataError, match="was made with data simulated, not samm"):
-            way(run, "smoke", 3, licensed)
+            way(begin(run, "smoke", 3, licensed))
+
+
+def test_nobody_makes_a_run_but_begin_and_explore_which_looks_at_a_finished_one():
+    files = [*PACKAGE.rglob("*.py"), *(PACKAGE.parent / "notebooks").glob("*.ipynb")]
+    made = {file.name for file in files if re.search(r"\bRun\(", file.read_text(encoding="utf-8"))}
+    assert made == {"run.py", "explore.py"}
+
+
+def test_a_run_is_its_folder_settings_seed_and_data_and_stands_for_its_folder(run):
+    settings = profile_settings("smoke")
+    assert begin(run, "smoke", 3) == Run(run, "smoke", settings, 3, {})
+    two = Run(run, "tiny", {"seeds": 2}, 3)
+    assert (run.parent / two, two.cache, two.seeds) == (run, run.parent / "cache", [3, 1003])
 
 
 def test_a_changed_profile_or_family_of_comparisons_is_refused(run, monkeypatch):
-    freeze(run, "smoke")
+    begin(run, "smoke")
     known = profile_settings("smoke")
     with monkeypatch.context() as other:
         other.setattr("melib.study.run.profile_settings", lambda profile: {**known, "folds": 3})
         with pytest.raises(DataError, match="other settings of the profile"):
-            freeze(run, "smoke")
+            begin(run, "smoke")
     # How long a step may take decides nothing.
     with monkeypatch.context() as other:
         other.setattr("melib.study.run.profile_settings", lambda profile: {**known, "time_limit_minutes": 9})
-        freeze(run, "smoke")
+        begin(run, "smoke")
     with monkeypatch.context() as other:
         other.setattr(comparisons, "declared", lambda: {"alpha": 0.1})
         with pytest.raises(DataError, match="other declared comparisons"):
-            freeze(run, "smoke")
-    freeze(run, "smoke")
+            begin(run, "smoke")
+    begin(run, "smoke")
 
 
 def test_licensed_data_are_named_without_their_folders(run, monkeypatch):
     monkeypatch.setattr(manifest, "read_manifest", lambda name: name)
     monkeypatch.setattr(manifest, "manifest_hash", lambda found: f"hash of {found}")
-    freeze(run, "paper", 0, '{"samm": "/home/someone/samm"}')
-    assert frozen(run)["data"] == ["samm"]
-    assert frozen(run)["manifests"] == {"samm": "hash of samm"}
+    begin(run, "paper", 0, '{"samm": "/home/someone/samm"}')
+    assert read_configuration(run)["data"] == ["samm"]
+    assert read_configuration(run)["manifests"] == {"samm": "hash of samm"}
     assert "someone" not in (run / CONFIGURATION).read_text()
     with pytest.raises(DataError, match="data samm, not simulated"):
-        freeze(run, "paper")
+        begin(run, "paper")
 
 
 def test_what_lay_there_before_is_kept_on_record_and_fails_the_check(run):
     (run / "data" / "synthme").mkdir(parents=True)
-    freeze(run, "smoke")
-    assert frozen(run)["before"] == ["data/synthme"]
+    begin(run, "smoke")
+    assert read_configuration(run)["before"] == ["data/synthme"]
     (holds, _, detail), _ = configuration_checks(run)
     assert not holds
     assert "data/synthme" in detail
 
 
 def test_other_code_is_not_refused_but_the_first_is_kept_and_the_check_says_so(run, monkeypatch):
-    freeze(run, "smoke")
+    begin(run, "smoke")
     assert all(holds for holds, *_ in configuration_checks(run))
-    first = frozen(run)["code"]
+    first = read_configuration(run)["code"]
     monkeypatch.setattr(cache, "content_hash", lambda files: "another")
-    freeze(run, "smoke")
-    assert frozen(run)["code"] == first
+    begin(run, "smoke")
+    assert read_configuration(run)["code"] == first
     holds, _, detail = configuration_checks(run)[1]
     assert not holds
     assert "code" in detail
@@ -127,10 +136,10 @@ def test_a_run_that_was_never_frozen_fails_the_check(run):
 
 
 def test_a_broken_file_is_one_readable_sentence(run):
-    freeze(run, "smoke")
+    begin(run, "smoke")
     (run / CONFIGURATION).write_text("{", encoding="utf-8")
     with pytest.raises(DataError, match="can't be read: name another run"):
-        freeze(run, "smoke")
+        begin(run, "smoke")
 
 
 def test_nothing_is_simulated_before_the_configuration_is_frozen(run, monkeypatch):
@@ -143,5 +152,5 @@ def test_nothing_is_simulated_before_the_configuration_is_frozen(run, monkeypatc
 
     monkeypatch.setattr(simulate, "write", write)
     with pytest.raises(DataError, match="enough"):
-        data.clip_studies(run, "smoke", 0)
+        data.clip_studies(begin(run, "smoke"))
     assert there == [True]
