@@ -20,6 +20,7 @@ import psutil
 import pytest
 import test_spotting
 from made_up import unbegun
+from small_jobs import counted, die, die_or_say, fail, slow
 from test_intensity import PEOPLE, TINY, windows
 from test_spotting import LENGTH, made_up_material, made_up_video
 
@@ -169,36 +170,6 @@ def test_two_processes_and_a_cluster_of_this_machine_give_the_bytes_of_one_proce
 # ---- jobs that end badly --------------------------------------------------------------------------------------
 
 
-def die(*_):
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-def fail(what):
-    raise RuntimeError(what)
-
-
-def slow(seconds):
-    time.sleep(seconds)
-    return seconds
-
-
-def counted(trace, kills):
-    """Leave a byte for each time that it began, and kill the process the first times."""
-    with open(trace, "ab") as file:
-        file.write(b".")
-    if os.path.getsize(trace) <= kills:
-        die()
-    return os.getpid()
-
-
-class Named(types.SimpleNamespace):
-    """A job of a grid."""
-
-
-def die_or_say(run, job):
-    return die() if job.name == "die" else job.name
-
-
 @pytest.mark.long
 def test_a_job_whose_process_dies_is_taken_up_again_twice_and_takes_no_other_along(tmp_path):
     tasks = [
@@ -220,7 +191,7 @@ def test_a_job_whose_process_dies_is_taken_up_again_twice_and_takes_no_other_alo
 @pytest.mark.long
 @pytest.mark.parametrize(("engine", "killed"), [("local", "3 processes"), ("dask", "4 workers")])
 def test_a_fit_that_kills_every_worker_is_reported_and_the_others_end(tmp_path, engine, killed):
-    tasks = [(Named(name=name),) for name in ("die", "b", "c", "d")]
+    tasks = [(types.SimpleNamespace(name=name),) for name in ("die", "b", "c", "d")]
     with workers.use(engine, folder=tmp_path):
         with pytest.raises(
             DataError, match=rf"1 of 4 fits failed.*die: killed {killed}, most often because memory"
@@ -241,7 +212,9 @@ def test_a_fit_that_fails_stops_no_other_and_the_sentence_names_it(tmp_path, err
         grid.record(run, "", {"job": job.name}, (), lambda: {"x": np.arange(3)})
         return failing(run, job) if job.error else job.name
 
-    tasks = [(Named(name=name, error=error("why") if name == "b" else None),) for name in "abc"]
+    tasks = [
+        (types.SimpleNamespace(name=name, error=error("why") if name == "b" else None),) for name in "abc"
+    ]
     with pytest.raises(
         DataError, match=rf"1 of 3 fits failed.*\(b: {error.__name__}: why\); mend and run again"
     ):
@@ -267,16 +240,11 @@ def test_a_record_is_computed_once_for_all_that_it_depends_on(tmp_path):
 
 STARTS = """
 import sys; sys.path.insert(0, {tests!r})
-import test_workers as t
-with t.workers.use({engine!r}, folder={folder!r}):
-    list(t.workers.run(t.signed, [({folder!r} + "/" + name,) for name in "abc"], 2))
+import small_jobs
+from melib import workers
+with workers.use({engine!r}, folder={folder!r}):
+    list(workers.run(small_jobs.endless, [({folder!r} + "/" + name,) for name in "abc"], 2))
 """
-
-
-def signed(place):
-    """Say that it began, and take very long, in Python and so that it holds the interpreter."""
-    Path(place).touch()
-    return sum(1 for _ in range(10**11))
 
 
 @contextlib.contextmanager

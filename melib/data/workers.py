@@ -200,9 +200,9 @@ def _results(
                         else:
                             raise DataError(f"{function.__name__} {error}; {_AGAIN}") from None
             yield done.pop(number)
-    finally:
-        if out:
-            place.stop(list(out))
+    except BaseException:  # Ctrl-C, and a caller who wants no more, too
+        place.stop(list(out))
+        raise
 
 
 # ---- processes of this machine --------------------------------------------------------------------------------
