@@ -13,6 +13,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import psutil
 import pytest
 from made_up import unbegun
 from typer.testing import CliRunner
@@ -241,10 +242,21 @@ def undisturbed(tmp_path_factory):
     return folder
 
 
+def _alive(processes):
+    """Those that are still running; one that nobody has waited for isn't."""
+    return [p for p in processes if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
+
+
 @pytest.mark.long
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
-def test_a_run_cut_off_anywhere_continues_to_the_same_bytes(tmp_path, undisturbed, how):
-    """The signal goes to the whole group, as a terminal's Ctrl-C does, at any moment of the simulation."""
+@pytest.mark.parametrize(
+    ("how", "group"),
+    [(signal.SIGINT, True), (signal.SIGTERM, True), (signal.SIGTERM, False), (signal.SIGKILL, False)],
+    ids=["Ctrl-C", "SIGTERM to all", "SIGTERM to the run", "kill -9 of the run"],
+)
+def test_a_run_cut_off_anywhere_leaves_no_process_and_continues_to_the_same_bytes(
+    tmp_path, undisturbed, how, group
+):
+    """A terminal, systemd and Slurm signal the whole group, `timeout` and the kernel's memory killer one process."""
     seed = random.randrange(1000)
     clips = random.Random(seed).randrange(1, 12)
     print(f"seed {seed}: cut off after {clips} clips")
@@ -256,11 +268,17 @@ def test_a_run_cut_off_anywhere_continues_to_the_same_bytes(tmp_path, undisturbe
     while len(list(tmp_path.glob(done))) < clips and time.monotonic() < limit:
         time.sleep(0.02)
     time.sleep(random.Random(seed).uniform(0, 1))
-    os.killpg(process.pid, how)
-    assert process.wait(timeout=60) == (1 if how == signal.SIGINT else -how)
-    if how == signal.SIGINT:
+    family = psutil.Process(process.pid).children(recursive=True)
+    assert len(family) > 2  # the kernel and its processes
+    (os.killpg if group else os.kill)(process.pid, how)
+    assert process.wait(timeout=60) == (-how if how == signal.SIGKILL else 1)
+    if how != signal.SIGKILL:
         said = "1/1 01_data: started\nmelib: 01_data was interrupted in cell .*\n"
         assert re.fullmatch(said, errors.read_text())
+    limit = time.monotonic() + 10
+    while _alive(family) and time.monotonic() < limit:
+        time.sleep(0.1)
+    assert _alive(family) == []
     finished = {path: path.stat().st_mtime_ns for path in tmp_path.glob(done)}
     assert clips <= len(finished)
     subprocess.run(_command(), cwd=tmp_path, check=True, capture_output=True)

@@ -66,7 +66,7 @@ def code_and_packages() -> dict[str, Any]:
 
 
 def read_configuration(run: str | Path) -> dict[str, Any]:
-    """Read what `freeze` has written.
+    """Read what `begin` has frozen.
 
     Raises
     ------
