@@ -147,7 +147,7 @@ def test_other_data_than_published_are_marked_loudly(whole):
 
 
 def test_published_values_name_their_source():
-    published = read_result(report.PACKAGE / "published.csv")
+    published = read_result(report.PACKAGE / "study" / "published.csv")
     assert published["source"].str.len().min() > 10
     what = ["task", "dataset", "protocol", "method", "model", "input", "metric"]
     assert not published.duplicated(what).any()
