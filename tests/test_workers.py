@@ -505,7 +505,7 @@ def test_a_fit_that_is_sent_places_gives_the_bytes_of_one_that_is_sent_arrays(tm
         for system in (spotting_runs.OURS, spotting_runs.REPAIRED)
         for fit in fits_of(system, "toy", material.folds, 0)[:1]
     ]
-    alone = [spotting._run_fit(one, fit, options, long) for fit in fits]
+    alone = [spotting._run_fit(one.folder, fit, options, long) for fit in fits]
     together = spotting.run_fits(two, fits, long)
     with workers.use("dask", folder=dask.folder):
         afar = spotting.run_fits(dask, fits, long)
