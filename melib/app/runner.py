@@ -43,8 +43,8 @@ from melib.study.run import begin
 # For a profile that states no limit: a hung notebook must end, a slow machine must not be punished.
 _MINUTES = 60.0
 
-# What `python -m ipykernel_launcher` does, without asyncio's log of the cell that Ctrl-C abandoned. SIGTERM to the whole group
-# (systemd, Slurm) is answered by the run, which stops its kernel: else whichever died first would decide what the user reads.
+# What `python -m ipykernel_launcher` does, without asyncio's log of the cell that Ctrl-C abandoned. SIGTERM to the whole
+# group (systemd, Slurm) is answered by the run, which stops its kernel: else whichever died first decided what is said.
 _LAUNCH = """
 import logging, signal, sys
 signal.signal(signal.SIGTERM, lambda *_: None)
