@@ -261,7 +261,7 @@ SHOWING = {
     "BboxImage",
 }
 SHOWN_IN = {
-    ("pictures.py", "_face"),  # asks faces.may_show
+    ("pictures.py", "show_face"),  # asks faces.may_show
     ("pictures.py", "arrows"),  # flow alone
 }
 
@@ -287,7 +287,7 @@ def test_pixels_are_drawn_in_two_functions_and_nowhere_else():
 
 def test_the_one_that_draws_faces_asks_first():
     tree = ast.parse((ROOT / "melib" / "app" / "pictures.py").read_text(encoding="utf-8"))
-    face = next(part for part in tree.body if getattr(part, "name", "") == "_face")
+    face = next(part for part in tree.body if getattr(part, "name", "") == "show_face")
     asked = next(node for node in face.body if isinstance(node, ast.If))
     assert ast.unparse(asked.test) == "faces.may_show(study.manifest, subject)"
     shows = [node for node in ast.walk(face) if isinstance(node, ast.Call) and called(node) in SHOWING]

@@ -160,7 +160,7 @@ def test_what_troubleshooting_quotes_is_what_the_code_says():
     first_cells = re.findall(r"^\| ([^|]+) \|", section, re.MULTILINE)
     quoted = {span for cell in first_cells for span in re.findall(r"`([^`]+)`", cell) if " " in span}
     assert quoted > OTHERS_SAY
-    code = "".join(path.read_text() for path in [ROOT / "Makefile", *sorted((ROOT / "melib").glob("*.py"))])
+    code = "".join(path.read_text() for path in [ROOT / "Makefile", *sorted((ROOT / "melib").rglob("*.py"))])
     for span in quoted - OTHERS_SAY:
         assert all(part.strip(", ") in code for part in span.split("...")), span
 

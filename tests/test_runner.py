@@ -17,6 +17,7 @@ import yaml
 from melib import DataError
 from melib.app import runner
 from melib.paper import report
+from melib.study import provenance
 
 PARAMETERS = 'run = "runs/smoke"  # folder of the run\nprofile = "smoke"\nseed = 0\ndata = ""\n'
 COUNT = """
@@ -130,10 +131,10 @@ def test_the_stamp_follows_code_settings_and_tables_but_not_place(source, tmp_pa
     path = source / "01_first.ipynb"
     base = {"run": "a", "profile": "smoke", "seed": 0, "data": ""}
     package = tmp_path / "package"
-    package.mkdir()
+    (package / "app").mkdir(parents=True)
     (package / "priors.py").write_text("one")
-    (package / "cli.py").write_text("one")
-    monkeypatch.setattr(runner, "PACKAGE", package)
+    (package / "app" / "cli.py").write_text("one")
+    monkeypatch.setattr(provenance, "PACKAGE", package)
     monkeypatch.setattr(runner, "_manifest_hash", lambda name: name)
     samm = tmp_path / "samm"
     samm.mkdir()
@@ -146,7 +147,7 @@ def test_the_stamp_follows_code_settings_and_tables_but_not_place(source, tmp_pa
     assert stamp(run="b") == before
     assert stamp(engine="dask", scheduler="tcp://host:8786") == before
     assert stamp(seed=1) != before
-    (package / "cli.py").write_text("two")
+    (package / "app" / "cli.py").write_text("two")
     assert stamp() == before
     (samm / "table.csv").write_text("two")
     assert stamp() != before
