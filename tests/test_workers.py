@@ -241,7 +241,7 @@ def test_a_record_is_computed_once_for_all_that_it_depends_on(tmp_path):
 STARTS = """
 import sys; sys.path.insert(0, {tests!r})
 import small_jobs
-from melib import workers
+from melib.data import workers
 with workers.use({engine!r}, folder={folder!r}):
     list(workers.run(small_jobs.endless, [({folder!r} + "/" + name,) for name in "abc"], 2))
 """
