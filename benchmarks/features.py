@@ -20,8 +20,7 @@ import numpy as np
 
 from melib.data import workers
 from melib.simulate import events, nuisance, portraits, render, units
-from melib.vision import faces, flow
-from melib.vision import recipe as recipe
+from melib.vision import faces, flow, recipe
 
 FPS, SECONDS, K = 30, 7, 30
 UNITS = (1, 2, 4, 7, 9, 10, 12, 14, 15, 17, 24, 25)
@@ -190,7 +189,7 @@ def main(n_films, minutes):
         print("| 640 x 360 | frames/s a core | ratio |\n|---|---|---|")
         for label, taken in (
             ("reference recipe, naive", naive),
-            ("reference recipe, `reference_recipe.windows`", seconds(recipe.windows, paths, K)),
+            ("reference recipe, `recipe.windows`", seconds(recipe.windows, paths, K)),
             ("ours, `flow.regional(faces.follow(...))`", seconds(ours, paths)),
         ):
             print(f"| {label} | {len(paths) / taken:.0f} | {naive / taken:.1f} |", flush=True)

@@ -349,7 +349,7 @@ def sees(card):
     Parameters
     ----------
     card : mapping quantity -> mapping with estimate and low
-        As `face_card` returns, or rows of face_card.csv. Who lacks a quantity, or has NaN there, doesn't fulfil it.
+        As `face_card` returns, or rows of face_card.csv. NaN doesn't fulfil a condition.
 
     Returns
     -------
@@ -357,7 +357,7 @@ def sees(card):
         - yes: the low end of clip_swap is above `LEAST_SWAP` and apex_follow is `LEAST_FOLLOW` or more
         - in part: one of the two, or the low end of apex_follow is above 0
         - no: else
-        - not asked: the card has neither quantity
+        - not asked: the card lacks one of the two, as that of a control which knows the true interval
 
     Examples
     --------
@@ -365,9 +365,8 @@ def sees(card):
     'in part'
     """
     swap, follow = card.get("clip_swap"), card.get("apex_follow")
-    if swap is None and follow is None:
+    if swap is None or follow is None:
         return "not asked"
-    fits = swap is not None and swap["low"] > LEAST_SWAP
-    follows = follow is not None and follow["estimate"] >= LEAST_FOLLOW
-    moves = follow is not None and follow["low"] > 0
+    fits, follows = swap["low"] > LEAST_SWAP, follow["estimate"] >= LEAST_FOLLOW
+    moves = follow["low"] > 0
     return "yes" if fits and follows else "in part" if fits or follows or moves else "no"

@@ -23,11 +23,17 @@ BELOW = {
     "learn": {"top", "data", "vision", "learn"},
     "simulate": {"top", "data", "vision", "simulate"},
     "study": {"top", "data", "annotations", "vision", "learn", "simulate", "study"},
-    "paper": {"top", "data", "study", "paper"},
+    "paper": {
+        "top",
+        "data",
+        "study",
+        "paper",
+    },  # of study what reads csv: see test_paper_reads_csv_and_nothing_else
 }
 BELOW["app"] = {*BELOW, "app"}
 ROOMS = sorted(path.parent.name for path in PACKAGE.glob("*/__init__.py"))
-# Whose functions may import: the command line answers at once, and `import melib` doesn't wait for torch.
+# Whose functions may import: the command line answers at once, and `import melib` doesn't wait for torch. (app/doctor.py imports
+# by name, so that a broken package is a finding.)
 LATE = {"melib/app/cli.py", "melib/__init__.py"}
 
 
@@ -40,6 +46,7 @@ def imported(tree):
     """Each import of melib in a file: (rooms, whether it stands at the top of the file)."""
     for node in ast.walk(tree):
         names = []
+        assert not getattr(node, "level", 0), "imports are absolute"
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "melib":
             inner = node.module.split(".")[1:]
             names = [[*inner, alias.name] for alias in node.names]
@@ -74,6 +81,15 @@ def test_no_file_waits_for_itself():
     while free := {name for name, out in arrows.items() if not out & set(arrows)}:
         arrows = {name: out for name, out in arrows.items() if name not in free}
     assert not arrows
+
+
+def test_paper_reads_csv_and_nothing_else():
+    code = "import sys, melib.paper.report, melib.paper.figures ; print([n for n in %r if n in sys.modules])"
+    heavy = ("torch", "cv2", "dlib", "loky", "melib.learn", "melib.vision", "melib.simulate")
+    ended = subprocess.run(
+        [sys.executable, "-c", code % (heavy,)], capture_output=True, text=True, cwd=ROOT, check=True
+    )
+    assert ended.stdout.strip() == "[]"
 
 
 def test_the_papers_stand_first():

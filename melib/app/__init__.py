@@ -1,1 +1,1 @@
-"""What a user calls: the command line, the notebooks' runner, predict, explore, doctor."""
+"""What a user calls: command line, the notebooks' runner, data check, pictures of data, predict, explore, doctor."""

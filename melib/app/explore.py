@@ -10,7 +10,6 @@ subject. explore_pictures.py draws, explore_widgets.py puts sliders around these
 """
 
 import functools
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -25,7 +24,7 @@ from melib.errors import DataError
 from melib.paper import style
 from melib.study import intensity, results, spotting, spotting_decoding, spotting_runs
 from melib.study.data import Study, folds_of, named, open_study, with_clips
-from melib.study.run import Run, data_names, profile_settings
+from melib.study.run import Run, data_names, places_of, profile_settings
 from melib.vision import faces, flow
 
 OURS = spotting_runs.OURS
@@ -89,14 +88,14 @@ def open_run(run, profile="smoke", seed=0, data=""):
         If there is no such run, or it was made with another profile or seed.
     """
     asked = [f"--profile {profile}", f"--run {run}", *([f"--seed {seed}"] if seed else [])]
-    places = _places(data)
+    places = places_of(data)
     asked += [f"--data {name}={place}" for name, place in places.items()]
     command = f"melib run {' '.join(asked)}"
     known = [place for place in (Path(run), Path("..") / run) if (place / "parameters.yml").is_file()]
     if not known:
         raise DataError(f"{run} is no finished run: make it with `{command}`, or set run to one that is.")
     made = _made(known[0] / "parameters.yml", command)
-    names = data_names(_places(made["data"]))
+    names = data_names(places_of(made["data"]))
     if (made["profile"], made["seed"], names) != (profile, seed, data_names(places)):
         said = f"profile {made['profile']!r}, seed {made['seed']} and data {', '.join(names)}"
         raise DataError(f"{run} was made with {said}: set them so in the first cell.")
@@ -111,16 +110,6 @@ def open_run(run, profile="smoke", seed=0, data=""):
         raise DataError(f"{known[0]} holds no data yet: make it with `{command}`.")
     of_clips, of_long = ({study.name: study for study in found} for found in (clips, long))
     return Opened(begun, of_clips, of_long, tuple(other), agreement, command)
-
-
-def _places(data):
-    """Folders of the data sets that were named: dict."""
-    try:
-        return dict(json.loads(data or "{}"))
-    except (TypeError, ValueError):
-        raise DataError(
-            f'data is {data!r}: make it json text such as {{"samm": "/path"}}, or empty.'
-        ) from None
 
 
 def _made(file, command):

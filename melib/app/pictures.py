@@ -1,4 +1,4 @@
-"""Plots of the data itself: events, curves, faces and their motion. Plots of results are in figures.py.
+"""Plots of the data itself: events, curves, faces and their motion. Plots of results are in melib/paper.
 
 A face is drawn only where faces.may_show allows it; anybody else appears as landmarks and flow. All pixels of faces go
 through `_face`, which asks; nothing else here, and no other module, draws an image (tests/test_private.py holds it to that).

@@ -30,7 +30,8 @@ from melib.data import cache, layouts, video_files
 from melib.errors import DataError, Misuse
 from melib.learn.dense import Dense
 from melib.paper import style
-from melib.study import evaluation, recognition, spotting, spotting_runs
+from melib.study import recognition, spotting, spotting_runs
+from melib.study.comparisons import CANDIDATE
 from melib.study.results import QUANTITIES, over_seeds, read_result, records
 from melib.study.run import Run
 from melib.study.spotting_decoding import Decoder, Material, fits_of, fitted
@@ -226,7 +227,7 @@ def card(run: Run, clips: str, dataset: str) -> dict:
     """
     results = run.folder / "results"
     faces_of = read_result(results / "face_card.csv")
-    model, used = evaluation.CANDIDATE
+    model, used = CANDIDATE
     mine = {"dataset": clips, "protocol": "context", "model": model, "input": used}
     faces_of = faces_of[(faces_of[[*mine]] == pd.Series(mine)).all(axis=1)]
     # Of several trainings the row without a seed, over all of them, is what is known of the model.

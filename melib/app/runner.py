@@ -30,15 +30,14 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
-import yaml
 from filelock import FileLock, Timeout
 
 from melib import PACKAGE
 from melib.data import cache, manifest, workers
 from melib.errors import DataError, Misuse
 from melib.paper import report
-from melib.study.provenance import PROFILES, environment, package_files
-from melib.study.run import begin
+from melib.study.provenance import environment, package_files
+from melib.study.run import begin, profile_settings
 
 # For a profile that states no limit: a hung notebook must end, a slow machine must not be punished.
 _MINUTES = 60.0
@@ -111,7 +110,7 @@ def run(
     KeyboardInterrupt
         If interrupted; the kernel is stopped, and nothing half-written carries a final name.
     """
-    _check_profile(profile)
+    profile_settings(profile)  # refuses one that there isn't
     workers.check(engine, scheduler)
     places = {name: Path(place).resolve() for name, place in sorted((data or {}).items())}
     for name, place in places.items():
@@ -185,7 +184,9 @@ def stamp(path: Path, folder: Path, parameters: Mapping[str, Any], data: Mapping
     elsewhere = ("run", "data", "engine", "scheduler")
     settings = {name: value for name, value in parameters.items() if name not in elsewhere}
     digest.update(json.dumps(settings, sort_keys=True, default=str).encode())
-    digest.update(json.dumps(_profile(str(parameters["profile"])), sort_keys=True, default=str).encode())
+    digest.update(
+        json.dumps(profile_settings(str(parameters["profile"])), sort_keys=True, default=str).encode()
+    )
     digest.update(cache.content_hash(package_files()).encode())
     for name, place in data.items():
         tables = [file for pattern in ("*", "*/*") for file in sorted(place.glob(pattern)) if _is_table(file)]
@@ -233,7 +234,7 @@ def _step(
         return False
 
     record_file.unlink(missing_ok=True)  # from here on the old outputs may be replaced one by one
-    settings = _profile(str(parameters["profile"])) or {}
+    settings = profile_settings(str(parameters["profile"]))
     # What a notebook declares is meant for a workstation; a profile that takes days says so itself.
     minutes = max(float(declared.get("minutes", _MINUTES)), float(settings.get("time_limit_minutes", 0)))
     start = time.monotonic()
@@ -322,17 +323,6 @@ def _parameters(
             names = ", ".join(known) or "none: no cell is tagged `parameters`"
             raise Misuse(f"{path.name} has no parameter {name!r}; it declares {names}")
     return parameters
-
-
-def _check_profile(profile: str) -> None:
-    if PROFILES.is_file():
-        names = list(yaml.safe_load(PROFILES.read_text()))
-        if profile not in names:
-            raise Misuse(f"profile {profile!r} is unknown: {PROFILES} has {', '.join(names)}")
-
-
-def _profile(profile: str) -> Any:
-    return yaml.safe_load(PROFILES.read_text()).get(profile) if PROFILES.is_file() else None
 
 
 def _manifest_hash(name: str) -> str:

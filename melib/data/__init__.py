@@ -1,1 +1,1 @@
-"""From a folder to frames: manifests, layouts of folders, video files, tables, and the cache that everything is kept in."""
+"""From a folder to frames: manifests, layouts, video files, tables; the cache and the workers that all rooms use."""

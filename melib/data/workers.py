@@ -178,12 +178,11 @@ def _results(
     out: dict[Future, int] = {}
     done: dict[int, Any] = {}
     deaths = Counter[int]()
-    room = place.room()
     try:
         for number in range(len(tasks)):
             while number not in done:
                 # Of those that were out when a process died, one killed it: alone, it shows, and has all memory.
-                queue, free = (suspects, 1) if suspects else (waiting, room)
+                queue, free = (suspects, 1) if suspects else (waiting, place.room())
                 while queue and len(out) < free:
                     begun = queue.popleft()
                     out[place.submit(function, tasks[begun])] = begun

@@ -17,7 +17,7 @@ import pandas as pd
 
 from melib import controls
 from melib.errors import DataError
-from melib.study import comparisons, evaluation, results
+from melib.study import comparisons, results
 
 ALPHA = comparisons.alpha()  # of a p after Holm's correction
 _FEW = 10  # subjects, below which a bootstrap over them says little
@@ -29,7 +29,7 @@ _AGREEMENT = {
 }
 # Values tell priors apart that rise and fall alike; ranks can't (ablations.MATCH).
 _MATCH = "ccc"
-_MODEL, _INPUT = evaluation.CANDIDATE
+_MODEL, _INPUT = comparisons.CANDIDATE
 _ABOUT = {"dataset": "", "protocol": "", "events": np.nan, "subjects": np.nan, "low": np.nan, "high": np.nan}
 
 Tables = Mapping[str, pd.DataFrame]
@@ -560,7 +560,8 @@ def inputs(tables: Tables) -> list[Finding]:
         if not verdicts:
             continue
         groups = {
-            word: [used for used in verdicts if verdicts[used] == word] for word in ("yes", "in part", "no")
+            word: [used for used in verdicts if verdicts[used] == word]
+            for word in ("yes", "in part", "no", "not asked")
         }
         verdict = "; ".join(
             f"{_joined(names)}: {word}" for word, names in groups.items() if names and word != "no"
@@ -815,7 +816,7 @@ QUESTIONS = (
         "inputs",
         "Which input sees the face?",
         f"yes: the interval of clip swap lies above {controls.LEAST_SWAP}, apex follow is {controls.LEAST_FOLLOW} or more; "
-        "in part: one of the two, or the interval of apex follow lies above 0.",
+        "in part: one of the two, or the interval of apex follow lies above 0; not asked: one of the two is missing.",
         {"face_card": "04_intensity"},
         inputs,
     ),

@@ -19,10 +19,9 @@ from PIL import Image
 
 from melib import PACKAGE, controls
 from melib.data import cache
-from melib.data.machine import package_version
 from melib.errors import DataError
 from melib.paper import answers, latex
-from melib.study.provenance import PACKAGES, configuration_checks, recorded
+from melib.study.provenance import configuration_checks, packages, recorded
 from melib.study.results import (
     CEILINGS,
     LEARNED,
@@ -268,7 +267,7 @@ def _shipped() -> set[str]:
     return {path.stem for place in places for path in place.glob("0[0-9]_*.ipynb")}
 
 
-def _not_locked(packages: dict[str, str] | None = None) -> list[str]:
+def _not_locked(made_with: dict[str, str] | None = None) -> list[str]:
     """Packages whose version isn't the lock's; nothing where there is no checkout to compare with."""
     lock = PACKAGE.parent / "requirements.lock"
     if not lock.is_file():
@@ -278,7 +277,7 @@ def _not_locked(packages: dict[str, str] | None = None) -> list[str]:
         for line in lock.read_text().splitlines()
         if "==" in line and line[0] != "#"
     )
-    found = packages if packages is not None else {name: package_version(name) for name in PACKAGES}
+    found = packages() if made_with is None else made_with
     return [
         f"{name} {version} (locked {pins[name]})"
         for name, version in found.items()

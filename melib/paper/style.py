@@ -177,7 +177,8 @@ def dots(axis: Axes, table: pd.DataFrame, names: Sequence[str], colours: Any, fi
         estimate, low, high (NaN where there is no interval), and y where rows are left out.
     names : sequence of str
         Of all rows.
-    colours, filled : str and bool, or one a row of the table
+    colours, filled : sequence of str, of bool
+        One a row of the table.
     """
     rows = {"y": np.arange(len(table)), **table[[name for name in ("y", *_ENDS) if name in table]]}
     for (colour, full), part in pd.DataFrame(rows).groupby([colours, filled], sort=False):

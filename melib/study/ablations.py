@@ -126,7 +126,7 @@ def lines(run):
 
     Parameters
     ----------
-    run : run.Run
+    run : Run
 
     Returns
     -------
@@ -166,7 +166,7 @@ def left_out(run):
 
     Parameters
     ----------
-    run : run.Run
+    run : Run
 
     Returns
     -------
@@ -177,12 +177,10 @@ def left_out(run):
     said = []
     for protocol in intensity.PROTOCOLS:
         here = [line for line in mine if line.protocol == protocol]
-        here_run = {name for line in here for name in line.variants} | {"pretrained encoder"}
+        shown = {name for line in here for name in line.variants} | {"pretrained encoder"}
         probe = Line(protocol, here[0].input if here else "none", {}, ())
         rest = [
-            name
-            for name, change in CHANGES.items()
-            if name not in here_run and _changes(probe, change, options)
+            name for name, change in CHANGES.items() if name not in shown and _changes(probe, change, options)
         ]
         if rest:
             said.append(f"Left to profile `paper`, {protocol} protocol: {', '.join(rest)}.")

@@ -33,6 +33,10 @@ def declared() -> dict[str, Any]:
     return yaml.safe_load(Path(__file__).with_name("comparisons.yml").read_text(encoding="utf-8"))
 
 
+# The model that the claims of intensity are about was named before any test subject was scored.
+CANDIDATE: tuple[str, str] = tuple(declared()["intensity_claims"]["ours"])
+
+
 def alpha() -> float:
     """Level of every family: the chance of one false finding or more."""
     return float(declared()["alpha"])

@@ -120,7 +120,7 @@ def clip_studies(run, *, jobs=2):
     Returns
     -------
     list of Study
-        Long videos are left to data.long_studies.
+        Long videos are left to long_studies.
 
     Raises
     ------
@@ -242,7 +242,7 @@ def long_studies(run, *, transfer=False, jobs=2):
 
     Returns
     -------
-    list of data.Study
+    list of Study
         Maybe none.
     """
     if run.data:
@@ -260,7 +260,7 @@ def every_study(run, *, jobs=2):
 
     Returns
     -------
-    list of data.Study
+    list of Study
     """
     if run.data:
         return [study for long in (False, True) for study in named(run, long=long)]

@@ -19,13 +19,11 @@ import pandas as pd
 
 from melib import controls, metrics, stats
 from melib.study import comparisons, data, published, results
+from melib.study.comparisons import CANDIDATE
 from melib.study.intensity import RISEN, SHIFTS
 
 KEYS = ["dataset", "protocol", "model", "input"]
 COLUMNS = [*KEYS, "fold", "seed", "subject", "event", "peak_px", "metric", "value"]
-# The model that the claims are about was named before any test subject was scored.
-_model, _input = comparisons.declared()["intensity_claims"]["ours"]
-CANDIDATE = (_model, _input)
 # How `raw_verdict` words the verdict of controls.sees.
 _SEES = {
     "yes": "sees the face",

@@ -555,12 +555,12 @@ def limits_study(run: Run, longs: list, *, jobs: int = 2) -> dict[str, pd.DataFr
         limits, limits_events, limits_curve, efficiency.
     """
     asked = run.settings["limits"]
-    data = longs[0]
-    everything = spotting_runs.testable(spotting_runs.SYSTEMS, run, data)
+    first = longs[0]
+    everything = spotting_runs.testable(spotting_runs.SYSTEMS, run, first)
     named = {
         place: [s for s in everything if s.name in asked["systems"][place]] for place in ("base", "others")
     }
-    material = spotting_runs.gather(named["base"], run, data, jobs=jobs)
+    material = spotting_runs.gather(named["base"], run, first, jobs=jobs)
     base = probe = open_probe(run, BASE, named["base"], material, jobs=jobs)
     ideal = ideal_limits(run, base.videos, jobs=jobs)
     parts = []
@@ -572,7 +572,7 @@ def limits_study(run: Run, longs: list, *, jobs: int = 2) -> dict[str, pd.DataFr
         parts.append(_condition(here, condition, systems, ideal, asked, jobs))
     tables = {name: pd.concat([part[name] for part in parts], ignore_index=True) for name in parts[0]}
     for name, table in tables.items():
-        table.insert(0, "dataset", data.study.name)
+        table.insert(0, "dataset", first.study.name)
         results.write_result(run, name, table)
     return tables
 

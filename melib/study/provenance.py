@@ -61,7 +61,7 @@ def code_and_packages() -> dict[str, Any]:
     """Hash of the package's code, the simulator's included, and versions of what computes."""
     return {
         "code": cache.content_hash(package_files()),
-        "packages": environment()["packages"],
+        "packages": packages(),
     }
 
 
@@ -142,7 +142,7 @@ def package_files() -> list[Path]:
 
 
 # What a reader of a result asks for first; the lock has all of them.
-PACKAGES = ("numpy", "scipy", "pandas", "torch", "torchvision", "opencv-contrib-python-headless", "dlib-bin")
+_PACKAGES = ("numpy", "scipy", "pandas", "torch", "torchvision", "opencv-contrib-python-headless", "dlib-bin")
 
 
 def recorded(run: str | Path) -> dict[str, Any]:
@@ -177,6 +177,11 @@ def commit() -> str:
     return f"{head.strip()}{' with changes' if dirty.strip() else ''}"
 
 
+def packages() -> dict[str, str]:
+    """Versions of what computes."""
+    return {name: package_version(name) for name in _PACKAGES}
+
+
 def environment() -> dict[str, Any]:
     """Commit, versions and device of this moment, for the run's record."""
     import torch
@@ -189,5 +194,5 @@ def environment() -> dict[str, Any]:
         "device": torch.cuda.get_device_name()
         if gpu
         else f"{processor()}, {len(psutil.Process().cpu_affinity())} cores",
-        "packages": {name: package_version(name) for name in PACKAGES},
+        "packages": packages(),
     }

@@ -110,9 +110,25 @@ def begin(folder: str | Path, profile: str, seed: int = 0, data: str = "") -> Ru
     DataError
         If the folder holds a run with other settings: says which. Misuse if there is no such profile.
     """
-    run = Run(Path(folder), profile, profile_settings(profile), seed, dict(json.loads(data or "{}")))
+    run = Run(Path(folder), profile, profile_settings(profile), seed, places_of(data))
     _freeze(run)
     return run
+
+
+def places_of(data: str) -> dict[str, str]:
+    """Folders of the data sets that were named, given as json text.
+
+    Raises
+    ------
+    DataError
+        If it isn't such text.
+    """
+    try:
+        return dict(json.loads(data or "{}"))
+    except (TypeError, ValueError):
+        raise DataError(
+            f'data is {data!r}: make it json text such as {{"samm": "/path"}}, or empty.'
+        ) from None
 
 
 def stamp(run: Run) -> None:

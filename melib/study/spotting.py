@@ -349,7 +349,7 @@ def sequences(video, fit):
 
     Returns
     -------
-    list of videos.Sequence
+    list of learn.videos.Sequence
     """
     curves, emotion = targets(video, fit.target)
     if not fit.windowed:

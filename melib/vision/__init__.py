@@ -1,1 +1,1 @@
-"""From frames to motion: faces found and aligned, flow, and the published recipe for long videos."""
+"""From frames to motion: faces found and aligned (and whose may be shown), flow, the published recipe for long videos."""
