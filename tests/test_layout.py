@@ -32,8 +32,8 @@ BELOW = {
 }
 BELOW["app"] = {*BELOW, "app"}
 ROOMS = sorted(path.parent.name for path in PACKAGE.glob("*/__init__.py"))
-# Whose functions may import: the command line answers at once, and `import melib` doesn't wait for torch. (app/doctor.py imports
-# by name, so that a broken package is a finding.)
+# Whose functions may import: the command line answers at once, and `import melib` doesn't wait for torch. (app/doctor.py
+# imports by name, so that a broken package is a finding.)
 LATE = {"melib/app/cli.py", "melib/__init__.py"}
 
 

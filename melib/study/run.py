@@ -47,7 +47,7 @@ def profile_settings(profile):
     """
     profiles = yaml.safe_load(provenance.PROFILES.read_text(encoding="utf-8"))
     if profile not in profiles:
-        raise Misuse(f"There is no profile '{profile}'; choose one of {', '.join(profiles)}.")
+        raise Misuse(f"profile {profile!r} is unknown: choose one of {', '.join(profiles)}")
     return profiles[profile]
 
 
