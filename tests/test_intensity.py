@@ -193,7 +193,7 @@ def test_a_failed_fit_names_its_reason_and_the_others_are_kept(tiny, monkeypatch
 
 
 def test_an_unknown_profile_is_one_sentence():
-    with pytest.raises(DataError, match="no profile 'dmeo'"):
+    with pytest.raises(DataError, match="profile 'dmeo' is unknown"):
         profile_settings("dmeo")
 
 
