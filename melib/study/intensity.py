@@ -25,7 +25,7 @@ from melib.study.data import clip_studies, folds_of, simulated, with_clips
 from melib.vision import flow
 
 PROTOCOLS = ("paper", "context")
-# What windows and fits are computed by: a changed line of it changes their keys.
+# What windows and fits are computed by: a changed line of it changes their keys (of models.py, one about videos, too).
 INPUTS_CODE = (flow,)
 FIT_CODE = (learn.windows, models, losses, controls)
 # Share of its peak above which a true movement counts as begun; below it everything counts as rest.

@@ -15,12 +15,6 @@ from melib import stats
 from melib.data import cache
 
 
-def write_result(run, name, table):
-    """Write a result table below ``run/results`` and return it; the same numbers give the same bytes."""
-    cache.write_table(Path(run) / "results" / f"{name}.csv", table)
-    return table
-
-
 # In the order of every figure and table, with what a reader calls them.
 MODELS = {
     "position_only": "position only",
@@ -56,6 +50,15 @@ PROTOCOLS = {
     "paper": "Paper protocol (cut from onset to offset)",
     "context": "Context protocol (borders at random)",
 }
+# Of the limits of detection: who knows all there is to know, and borders of every bin by amplitude, crop pixels.
+IDEAL = "ideal observer"
+BORDERS = (0.02, 0.05, 0.1, 0.2, 0.4, 0.75, 1.4, 2.5)
+
+
+def write_result(run, name, table):
+    """Write a result table below ``run/results`` and return it; the same numbers give the same bytes."""
+    cache.write_table(Path(run) / "results" / f"{name}.csv", table)
+    return table
 
 
 def intervals(results: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
@@ -147,8 +150,3 @@ def label(model: str, used: str) -> str:
     """What a reader calls a model on an input."""
     text = MODELS.get(model, model.replace("_", " "))
     return text if used == "none" or model == "flow_magnitude" else f"{text}, {used}"
-
-
-IDEAL = "ideal observer"
-# Borders of the bins of everything that is told by amplitude, crop pixels.
-BORDERS = (0.02, 0.05, 0.1, 0.2, 0.4, 0.75, 1.4, 2.5)
