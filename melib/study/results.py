@@ -14,7 +14,6 @@ import pandas as pd
 from melib import stats
 from melib.data import cache
 
-
 # In the order of every figure and table, with what a reader calls them.
 MODELS = {
     "position_only": "position only",
