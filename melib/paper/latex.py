@@ -127,7 +127,7 @@ def write_all(run: str | Path) -> list[Path]:
     """
     folder = Path(run) / "tables"
     for name, gathered in (("statistics", comparisons.statistics), ("published_all", published.beside)):
-        cache.write_table(Path(run) / "results" / f"{name}.csv", gathered(run))
+        results.write_result(run, name, gathered(run))
     made = tables(run)
     for table in made:
         about = origin(run, table.results)

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 
 from melib import annotations, metrics, stats
-from melib.data import cache, workers
-from melib.study import comparisons, spotting, spotting_tables
+from melib.data import workers
+from melib.study import comparisons, results, spotting, spotting_tables
 from melib.study.run import SEEDS_APART
 from melib.study.spotting_decoding import DECODERS, Material, System, curves_of, fits_of, kept, predict
 
@@ -402,6 +402,4 @@ def _write(run, found):
                 table.insert(0, "dataset", long.study.name)
             tables.setdefault(name, []).append(table)
     whole = {name: pd.concat(parts, ignore_index=True) for name, parts in tables.items()}
-    for name, table in whole.items():
-        cache.write_table(run.folder / "results" / f"{name}.csv", table)
-    return whole
+    return {name: results.write_result(run, name, table) for name, table in whole.items()}
