@@ -184,7 +184,10 @@ def _answers() -> str:
 def main() -> None:
     """Fill README.md, from a run's folder where one is named."""
     if len(sys.argv) > 1:
-        keep(Path(sys.argv[1]))
+        run = Path(sys.argv[1])
+        if not (run / "environment.json").is_file():
+            raise SystemExit(f"{run} is no folder of a run: name one, as in runs/demo")
+        keep(run)
     with cache.atomic(README) as temporary:
         temporary.write_text(filled(README.read_text(encoding="utf-8")), encoding="utf-8")
 
