@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import os
 import resource
 import signal
@@ -158,6 +159,21 @@ def test_a_lost_scheduler_is_one_sentence_and_the_rerun_repeats_nothing_finished
     assert finished
     assert_same(fitted(tmp_path), tmp_path, one_process)
     assert all(path.stat().st_mtime_ns == when for path, when in finished.items())
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("wait", [0, 15], ids=["at once", "after the client gave up"])
+def test_a_scheduler_lost_between_two_jobs_is_the_same_sentence(tmp_path, wait):
+    with (
+        cluster(tmp_path) as (address, processes),
+        workers.use("dask", address, tmp_path / "run"),
+    ):
+        results = workers.run(math.sqrt, [(4,), (9,)] * 50, 1)
+        assert next(results) == 2
+        processes[0].kill()
+        time.sleep(wait)
+        with pytest.raises(DataError, match=r"scheduler was lost.*the same command continues from there"):
+            list(results)
 
 
 @pytest.mark.long

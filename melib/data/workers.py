@@ -283,13 +283,21 @@ class _Cluster:
 
     def room(self) -> int:
         """How many jobs may be out: one a worker, since whoever waits at one that dies is blamed, too."""
-        return max(_WORKERS, len(self.client.nthreads()))  # one of this machine may just be coming back
+        from distributed.client import ClosedClientError
+
+        with _scheduler_lost_on(OSError, ClosedClientError):
+            if self.client.scheduler is None:  # Dask's client asks it nevertheless
+                raise ClosedClientError
+            return max(_WORKERS, len(self.client.nthreads()))  # one of this machine may just be coming back
 
     def submit(self, function: Callable, task: tuple) -> Future:
         """Send a job to the cluster; the name is what Dask's dashboard shows."""
+        from distributed.client import ClosedClientError
+
         job = functools.partial(function, *task)  # whole, or Dask looks into every list for tasks
         name = f"{function.__name__}-{uuid.uuid4().hex}"
-        return self.executor.submit(_run_alone, job, self.terms, key=name)
+        with _scheduler_lost_on(OSError, ClosedClientError):
+            return self.executor.submit(_run_alone, job, self.terms, key=name)
 
     def result(self, future: Future) -> Any:
         """What a job returned or raised; what happened to the cluster becomes one sentence."""
@@ -297,7 +305,8 @@ class _Cluster:
         from distributed.comm import CommClosedError
 
         try:
-            return future.result()
+            with _scheduler_lost_on(CancelledError, CommClosedError):  # an OSError here may be the job's own
+                return future.result()
         except KilledWorker as error:
             raise _Killed(
                 f"killed {error.allowed_failures + 1} workers, most often because memory ran out: "
@@ -307,16 +316,23 @@ class _Cluster:
             raise DataError(
                 f"a worker lacks what melib needs ({error}): start it with this environment's interpreter; {_AGAIN}"
             ) from None
-        except (CancelledError, CommClosedError) as error:
-            raise DataError(
-                f"the Dask scheduler was lost ({type(error).__name__}): start it and its workers again; {_AGAIN}"
-            ) from None
 
     def stop(self, futures: list[Future]) -> None:
         """Take back what no worker has begun."""
         if self.client.status == "running":
             for future in futures:
                 future.cancel()
+
+
+@contextmanager
+def _scheduler_lost_on(*errors: type[Exception]) -> Iterator[None]:
+    """Say in one sentence what these errors mean, whichever call of the cluster meets them first."""
+    try:
+        yield
+    except errors as error:
+        raise DataError(
+            f"the Dask scheduler was lost ({type(error).__name__}): start it and its workers again; {_AGAIN}"
+        ) from None
 
 
 _cluster_in_use: ContextVar[_Cluster | None] = ContextVar("cluster", default=None)
