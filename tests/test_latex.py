@@ -590,7 +590,7 @@ def test_notebook_08_ends_well_whatever_has_run_before(run, kept, tmp_path):
     (folder / "results").mkdir(parents=True)
     for name in kept:
         shutil.copy(run / "results" / f"{name}.csv", folder / "results")
-    runner.run("smoke", run=folder, only=["08"])
+    runner.run("smoke", run=folder, only=["09"])
     index = pd.read_csv(folder / "tables" / "index.csv")
     gathered = ({"published_all"} if kept else set()) | ({"statistics"} if kept == SPOTTED else set())
     assert set(" ".join(index["results"]).split()) == {*kept, *gathered} - {"events"}

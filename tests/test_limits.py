@@ -191,7 +191,7 @@ def test_a_step_has_its_threshold_at_the_step(probe):
 
 
 def test_there_is_a_threshold_unless_words_begin_by_saying_why_not(probe):
-    """As notebook 07 asserts: an interval with an open end is no lack of a threshold."""
+    """As notebook 08 asserts: an interval with an open end is no lack of a threshold."""
     made = [fitted(probe, lambda peak, least=least: float(peak > least)) for least in (0.0, 0.3, 2.0, 9.0)]
     said, curve = made[1]
     ends = ((0.0, curve.threshold_interval[1]), (curve.threshold_interval[0], np.inf), (0.0, np.inf))

@@ -271,7 +271,7 @@ def test_every_notebook_says_what_it_needs():
     declared = {p.stem: runner._declared(nbformat.read(p, as_version=4)) for p in runner.find()}
     needs = {name: each.get("needs") for name, each in declared.items()}
     by_need = {n: {name[:2] for name, need in needs.items() if need == n} for n in ("clips", "long", "truth")}
-    assert by_need == {"clips": {"01", "02", "04", "05"}, "long": {"06", "07"}, "truth": {"07"}}
+    assert by_need == {"clips": {"01", "02", "04", "05"}, "long": {"06", "07"}, "truth": {"08"}}
 
 
 def test_a_correction_and_a_joined_manifest_are_in_the_stamp(tmp_path):

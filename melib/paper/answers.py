@@ -824,7 +824,7 @@ QUESTIONS = (
         "limits",
         "How small a movement is seen, and how near the ideal?",
         f"The smallest movement of which a model finds half; near the ideal: at most {NEAR:g} times the ideal observer's.",
-        {"limits": "07_limits", "efficiency": "07_limits"},
+        {"limits": "08_limits", "efficiency": "08_limits"},
         limits,
     ),
     Question(
@@ -833,9 +833,9 @@ QUESTIONS = (
         "What end-to-end F1 changes when our decoder replaces the reference's, over combinations of the other parts; and on "
         "how many sets of the same curves it is told apart from another decoder.",
         {
-            "factorial": "07_decoding_ablations",
-            "decoder_differences": "07_decoding_ablations",
-            "variant_differences": "07_decoding_ablations",
+            "factorial": "07_decoding",
+            "decoder_differences": "07_decoding",
+            "variant_differences": "07_decoding",
             "spotting_claims": "06_spotting",
         },
         decoder,

@@ -83,7 +83,7 @@ def read_configuration(run: str | Path) -> dict[str, Any]:
 
 
 # The notebook that draws again what can be drawn from results alone; `melib figures` does the same.
-NOTEBOOK = "08_figures"
+NOTEBOOK = "09_figures"
 
 
 def origin(run: str | Path, results: Sequence[str] | None = None) -> dict[str, Any]:
