@@ -11,6 +11,7 @@ other code, more than one thread, another file system. Processes of this machine
 them, even if that is killed; a job is lost only if it kills one process after another.
 """
 
+import asyncio
 import ctypes
 import functools
 import os
@@ -53,6 +54,7 @@ _PATIENCE = 8  # seconds for the scheduler to answer, and then for its first wor
 _WORKERS = 2  # of the cluster that is started where no scheduler is named
 _TRIM, _MMAP = -1, -3  # glibc's mallopt: M_TRIM_THRESHOLD, M_MMAP_THRESHOLD
 _KEPT = 32 << 20  # bytes: where glibc's own thresholds end as they grow
+_GONE = (OSError, asyncio.CancelledError)  # the second while a client that gives up still waits for an answer
 _AGAIN = "what is finished is kept, the same command continues from there"
 # loky replaces a process that has grown by 300 MB: nothing is lost, and the warning that says so misleads.
 warnings.filterwarnings("ignore", message="A worker stopped while some jobs", category=UserWarning)
@@ -285,7 +287,7 @@ class _Cluster:
         """How many jobs may be out: one a worker, since whoever waits at one that dies is blamed, too."""
         from distributed.client import ClosedClientError
 
-        with _scheduler_lost_on(OSError, ClosedClientError):
+        with _scheduler_lost_on(*_GONE, ClosedClientError):
             if self.client.scheduler is None:  # Dask's client asks it nevertheless
                 raise ClosedClientError
             return max(_WORKERS, len(self.client.nthreads()))  # one of this machine may just be coming back
@@ -296,7 +298,7 @@ class _Cluster:
 
         job = functools.partial(function, *task)  # whole, or Dask looks into every list for tasks
         name = f"{function.__name__}-{uuid.uuid4().hex}"
-        with _scheduler_lost_on(OSError, ClosedClientError):
+        with _scheduler_lost_on(*_GONE, ClosedClientError):
             return self.executor.submit(_run_alone, job, self.terms, key=name)
 
     def result(self, future: Future) -> Any:
@@ -325,7 +327,7 @@ class _Cluster:
 
 
 @contextmanager
-def _scheduler_lost_on(*errors: type[Exception]) -> Iterator[None]:
+def _scheduler_lost_on(*errors: type[BaseException]) -> Iterator[None]:
     """Say in one sentence what these errors mean, whichever call of the cluster meets them first."""
     try:
         yield
