@@ -1,11 +1,11 @@
-"""The numbers of README.md, made of a run's results: nobody types one.
+"""The numbers of README.md and docs/results.md, made of a run's results: nobody types one.
 
-    .venv/bin/python docs/readme_tables.py runs/demo    results/*.csv -> docs/results/*.csv -> README.md
-    .venv/bin/python docs/readme_tables.py              README.md again from docs/results/
+    .venv/bin/python docs/readme_tables.py runs/demo    results/*.csv -> docs/results/*.csv -> both pages
+    .venv/bin/python docs/readme_tables.py              both pages again from docs/results/
 
-A block of README.md lies between ``<!-- NAME, made by docs/readme_tables.py -->`` and ``<!-- end -->``; what is between is
+A block of a page lies between ``<!-- NAME, made by docs/readme_tables.py -->`` and ``<!-- end -->``; what is between is
 replaced. docs/results/ holds the rows that the blocks need, and origin.json: which run, of which commit, on which day.
-`tests/test_readme.py` holds README.md against them.
+`tests/test_readme.py` holds the pages against them.
 """
 
 import datetime
@@ -21,7 +21,7 @@ from melib.study import results
 from melib.study.provenance import recorded
 
 DOCS = Path(__file__).parent
-README = DOCS.parent / "README.md"
+PAGES = (DOCS.parent / "README.md", DOCS / "results.md")
 _BLOCK = re.compile(r"(<!-- (\w+), made by docs/readme_tables.py -->\n).*?(<!-- end -->)", re.DOTALL)
 # What the intensity table shows: head, protocol, metric, and which events by their true peak.
 _AGREEMENT = (
@@ -81,6 +81,7 @@ def blocks() -> dict[str, str]:
     """Markdown of every block by its name, from docs/results alone."""
     return {
         "time": _time(),
+        "missed": _missed(),
         "intensity": _intensity(),
         "aims": _aims(),
         "spotting": _spotting(),
@@ -89,9 +90,9 @@ def blocks() -> dict[str, str]:
 
 
 def filled(text: str) -> str:
-    """The text of README.md with its blocks made again."""
+    """The text of a page with its blocks made again."""
     made = blocks()
-    return _BLOCK.sub(lambda found: f"{found[1]}{made[found[2]]}\n{found[3]}", text)
+    return _BLOCK.sub(lambda block: f"{block[1]}{made[block[2]]}\n{block[3]}", text)
 
 
 def _about() -> dict[str, Any]:
@@ -141,15 +142,27 @@ def _intensity() -> str:
     return f"{said}\n\n{_table(head, rows)}"
 
 
+def _missed() -> str:
+    aims = _aim_rows()
+    missed = [f"- {aim}: {result}, needed: {needed}." for aim, needed, result, holds in aims if not holds]
+    return "\n".join([f"Of {len(aims)} aims {len(missed)} were missed (flow, context protocol):\n", *missed])
+
+
 def _aims() -> str:
+    rows = [[*texts, "holds" if holds else "**missed**"] for *texts, holds in _aim_rows()]
+    return _table(["aim", "needed", "result", ""], rows)
+
+
+def _aim_rows() -> list[tuple[str, str, str, bool]]:
+    """Aim, what it needed, what came out, whether it holds."""
     rows = []
     for row in results.records(answers.read(DOCS, "claims")):
         metric, over, other = row["claim"].partition(" over ")
         name = results.METRICS.get(metric) or results.QUANTITIES.get(metric, (metric,))[0]
         name += f", over {results.label(other, 'none')}" if over else ""
-        found = f"{answers.interval(row, sign=bool(over))}, {row['events']:.0f} events"
-        rows.append([name, row["needed"], found, "holds" if row["holds"] else "**missed**"])
-    return _table(["aim", "needed", "found", ""], rows)
+        result = f"{answers.interval(row, sign=bool(over))}, {row['events']:.0f} events"
+        rows.append((name, row["needed"], result, bool(row["holds"])))
+    return rows
 
 
 def _spotting() -> str:
@@ -182,14 +195,15 @@ def _answers() -> str:
 
 
 def main() -> None:
-    """Fill README.md, from a run's folder where one is named."""
+    """Fill the pages, from a run's folder where one is named."""
     if len(sys.argv) > 1:
         run = Path(sys.argv[1])
         if not (run / "environment.json").is_file():
             raise SystemExit(f"{run} is no folder of a run: name one, as in runs/demo")
         keep(run)
-    with cache.atomic(README) as temporary:
-        temporary.write_text(filled(README.read_text(encoding="utf-8")), encoding="utf-8")
+    for page in PAGES:
+        with cache.atomic(page) as temporary:
+            temporary.write_text(filled(page.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 if __name__ == "__main__":

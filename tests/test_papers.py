@@ -21,7 +21,7 @@ from pathlib import Path
 import pytest
 import typer.main
 import yaml
-from test_readme import understood
+from test_readme import PAGES, understood
 
 from melib import models
 from melib.app import cli
@@ -50,7 +50,8 @@ def named(path):
 
 
 each_paper = pytest.mark.parametrize("path", PAPERS, ids=named)
-each_of_ours = pytest.mark.parametrize("path", OURS, ids=named)
+# The pages of the README are run as written by tests/test_readme.py.
+each_of_ours = pytest.mark.parametrize("path", [path for path in OURS if path not in PAGES], ids=named)
 
 
 def prose(path):
@@ -127,7 +128,7 @@ def test_every_address_elsewhere_is_well_formed_and_encrypted(path):
 def test_every_name_of_melib_exists(path):
     for span in spans(path):
         for name in re.findall(r"\bmelib(?:\.[A-Za-z_]\w*)+", span):
-            found(name)
+            object_named(name)
 
 
 @each_paper
@@ -196,7 +197,7 @@ def test_no_address_of_a_person(path):
 # Tables that are the code's own numbers
 
 
-def found(name):
+def object_named(name):
     """The object that a dotted name means."""
     thing = importlib.import_module("melib")
     for k, part in enumerate(name.split(".")[1:], 2):
@@ -223,7 +224,7 @@ def video_regressor(options):
 NETWORKS = {"IntensityNet": intensity_net, "VideoRegressor": video_regressor}
 
 
-def said_by(source, key):
+def value_of(source, key):
     """The value of a setting; LookupError where the source has none."""
     if source in PROFILES:
         options = run.profile_settings(source)
@@ -232,7 +233,7 @@ def said_by(source, key):
         return functools.reduce(
             lambda part, k: part[int(k) if isinstance(part, list) else k], key.split("."), options
         )
-    thing = found(source)
+    thing = object_named(source)
     if inspect.isfunction(thing):
         return inspect.signature(thing).parameters[key].default
     if not hasattr(thing, key):
@@ -262,9 +263,9 @@ STATED = [(named(path), *each) for path in OURS for each in stated(path)]
 def test_a_number_in_a_table_is_that_of_its_source(paper, key, source, cell):
     if cell == "-":
         with pytest.raises(LookupError):
-            said_by(source, key)
+            value_of(source, key)
     else:
-        assert ast.literal_eval(cell) == said_by(source, key), f"{paper}: {source} {key} says otherwise"
+        assert ast.literal_eval(cell) == value_of(source, key), f"{paper}: {source} {key} says otherwise"
 
 
 def test_the_tables_of_model_card_and_data_sheet_are_among_them():
@@ -298,5 +299,5 @@ def test_the_model_card_says_of_the_shipped_weights_what_their_own_card_says():
         f"| films in which nothing moves with an interval, of {about['stills']['films']} | "
         + " | ".join(alarms)
     )
-    said = (ROOT / "docs" / "model_card.md").read_text(encoding="utf-8")
-    assert [line for line in lines if f"{line} |" not in said] == []
+    text = (ROOT / "docs" / "model_card.md").read_text(encoding="utf-8")
+    assert [line for line in lines if f"{line} |" not in text] == []

@@ -1,4 +1,4 @@
-"""The README from top to bottom: its commands run in a clean folder, and every result is a run's.
+"""The README and its pages from top to bottom: their commands run in a clean folder, and every result is a run's.
 
 The fast tests execute nothing: each command is one that its program understands. The long one copies and pastes all of them,
 in order, but those of LEFT_OUT; INSTEAD says what is run instead of what takes too long.
@@ -31,7 +31,11 @@ ROOT = Path(__file__).parents[1]
 SPEC = importlib.util.spec_from_file_location("readme_tables", ROOT / "docs" / "readme_tables.py")
 readme_tables = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(readme_tables)
-FENCED = re.findall(r"^```(\w*)\n(.*?)^```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+README, RESULTS_PAGE = ROOT / "README.md", ROOT / "docs" / "results.md"
+LICENSED_PAGE, TROUBLE = ROOT / "docs" / "licensed_data.md", ROOT / "docs" / "troubleshooting.md"
+PAGES = (README, LICENSED_PAGE, ROOT / "docs" / "runs.md", TROUBLE)  # in the order of reading
+TEXT = "".join(page.read_text(encoding="utf-8") for page in PAGES)
+FENCED = re.findall(r"^```(\w*)\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
 BLOCKS = [block for language, block in FENCED if language == "sh"]
 LICENSED = "a data set that is lent under licence (tests/test_licensed.py runs invented ones)"
 CLUSTER = "never ends by itself, and belongs on several machines (tests/test_workers.py starts one)"
@@ -143,9 +147,7 @@ def test_the_loop_covers_every_data_set_and_seed():
 
 
 def test_every_data_set_that_is_named_has_a_manifest():
-    text = (ROOT / "README.md").read_text()
-    section = text.partition("## Licensed data")[2].partition("\n## ")[0]
-    names = re.findall(r"^\| [^|]*?`[^|]*", section, re.MULTILINE)
+    names = re.findall(r"^\| [^|]*?`[^|]*", LICENSED_PAGE.read_text(encoding="utf-8"), re.MULTILINE)
     named = {name for row in names for name in re.findall(r"`(\w+)`", row)}
     assert len(named) == 10
     assert all(manifest.read_manifest(name).name == name for name in named)
@@ -156,8 +158,7 @@ OTHERS_SAY = {"operator torchvision::nms does not exist", "No module named 'meli
 
 
 def test_what_troubleshooting_quotes_is_what_the_code_says():
-    section = (ROOT / "README.md").read_text().partition("## Troubleshooting")[2].partition("\n## ")[0]
-    first_cells = re.findall(r"^\| ([^|]+) \|", section, re.MULTILINE)
+    first_cells = re.findall(r"^\| ([^|]+) \|", TROUBLE.read_text(encoding="utf-8"), re.MULTILINE)
     quoted = {span for cell in first_cells for span in re.findall(r"`([^`]+)`", cell) if " " in span}
     assert quoted > OTHERS_SAY
     code = "".join(path.read_text() for path in [ROOT / "Makefile", *sorted((ROOT / "melib").rglob("*.py"))])
@@ -166,18 +167,19 @@ def test_what_troubleshooting_quotes_is_what_the_code_says():
 
 
 def test_the_blocks_of_results_are_those_that_the_stated_run_gives():
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert readme_tables.filled(text) == text, "make them again: .venv/bin/python docs/readme_tables.py"
-    for name in readme_tables.blocks():
-        assert text.count(f"<!-- {name}, made by") == 1
+    texts = [page.read_text(encoding="utf-8") for page in readme_tables.PAGES]
+    assert [readme_tables.filled(text) for text in texts] == texts, (
+        "make them again: .venv/bin/python docs/readme_tables.py"
+    )
+    assert all("".join(texts).count(f"<!-- {name}, made by") == 1 for name in readme_tables.blocks())
 
 
 def test_no_result_is_typed_beside_the_blocks():
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    section = text.partition("## What you get")[2].partition("\n## ")[0]
-    typed = re.sub(r"<!-- \w+, made by .*?<!-- end -->", "", section, flags=re.DOTALL)
-    assert "<!--" not in typed
-    assert not re.findall(r"(?<![\w.])\d*\.\d+", re.sub(r"`[^`]*`", "", typed))
+    section = README.read_text(encoding="utf-8").partition("## What it finds")[2].partition("\n## ")[0]
+    for text in (section, RESULTS_PAGE.read_text(encoding="utf-8")):
+        typed = re.sub(r"<!-- \w+, made by .*?<!-- end -->", "", text, flags=re.DOTALL)
+        assert len(typed) < len(text) and "<!--" not in typed
+        assert not re.findall(r"(?<![\w.])\d*\.\d+", re.sub(r"`[^`]*`", "", typed))
 
 
 def test_a_run_fills_the_blocks_from_its_results_alone(tmp_path, monkeypatch):
@@ -196,7 +198,7 @@ def left_out(step):
     return any(step.startswith(begin) for begin in LEFT_OUT)
 
 
-def test_what_is_not_run_is_still_in_the_readme_and_the_rest_is_known_to_a_shell():
+def test_what_is_not_run_is_still_in_the_pages_and_the_rest_is_known_to_a_shell():
     said = [step for _, step in STEPS]
     assert all(any(step.startswith(begin) for step in said) for begin in LEFT_OUT)
     assert {*INSTEAD, *BEFORE} <= set(said)
@@ -222,7 +224,7 @@ def clean_checkout(folder):
 
 @pytest.mark.long
 @pytest.mark.timeout(1500)
-def test_a_newcomer_gets_from_the_top_to_the_bottom_of_the_readme(tmp_path):
+def test_a_newcomer_gets_from_the_top_to_the_bottom_of_the_pages(tmp_path):
     folder = clean_checkout(tmp_path / "melib")
     # The copy is what is imported, by kernels and workers, too; and nothing is installed anew.
     environment = os.environ | {"PYTHONPATH": str(folder)}
