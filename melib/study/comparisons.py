@@ -139,17 +139,16 @@ def statistics(run: str | Path) -> pd.DataFrame:
     """
     parts = []
     for name, (family, said) in TABLES.items():
-        file = Path(run) / "results" / f"{name}.csv"
-        if not file.is_file():
-            continue
-        table = results.read_result(file)
-        if "p_holm" not in table:
-            raise DataError(f"{file} has no column p_holm: an older melib wrote it, run its notebook again")
-        rows = table[table["p"].notna()].rename(columns={"estimate": "difference"})
-        if name == "claims":
-            rows = rows.assign(metric=rows["claim"].str.split(" over ").str[0])
-        rows = rows.assign(comparison=[said(row) for row in results.records(rows)], family=family)
-        parts.append(rows.reindex(columns=COLUMNS))
+        for table in results.read_results(run, name):
+            if "p_holm" not in table:
+                raise DataError(
+                    f"{name}.csv has no column p_holm: an older melib wrote it, run its notebook again"
+                )
+            rows = table[table["p"].notna()].rename(columns={"estimate": "difference"})
+            if name == "claims":
+                rows = rows.assign(metric=rows["claim"].str.split(" over ").str[0])
+            rows = rows.assign(comparison=[said(row) for row in results.records(rows)], family=family)
+            parts.append(rows.reindex(columns=COLUMNS))
     if not parts:
         return pd.DataFrame(columns=[*COLUMNS, "tests"])
     found = pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)

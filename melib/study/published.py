@@ -54,14 +54,12 @@ def beside(run: str | Path) -> pd.DataFrame:
         (ours minus published), mark (empty only where data and protocol agree), source; model (which of ours), of
         (the data set of the published number), events, subjects (of ours).
     """
-    found = {
-        name: results.read_result(file) if (file := Path(run) / "results" / f"{name}.csv").is_file() else None
-        for name in ("summary", "position_control", "spotting")
-    }
+    makers = {"position_control": _position, "summary": _intensity, "spotting": _spotting}
     rows = [
-        *_position(found["position_control"]),
-        *_intensity(found["summary"]),
-        *_spotting(found["spotting"]),
+        row
+        for name, make in makers.items()
+        for table in results.read_results(run, name)
+        for row in make(table)
     ]
     return pd.DataFrame(rows, columns=COLUMNS)
 
@@ -137,21 +135,19 @@ def _row(ours: dict[str, Any], theirs: dict[str, Any], value: float, control: fl
     }
 
 
-def _position(found: pd.DataFrame | None) -> list[dict[str, Any]]:
+def _position(found: pd.DataFrame) -> list[dict[str, Any]]:
     """Position alone, averaged over events as it was on the public tables; an interval over subjects isn't that of it."""
     out = []
     for theirs in results.records(values("intensity").query("model == 'position_only'")):
-        for ours in [] if found is None else results.records(_same(found, theirs, ["protocol", "metric"])):
+        for ours in results.records(_same(found, theirs, ["protocol", "metric"])):
             about = {name: ours[name] for name in ("dataset", "protocol", "events", "subjects")}
             model = results.label("position_only", "none")
             out.append(_row({**about, "model": model}, theirs, ours["over_events"], np.nan))
     return out
 
 
-def _intensity(found: pd.DataFrame | None) -> list[dict[str, Any]]:
+def _intensity(found: pd.DataFrame) -> list[dict[str, Any]]:
     """Networks, mean over subjects."""
-    if found is None:
-        return []
     found, out = found[found["amplitude"] == "all"], []
     control = found[found["model"] == "position_only"].set_index(["dataset", "protocol", "metric"])[
         "estimate"
@@ -164,10 +160,8 @@ def _intensity(found: pd.DataFrame | None) -> list[dict[str, Any]]:
     return out
 
 
-def _spotting(found: pd.DataFrame | None) -> list[dict[str, Any]]:
+def _spotting(found: pd.DataFrame) -> list[dict[str, Any]]:
     """Our system, and the one that follows the published recipe where there is one, by the scorer named."""
-    if found is None:
-        return []
     keys, out = ["dataset", "system", "rule"], []
     strict = results.over_seeds(found[found["rule"] == "strict"], ["dataset", "system"])
     # The other scorers have no pooled row: mean over seeds.

@@ -13,6 +13,7 @@ import pandas as pd
 
 from melib import stats
 from melib.data import cache
+from melib.errors import DataError
 
 # In the order of every figure and table, with what a reader calls them.
 MODELS = {
@@ -111,8 +112,26 @@ def over_seeds(
     return table[whole | ~several]
 
 
+def read_results(run: str | Path, *names: str) -> list[pd.DataFrame]:
+    """Result tables of a run, as many as names; none at all where the run lacks one of them.
+
+    Examples
+    --------
+    >>> read_results("runs/nowhere", "summary")
+    []
+    """
+    files = [Path(run) / "results" / f"{name}.csv" for name in names]
+    return [read_result(file) for file in files] if all(file.is_file() for file in files) else []
+
+
 def read_result(file: str | Path) -> pd.DataFrame:
-    """Read a result table: names stay text (``006``), an empty input is ``none``."""
+    """Read a result table: names stay text (``006``), an empty input is ``none``.
+
+    Raises
+    ------
+    DataError
+        If the file isn't a table.
+    """
     names = (
         "dataset",
         "protocol",
@@ -126,7 +145,10 @@ def read_result(file: str | Path) -> pd.DataFrame:
         "panel",
         "family",
     )
-    table = pd.read_csv(file, dtype=dict.fromkeys(names, str))
+    try:
+        table = pd.read_csv(file, dtype=dict.fromkeys(names, str))
+    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
+        raise DataError(f"{file} isn't a table ({error}): remove it and run its notebook again") from None
     return table.fillna({name: "none" if name == "input" else "" for name in names if name in table})
 
 
@@ -147,5 +169,10 @@ def ordered(table: pd.DataFrame) -> list[tuple[str, str]]:
 
 def label(model: str, used: str) -> str:
     """What a reader calls a model on an input."""
-    text = MODELS.get(model, model.replace("_", " "))
+    text = MODELS.get(model, spaced(model))
     return text if used == "none" or model == "flow_magnitude" else f"{text}, {used}"
+
+
+def spaced(name: Any) -> str:
+    """A name of code as a reader would write it: ``semi-Markov`` for ``semi_markov``."""
+    return str(name).replace("semi_markov", "semi-Markov").replace("_", " ")
