@@ -1,6 +1,7 @@
 """Every notebook at profile smoke, executed by the runner as a user would, and what it must leave behind."""
 
 import json
+import re
 import subprocess
 import sys
 from contextlib import ExitStack
@@ -28,7 +29,11 @@ def test_every_notebook_reaches_its_end_and_leaves_what_it_declares(folder):
         executed = json.loads((folder / "notebooks" / f"{name}.ipynb").read_text(encoding="utf-8"))
         for output in executed["metadata"]["melib"]["outputs"]:
             assert (folder / output).stat().st_size > 0, f"{name}: {output}"
-        assert (folder / "html" / f"{name}.html").is_file()
+        page = (folder / "html" / f"{name}.html").read_text(encoding="utf-8")
+        written = "".join("".join(c["source"]) for c in executed["cells"] if c["cell_type"] == "markdown")
+        assert page.count("<math") >= len(re.findall(r"(?<!\$)(\$\$?)[^$]+\1", written)), (
+            f"{name}: an equation isn't drawn"
+        )
 
 
 def test_the_results_hold_both_protocols_and_every_control(folder):

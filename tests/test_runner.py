@@ -79,6 +79,17 @@ def test_notebooks_run_in_order_and_leave_copy_page_and_time(go, source):
     assert yaml.safe_load((folder / "parameters.yml").read_text())["profile"] == "smoke"
 
 
+def test_an_equation_is_drawn_on_the_page_without_a_script_and_one_that_is_none_stands_as_typed(go, source):
+    write(
+        source,
+        "01_first",
+        "from IPython.display import Markdown\nMarkdown(r'$\\alpha_1 < 2$ and $a_b_c$')",
+    )
+    page = (go() / "html" / "01_first.html").read_text()
+    assert "<msub><mi>α</mi><mn>1</mn></msub>" in page
+    assert "$a_b_c$" in page
+
+
 def test_values_keep_their_types(go, source):
     check = "assert subject == '006' and seed == 3 and isinstance(data, str), (subject, seed, data)"
     write(source, "01_first", check, parameters=PARAMETERS + 'subject = ""\n')

@@ -18,6 +18,7 @@ while its stamp is the recorded one and its outputs exist.
 import contextlib
 import datetime
 import hashlib
+import html
 import json
 import logging
 import os
@@ -342,17 +343,44 @@ def _declared(source: Any) -> dict[str, Any]:
     return dict(source.metadata.get("melib", {}))
 
 
+def _equations() -> Any:
+    """Renders Markdown with its equations as MathML, which a browser draws without a script."""
+    from latex2mathml import converter, exceptions
+    from nbconvert.filters.markdown_mistune import IPythonRenderer
+
+    not_latex: tuple[type[Exception], ...] = tuple(
+        e for e in vars(exceptions).values() if isinstance(e, type)
+    )
+
+    def mathml(body: str, display: str) -> str:
+        try:
+            return converter.convert(body, display=display)
+        except not_latex:  # somebody's own notebook: shown as it was typed
+            return html.escape(f"${body}$")
+
+    class Equations(IPythonRenderer):
+        def inline_math(self, body: str) -> str:
+            return mathml(body, "inline")
+
+        def block_math(self, body: str) -> str:
+            return mathml(body, "block")
+
+    return Equations(escape=False)
+
+
 def _write_page(copy: Path, page: Path) -> None:
     """Turn an executed copy into a page that loads nothing from elsewhere."""
     from nbconvert import HTMLExporter
+    from nbconvert.filters.markdown_mistune import MarkdownWithMath
     from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 
     # Of a progress bar that was printed a hundred times, only the last state is worth reading.
     exporter = HTMLExporter(template_name="lab", preprocessors=[CoalesceStreamsPreprocessor])
-    html, _ = exporter.from_filename(str(copy))
-    html = re.sub(r"<script\b.*?</script>", "", html, flags=re.DOTALL)  # all of them fetch libraries
+    exporter.register_filter("markdown2html", MarkdownWithMath(renderer=_equations()).render)
+    text, _ = exporter.from_filename(str(copy))
+    text = re.sub(r"<script\b.*?</script>", "", text, flags=re.DOTALL)  # all of them fetch libraries
     with cache.atomic(page) as temporary:
-        temporary.write_text(html, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8")
 
 
 @contextlib.contextmanager
