@@ -108,6 +108,34 @@ def test_licensed_data_are_named_without_their_folders(run, monkeypatch):
         begin(run, "paper")
 
 
+@pytest.mark.parametrize(
+    "way", ['{"samm": "/here"}', {"samm": "/here"}], ids=["papermill -r", "papermill -y"]
+)
+def test_settings_mean_the_same_however_papermill_passes_them(run, monkeypatch, way):
+    monkeypatch.setattr(manifest, "read_manifest", lambda name: name)
+    monkeypatch.setattr(manifest, "manifest_hash", lambda name: f"hash of {name}")
+    assert begin(str(run), "smoke", "3", way) == begin(run, "smoke", 3, '{"samm": "/here"}')
+    assert read_configuration(run)["seed"] == 3
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"folder": None}, "run is None: make it the path of a folder"),
+        ({"folder": ""}, "run is ''"),
+        ({"seed": "three"}, "seed is 'three': make it a whole number"),
+        ({"seed": 1.5}, "seed is 1.5"),
+        ({"data": "x=/y"}, "data is 'x=/y': make it json text"),
+        ({"data": "[1]"}, "data is .*: make it json text"),
+        ({"data": {"samm": None}}, "data is .*: make it json text"),
+    ],
+)
+def test_what_is_no_setting_is_refused_before_anything_is_written(run, settings, sentence):
+    with pytest.raises(DataError, match=sentence):
+        begin(**{"folder": run, "profile": "smoke", **settings})
+    assert not run.exists()
+
+
 def test_what_lay_there_before_is_kept_on_record_and_fails_the_check(run):
     (run / "data" / "synthme").mkdir(parents=True)
     begin(run, "smoke")

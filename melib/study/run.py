@@ -108,34 +108,48 @@ def begin(folder: str | Path, profile: str, seed: int = 0, data: str = "") -> Ru
     Raises
     ------
     DataError
-        If the folder holds a run with other settings: says which. Misuse if there is no such profile.
+        If the folder holds a run with other settings: says which. Misuse if there is no such profile, or folder or seed
+        are none.
     """
-    run = Run(Path(folder), profile, profile_settings(profile), seed, places_of(data))
+    if not isinstance(folder, str | Path) or not str(folder):
+        raise Misuse(f"run is {folder!r}: make it the path of a folder, as in runs/mine")
+    run = Run(Path(folder), profile, profile_settings(profile), _whole_number(seed), places_of(data))
     _freeze(run)
     return run
 
 
-def places_of(data: str) -> dict[str, str]:
-    """Folders of the data sets that were named, given as json text.
+def places_of(data: str | Mapping[str, str]) -> dict[str, str]:
+    """Folders of the data sets that were named: json text, or (papermill's ``-y``) what such text means.
 
     Raises
     ------
     DataError
-        If it isn't such text.
+        If it is neither.
     """
     try:
-        return dict(json.loads(data or "{}"))
-    except (TypeError, ValueError):
-        raise DataError(
-            f'data is {data!r}: make it json text such as {{"samm": "/path"}}, or empty.'
-        ) from None
+        places = json.loads(data or "{}") if isinstance(data, str) else data
+    except ValueError:
+        places = None
+    if not isinstance(places, Mapping) or not all(
+        isinstance(text, str) for pair in places.items() for text in pair
+    ):
+        raise DataError(f'data is {data!r}: make it json text such as {{"samm": "/path"}}, or empty.')
+    return dict(places)
+
+
+def _whole_number(seed: int | str) -> int:
+    """A seed, which papermill's ``-r`` passes as text."""
+    text = str(seed)
+    if isinstance(seed, bool) or not text.removeprefix("-").isdecimal():
+        raise Misuse(f"seed is {seed!r}: make it a whole number, as in -p seed 3")
+    return int(text)
 
 
 def stamp(run: Run) -> None:
     """Print what a result depends on: commit, versions, device, manifests."""
     for name, value in provenance.environment().items():
-        told = ", ".join(f"{key} {each}" for key, each in value.items()) if isinstance(value, dict) else value
-        print(f"{name}: {told}")
+        text = ", ".join(f"{key} {part}" for key, part in value.items()) if isinstance(value, dict) else value
+        print(f"{name}: {text}")
     names = run.data or [spec["name"] for spec in run.settings["data"]]
     for name in names:
         try:
@@ -162,24 +176,23 @@ def _freeze(run: Run) -> None:
     now = _now(run)
     if file.is_file():
         frozen = provenance.read_configuration(run.folder)
-        for name, said in _FIXED.items():
+        for name, title in _FIXED.items():
             if frozen.get(name) != now[name]:
-                what = f"{said} {_short(frozen.get(name))}, not {_short(now[name])}"
+                what = f"{title} {_short(frozen.get(name))}, not {_short(now[name])}"
                 if isinstance(now[name], dict):
-                    what = f"other {said}"
+                    what = f"other {title}"
                 raise DataError(
                     f"{run.folder} was made with {what}: name another run (RUN=...), or remove that folder"
                 )
         return
     drawn = [run.folder / name for name in _DRAWN]
     before = [
-        f"{folder.name}/{each.name}"
+        f"{folder.name}/{path.name}"
         for folder in drawn
         if folder.is_dir()
-        for each in sorted(folder.iterdir())
+        for path in sorted(folder.iterdir())
     ]
-    known = {name: manifest.manifest_hash(manifest.read_manifest(name)) for name in run.data}
-    manifests = {Path(name).stem: found for name, found in known.items()}
+    manifests = {Path(name).stem: manifest.manifest_hash(manifest.read_manifest(name)) for name in run.data}
     simulator = {"clips": simulate.VERSION, "videos": long.VERSION}
     versions = {"simulator": simulator, **provenance.code_and_packages(), "manifests": manifests}
     cache.write_yaml(file, _plain({**now, **versions, "before": before}))
