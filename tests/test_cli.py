@@ -241,3 +241,15 @@ def test_a_video_that_cannot_be_predicted_ends_with_1_and_one_sentence(tmp_path)
     said = ended.stderr.strip().splitlines()
     assert [line for line in said if line.startswith("melib: ")] == said
     assert len(said) == 1 and "absent.mp4" in said[0]
+
+
+def test_annotations_are_not_overwritten_and_a_folder_is_no_file(tmp_path):
+    table = tmp_path / "table.csv"
+    table.write_text("a")
+    for out, words in (
+        (tmp_path / "." / "table.csv", "overwrite the annotations"),
+        (tmp_path, "is a folder"),
+    ):
+        ended = melib("data", "events", "synthme", "--table", table, "--out", out)
+        assert ended.exit_code == 2 and words in ended.stderr
+    assert table.read_text() == "a"

@@ -118,6 +118,27 @@ def test_the_kernel_is_this_interpreter_even_beside_a_users_own(go, source, tmp_
     assert os.environ["JUPYTER_PATH"] == str(tmp_path / "jupyter")
 
 
+def test_files_of_the_working_folder_are_not_imported(go, source, tmp_path, monkeypatch):
+    for name in ("types", "random", "statistics"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit")
+    monkeypatch.chdir(tmp_path)
+    children = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import random'], check=True)"
+    write(source, "01_first", f"import statistics\n{children}")
+    go()
+
+
+def test_a_result_that_was_cut_is_made_again_by_a_run_and_drawn_by_nobody(go, source):
+    write(source, "01_first", COUNT, outputs=["results/01_first.txt"])
+    folder = go()
+    runner.check_results(folder)
+    (folder / "results" / "01_first.txt").write_text("")
+    with pytest.raises(DataError, match="isn't what 01_first wrote: run that notebook again"):
+        runner.check_results(folder)
+    go()
+    assert times(folder, "01_first") == 1
+    runner.check_results(folder)
+
+
 def test_what_is_finished_is_skipped_until_something_it_depends_on_changes(go, source, tmp_path):
     declared = {"outputs": ["results/02_second.txt"], "inputs": ["results/01_first.txt"]}
     write(source, "01_first", COUNT)

@@ -61,12 +61,12 @@ def doctor() -> None:
 
     console = Console(soft_wrap=True, highlight=False)  # a remedy is copied as a whole
     findings = health.health()
-    for each in findings:
-        mark = "[red]wrong[/]" if each.remedy else "[green]ok[/]   "
-        console.print(f"{mark}  {each.what:20}{escape(each.found)}")
-        if each.remedy:
-            console.print(f"       {'':20}[bold]do:[/] {escape(each.remedy)}")
-    if any(each.remedy for each in findings):
+    for finding in findings:
+        mark = "[red]wrong[/]" if finding.remedy else "[green]ok[/]   "
+        console.print(f"{mark}  {finding.what:20}{escape(finding.found)}")
+        if finding.remedy:
+            console.print(f"       {'':20}[bold]do:[/] {escape(finding.remedy)}")
+    if any(finding.remedy for finding in findings):
         raise typer.Exit(1)
 
 
@@ -162,12 +162,13 @@ def events(
     """Read events from tables alone, no image needed; exit 1 for faults that aren't known of the release."""
     if policy not in ("repair", "drop", "strict"):
         raise Misuse(f"--policy is {policy!r}; use repair, drop or strict.")
+    _refuse_out(out, table)
     from melib.app import data_check
     from melib.data import cache
 
-    found, record = data_check.check_tables(dataset, table, policy)  # type: ignore[arg-type]
-    cache.write_table(out, found)
-    print(f"{out}: {len(found)} events, frames counted from 0, intervals closed")
+    events, record = data_check.check_tables(dataset, table, policy)  # type: ignore[arg-type]
+    cache.write_table(out, events)
+    print(f"{out}: {len(events)} events, frames counted from 0, intervals closed")
     _say(record)
 
 
@@ -186,6 +187,7 @@ def files(
     from melib.data import cache
 
     if out is not None and verify is None:
+        _refuse_out(out)
         cache.write_table(out, data_check.inventory(root, out))
         print(out)
     elif verify is not None and out is None:
@@ -257,6 +259,7 @@ def figures(
     from melib.paper import latex, report
 
     folder = runner.locate(run)
+    runner.check_results(folder)
     for path in [*drawing.draw_all(folder, style), *latex.write_all(folder)]:
         print(path)
     print(report.build(folder))
@@ -291,6 +294,13 @@ def predict(
         print(f"melib: {sentence}", file=sys.stderr)
     if failed:
         raise typer.Exit(1)
+
+
+def _refuse_out(out: Path, tables: Sequence[Path] = ()) -> None:
+    if out.is_dir():
+        raise Misuse(f"--out {out} is a folder: name a file in it, as in {out / 'events.csv'}.")
+    if out.resolve() in [table.resolve() for table in tables]:
+        raise Misuse(f"--out {out} would overwrite the annotations that --table names: give another file.")
 
 
 def _say(record: dict[str, Any], as_json: bool = False) -> None:

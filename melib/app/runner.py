@@ -12,7 +12,7 @@ A notebook declares what it needs to be resumed and timed in its own metadata, a
 What needs clips, long videos, or the truth (which only the simulator knows), is passed over where a run's data sets hold
 none. Paths are relative to the run's folder. The stamp is a hash of all that may change what a notebook writes: its source
 and parameters, melib's source, the profile's settings, manifests and tables of the data, its inputs. A notebook is skipped
-while its stamp is the recorded one and its outputs exist.
+while its stamp is the recorded one, its outputs exist, and its results have the recorded hashes.
 """
 
 import contextlib
@@ -46,10 +46,9 @@ _MINUTES = 60.0
 # What `python -m ipykernel_launcher` does, without asyncio's log of the cell that Ctrl-C abandoned. SIGTERM to the whole
 # group (systemd, Slurm) is answered by the run, which stops its kernel: else whichever died first decided what is said.
 _LAUNCH = """
-import logging, signal, sys
+import logging, signal
 signal.signal(signal.SIGTERM, lambda *_: None)
 logging.getLogger("asyncio").setLevel(logging.CRITICAL)
-del sys.path[0]
 from ipykernel import kernelapp
 kernelapp.launch_new_instance()
 """
@@ -227,8 +226,9 @@ def _step(
     page = folder / "html" / f"{path.stem}.html"
     outputs = [folder / name for name in declared.get("outputs", [])]
     current = stamp(path, folder, parameters, data)
-    done = _read_json(record_file).get("stamp") == current and copy.is_file()
-    if done and all(file.exists() for file in outputs):
+    record = _read_json(record_file)
+    finished = record.get("stamp") == current and copy.is_file() and all(file.exists() for file in outputs)
+    if finished and not _altered(folder, record):
         if not page.is_file():
             _write_page(copy, page)
         _say(folder, f"{title}: finished before, skipped")
@@ -254,6 +254,31 @@ def _step(
     )
     _say(folder, f"{title}: finished in {time.monotonic() - start:.0f} s")
     return True
+
+
+def check_results(folder: Path) -> None:
+    """Refuse results that aren't, or not any more, what the run's notebooks wrote.
+
+    Raises
+    ------
+    DataError
+        Names the first of them, and the notebook that wrote it.
+    """
+    for file in sorted((folder / "notebooks").glob("0*.json")):
+        for name in _altered(folder, _read_json(file)):
+            raise DataError(
+                f"{folder / name} isn't what {file.stem} wrote: run that notebook again, which melib run does by itself"
+            )
+
+
+def _altered(folder: Path, record: Mapping[str, Any]) -> list[str]:
+    """Results whose hash isn't the recorded one. Figures may be redrawn in another style."""
+    return [
+        name
+        for name, known in record.get("outputs", {}).items()
+        if name.startswith("results/")
+        and not ((folder / name).is_file() and known == cache.content_hash([folder / name]))
+    ]
 
 
 def _execute(path: Path, title: str, copy: Path, parameters: Mapping[str, Any], minutes: float) -> int:
@@ -389,6 +414,8 @@ def _only_one(folder: Path) -> Iterator[None]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         held = FileLock(folder / ".lock", blocking=False).acquire()
+        for left in (folder / "notebooks").glob(".*.ipynb"):  # by a run that was killed
+            left.unlink()
     except Timeout:
         raise DataError(f"another melib is working in {folder}: wait for it, or name another run") from None
     except OSError as error:
@@ -412,15 +439,18 @@ def _kernel(notebook: str) -> Iterator[None]:
 
     The kernel also learns the notebook's name, for the sidecars of its figures.
     """
+    options = ("--log-level=CRITICAL", "--InteractiveShellApp.ignore_cwd=True")
     spec = {
-        "argv": [sys.executable, "-c", _LAUNCH, "-f", "{connection_file}", "--log-level=CRITICAL"],
+        "argv": [sys.executable, "-c", _LAUNCH, "-f", "{connection_file}", *options],
         "display_name": "Python 3 (melib)",
         "language": "python",
     }
     with tempfile.TemporaryDirectory(prefix="melib-kernel-") as place:
         cache.write_json(Path(place) / "kernels" / "python3" / "kernel.json", spec)
         paths = [place, *filter(None, [os.environ.get("JUPYTER_PATH")])]
-        with _environment(JUPYTER_PATH=os.pathsep.join(paths), MELIB_NOTEBOOK=notebook):
+        # Somebody's types.py in the working folder must not be imported, by the kernel or by the processes that it starts.
+        here = {"JUPYTER_PATH": os.pathsep.join(paths), "MELIB_NOTEBOOK": notebook, "PYTHONSAFEPATH": "1"}
+        with _environment(**here):
             yield
 
 
