@@ -14,6 +14,7 @@ Frame numbers in messages are those of the files; inside they are 0-based as eve
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -59,12 +60,39 @@ FAULTS = {  # key of ``known`` -> what is told of rows that have it, and what to
 }
 
 
-class _Part(NamedTuple):
-    """What one part of the check found."""
+@dataclass(frozen=True)
+class _Check:
+    """What is found: every part of the check adds to it."""
 
+    manifest: Manifest
     record: dict[str, Any]
-    known: list[str] = []  # noqa: RUF012 - a NamedTuple's default; never changed
-    problems: list[str] = []  # noqa: RUF012
+    known: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+    def explain(
+        self, fault: str, cases: Sequence[tuple[str, ...]], noun: str, what: str, remedy: str
+    ) -> None:
+        """Sort the cases of a fault into what the release is known to have and the rest, one sentence each.
+
+        A case is what is told of it, its name, and what else a manifest may call it.
+        """
+        known = len(cases) if fault == "corrected" else self.manifest.known.get(fault, 0)
+        if isinstance(known, int):
+            explained, others = (cases, []) if len(cases) <= known else ([], cases)
+            release = f" where {self.manifest.name} is known to have {known}" if known else ""
+        else:
+            explained = [case for case in cases if set(case) & set(known)]
+            others = [case for case in cases if not set(case) & set(known)]
+            release = f" beside those that {self.manifest.name} is known to have" if explained else ""
+        if explained:
+            names = _several(case[1] for case in explained)
+            self.known.append(f"{_n(len(explained), noun)} {what} ({names}).")
+        if others:
+            names = _several([others[0][0], *(case[1] for case in others[1:])])
+            self.problems.append(f"{_n(len(others), noun)} {what} ({names}){release}: {remedy}.")
+
+    def result(self, notes: Sequence[str]) -> dict[str, Any]:
+        return self.record | {"notes": list(notes), "known": self.known, "problems": self.problems}
 
 
 class _Held(NamedTuple):
@@ -118,15 +146,13 @@ def check_data(
     audit = annotations.audit(manifest, *(tables or manifests.tables(manifest, root)))
     used = audit.events[audit.events["status"] != "dropped"]
     held = _read_folders(manifest, videos, sample)
-    parts = [
-        _Part({"dataset": manifest.name, "root": str(root)}),
-        _of_tables(manifest, audit),
-        _of_videos(manifest, used, held),
-        _of_frames(manifest, used, held),
-        _of_images(held.sample),
-        _of_truth(manifest, root, held),
-    ]
-    return _merged(parts, audit.notes)
+    check = _Check(manifest, {"dataset": manifest.name, "root": str(root)})
+    _check_tables(check, audit)
+    _check_videos(check, used, held)
+    _check_frames(check, used, held)
+    _check_images(check, held.sample)
+    _check_truth(check, root, held)
+    return check.result(audit.notes)
 
 
 def check_tables(
@@ -156,8 +182,9 @@ def check_tables(
     """
     manifest = manifests.read_manifest(dataset)
     audit = annotations.audit(manifest, *tables, policy=policy)
-    parts = [_Part({"dataset": manifest.name}), _of_tables(manifest, audit)]
-    return audit.events, _merged(parts, audit.notes)
+    check = _Check(manifest, {"dataset": manifest.name})
+    _check_tables(check, audit)
+    return audit.events, check.result(audit.notes)
 
 
 def summary(record: dict[str, Any]) -> list[tuple[str, str]]:
@@ -227,25 +254,22 @@ def inventory(root: str | Path, without: Path | None = None) -> pd.DataFrame:
     root = Path(root)
     if not root.is_dir():
         raise DataError(f"{root} is missing or no folder; give that of the data set as root.")
-    left_out = without.resolve() if without else None
-    files = [path for path in _below(root) if path.resolve() != left_out]
+    files = [path for path in _below(root) if without is None or path.resolve() != without.resolve()]
     if not files:
         raise DataError(f"{root} holds no file; give the folder of the unpacked data set as root.")
-    try:
-        sizes = {path: path.stat().st_size for path in files}
-        rows = []
-        with tqdm(total=sum(sizes.values()), desc="files", unit="B", unit_scale=True, disable=None) as bar:
-            for path in files:
-                with path.open("rb") as stream:
-                    digest = hashlib.file_digest(stream, "sha256").hexdigest()
-                # Names that aren't UTF-8 come out of archives packed elsewhere; they are listed with \x.. for their bytes.
-                name = os.fsencode(path.relative_to(root).as_posix()).decode("utf-8", "backslashreplace")
-                rows.append((name, sizes[path], digest))
-                bar.update(sizes[path])
-    except OSError as error:
-        raise DataError(
-            f"{error.filename or path} can't be read ({error.strerror}); unpack it again or change its rights."
-        ) from error
+    rows = []
+    for path in tqdm(files, desc="files", unit="file", disable=None):
+        try:
+            with path.open("rb") as stream:
+                digest = hashlib.file_digest(stream, "sha256").hexdigest()
+                size = os.fstat(stream.fileno()).st_size
+        except OSError as error:
+            raise DataError(
+                f"{path} can't be read ({error.strerror}); unpack it again or change its rights."
+            ) from error
+        # Names that aren't UTF-8 come out of archives packed elsewhere; they are listed with \x.. for their bytes.
+        name = os.fsencode(path.relative_to(root).as_posix()).decode("utf-8", "backslashreplace")
+        rows.append((name, size, digest))
     rows.sort(key=lambda row: manifests.natural(row[0]))
     return pd.DataFrame(rows, columns=_FILES)
 
@@ -284,96 +308,53 @@ def compare(listed: pd.DataFrame, held: pd.DataFrame) -> dict[str, list[str]]:
 # ---------------------------------------------------------------------------------------
 
 
-def _of_tables(manifest: Manifest, audit: annotations.Audit) -> _Part:
-    events = audit.events
-    known: list[str] = []
-    problems: list[str] = []
+def _check_tables(check: _Check, audit: annotations.Audit) -> None:
+    events, manifest = audit.events, check.manifest
     for fault, rows in audit.faults.groupby("fault", sort=False):
         about = events.loc[rows["row"].unique()]
-        told, remedy = FAULTS.get(str(fault), (f"with {fault}", _COMPARE))
-        names = [(f"{each[0]}: {reason}", *each) for each, reason in _reasoned(about)]
-        part = _explained(manifest, str(fault), names, ("row", told), remedy)
-        known += part.known
-        problems += part.problems
+        what, remedy = FAULTS.get(str(fault), (f"with {fault}", _COMPARE))
+        names = [_names(*cells) for cells in _cells(about)]
+        cases = [(f"{name[0]}: {reason}", *name) for name, reason in zip(names, about["reason"], strict=True)]
+        check.explain(str(fault), cases, "row", what, remedy)
+    kinds = events["kind"].value_counts(sort=False)
     counts = {
         "rows": len(events),
         "subjects": events["subject"].nunique(),
         "videos": len(events[["subject", "video"]].drop_duplicates()),
-        **events["kind"].value_counts().to_dict(),
+        **kinds.to_dict(),
     }
-    problems += _unexpected(manifest, counts)
+    expected = {
+        name: n for name, n in manifest.expected.items() if n is not None and counts.get(name, 0) != n
+    }
+    if expected:
+        held = ", ".join(_n(counts.get(name, 0), _COUNTED[name]) for name in expected)
+        released = ", ".join(_n(n, _COUNTED[name]) for name, n in expected.items())
+        check.problems.append(
+            f"The table holds {held}; the whole release of {manifest.name} holds {released}: give the release's table, "
+            "or, if you hold only a part of it, don't compare your numbers with those published on the whole."
+        )
     if manifest.versions and not audit.version:
         versions = ", ".join(version["name"] for version in manifest.versions)
-        problems.append(
+        check.problems.append(
             f"The table fits none of the versions of {manifest.name} that are known ({versions}): give the release's "
             f"table, or add its version to {manifest.source}."
         )
-    record = {
-        "version": audit.version,
-        "events": {
-            status: int((events["status"] == status).sum()) for status in ("ok", "repaired", "dropped")
-        },
-        "reasons": _by_status(audit),
-        "kinds": {
-            str(kind) or "unknown": int(n) for kind, n in events["kind"].value_counts(sort=False).items()
-        },
-        "subjects": int(counts["subjects"]),
-    }
-    return _Part(record, known, problems)
-
-
-def _by_status(audit: annotations.Audit) -> dict[str, dict[str, int]]:
-    """How many rows were repaired and how many dropped for each fault; a row may have several."""
+    # A row may have several faults.
     status = audit.events["status"].loc[audit.faults["row"]].to_numpy()
-    found: dict[str, dict[str, int]] = {}
-    for name in ("repaired", "dropped"):
-        counts = audit.faults.loc[status == name, "fault"].value_counts()
-        if len(counts):
-            found[name] = {str(fault): int(n) for fault, n in counts.items()}
-    return found
-
-
-def _explained(
-    manifest: Manifest, fault: str, names: Sequence[tuple[str, ...]], what: tuple[str, str], remedy: str
-) -> _Part:
-    """Sort what has a fault into what the release is known to have and the rest.
-
-    ``names`` has for each what is told of it, its name, and what else a manifest may call it; ``what`` is the noun and
-    what it is all about.
-    """
-    known = len(names) if fault == "corrected" else manifest.known.get(fault, 0)
-    if isinstance(known, int):
-        as_known, others = (names, []) if len(names) <= known else ([], names)
-        release = f" where {manifest.name} is known to have {known}" if known else ""
-    else:
-        as_known = [each for each in names if set(each) & set(known)]
-        others = [each for each in names if not set(each) & set(known)]
-        release = f" beside those that {manifest.name} is known to have" if as_known else ""
-
-    def told(some: Sequence[tuple[str, ...]], *first: str) -> str:
-        shown = _several([*first, *(each[1] for each in some[len(first) :])])
-        return f"{_n(len(some), what[0])} {what[1]} ({shown})"
-
-    return _Part(
-        {},
-        [f"{told(as_known)}."] if as_known else [],
-        [f"{told(others, others[0][0])}{release}: {remedy}."] if others else [],
-    )
-
-
-def _unexpected(manifest: Manifest, counts: dict[str, int]) -> list[str]:
-    """One sentence where the table doesn't hold what the whole release does."""
-    differing = {
-        name: n for name, n in manifest.expected.items() if n is not None and counts.get(name, 0) != n
+    reasons = {
+        name: audit.faults.loc[status == name, "fault"].value_counts() for name in ("repaired", "dropped")
     }
-    if not differing:
-        return []
-    found = ", ".join(_n(counts.get(name, 0), _COUNTED[name]) for name in differing)
-    expected = ", ".join(_n(n, _COUNTED[name]) for name, n in differing.items())
-    return [
-        f"The table holds {found}; the whole release of {manifest.name} holds {expected}: give the release's table, "
-        "or, if you hold only a part of it, don't compare your numbers with those published on the whole."
-    ]
+    check.record.update(
+        version=audit.version,
+        events={name: int((events["status"] == name).sum()) for name in ("ok", "repaired", "dropped")},
+        reasons={
+            name: {str(fault): int(n) for fault, n in faults.items()}
+            for name, faults in reasons.items()
+            if len(faults)
+        },
+        kinds={str(kind) or "unknown": int(n) for kind, n in kinds.items()},
+        subjects=int(counts["subjects"]),
+    )
 
 
 # Videos and frames
@@ -413,49 +394,40 @@ def _speller(videos: pd.DataFrame) -> Callable[[str, str], Video]:
 
 def _spread(n_videos: int, sample: int) -> dict[int, list[float]]:
     """Video -> shares of its length, at ``sample`` places that lie evenly over all videos one after the other."""
-    found: dict[int, list[float]] = {}
+    shares: dict[int, list[float]] = {}
     for place in (np.arange(sample) + 0.5) / max(sample, 1) * n_videos:
-        found.setdefault(int(place), []).append(float(place % 1))
-    return found
+        shares.setdefault(int(place), []).append(float(place % 1))
+    return shares
 
 
-def _of_videos(manifest: Manifest, used: pd.DataFrame, held: _Held) -> _Part:
+def _check_videos(check: _Check, used: pd.DataFrame, held: _Held) -> None:
     annotated = {
         held.key(subject, video): (f"{subject}/{video}", f"{subject}/{video}", video, subject)
         for subject, video in zip(used["subject"], used["video"], strict=True)
     }
     missing = {key: names for key, names in annotated.items() if key not in held.names}
-    known: list[str] = []
-    problems: list[str] = []
     if annotated and len(missing) == len(annotated):
-        problems.append(
+        check.problems.append(
             f"None of the {len(annotated)} annotated videos, such as {next(iter(annotated.values()))[0]}, is among the "
             f"{len(held.names)} found, such as {next(iter(held.names.values()))}: check subject_digits, video_pattern and "
-            f"frames.pattern in {manifest.source}."
+            f"frames.pattern in {check.manifest.source}."
         )
     elif missing:
-        part = _explained(
-            manifest,
-            "video_missing",
-            list(missing.values()),
-            ("annotated video", "without frames"),
-            "unpack them, too" + _absent(annotated, missing),
-        )
-        known, problems = part.known, part.problems
+        remedy = "unpack them, too" + _absent(annotated, missing)
+        check.explain("video_missing", list(missing.values()), "annotated video", "without frames", remedy)
     if held.unusable:
-        problems.append(
+        check.problems.append(
             f"{len(held.unusable)} of {_n(len(held.names), 'video')} can't be used, the first: {held.unusable[0]}"
         )
-    record = {
-        "subjects_found": len({subject for subject, _ in held.names}),
-        "videos_annotated": len(annotated),
-        "videos_found": len(held.names),
-        "videos_missing": len(missing),
-        "videos_not_annotated": len(held.names.keys() - annotated.keys()),
-        "layout": held.layout["pattern"],
-        "has_context": held.layout.get("has_context", manifest.has_context),
-    }
-    return _Part(record, known, problems)
+    check.record.update(
+        subjects_found=len({subject for subject, _ in held.names}),
+        videos_annotated=len(annotated),
+        videos_found=len(held.names),
+        videos_missing=len(missing),
+        videos_not_annotated=len(held.names.keys() - annotated.keys()),
+        layout=held.layout["pattern"],
+        has_context=held.layout.get("has_context", check.manifest.has_context),
+    )
 
 
 def _absent(annotated: Iterable[Video], missing: Iterable[Video]) -> str:
@@ -470,70 +442,70 @@ def _absent(annotated: Iterable[Video], missing: Iterable[Video]) -> str:
     )
 
 
-def _of_frames(manifest: Manifest, used: pd.DataFrame, held: _Held) -> _Part:
+def _check_frames(check: _Check, used: pd.DataFrame, held: _Held) -> None:
+    manifest = check.manifest
     rows = [
-        (names, held.numbers[key], onset, offset)
-        for names, key, onset, offset in _events(used, held)
+        (names, start, stop, held.numbers[key])
+        for names, start, stop, key in _events(used, held)
         if key in held.numbers
     ]
-    first = np.array([numbers[0] for _, numbers, _, _ in rows], np.int64)
-    last = np.array([numbers[-1] for _, numbers, _, _ in rows], np.int64)
-    onset = np.array([each for *_, each, _ in rows], np.int64)
-    offset = np.array([each for *_, each in rows], np.int64)
-
-    def within(shift: int) -> np.ndarray:
-        return (first + shift <= onset) & (offset <= last + shift)
-
-    shift = max((0, -1, 1), key=lambda each: int(within(each).sum()))
+    onset, offset, first, last = (
+        np.array([(start, stop, numbers[0], numbers[-1]) for _, start, stop, numbers in rows], np.int64)
+        .reshape(-1, 4)
+        .T
+    )
+    fitting = {  # added to the files' numbers -> how many events then lie within their frames
+        shift: int(((first + shift <= onset) & (offset <= last + shift)).sum()) for shift in (0, -1, 1)
+    }
+    shift = max(fitting, key=fitting.__getitem__)
     # A frame too few at the end of a video is a missing frame, whatever fits one off; numbers are off in all videos.
-    if within(shift).sum() - within(0).sum() <= len(rows) / 2:
+    if fitting[shift] - fitting[0] <= len(rows) / 2:
         shift = 0
     number = held.first_file(manifest)
     gaps: list[dict[str, Any]] = []
     lacking = []
-    for names, numbers, start, stop in rows:
-        n, at = _missing(numbers, start - shift, stop - shift)
+    for names, start, stop, numbers in rows:
+        n, place = _missing(numbers, start - shift, stop - shift)
         if n:
-            of, at = stop - start + 1, at + number
-            gaps.append({"event": names[0], "missing": n, "of": of, "first": at})
-            lacking.append((f"{names[0]}: {n} of {of} from {at}", *names))
+            length, place = stop - start + 1, place + number
+            gaps.append({"event": names[0], "missing": n, "of": length, "first": place})
+            lacking.append((f"{names[0]}: {n} of {length} from {place}", *names))
+    if shift:
+        _say_one_off(
+            check,
+            number,
+            -shift,
+            f"then {fitting[shift]} instead of {fitting[0]} events lie within their frames",
+        )
+    elif (late := _beginning_late(used, held)) > max(1, len(held.numbers) / 2):
+        _say_one_off(check, number, 1, f"{late} of {_n(len(held.numbers), 'video')} begin with it")
     wholly = sum(gap["missing"] == gap["of"] for gap in gaps) > len(gaps) / 2
     remedy = "name the files by the numbers of the table" if wholly else "unpack their videos again"
-    part = _explained(manifest, "frames_missing", lacking, ("event", "without all of its frames"), remedy)
-    problems = _one_off(manifest, used, held, shift, f"{within(shift).sum()} instead of {within(0).sum()}")
-    record = {
-        "frames_found": int(sum(map(len, held.numbers.values()))),
-        "frames_missing": int(sum(gap["missing"] for gap in gaps)),
-        "events_with_missing_frames": len(gaps),
-        "gaps": gaps,
-        "first_frame": number,
-        "videos_from_first_frame": sum(int(numbers[0] == 0) for numbers in held.numbers.values()),
-        "events_within_frames": int(within(0).sum()),
-    }
-    return _Part(record, part.known, problems + part.problems)
+    check.explain("frames_missing", lacking, "event", "without all of its frames", remedy)
+    check.record.update(
+        frames_found=int(sum(map(len, held.numbers.values()))),
+        frames_missing=int(sum(gap["missing"] for gap in gaps)),
+        events_with_missing_frames=len(gaps),
+        gaps=gaps,
+        first_frame=number,
+        videos_from_first_frame=sum(int(numbers[0] == 0) for numbers in held.numbers.values()),
+        events_within_frames=fitting[0],
+    )
 
 
-def _one_off(manifest: Manifest, used: pd.DataFrame, held: _Held, shift: int, gain: str) -> list[str]:
-    """One sentence if the files are numbered from one more or one less than the manifest says.
-
-    ``shift`` is what has to be added to their numbers so that most events lie within their frames, ``gain`` how many do.
-    """
-    number = held.first_file(manifest)
+def _beginning_late(used: pd.DataFrame, held: _Held) -> int:
+    """How many videos begin with the second number, though not with an event: a clip cut at its onset may."""
     onsets: dict[Video, int] = {}
-    for _, key, onset, _ in _events(used, held):
+    for _, onset, _, key in _events(used, held):
         onsets[key] = min(onset, onsets.get(key, onset))
-    # A clip that is cut at its onset begins with a number of its own.
-    late = sum(numbers[0] == 1 and onsets.get(key) != 1 for key, numbers in held.numbers.items())
-    if shift:
-        right, why = number - shift, f"then {gain} events lie within their frames"
-    elif late > max(1, len(held.numbers) / 2):
-        right, why = number + 1, f"{late} of {_n(len(held.numbers), 'video')} begin with it"
-    else:
-        return []
-    return [
-        f"Files seem to be numbered from {right}, not from {number} ({why}): write first_frame: {right} beside their "
-        f"pattern in {manifest.source}, line {line_of(manifest, 'frames')}."
-    ]
+    return sum(numbers[0] == 1 and onsets.get(key) != 1 for key, numbers in held.numbers.items())
+
+
+def _say_one_off(check: _Check, number: int, by: int, why: str) -> None:
+    check.problems.append(
+        f"Files seem to be numbered from {number + by}, not from {number} ({why}): write first_frame: {number + by} beside "
+        f"their pattern in {check.manifest.source}, line {line_of(check.manifest, 'frames')}."
+    )
 
 
 def _missing(numbers: np.ndarray, onset: int, offset: int) -> tuple[int, int]:
@@ -549,46 +521,43 @@ def _missing(numbers: np.ndarray, onset: int, offset: int) -> tuple[int, int]:
 # ---------------------------------------------------------------------------------------
 
 
-def _of_images(sample: Sequence[Any]) -> _Part:
-
-    seen, unreadable = 0, []
+def _check_images(check: _Check, sample: Sequence[Any]) -> None:
+    with_face, unreadable = 0, []
     for frame in tqdm(sample, desc="faces", unit="image", disable=None):
         image = faces.read_image(frame)
         if image is None:
             unreadable.append(str(frame))
         else:
-            seen += faces.find_face(image) is not None
+            with_face += faces.find_face(image) is not None
     read = len(sample) - len(unreadable)
-    problems = []
     if unreadable:
-        problems.append(
+        check.problems.append(
             f"{len(unreadable)} of {_n(len(sample), 'image')} can't be read ({_several(unreadable)}): unpack them again."
         )
-    if seen < _FACES * read:
-        problems.append(
-            f"In the sample a face was found in {seen} of {_n(read, 'frame')}: check that the folder holds whole frames, "
-            "not crops, and that people face the camera."
+    if with_face < _FACES * read:
+        check.problems.append(
+            f"In the sample a face was found in {with_face} of {_n(read, 'frame')}: check that the folder holds whole "
+            "frames, not crops, and that people face the camera."
         )
-    record = {
-        "images_sampled": len(sample),
-        "images_unreadable": len(unreadable),
-        "faces_sampled": read,
-        "faces_found": seen,
-    }
-    return _Part(record, [], problems)
-
-
-def _of_truth(manifest: Manifest, root: str | Path, held: _Held) -> _Part:
-    truth = manifests.load_truth(manifest, root)
-    if truth is None:
-        return _Part({})
-    known = {held.key(*name) for name in zip(truth["subject"], truth["video"], strict=True)}
-    unknown = [name for key, name in held.names.items() if key not in known]
-    said = (
-        f"{manifest.truth} has no row of {_n(len(unknown), 'video')} ({_several(unknown)}): simulate "
-        f"{manifest.name} again."
+    check.record.update(
+        images_sampled=len(sample),
+        images_unreadable=len(unreadable),
+        faces_sampled=read,
+        faces_found=with_face,
     )
-    return _Part({}, [], [said] if unknown else [])
+
+
+def _check_truth(check: _Check, root: str | Path, held: _Held) -> None:
+    truth = manifests.load_truth(check.manifest, root)
+    if truth is None:
+        return
+    simulated = {held.key(*name) for name in zip(truth["subject"], truth["video"], strict=True)}
+    unknown = [name for key, name in held.names.items() if key not in simulated]
+    if unknown:
+        check.problems.append(
+            f"{check.manifest.truth} has no row of {_n(len(unknown), 'video')} ({_several(unknown)}): simulate "
+            f"{check.manifest.name} again."
+        )
 
 
 # Names and sentences
@@ -604,22 +573,11 @@ def _names(subject: str, video: str, event: str) -> tuple[str, ...]:
     return f"{subject}/{event}", event, f"{subject}/{video}", video
 
 
-def _events(used: pd.DataFrame, held: _Held) -> Iterator[tuple[tuple[str, ...], Video, int, int]]:
-    """Names, video, onset and offset of every usable event."""
+def _events(used: pd.DataFrame, held: _Held) -> Iterator[tuple[tuple[str, ...], int, int, Video]]:
+    """Names, onset, offset and video of every usable event."""
     frames = zip(used["onset"].astype("int64"), used["offset"].astype("int64"), strict=True)
     for (subject, video, event), (onset, offset) in zip(_cells(used), frames, strict=True):
-        yield (
-            _names(subject, video, event),
-            held.key(subject, video),
-            int(onset),
-            int(offset),
-        )
-
-
-def _reasoned(events: pd.DataFrame) -> Iterator[tuple[tuple[str, ...], str]]:
-    """Names of events, and why each was repaired or dropped."""
-    for name, reason in zip(_cells(events), events["reason"], strict=True):
-        yield _names(*name), reason
+        yield _names(subject, video, event), int(onset), int(offset), held.key(subject, video)
 
 
 def _n(count: int, noun: str) -> str:
@@ -638,17 +596,6 @@ def _tally(counts: dict[str, int]) -> str:
 
 def _reasons(faults: dict[str, int]) -> str:
     return ", ".join(f"{n} {FAULTS.get(fault, (fault,))[0]}" for fault, n in faults.items())
-
-
-def _merged(parts: Sequence[_Part], notes: Sequence[str]) -> dict[str, Any]:
-    record: dict[str, Any] = {}
-    for part in parts:
-        record |= part.record
-    return record | {
-        "notes": list(notes),
-        "known": [said for part in parts for said in part.known],
-        "problems": [said for part in parts for said in part.problems],
-    }
 
 
 def _below(root: Path) -> Iterator[Path]:
