@@ -56,8 +56,7 @@ _SYSTEMS = {
 
 def keep(run: Path) -> None:
     """Copy the results that the blocks need from a run's folder, and say where they come from."""
-    names = {*(name for question in answers.QUESTIONS for name in question.tables), "spotting"}
-    for name in sorted(names):
+    for name in sorted({"summary", "spotting", *(rule["result"] for rule in answers.rules().values())}):
         file, theirs = (folder / "results" / f"{name}.csv" for folder in (DOCS, run))
         if not theirs.is_file():
             file.unlink(missing_ok=True)
@@ -121,7 +120,7 @@ def _table(head: list[str], rows: list[list[str]]) -> str:
 
 
 def _intensity() -> str:
-    summary, card = answers.read(DOCS, "summary"), answers.read(DOCS, "face_card")
+    summary, card = results.read_results(DOCS, "summary", "face_card")
     agreement = {
         (r["model"], r["input"], r["protocol"], r["metric"], r["amplitude"]): r
         for r in results.records(summary)
@@ -155,8 +154,8 @@ def _aims() -> str:
 
 def _aim_rows() -> list[tuple[str, str, str, bool]]:
     """Aim, what it needed, what came out, whether it holds."""
-    rows = []
-    for row in results.records(answers.read(DOCS, "claims")):
+    (claims,), rows = results.read_results(DOCS, "claims"), []
+    for row in results.records(claims):
         metric, over, other = row["claim"].partition(" over ")
         name = results.METRICS.get(metric) or results.QUANTITIES.get(metric, (metric,))[0]
         name += f", over {results.label(other, 'none')}" if over else ""
@@ -166,7 +165,8 @@ def _aim_rows() -> list[tuple[str, str, str, bool]]:
 
 
 def _spotting() -> str:
-    table = results.over_seeds(answers.read(DOCS, "spotting"), ["dataset", "system"])
+    (table,) = results.read_results(DOCS, "spotting")
+    table = results.over_seeds(table, ["dataset", "system"])
     scores = ("spotting_f1", "strs", "end_to_end_f1")
     rows = []
     for row in results.records(table):
@@ -187,11 +187,7 @@ def _spotting() -> str:
 
 
 def _answers() -> str:
-    out = []
-    for answer in answers.answers(DOCS):
-        said = [f"{each.dataset}: **{each.verdict}**. {' '.join(each.said)}" for each in answer.findings]
-        out.append(f"- *{answer.question}* {' '.join(said) or ' '.join(answer.missing)}")
-    return "\n".join(out)
+    return answers.markdown(DOCS, *(name for name in answers.rules() if name != "aims"))
 
 
 def main() -> None:

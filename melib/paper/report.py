@@ -1,54 +1,59 @@
 """One page that says what a run found, computed from its files.
 
-    results/*.csv --melib.paper.answers--> six answers, data, method, limits --+
-                  --melib.paper.latex--> tables                              +-->  report/index.html
-    figures/, tables/, notebooks/, html/, timing.json, environment.json--+     relative links only: a run can be moved
+    results/*.csv --melib.paper.answers--> verdicts, what speaks against us first --+
+                  --melib.paper.latex--> tables                                   +-->  report/index.html
+    figures/, notebooks/, html/, timing.json, environment.json -------------------+     links are relative: a run can move
 
-No number on the page is typed: it comes from a result, or from published.csv, which names its source.
+No number on the page is typed: it is from a result, or from published.csv, which names its source. It holds its pictures; of
+licensed data only those that were drawn from result tables, which show no face.
 """
 
+import base64
 import io
 import json
 import re
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from PIL import Image
 
-from melib import PACKAGE, controls
+from melib import PACKAGE
 from melib.data import cache
 from melib.errors import DataError
 from melib.paper import answers, latex
-from melib.study.provenance import configuration_checks, packages, recorded
-from melib.study.results import (
-    CEILINGS,
-    LEARNED,
-    QUANTITIES,
-    label,
-    ordered,
-    over_seeds,
-    read_result,
-    records,
-)
+from melib.study.provenance import configuration_checks, recorded
+from melib.study.results import LEARNED, read_results, records
 
+Check = tuple[bool, str, str]  # holds, sentence, detail
+
+STANDINGS = {
+    "against": "Speaks against us",
+    "undecided": "Undecided",
+    "for": "Speaks for us",
+    "missing": "Not asked in this run",
+}
 _CONTROLS = {
-    "position_only",
-    "constant_frame",
-    "oracle_interval",
-    "flow_magnitude",
-    "shuffled_frames",
+    *("position_only", "constant_frame", "oracle_interval", "flow_magnitude", "shuffled_frames"),
     "frozen_clip",
 }
-# With fewer, an interval says nothing of training anew.
-_SEEDS = 3
+# With fewer, an interval says nothing of training anew; nor does a bootstrap over fewer subjects say much.
+_SEEDS, _SUBJECTS = 3, 10
 # Other tables of learned models: which column says what a row is, and what must be among it.
 _BESIDE = {
     "intensity_ablations": ("model", {"position_only", "flow_magnitude", "oracle_interval"}),
     "spotting": ("system", {"chance", "motion"}),
     "limits": ("kind", {"baseline", "ideal"}),
 }
+# Pixels of a figure a pixel of the page: two columns fill the page, one column half of it.
+_SHARPNESS = 2.2
+# Figures in the order of a paper, by how their names begin; others come last.
+_ORDER = (
+    *("fig0", "position", "prior", "agreement", "face_card", "amplitude", "curves", "intensity", "limits"),
+    "spotting",
+)
 
 
 def build(run: str | Path) -> Path:
@@ -81,25 +86,27 @@ def build(run: str | Path) -> Path:
         trim_blocks=True,
         lstrip_blocks=True,
     ).get_template("report.html.j2")
-    said, pictures = answers.answers(run), _figures(run)
+    settings = recorded(run)
     try:
         tables, unset = _tables(run), ""
     except DataError as error:  # an older melib wrote a result: the page says which, and shows the rest
         tables, unset = [], str(error)
     page = template.render(
         name=run.resolve().name,
-        settings=recorded(run),
-        abstract=answers.abstract(run, recorded(run)),
-        answers=said,
-        evidence={answer.name: _evidence(answer.tables, pictures, tables) for answer in said},
+        settings=settings,
+        caveats=_caveats(run, settings),
+        standings=STANDINGS,
+        heads=answers.HEADS,
+        verdicts=answers.verdicts(run),
+        rules=answers.RULES.read_text(encoding="utf-8"),
+        data=_data(run),
         tables=tables,
         unset=unset,
-        figures=pictures,
-        notebooks=_notebooks(run),
+        figures=_figures(run, simulated=_simulated(settings)),
+        steps=_steps(run),
         failed=sorted(path.name.partition(".")[0] for path in run.glob("notebooks/*.failed.ipynb")),
         files=sorted(path.name for path in (run / "results").glob("*.csv")),
         environment=_json(run / "environment.json"),
-        timing=_json(run / "timing.json"),
         checklist=checklist(run),
     )
     index = run / "report" / "index.html"
@@ -109,7 +116,7 @@ def build(run: str | Path) -> Path:
 
 
 def table(run: str | Path) -> str:
-    """The face card as text for a terminal: does the model see the face?
+    """The verdicts as text for a terminal, what speaks against us first.
 
     Parameters
     ----------
@@ -120,145 +127,240 @@ def table(run: str | Path) -> str:
     from rich.console import Console
     from rich.table import Table
 
-    found = _read(Path(run), "face_card")
-    if found is None:
-        return "no face card yet: notebook 04 writes it"
-    rows = _card(found[found["model"].isin((*LEARNED, "position_only", "flow_magnitude"))])
+    grid = Table(
+        box=box.SIMPLE_HEAD, show_edge=False, title_justify="left", title="Does the model see the face?"
+    )
+    for head, width in zip(answers.HEADS, (36, 9, 44, 8), strict=True):
+        grid.add_column(head, width=width)
+    before = ""
+    for verdict in answers.verdicts(run):
+        if verdict.standing != before:
+            grid.add_section()
+            grid.add_row(STANDINGS[verdict.standing].upper())
+        before = verdict.standing
+        grid.add_row(verdict.question, verdict.answer, verdict.effect or verdict.about, verdict.p)
     text = io.StringIO()
-    console = Console(file=text, width=110)
-    console.print("Does the model see the face? Mean and 95 % interval over subjects.")
-    for place in dict.fromkeys((row["dataset"], row["protocol"]) for row in rows):
-        grid = Table(
-            title="\n" + ", ".join(place), title_justify="left", box=box.SIMPLE_HEAD, show_edge=False
-        )
-        for column in ("model", *(title for title, *_ in QUANTITIES.values()), "sees it"):
-            grid.add_column(column, no_wrap=True)
-        for row in rows:
-            if (row["dataset"], row["protocol"]) == place:
-                grid.add_row(row["name"], *(row[quantity] for quantity in QUANTITIES), row["verdict"])
-        console.print(grid)
+    Console(file=text, width=110).print(grid, markup=False)
     return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
 
 
-def checklist(run: str | Path) -> list[tuple[bool, str, str]]:
-    """What makes a run reproducible, each looked up in its files: (holds, sentence, detail)."""
-    run = Path(run)
-    records = {path.stem: _json(path) for path in sorted(run.glob("notebooks/*.json"))}
-    failed = [path.name for path in run.glob("notebooks/*.failed.ipynb")]
-    changed = [
-        name
-        for record in records.values()
-        for name, known in record.get("outputs", {}).items()
-        if not (run / name).is_file() or cache.content_hash([run / name]) != known
+# ---- what a reader must know beside the verdicts ----------------------------------------------------------------------
+
+
+def _simulated(settings: Mapping[str, Any]) -> bool:
+    return settings.get("data") == ["simulated"]
+
+
+def _caveats(run: Path, settings: Mapping[str, Any]) -> list[str]:
+    """What a reader must not take from this run; each sentence only where the files say that it applies."""
+    out = []
+    if _simulated(settings):
+        out.append("Every movement is simulated: no number says how well anything here does on a real face.")
+    profiles = {
+        "smoke": "Profile smoke only shows that the parts fit together: none of its numbers means anything.",
+        "demo": "Profile demo trains smaller networks, for less time, than profile paper.",
+    }
+    out += [profiles[settings["profile"]]] if settings.get("profile") in profiles else []
+    for table in read_results(run, "intensity"):
+        rows = table[table["event"] != ""]
+        seeds = rows.loc[rows["model"].isin(LEARNED), "seed"].nunique()
+        out += ["One training seed: intervals hold for these fits, not for training anew."] * (seeds == 1)
+        for name, part in rows.groupby("dataset", sort=False):
+            subjects = part["subject"].nunique()
+            if part["peak_px"].isna().all():
+                out.append(f"Nobody knows the true intensity of {name}: agreement is with labels alone.")
+            if subjects < _SUBJECTS:
+                out.append(f"{name} has {subjects} subjects: intervals are wide or mean little.")
+    for table in read_results(run, "untestable"):
+        out += [
+            f"{r['dataset']}, {r['protocol']} protocol: {r['verdict']}, {r['reason']}."
+            for r in records(table)
+        ]
+    return out
+
+
+def _data(run: Path) -> pd.DataFrame:
+    """What each data set was: a row each, counts as text."""
+    facts: dict[str, dict[str, str]] = defaultdict(dict)
+    for table in read_results(run, "events"):
+        used = table[(table["kind"] == "micro") & (table["status"] != "dropped")]
+        for name, part in used.groupby("dataset", sort=False):
+            facts[str(name)] |= {
+                "micro-expressions": f"{len(part)}",
+                "subjects": f"{part['subject'].nunique()}",
+            }
+    for table in read_results(run, "intensity"):
+        for name, part in table[table["model"].isin(LEARNED)].groupby("dataset", sort=False):
+            folds, seeds = part.loc[part["subject"] != "", "fold"].nunique(), part["seed"].nunique()
+            facts[str(name)] |= {"folds of subjects": f"{folds}", "training seeds": f"{seeds}"}
+            facts[str(name)] |= {
+                column: ", ".join(sorted(set(part[column]))) for column in ("protocol", "input")
+            }
+    for table in read_results(run, "spotting"):
+        for row in records(table[table["rule"] == "strict"].drop_duplicates("dataset")):
+            events = f"{row['tp'] + row['fn']:.0f}"
+            about = {"micro-expressions": events, "long videos": f"{row['videos']:.0f}"}
+            facts[row["dataset"]] |= about | {"minutes": f"{row['minutes']:.0f}"}
+    return pd.DataFrame.from_dict(facts, orient="index").fillna("").rename_axis("data set").reset_index()
+
+
+def _steps(run: Path) -> list[tuple[str, str, bool]]:
+    """Notebooks that have reached their end and other steps that were timed: name, seconds, whether it is a notebook."""
+    pages, timing = {file.stem for file in run.glob("html/*.html")}, _json(run / "timing.json")
+    return [
+        (step, f"{timing[step]:.1f}" if step in timing else "", step in pages)
+        for step in sorted(pages | {*timing})
     ]
+
+
+def _tables(run: Path) -> list[dict[str, Any]]:
+    """Tables as latex.py prints them: heads, rows (kind, group, cells), the files that hold them."""
+    out = []
+    for table in latex.tables(run):
+        cells, rows = latex.printed(table), table.rows
+        kinds = rows["kind"] if "kind" in rows else [""] * len(rows)
+        groups = rows[table.group] if table.group else [""] * len(rows)
+        about = {"name": table.name, "caption": table.caption, "heads": [*cells]}
+        about["numbers"] = [n for n, column in enumerate(table.columns) if column.digits is not None]
+        about["files"] = _files(run / "tables", table.name, "csv", "tex", "json")
+        out.append({**about, "rows": [*zip(kinds, groups, cells.to_numpy().tolist(), strict=True)]})
+    return out
+
+
+def _figures(run: Path, *, simulated: bool) -> list[dict[str, Any]]:
+    """Figures with captions and files, and the pictures of those that can't show a licensed face."""
+    out = []
+    for png in (file for file in run.glob("figures/*.png") if file.with_suffix(".json").is_file()):
+        known = _json(png.with_suffix(".json"))
+        about: dict[str, Any] = {key: known.get(key, "") for key in ("caption", "notebook")}
+        about |= {"name": png.stem, "picture": ""}
+        about["files"] = _files(png.parent, png.stem, "png", "pdf", "svg", "json")
+        if simulated or known.get("from_results"):
+            with Image.open(png) as image:
+                about["width"], about["height"] = (round(pixels / _SHARPNESS) for pixels in image.size)
+            about["picture"] = f"data:image/png;base64,{base64.b64encode(png.read_bytes()).decode()}"
+        out.append(about)
+    place = lambda name: ([not name.startswith(begin) for begin in _ORDER], name)  # noqa: E731
+    return sorted(out, key=lambda figure: place(figure["name"]))
+
+
+def _files(folder: Path, name: str, *suffixes: str) -> list[str]:
+    """By which suffixes there are files of a name."""
+    return [suffix for suffix in suffixes if (folder / f"{name}.{suffix}").is_file()]
+
+
+# ---- checklist --------------------------------------------------------------------------------------------------------
+
+
+def checklist(run: str | Path) -> list[Check]:
+    """What makes a run reproducible, each looked up in its files: (holds, sentence, detail), what doesn't hold first."""
+    run = Path(run)
     made_with = _json(run / "environment.json")
     code = str(made_with.get("commit", "unknown"))
-    strays = _not_locked(made_with.get("packages", {}))
-    found = [
-        (
-            bool(records) and not failed,
-            "Every notebook reached its end",
-            ", ".join(failed or records) or "none has run",
-        ),
-        (
-            not changed,
-            "Result files are those that the notebooks wrote",
-            "changed since: " * bool(changed) + ", ".join(changed),
-        ),
+    checks = [
+        *_notebook_checks(run),
         (bool(re.fullmatch("[0-9a-f]{40}", code)), "The code that ran is a commit", code),
-        (not strays, "Package versions are those of requirements.lock", ", ".join(strays)),
-        (bool(recorded(run)), "Profile, seed and data are recorded", _flat(recorded(run))),
+        _check("Package versions are those of requirements.lock", _not_locked(made_with.get("packages", {}))),
+        (bool(known := recorded(run)), "Profile, seed and data are recorded", json.dumps(known)),
+        *configuration_checks(run),
+        *(check for table in read_results(run, "intensity") for check in _protocol_checks(table)),
+        _control_check(run),
+        *_epoch_check(run),
+        *_origin_checks(run, code),
     ]
-    found += [_all_ran(run, set(records)), *configuration_checks(run)]
-    results = _read(run, "intensity")
-    if results is not None and len(results):
-        found += _protocol_checks(results)
-    found.append(_control_check(run, results))
-    found += _epoch_check(run)
-    return found + _origin_checks(run, code)
+    return sorted(checks, key=lambda check: check[0])
 
 
-def _origin_checks(run: Path, code: str) -> list[tuple[bool, str, str]]:
-    """Whether figures and tables were made of the results that are there, all by one commit."""
-    now = {file.name: cache.content_hash([file]) for file in (run / "results").glob("*.csv")}
-    found, commits = [], {code}
-    for what, verb in (("figure", "drawn"), ("table", "written")):
-        sidecars = [_json(path) for path in sorted(run.glob(f"{what}s/*.json"))]
-        commits |= {str(record.get("commit")) for record in sidecars}
-        # A notebook that ran later may have added tables; those that a figure saw must be the same.
-        stale = [
-            str(record.get(what))
-            for record in sidecars
-            if not record.get("results", {}).items() <= now.items()
-        ]
-        detail = "not so: " * bool(stale) + (", ".join(stale) or f"{len(sidecars)} {what}s")
-        found.append((bool(sidecars) and not stale, f"Every {what} was {verb} from these results", detail))
-    detail = ", ".join(sorted(each[:12] for each in commits))
-    return [*found, (len(commits) == 1, "Results, figures and tables were made by one commit", detail)]
+def _check(sentence: str, wrong: Sequence[str], right: str = "") -> Check:
+    """A check that names what is wrong."""
+    return not wrong, sentence, f"not so: {', '.join(wrong)}" if wrong else right
 
 
-def _all_ran(run: Path, finished: set[str]) -> tuple[bool, str, str]:
-    """Whether each notebook that fits the data has finished; the run's log says which don't fit."""
+def _notebook_checks(run: Path) -> list[Check]:
+    """Whether all notebooks that fit the data have run to their end, and their results are untouched since."""
+    ran = {path.stem: _json(path) for path in sorted(run.glob("notebooks/*.json"))}
+    failed = [path.name for path in run.glob("notebooks/*.failed.ipynb")]
+    outputs = {name: known for record in ran.values() for name, known in record.get("outputs", {}).items()}
+    changed = [
+        name
+        for name, known in outputs.items()
+        if not (run / name).is_file() or cache.content_hash([run / name]) != known
+    ]
+    # The run's log says which don't fit.
     log = run / "log.txt"
-    said = log.read_text(encoding="utf-8") if log.is_file() else ""
-    unfit = set(re.findall(r"(0\d_\w+): skipped, ", said))
-    missing = sorted(_shipped() - finished - unfit)
-    detail = "not yet: " * bool(missing) + (", ".join(missing) or f"{len(finished)} notebooks")
-    return not missing, "Every notebook that fits the data has run", detail
-
-
-def _epoch_check(run: Path) -> list[tuple[bool, str, str]]:
-    """Whether fits kept the epoch with the least loss on validation subjects; some do otherwise, to show that fault."""
-    wrong, fits, faulty = [], 0, 0
-    for file in sorted(run.glob("weights/*/history.csv")):
-        history = pd.read_csv(file)
-        if re.search("-(peek|published)-", file.parent.name):
-            faulty += 1
-        elif {"validation", "best"} <= set(history) and history["validation"].notna().any():
-            fits += 1
-            kept = history.loc[history["best"].astype(bool), "validation"]
-            wrong += [] if len(kept) and kept.iloc[-1] == history["validation"].min() else [file.parent.name]
-    detail = (
-        f"{fits} fits; {faulty} more show a fault of evaluation on purpose" if not wrong else ", ".join(wrong)
-    )
-    return [(not wrong, "Every fit kept the epoch that validation subjects chose", detail)] if fits else []
-
-
-def _control_check(run: Path, results: pd.DataFrame | None) -> tuple[bool, str, str]:
-    """Whether each table that holds learned models holds what they are to be read beside."""
-    lacking = []
-    if results is not None:
-        rows = results[results["subject"] != ""]
-        for (dataset, protocol), part in rows.groupby(["dataset", "protocol"]):
-            if part["model"].isin(LEARNED).any():
-                lacking += [
-                    f"{dataset}, {protocol}: {name}" for name in sorted(_CONTROLS - set(part["model"]))
-                ]
-    for name, (column, needed) in _BESIDE.items():
-        table = _read(run, name)
-        for dataset, part in table.groupby("dataset") if table is not None and len(table) else ():
-            lacking += [f"{name}, {dataset}: {each}" for each in sorted(needed - set(part[column]))]
-    detail = "lacking: " * bool(lacking) + "; ".join(lacking)
-    return not lacking, "Every learned number has its controls beside it", detail
-
-
-def _protocol_checks(results: pd.DataFrame) -> list[tuple[bool, str, str]]:
-    rows = results[results["subject"] != ""]
-    learned = rows[rows["model"].isin(LEARNED)]
-    keys = ["dataset", "protocol", "model", "input", "seed"]
-    twice = learned.duplicated([*keys, "subject", "event", "metric"])
-    folds = learned.groupby([*keys, "subject"])["fold"].nunique()
-    people = learned.groupby(keys)["subject"].nunique()
-    uncovered = people[
-        people < learned.groupby("dataset")["subject"].nunique().reindex(people.index, level="dataset")
-    ]
-    seeds = int(learned["seed"].nunique())
-    everyone = bool(len(learned)) and not twice.any() and bool((folds == 1).all()) and uncovered.empty
-    detail = f"{learned['subject'].nunique()} subjects, {learned['fold'].nunique()} folds"
+    unfit = re.findall(r"(0\d_\w+): skipped, ", log.read_text(encoding="utf-8") if log.is_file() else "")
+    missing = sorted(_shipped() - set(ran) - set(unfit))
     return [
-        (everyone, "Every subject is tested once by every model, in one fold", detail),
+        _check("Every notebook reached its end", failed or ["none has run"] * (not ran), ", ".join(ran)),
+        _check("Every notebook that fits the data has run", missing, f"{len(ran)} notebooks"),
+        _check("Result files are those that the notebooks wrote", changed, f"{len(outputs)} files"),
+    ]
+
+
+def _protocol_checks(intensity: pd.DataFrame) -> list[Check]:
+    """Whether every model was tested on every subject once, and trained often enough."""
+    rows = intensity[(intensity["subject"] != "") & intensity["model"].isin(LEARNED)]
+    keys = ["dataset", "protocol", "model", "input", "seed"]
+    twice = rows.duplicated([*keys, "subject", "event", "metric"]).any()
+    folds = rows.groupby([*keys, "subject"])["fold"].nunique()
+    people = rows.groupby(keys)["subject"].nunique()
+    everybody = rows.groupby("dataset")["subject"].nunique().reindex(people.index, level="dataset")
+    once = len(rows) > 0 and not twice and (folds == 1).all() and (people == everybody).all()
+    detail = f"{rows['subject'].nunique()} subjects, {rows['fold'].nunique()} folds"
+    seeds = rows["seed"].nunique()
+    return [
+        (bool(once), "Every subject is tested once by every model, in one fold", detail),
         (seeds >= _SEEDS, f"Models were trained with {_SEEDS} seeds or more", f"{seeds}"),
     ]
+
+
+def _control_check(run: Path) -> Check:
+    """Whether each table that holds learned models holds what they are to be read beside."""
+    lacking = []
+    for table in read_results(run, "intensity"):
+        for (dataset, protocol), part in table[table["subject"] != ""].groupby(["dataset", "protocol"]):
+            needed = _CONTROLS if part["model"].isin(LEARNED).any() else set()
+            lacking += [f"{name} ({dataset}, {protocol})" for name in sorted(needed - set(part["model"]))]
+    for result, (column, needed) in _BESIDE.items():
+        for table in read_results(run, result):
+            for dataset, part in table.groupby("dataset"):
+                lacking += [f"{name} ({result}, {dataset})" for name in sorted(needed - set(part[column]))]
+    return _check("Every learned number has its controls beside it", lacking)
+
+
+def _epoch_check(run: Path) -> list[Check]:
+    """Whether fits kept the epoch with the least loss on validation subjects; some do otherwise, to show that fault."""
+    histories = {file.parent.name: pd.read_csv(file) for file in sorted(run.glob("weights/*/history.csv"))}
+    faulty = [name for name in histories if re.search("-(peek|published)-", name)]
+    fits = {
+        name: history
+        for name, history in histories.items()
+        if name not in faulty and {"validation", "best"} <= {*history} and history["validation"].notna().any()
+    }
+    wrong = [
+        name
+        for name, history in fits.items()
+        if [*history.loc[history["best"].astype(bool), "validation"]][-1:] != [history["validation"].min()]
+    ]
+    detail = f"{len(fits)} fits; {len(faulty)} more show a fault of evaluation on purpose"
+    return [_check("Every fit kept the epoch that validation subjects chose", wrong, detail)] if fits else []
+
+
+def _origin_checks(run: Path, code: str) -> list[Check]:
+    """Whether figures and tables were made of the results that are there, all by one commit."""
+    now = {file.name: cache.content_hash([file]) for file in (run / "results").glob("*.csv")}
+    out, commits = [], {code}
+    for what, verb in (("figure", "drawn"), ("table", "written")):
+        made = {path.stem: _json(path) for path in sorted(run.glob(f"{what}s/*.json"))}
+        commits |= {str(record.get("commit")) for record in made.values()}
+        # A notebook that ran later may have added tables; those that a figure saw must be the same.
+        stale = [
+            name for name, record in made.items() if not record.get("results", {}).items() <= now.items()
+        ]
+        wrong = stale or ["there is none"] * (not made)
+        out.append(_check(f"Every {what} was {verb} from these results", wrong, f"{len(made)} {what}s"))
+    detail = ", ".join(sorted(each[:12] for each in commits))
+    return [*out, (len(commits) == 1, "Results, figures and tables were made by one commit", detail)]
 
 
 def _shipped() -> set[str]:
@@ -267,124 +369,16 @@ def _shipped() -> set[str]:
     return {path.stem for place in places for path in place.glob("0[0-9]_*.ipynb")}
 
 
-def _not_locked(made_with: dict[str, str] | None = None) -> list[str]:
+def _not_locked(made_with: Mapping[str, str]) -> list[str]:
     """Packages whose version isn't the lock's; nothing where there is no checkout to compare with."""
     lock = PACKAGE.parent / "requirements.lock"
-    if not lock.is_file():
-        return []
-    pins = dict(
-        line.split(" ;")[0].strip().split("==")
-        for line in lock.read_text().splitlines()
-        if "==" in line and line[0] != "#"
-    )
-    found = packages() if made_with is None else made_with
+    text = lock.read_text(encoding="utf-8") if lock.is_file() else ""
+    pins = dict(re.findall(r"^([\w.-]+)==([^\s;]+)", text, re.MULTILINE))
     return [
         f"{name} {version} (locked {pins[name]})"
-        for name, version in found.items()
-        if name in pins and version != pins[name]
+        for name, version in made_with.items()
+        if pins.get(name, version) != version
     ]
-
-
-def _card(card: pd.DataFrame) -> list[dict[str, Any]]:
-    """Rows of the face card: intervals as text, and the verdict of controls.sees."""
-
-    out = []
-    card = over_seeds(card[~card["model"].isin(CEILINGS)])
-    # The context protocol first: only there a claim about faces stands.
-    for (dataset, protocol), part in card.sort_values("protocol", kind="stable").groupby(
-        ["dataset", "protocol"], sort=False
-    ):
-        for model, used in ordered(part):
-            mine = part[(part["model"] == model) & (part["input"] == used)]
-            found = {row["quantity"]: row for row in records(mine)}
-            row = {q: answers.interval(found[q]) if q in found else "not asked" for q in QUANTITIES}
-            about = {"dataset": dataset, "protocol": protocol, "name": label(model, used)}
-            out.append({**about, **row, "verdict": controls.sees(found)})
-    return out
-
-
-def _tables(run: Path) -> list[dict[str, Any]]:
-    """Tables as latex.py prints them: heads, rows of cells with what kind of row it is, and the files that hold them."""
-    out = []
-    for table in latex.tables(run):
-        cells = latex.printed(table)
-        kinds = table.rows["kind"] if "kind" in table.rows else [""] * len(cells)
-        groups = table.rows[table.group].astype(str).tolist() if table.group else [""] * len(cells)
-        rows = [
-            {"kind": kind, "first": before not in (None, group), "cells": row}
-            for row, kind, group, before in zip(
-                cells.itertuples(index=False, name=None), kinds, groups, [None, *groups], strict=False
-            )
-        ]
-        files = [
-            suffix
-            for suffix in ("csv", "tex", "json")
-            if (run / "tables" / f"{table.name}.{suffix}").is_file()
-        ]
-        heads = [(head, column.digits is not None) for head, column in zip(cells, table.columns, strict=True)]
-        about = {"name": table.name, "caption": table.caption, "results": table.results}
-        out.append({**about, "heads": heads, "rows": rows, "files": files})
-    return out
-
-
-# Pixels of a figure a pixel of the page: two columns fill the page, one column half of it.
-_SHARPNESS = 2.2
-# Figures in the order of a paper, by how their names begin; others come last.
-_ORDER = (
-    *("fig0", "position", "prior", "agreement", "face_card", "amplitude", "curves", "intensity", "limits"),
-    *("spotting",),
-)
-
-
-def _figures(run: Path) -> list[dict[str, Any]]:
-    """Figures with their captions; a figure without all its files isn't finished."""
-    out = []
-    for sidecar in sorted(run.glob("figures/*.json")):
-        files = [suffix for suffix in ("png", "pdf", "svg") if sidecar.with_suffix(f".{suffix}").is_file()]
-        if "png" in files:
-            with Image.open(sidecar.with_suffix(".png")) as image:
-                width, height = (round(pixels / _SHARPNESS) for pixels in image.size)
-            known = _json(sidecar)
-            about = {k: known.get(k, "") for k in ("caption", "notebook")}
-            results = {Path(name).stem for name in known.get("results", {})}
-            of_page = {"name": sidecar.stem, "files": files, "width": width, "height": height}
-            out.append({**of_page, **about, "results": results})
-    place = {begin: number for number, begin in enumerate(_ORDER)}
-    first = lambda name: min((n for begin, n in place.items() if name.startswith(begin)), default=len(place))  # noqa: E731
-    return sorted(out, key=lambda figure: (first(figure["name"]), figure["name"]))
-
-
-# What was made of more results than this doesn't belong to one question.
-_FEW_RESULTS = 4
-
-
-def _evidence(
-    results: Sequence[str], pictures: list[dict[str, Any]], tables: list[dict[str, Any]]
-) -> list[tuple[str, str]]:
-    """Figures and tables of the page that were made of some of these results: label and anchor each."""
-    out = []
-    for what, made in (("figure", pictures), ("table", tables)):
-        for number, each in enumerate(made, start=1):
-            if set(each["results"]) & set(results) and len(each["results"]) <= _FEW_RESULTS:
-                out.append((f"{what} {number}", f"{what}-{each['name']}"))
-    return out
-
-
-def _notebooks(run: Path) -> list[dict[str, str]]:
-    return [
-        {"name": page.stem, "page": f"../html/{page.name}", "executed": f"../notebooks/{page.stem}.ipynb"}
-        for page in sorted(run.glob("html/*.html"))
-        if (run / "notebooks" / f"{page.stem}.ipynb").is_file()
-    ]
-
-
-def _read(run: Path, name: str) -> pd.DataFrame | None:
-    file = run / "results" / f"{name}.csv"
-    return read_result(file) if file.is_file() else None
-
-
-def _flat(record: dict[str, Any]) -> str:
-    return ", ".join(f"{k} {' '.join(v) if isinstance(v, list) else v}" for k, v in record.items())
 
 
 def _json(file: Path) -> dict[str, Any]:

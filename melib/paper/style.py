@@ -128,6 +128,7 @@ def save(
             with cache.atomic(folder(run) / f"{name}{suffix}") as temporary:
                 fig.savefig(temporary, metadata=metadata)
     record: dict[str, Any] = {"figure": name, "caption": fig.get_label(), **origin(run, results)}
+    record["from_results"] = bool(results)  # what was drawn from tables alone shows no face
     record["settings"] |= settings or {}
     record["style"] = {used.name: cache.content_hash([used])}
     cache.write_json(folder(run) / f"{name}.json", record)

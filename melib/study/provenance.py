@@ -120,6 +120,7 @@ _TELLERS = {
     "app/review.py",
     "app/runner.py",
     "paper/answers.py",
+    "paper/verdicts.yml",
     "paper/report.py",
 }
 # The profile's own section is in the stamp, so that an edit of `paper` doesn't repeat `demo`.
