@@ -4,8 +4,8 @@
                   --melib.paper.latex--> tables                                   +-->  report/index.html
     figures/, notebooks/, html/, timing.json, environment.json -------------------+     links are relative: a run can move
 
-No number on the page is typed: it is from a result, or from published.csv, which names its source. It holds its pictures; of
-licensed data only those that were drawn from result tables, which show no face.
+No number on the page is typed: it is from a result, or from published.csv, which names its source. It holds those
+pictures that were drawn from result tables: no other is sure to show no face.
 """
 
 import base64
@@ -14,6 +14,7 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from melib.paper import answers, latex
 from melib.study.provenance import configuration_checks, recorded
 from melib.study.results import LEARNED, read_results, records
 
-Check = tuple[bool, str, str]  # holds, sentence, detail
+Check = tuple[bool, str, str]  # whether it holds, what, and what was there
 
 STANDINGS = {
     "against": "Speaks against us",
@@ -46,6 +47,10 @@ _BESIDE = {
     "intensity_ablations": ("model", {"position_only", "flow_magnitude", "oracle_interval"}),
     "spotting": ("system", {"chance", "motion"}),
     "limits": ("kind", {"baseline", "ideal"}),
+}
+_PROFILES = {
+    "smoke": ": it only shows that the parts fit together, none of its numbers means anything",
+    "demo": ": smaller networks, trained for less time",
 }
 # Pixels of a figure a pixel of the page: two columns fill the page, one column half of it.
 _SHARPNESS = 2.2
@@ -86,15 +91,13 @@ def build(run: str | Path) -> Path:
         trim_blocks=True,
         lstrip_blocks=True,
     ).get_template("report.html.j2")
-    settings = recorded(run)
     try:
         tables, unset = _tables(run), ""
     except DataError as error:  # an older melib wrote a result: the page says which, and shows the rest
         tables, unset = [], str(error)
     page = template.render(
         name=run.resolve().name,
-        settings=settings,
-        caveats=_caveats(run, settings),
+        settings=recorded(run),
         standings=STANDINGS,
         heads=answers.HEADS,
         verdicts=answers.verdicts(run),
@@ -102,7 +105,7 @@ def build(run: str | Path) -> Path:
         data=_data(run),
         tables=tables,
         unset=unset,
-        figures=_figures(run, simulated=_simulated(settings)),
+        figures=_figures(run),
         steps=_steps(run),
         failed=sorted(path.name.partition(".")[0] for path in run.glob("notebooks/*.failed.ipynb")),
         files=sorted(path.name for path in (run / "results").glob("*.csv")),
@@ -127,56 +130,20 @@ def table(run: str | Path) -> str:
     from rich.console import Console
     from rich.table import Table
 
-    grid = Table(
-        box=box.SIMPLE_HEAD, show_edge=False, title_justify="left", title="Does the model see the face?"
-    )
-    for head, width in zip(answers.HEADS, (36, 9, 44, 8), strict=True):
+    grid = Table(title="Does the model see the face?", box=box.SIMPLE_HEAD, title_justify="left")
+    for head, width in zip(answers.HEADS, (40, 9, 40, 8), strict=True):
         grid.add_column(head, width=width)
-    before = ""
-    for verdict in answers.verdicts(run):
-        if verdict.standing != before:
-            grid.add_section()
-            grid.add_row(STANDINGS[verdict.standing].upper())
-        before = verdict.standing
-        grid.add_row(verdict.question, verdict.answer, verdict.effect or verdict.about, verdict.p)
+    for standing, verdicts in groupby(answers.verdicts(run), key=lambda verdict: verdict.standing):
+        grid.add_row(STANDINGS[standing].upper())
+        for verdict in verdicts:
+            grid.add_row(verdict.question, verdict.answer, verdict.effect or verdict.about, verdict.p)
+        grid.add_section()
     text = io.StringIO()
     Console(file=text, width=110).print(grid, markup=False)
     return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
 
 
-# ---- what a reader must know beside the verdicts ----------------------------------------------------------------------
-
-
-def _simulated(settings: Mapping[str, Any]) -> bool:
-    return settings.get("data") == ["simulated"]
-
-
-def _caveats(run: Path, settings: Mapping[str, Any]) -> list[str]:
-    """What a reader must not take from this run; each sentence only where the files say that it applies."""
-    out = []
-    if _simulated(settings):
-        out.append("Every movement is simulated: no number says how well anything here does on a real face.")
-    profiles = {
-        "smoke": "Profile smoke only shows that the parts fit together: none of its numbers means anything.",
-        "demo": "Profile demo trains smaller networks, for less time, than profile paper.",
-    }
-    out += [profiles[settings["profile"]]] if settings.get("profile") in profiles else []
-    for table in read_results(run, "intensity"):
-        rows = table[table["event"] != ""]
-        seeds = rows.loc[rows["model"].isin(LEARNED), "seed"].nunique()
-        out += ["One training seed: intervals hold for these fits, not for training anew."] * (seeds == 1)
-        for name, part in rows.groupby("dataset", sort=False):
-            subjects = part["subject"].nunique()
-            if part["peak_px"].isna().all():
-                out.append(f"Nobody knows the true intensity of {name}: agreement is with labels alone.")
-            if subjects < _SUBJECTS:
-                out.append(f"{name} has {subjects} subjects: intervals are wide or mean little.")
-    for table in read_results(run, "untestable"):
-        out += [
-            f"{r['dataset']}, {r['protocol']} protocol: {r['verdict']}, {r['reason']}."
-            for r in records(table)
-        ]
-    return out
+# ---- parts of the page ------------------------------------------------------------------------------------------------
 
 
 def _data(run: Path) -> pd.DataFrame:
@@ -227,15 +194,15 @@ def _tables(run: Path) -> list[dict[str, Any]]:
     return out
 
 
-def _figures(run: Path, *, simulated: bool) -> list[dict[str, Any]]:
-    """Figures with captions and files, and the pictures of those that can't show a licensed face."""
+def _figures(run: Path) -> list[dict[str, Any]]:
+    """Figures with captions and files, and the pictures of those that were drawn from tables alone."""
     out = []
     for png in (file for file in run.glob("figures/*.png") if file.with_suffix(".json").is_file()):
         known = _json(png.with_suffix(".json"))
         about: dict[str, Any] = {key: known.get(key, "") for key in ("caption", "notebook")}
         about |= {"name": png.stem, "picture": ""}
         about["files"] = _files(png.parent, png.stem, "png", "pdf", "svg", "json")
-        if simulated or known.get("from_results"):
+        if known.get("from_results"):
             with Image.open(png) as image:
                 about["width"], about["height"] = (round(pixels / _SHARPNESS) for pixels in image.size)
             about["picture"] = f"data:image/png;base64,{base64.b64encode(png.read_bytes()).decode()}"
@@ -253,15 +220,15 @@ def _files(folder: Path, name: str, *suffixes: str) -> list[str]:
 
 
 def checklist(run: str | Path) -> list[Check]:
-    """What makes a run reproducible, each looked up in its files: (holds, sentence, detail), what doesn't hold first."""
+    """What may be claimed of a run and what makes it reproducible, each looked up in its files; what doesn't hold first."""
     run = Path(run)
     made_with = _json(run / "environment.json")
     code = str(made_with.get("commit", "unknown"))
     checks = [
+        *_claim_checks(run),
         *_notebook_checks(run),
         (bool(re.fullmatch("[0-9a-f]{40}", code)), "The code that ran is a commit", code),
         _check("Package versions are those of requirements.lock", _not_locked(made_with.get("packages", {}))),
-        (bool(known := recorded(run)), "Profile, seed and data are recorded", json.dumps(known)),
         *configuration_checks(run),
         *(check for table in read_results(run, "intensity") for check in _protocol_checks(table)),
         _control_check(run),
@@ -273,7 +240,24 @@ def checklist(run: str | Path) -> list[Check]:
 
 def _check(sentence: str, wrong: Sequence[str], right: str = "") -> Check:
     """A check that names what is wrong."""
-    return not wrong, sentence, f"not so: {', '.join(wrong)}" if wrong else right
+    return not wrong, sentence, ", ".join(wrong) or right
+
+
+def _claim_checks(run: Path) -> list[Check]:
+    """Whether data and budget allow a claim about faces."""
+    settings = recorded(run)
+    data, profile = settings.get("data", ["not recorded"]), settings.get("profile", "not recorded")
+    untestable = [
+        f"{row['dataset']} not in the {row['protocol']} protocol: {row['reason']}"
+        for table in read_results(run, "untestable")
+        for row in records(table)
+    ]
+    return [
+        (bool(settings), "Profile, seed and data are recorded", json.dumps(settings)),
+        (bool(settings) and data != ["simulated"], "The movements are those of real faces", ", ".join(data)),
+        (profile == "paper", "The profile is paper", f"{profile}{_PROFILES.get(profile, '')}"),
+        _check("Every data set can be tested in every protocol", untestable),
+    ]
 
 
 def _notebook_checks(run: Path) -> list[Check]:
@@ -298,19 +282,24 @@ def _notebook_checks(run: Path) -> list[Check]:
 
 
 def _protocol_checks(intensity: pd.DataFrame) -> list[Check]:
-    """Whether every model was tested on every subject once, and trained often enough."""
+    """Whether every model was tested on every subject once, and on what an interval can be believed of."""
     rows = intensity[(intensity["subject"] != "") & intensity["model"].isin(LEARNED)]
     keys = ["dataset", "protocol", "model", "input", "seed"]
     twice = rows.duplicated([*keys, "subject", "event", "metric"]).any()
     folds = rows.groupby([*keys, "subject"])["fold"].nunique()
     people = rows.groupby(keys)["subject"].nunique()
-    everybody = rows.groupby("dataset")["subject"].nunique().reindex(people.index, level="dataset")
-    once = len(rows) > 0 and not twice and (folds == 1).all() and (people == everybody).all()
-    detail = f"{rows['subject'].nunique()} subjects, {rows['fold'].nunique()} folds"
+    everybody = rows.groupby("dataset")["subject"].nunique()
+    all_tested = (people == everybody.reindex(people.index, level="dataset")).all()
+    once = len(rows) > 0 and not twice and (folds == 1).all() and all_tested
+    peaks = rows.groupby("dataset")["peak_px"].count()
     seeds = rows["seed"].nunique()
+    few = [f"{name} has {n}" for name, n in everybody[everybody < _SUBJECTS].items()]
+    detail = f"{rows['subject'].nunique()} subjects, {rows['fold'].nunique()} folds"
     return [
         (bool(once), "Every subject is tested once by every model, in one fold", detail),
         (seeds >= _SEEDS, f"Models were trained with {_SEEDS} seeds or more", f"{seeds}"),
+        _check(f"Every data set has {_SUBJECTS} subjects or more", few),
+        _check("The true intensity is known", [f"of {name} by nobody" for name in peaks[peaks == 0].index]),
     ]
 
 
