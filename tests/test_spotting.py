@@ -11,16 +11,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 from made_up import unbegun
 
-from melib import annotations, learn, metrics, protocols, stats
-from melib.data.manifest import read_manifest
+from melib import learn, metrics, protocols, stats
 from melib.errors import DataError
 from melib.study import comparisons, results, spotting, spotting_decoding, spotting_runs, spotting_tables
-from melib.study.run import Run
 from melib.study.spotting import CLASSES, NEUTRAL, Curves, Video
 from melib.study.spotting_decoding import FAULTS, Material, System, fits_of, kept
+from melib.study.spotting_runs import CHANCE, MOTION, OURS, PUBLISHED, REPAIRED
+from melib.study.spotting_tables import (
+    SCORED,
+    Evaluation,
+    by_run,
+    difference,
+    recognition_table,
+    scores,
+    subject_weights,
+    tally,
+    together,
+)
 
 FPS, LENGTH = 30.0, 300
-DECODED = [spotting_runs.OURS, spotting_runs.REPAIRED, spotting_runs.CHANCE, spotting_runs.MOTION]
+DECODED = [OURS, REPAIRED, CHANCE, MOTION]
 PEOPLE = [f"s{i}" for i in range(8)]
 
 
@@ -62,7 +72,7 @@ def made_up_material(seed=0, fault=()):
         ]
     folds = protocols.folds(PEOPLE, 2, seed=0, validation_share=0.4)
     material = Material("toy", videos, folds, {}, {}, {}, 0)
-    wanted = [spotting_runs.OURS, spotting_runs.REPAIRED, spotting_runs.PUBLISHED, *fault]
+    wanted = [OURS, REPAIRED, PUBLISHED, *fault]
     said = {}
     for system in wanted:
         for fit in fits_of(system, "toy", folds, 0):
@@ -94,6 +104,15 @@ def predict(*asked):
 
 def truth_of(material):
     return spotting.annotated(material.videos)
+
+
+def evaluation(material, predictions):
+    """Of intervals that their systems stand by."""
+    return Evaluation(material, {name: part.assign(kept=True) for name, part in predictions.items()})
+
+
+def counts_of(material, intervals):
+    return tally(intervals, truth_of(material), material.videos)
 
 
 def test_the_hard_target_is_one_strictly_between_onset_and_offset(material):
@@ -131,7 +150,7 @@ def test_the_published_stitching_loses_the_first_half_window_of_all_but_the_batc
 
 
 def test_windows_hold_what_their_place_in_the_video_holds(material):
-    fit = fits_of(spotting_runs.REPAIRED, "toy", material.folds, 0)[0]
+    fit = fits_of(REPAIRED, "toy", material.folds, 0)[0]
     video = material.videos[0]
     curves, _ = spotting.targets(video, "hard")
     parts = spotting.sequences(video, fit)
@@ -152,8 +171,7 @@ def test_intervals_lie_inside_their_videos_and_have_a_class(material, system):
 
 
 def test_curves_that_nearly_know_the_truth_are_decoded_nearly_right(material):
-    counts = spotting_tables.tally(predict(spotting_runs.OURS, material), truth_of(material), material.videos)
-    assert spotting_tables.scores(counts)["spotting_f1"][0] > 0.8
+    assert scores(counts_of(material, predict(OURS, material)))["spotting_f1"][0] > 0.8
 
 
 def test_a_test_subject_changes_nothing_for_the_others(material):
@@ -179,7 +197,7 @@ def test_a_test_subject_changes_nothing_for_the_others(material):
     }
     changed = replace(material, videos=videos, said=said, folds=[fold])
     same = replace(material, folds=[fold])
-    for system in (spotting_runs.OURS, spotting_runs.REPAIRED):
+    for system in (OURS, REPAIRED):
         before, after = predict(system, same), predict(system, changed)
         pd.testing.assert_frame_equal(
             before[before["subject"].isin(kept)].reset_index(drop=True),
@@ -189,14 +207,14 @@ def test_a_test_subject_changes_nothing_for_the_others(material):
 
 def test_the_order_of_videos_changes_nothing(material):
     turned = replace(material, videos=material.videos[::-1])
-    for system in (spotting_runs.OURS, spotting_runs.REPAIRED):
+    for system in (OURS, REPAIRED):
         pd.testing.assert_frame_equal(predict(system, material), predict(system, turned))
 
 
 def test_pooled_counts_give_the_strict_rule_s_scores(material):
-    found, truth = predict(spotting_runs.REPAIRED, material), truth_of(material)
-    counts = spotting_tables.tally(found, truth, material.videos)
-    ours, theirs = spotting_tables.scores(counts), metrics.strs(found, truth, emotions=spotting_tables.SCORED)
+    found, truth = predict(REPAIRED, material), truth_of(material)
+    counts = counts_of(material, found)
+    ours, theirs = scores(counts), metrics.strs(found, truth, emotions=SCORED)
     for name in ("spotting_f1", "recognition_f1", "strs"):
         assert ours[name][0] == pytest.approx(theirs[name])
     assert [counts.tp.sum(), counts.fp.sum(), counts.fn.sum()] == [theirs["tp"], theirs["fp"], theirs["fn"]]
@@ -205,129 +223,85 @@ def test_pooled_counts_give_the_strict_rule_s_scores(material):
 
 
 def test_a_system_differs_from_itself_by_nothing(material):
-    counts = spotting_tables.tally(predict(spotting_runs.OURS, material), truth_of(material), material.videos)
-    table = spotting_tables.difference(counts, counts)
+    counts = counts_of(material, predict(OURS, material))
+    table = difference(counts, counts)
     assert (table["difference"] == 0).all()
     assert (table[["low", "high"]] == 0).all(axis=None)
     assert (table["p"] == 1).all()
 
 
 def test_finding_nothing_scores_zero_and_stops_nothing(material):
-    nothing = predict(spotting_runs.OURS, material).head(0)
-    table = spotting_tables.spotting_table(
-        [spotting_runs.OURS], {"ours": nothing}, {"ours": nothing}, material
-    )
+    table = evaluation(material, {"ours": predict(OURS, material).head(0)}).systems([OURS])
     strict = table[table["rule"] == "strict"].iloc[0]
     assert strict["fn"] == len(truth_of(material))
     assert strict[["tp", "fp", "spotting_f1", "strs", "end_to_end_f1", "fp_per_hour"]].eq(0).all()
 
 
-def test_false_alarms_in_videos_without_events_are_counted_there(material):
-    empty = [v for v in material.videos if v.of("micro").empty]
-    alarm = pd.DataFrame(
-        [(empty[0].subject, empty[0].video, 5, 8, 12, 0.5, "negative")],
-        columns=["subject", "video", "onset", "apex", "offset", "score", "emotion"],
-    )
-    counts = spotting_tables.tally(alarm, truth_of(material), material.videos)
-    hours = len(empty) * LENGTH / FPS / 3600
-    assert spotting_tables.scores(counts)["fp_per_hour_empty"][0] == pytest.approx(1 / hours)
-
-
-def test_false_alarms_are_counted_over_the_hours_searched(material):
-    somewhere = [(v.subject, v.video, 5, 8, 12, 0.5, "negative") for v in material.videos]
+def test_false_alarms_are_counted_over_the_hours_searched_and_over_those_without_any_event(material):
     columns = ["subject", "video", "onset", "apex", "offset", "score", "emotion"]
-    alarms = pd.DataFrame(somewhere, columns=columns)
-    counts = spotting_tables.tally(alarms, truth_of(material), material.videos)
+    somewhere = [(v.subject, v.video, 5, 8, 12, 0.5, "negative") for v in material.videos]
+    counts = counts_of(material, pd.DataFrame(somewhere, columns=columns))
     hours = sum(len(v) / v.fps for v in material.videos) / 3600
-    assert counts.hours.sum() == pytest.approx(hours)
-    assert spotting_tables.scores(counts)["fp_per_hour"][0] == pytest.approx(counts.fp.sum() / hours)
+    rates = scores(counts)
+    assert rates["fp_per_hour"][0] == pytest.approx(counts.fp.sum() / hours)
+    # Half of the videos are empty, and each has one alarm.
+    assert rates["fp_per_hour_empty"][0] == pytest.approx(len(PEOPLE) / (hours / 2))
 
 
 def trained(material, times):
     """Intervals of our system as several trainings would give them: each misses another share."""
-    found = predict(spotting_runs.OURS, material)
+    found = predict(OURS, material)
     return [found.iloc[k::2].reset_index(drop=True) if k else found for k in range(times)]
 
 
 def test_one_training_changes_nothing_and_the_order_of_several_is_free(material):
-    truth, (one, two) = truth_of(material), trained(material, 2)
-    plain = spotting_tables.tally(one, truth, material.videos)
-    alone = spotting_tables.tally(spotting_tables.together([one]), truth, material.videos)
+    one, two = trained(material, 2)
+    plain, alone = counts_of(material, one), counts_of(material, together([one]))
     for name in vars(plain):
         np.testing.assert_array_equal(getattr(alone, name), getattr(plain, name))
-    both = spotting_tables.together([one, two])
-    for each, again in zip(spotting_tables.by_run(both), (one, two), strict=True):
-        pd.testing.assert_frame_equal(each, again)
-    turned = spotting_tables.together([two, one])
-    a, b = (spotting_tables.tally(each, truth, material.videos) for each in (both, turned))
-    assert {name: v[0] for name, v in spotting_tables.scores(a).items()} == {
-        name: v[0] for name, v in spotting_tables.scores(b).items()
-    }
+    for part, again in zip(by_run(together([one, two])), (one, two), strict=True):
+        pd.testing.assert_frame_equal(part, again)
+    assert scores(counts_of(material, together([one, two]))) == scores(
+        counts_of(material, together([two, one]))
+    )
 
 
 def test_a_training_that_finds_nothing_still_counts(material):
-    truth, found = truth_of(material), predict(spotting_runs.OURS, material)
-    both = spotting_tables.together([found, found.head(0)])
-    counts = spotting_tables.tally(both, truth, material.videos)
+    found = predict(OURS, material)
+    counts = counts_of(material, together([found, found.head(0)]))
     assert len(counts.subjects) == 2 * len(PEOPLE)
-    assert counts.fn.sum() >= len(truth)
-    assert spotting_tables.scores(counts)["spotting_f1"][0] < 0.75
+    assert counts.fn.sum() >= len(truth_of(material))
 
 
 def test_equal_trainings_have_the_interval_of_one_and_unequal_ones_a_wider_one(material):
-    truth, one = truth_of(material), predict(spotting_runs.OURS, material)
+    one = predict(OURS, material)
 
-    def interval(runs):
-        counts = spotting_tables.tally(spotting_tables.together(runs), truth, material.videos)
-        drawn = spotting_tables.scores(counts, spotting_tables.subject_weights(counts.subjects))[
-            "spotting_f1"
-        ]
-        return np.percentile(drawn, [2.5, 97.5])
+    def interval(trainings):
+        counts = counts_of(material, together(trainings))
+        return np.percentile(scores(counts, subject_weights(counts.subjects))["spotting_f1"], [2.5, 97.5])
 
     np.testing.assert_allclose(interval([one, one, one]), interval([one]))
-    low, high = interval([one, one.head(0)])
-    assert high - low > np.ptp(interval([one]))
+    assert np.ptp(interval([one, one.head(0)])) > np.ptp(interval([one]))
 
 
 def test_the_table_has_a_row_a_training_and_one_over_all(material):
-    runs = spotting_tables.together(trained(material, 3))
-    table = spotting_tables.spotting_table([spotting_runs.OURS], {"ours": runs}, {"ours": runs}, material)
+    table = evaluation(material, {"ours": together(trained(material, 3))}).systems([OURS])
     strict = table[table["rule"] == "strict"]
     assert strict["seed"].tolist()[:3] == [0, 1000, 2000]
-    assert np.isnan(strict["seed"].iloc[3])
-    assert strict["tp"].iloc[3] == strict["tp"].iloc[:3].sum()
-    assert (
-        strict["spotting_f1_low"].iloc[3]
-        <= strict["spotting_f1"].iloc[3]
-        <= strict["spotting_f1_high"].iloc[3]
-    )
-    whole = results.over_seeds(strict, ["dataset", "system"])
-    assert len(whole) == 1
-    assert whole["seed"].isna().all()
+    whole = strict.iloc[3]
+    assert np.isnan(whole["seed"])
+    assert whole["tp"] == strict["tp"].iloc[:3].sum()
+    assert whole["spotting_f1_low"] <= whole["spotting_f1"] <= whole["spotting_f1_high"]
+    assert results.over_seeds(strict, ["dataset", "system"])["seed"].isna().tolist() == [True]
 
 
 @pytest.mark.long
-def test_every_training_of_the_profile_is_gathered_and_compared(material, monkeypatch, tmp_path):
+def test_the_same_curves_twice_give_the_same_differences_of_twice_as_many_trainings(material):
     again = {replace(fit, seed=1000): curves for fit, curves in material.said.items()}
-    trainings = [material, replace(material, said=again, seed=1000)]
-    asked = []
-
-    def gather(systems, run, long, *, repeat, jobs):
-        asked.append(repeat)
-        return trainings[repeat]
-
-    monkeypatch.setattr(spotting_runs, "gather", gather)
-    run = Run(tmp_path, "twice", {"seeds": 2})
-    systems = [spotting_runs.OURS, spotting_runs.REPAIRED]
-    materials, found = spotting_runs._repeated(systems, run, None, 1)
-    assert asked == [0, 1]
-    assert [each.seed for each in materials] == run.seeds == [0, 1000]
-    predictions = {name: kept(each) for name, each in found.items()}
-    one = spotting_runs.claims(
-        {name: spotting_tables.by_run(each)[0] for name, each in predictions.items()}, material
-    )
-    both = spotting_runs.claims(predictions, material)
-    # The same curves twice: the same numbers, of as many events and subjects.
+    materials = [material, replace(material, said=again, seed=1000)]
+    predictions = {s.name: [predict(s, m) for m in materials] for s in (OURS, REPAIRED)}
+    one = evaluation(material, {name: parts[0] for name, parts in predictions.items()}).claims()
+    both = evaluation(material, {name: together(parts) for name, parts in predictions.items()}).claims()
     same = [
         "claim",
         "ours",
@@ -343,10 +317,8 @@ def test_every_training_of_the_profile_is_gathered_and_compared(material, monkey
     ]
     pd.testing.assert_frame_equal(both[same], one[same])
     assert set(both["seeds"]) == {2}
-    long = types.SimpleNamespace(videos=material.videos, transfer=[])
-    decoders, differences = spotting_runs.decoder_comparison(materials, long, jobs=1)
-    alone, _ = spotting_runs.decoder_comparison(materials[:1], long, jobs=1)
-    pd.testing.assert_frame_equal(decoders, alone)
+    decoders, differences = spotting_runs.decoder_comparison(materials, jobs=1)
+    pd.testing.assert_frame_equal(decoders, spotting_runs.decoder_comparison(materials[:1], jobs=1)[0])
     assert set(differences["seeds"]) == {2}
 
 
@@ -362,13 +334,10 @@ def test_the_effect_of_a_score_that_is_a_mean_over_subjects_is_cohens_d(material
             if v.of("micro").empty
             for k in range(rng.poisson(rate))
         ]
-        counts = spotting_tables.tally(
-            pd.DataFrame(rows, columns=columns), truth_of(material), material.videos
-        )
-        return counts
+        return counts_of(material, pd.DataFrame(rows, columns=columns))
 
     ours, other = alarms(2), alarms(6)
-    row = spotting_tables.difference(ours, other).set_index("metric").loc["fp_per_hour"]
+    row = difference(ours, other).set_index("metric").loc["fp_per_hour"]
     each = (ours.fp - other.fp) / ours.hours
     assert row["effect"] == pytest.approx(each.mean() / each.std(ddof=1))
     same = stats.paired_difference(ours.fp / ours.hours, other.fp / other.hours, ours.subjects)
@@ -377,50 +346,39 @@ def test_the_effect_of_a_score_that_is_a_mean_over_subjects_is_cohens_d(material
     assert row["p"] == pytest.approx(same["p"], abs=0.02)
 
 
-def test_what_is_declared_exists():
-    known, declared = {system.name for system in spotting_runs.SYSTEMS}, comparisons.declared()
-    claims = declared["spotting_claims"]
-    assert {claims["ours"], claims["other"], declared["spotting_systems"]["other"]} <= known
-    assert declared["spotting_ablations"]["other"] in {system.name for system in spotting_runs.variants()}
-    assert declared["decoder_differences"]["ours"] in spotting_decoding.DECODERS
-    assert {metric for _, metric, _ in spotting_runs._CLAIMED} == set(claims["metrics"])
-
-
 def test_systems_are_tested_against_the_declared_reference_and_never_twice(material):
-    predictions = {system.name: predict(system, material) for system in DECODED}
-    table = spotting_tables.system_differences(DECODED, predictions, material, "spotting_systems")
-    family = comparisons.declared()["spotting_systems"]
-    assert set(table["system"]) == {
-        "chance",
-        "motion",
-    }  # ours stands in spotting_claims, the reference is the reference
+    judged = evaluation(material, {system.name: predict(system, material) for system in DECODED})
+    table, family = (
+        judged.differences(DECODED, "spotting_systems"),
+        comparisons.declared()["spotting_systems"],
+    )
+    # Ours stands in spotting_claims, the reference is the reference.
+    assert set(table["system"]) == {"chance", "motion"}
     assert set(table["metric"]) == set(family["metrics"])
     assert table["tests"].tolist() == [len(table)] * len(table)
-    beside_ours = spotting_tables.system_differences(DECODED, predictions, material, "spotting_ablations")
+    beside_ours = judged.differences(DECODED, "spotting_ablations")
     assert set(beside_ours["system"]) == {system.name for system in DECODED} - {"ours"}
-    claims = spotting_runs.claims(predictions, material)
+    claims = judged.claims()
     assert claims.groupby("metric")["p_holm"].nunique().eq(1).all()
     assert claims["tests"].eq(3).all()
 
 
-def test_every_fault_of_the_ledger_has_its_row_and_leaving_videos_out_never_lowers_the_score(material):
-    faulty = spotting_runs.with_faults([spotting_runs.OURS])
+def test_every_fault_of_the_ledger_has_its_row_and_leaving_videos_out_never_lowers_the_score():
+    faulty = spotting_runs.with_faults([OURS])
     whole = made_up_material(fault=faulty)
-    predictions = {s.name: predict(s, whole) for s in [spotting_runs.OURS, *faulty]}
-    table = spotting_tables.ledger(spotting_runs.OURS, predictions, whole).set_index("fault")
+    judged = evaluation(whole, {s.name: predict(s, whole) for s in [OURS, *faulty]})
+    table = judged.ledger(OURS).set_index("fault")
     assert list(table.index) == ["none", *FAULTS]
     assert table.loc["events_only", "inflation"] >= 0
     assert table.loc["dropped_subjects", "inflation"] >= 0
     assert table.loc["none", "inflation"] == 0
 
 
-def test_effects_are_the_mean_over_the_other_parts():
+def test_effects_are_the_mean_over_the_other_parts(material):
     """A made-up factorial in which our decoder alone finds everything: its effect is 1, all others 0."""
-    material = made_up_material()
-    truth = truth_of(material).assign(score=1.0)
-    systems = spotting_runs.factorial(full=False)
-    predictions = {s.name: truth if s.decoder == "semi_markov" else truth.head(0) for s in systems}
-    table = spotting_tables.effects(systems, predictions, material, spotting_runs.FACTORS)
+    truth, systems = truth_of(material).assign(score=1.0), spotting_runs.factorial(full=False)
+    found = {s.name: truth if s.decoder == "semi_markov" else truth.head(0) for s in systems}
+    table = evaluation(material, found).effects(systems, spotting_runs.FACTORS)
     f1 = table[table["metric"] == "spotting_f1"].set_index("factor")["effect"]
     assert f1["decoder"] == 1
     assert (f1.drop("decoder") == 0).all()
@@ -442,7 +400,7 @@ def test_chance_comes_at_the_prior_s_rate():
         for i in range(40)
     ]
     material = Material("toy", videos, protocols.folds(PEOPLE, 2, seed=0), {}, {}, {}, 0)
-    assert len(predict(spotting_runs.CHANCE, material)) == pytest.approx(len(videos), rel=0.15)
+    assert len(predict(CHANCE, material)) == pytest.approx(len(videos), rel=0.15)
 
 
 def test_a_fold_whose_validation_has_no_event_and_a_class_that_never_occurs_are_decoded():
@@ -455,20 +413,8 @@ def test_a_fold_whose_validation_has_no_event_and_a_class_that_never_occurs_are_
         fit: {key: replace(c, log_prior=never) for key, c in found.items()}
         for fit, found in whole.said.items()
     }
-    found = predict(spotting_runs.OURS, replace(whole, videos=videos, said=said))
+    found = predict(OURS, replace(whole, videos=videos, said=said))
     assert set(found["emotion"]) <= set(CLASSES) - {"positive"}
-
-
-def test_exported_intervals_come_back_in_the_same_samples(material, tmp_path):
-    sampled = [replace(v, numbers=np.arange(LENGTH) * 7) for v in material.videos]
-    numbers = {(v.subject, v.video): v.numbers for v in sampled}
-    manifest = read_manifest("synthme_lv")
-    found = predict(spotting_runs.OURS, material)
-    annotations.export_challenge(found, numbers, manifest, tmp_path / "found.csv")
-    back = annotations.read_challenge(tmp_path / "found.csv", numbers, manifest)
-    pd.testing.assert_frame_equal(back, found[list(annotations.CHALLENGE_COLUMNS)], check_dtype=False)
-    raw = pd.read_csv(tmp_path / "found.csv")
-    assert (raw["onset"] == found["onset"] * 7 + manifest.first_frame).all()
 
 
 def test_separate_training_asks_for_one_recogniser_whatever_the_target():
@@ -495,7 +441,7 @@ def test_no_test_subject_reaches_a_fit_but_for_the_fault_that_says_so(monkeypatc
     monkeypatch.setattr(learn.videos, "fit", recorded)
     options = unbegun("smoke").settings["spotting"]
     long = spotting.Long(None, material.videos, [], material.videos, material.folds)
-    for base in (spotting_runs.OURS, spotting_runs.REPAIRED):
+    for base in (OURS, REPAIRED):
         for fit in fits_of(replace(base, faults=faults), "toy", material.folds, 0):
             with pytest.raises(ValueError, match="recorded"):
                 spotting._run_fit(tmp_path, fit, options, long)
@@ -517,7 +463,7 @@ def test_a_video_shorter_than_a_window_is_one_short_sequence():
         starts=video.starts[:1],
         ok=video.ok[:1],
     )
-    for system in (spotting_runs.OURS, spotting_runs.REPAIRED):
+    for system in (OURS, REPAIRED):
         fit = fits_of(system, "toy", protocols.folds(PEOPLE, 2, seed=0), 0)[0]
         (sequence,) = spotting.sequences(short, fit)
         assert len(sequence) == 12
@@ -533,7 +479,7 @@ def test_a_fold_without_an_event_to_train_on_is_refused_before_any_fit(monkeypat
     long = spotting.Long(None, videos, [], [], material.folds)
     monkeypatch.setattr(spotting, "run_fits", lambda *_, **__: pytest.fail("a fit was started"))
     with pytest.raises(DataError, match="larger training fold"):
-        spotting_runs.gather([spotting_runs.OURS], unbegun("smoke"), long)
+        spotting_runs.gather([OURS], unbegun("smoke"), long)
 
 
 def test_long_licensed_videos_are_tested_one_subject_at_a_time(monkeypatch, tmp_path):
@@ -559,20 +505,17 @@ def test_events_without_an_emotion_are_not_recognised_and_a_data_set_without_any
         return spotting.Long(study, material.videos, [], [], material.folds)
 
     half = without(PEOPLE[:4])
-    table = spotting_tables.recognition_table([spotting_runs.OURS], half)
+    table = recognition_table([OURS], half)
     assert set(table["events"]) == {4}
     for rate in ("uf1", "uar", "accuracy"):
         assert (table[f"{rate}_low"] <= table[rate]).all() and (table[rate] <= table[f"{rate}_high"]).all()
-    assert spotting_tables.recognition_table([spotting_runs.OURS], without(PEOPLE)).empty
+    assert recognition_table([OURS], without(PEOPLE)).empty
     assert spotting.without_emotions([long(half), long(without(PEOPLE))]) == ["toy"]
     assert spotting.without_emotions([long(material)]) == []
 
 
 def test_published_scores_stand_beside_the_same_data_set_alone(material):
-    nothing = predict(spotting_runs.OURS, material).head(0)
-    table = spotting_tables.spotting_table(
-        [spotting_runs.OURS], {"ours": nothing}, {"ours": nothing}, material
-    )
+    table = evaluation(material, {"ours": predict(OURS, material).head(0)}).systems([OURS])
     assert spotting_tables.beside_published(table).empty
     beside = spotting_tables.beside_published(table.assign(dataset="samm_lv"))
     assert set(beside["dataset"]) == {"samm_lv"}

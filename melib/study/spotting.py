@@ -144,10 +144,8 @@ def prepare(study, run, *, windows=True, jobs=2):
         (study.manifest, study.root, row, folder, step, k)
         for row in study.videos[["subject", "video", "folder"]].itertuples(index=False, name=None)
     ]
-    done = workers.run(_features, tasks, jobs, label=f"{study.name}: motion", unit="video")
-    return [
-        _video(study, row, found, step) for row, found in zip(study.videos.itertuples(), done, strict=True)
-    ]
+    features = workers.run(_features, tasks, jobs, label=f"{study.name}: motion", unit="video")
+    return [_video(study, *pair, step) for pair in zip(study.videos.itertuples(), features, strict=True)]
 
 
 def _step(study):
@@ -155,63 +153,52 @@ def _step(study):
     return max(1, round(study.manifest.fps / RATE))
 
 
-def _features(of, root, row, folder, step, k):
+def _features(about, root, row, folder, step, k):
     """Read or compute the features of one video (in a worker process); those of windows where k isn't 0."""
     cv2.setNumThreads(1)
     subject, video, frames = row
-    found = flow.load_regional(of, root, subject, video, folder, step=step)
-    none = {
-        "windows": np.zeros((0, k, flow.CHANNELS), np.float32),
-        "starts": np.zeros(0, np.int64),
-        "ok": np.zeros(0, bool),
-    }
-    if k:
-        paths = manifest.frame_files(frames, of)[1][::step]
-        about = {"k": k, "step": step, "arrays": ["windows", "starts", "ok"]}
-        key = cache.key(
-            cache.code_version(*RECIPE_CODE),
-            about,
-            cache.content_hash(paths, index=folder / "hashes"),
-        )
-
-        def compute():
-            features, starts, ok = recipe.windows(paths, k)
-            return {"windows": features, "starts": starts, "ok": ok}
-
-        none = cache.arrays(folder, key, compute)
-    return {name: np.array(value) for name, value in {**found, **none}.items()}
+    motion = flow.load_regional(about, root, subject, video, folder, step=step)
+    windows = _windows(manifest.frame_files(frames, about)[1][::step], folder, step, k) if k else _NO_WINDOWS
+    return {name: np.array(value) for name, value in {**motion, **windows}.items()}
 
 
-def _video(study, row, found, step):
+_NO_WINDOWS = {
+    "windows": np.zeros((0, 0, flow.CHANNELS), np.float32),
+    "starts": np.zeros(0, np.int64),
+    "ok": np.zeros(0, bool),
+}
+
+
+def _windows(paths, folder, step, k):
+    """The reference's features of windows of k frames."""
+    key = cache.key(
+        cache.code_version(*RECIPE_CODE),
+        {"k": k, "step": step, "arrays": list(_NO_WINDOWS)},
+        cache.content_hash(paths, index=folder / "hashes"),
+    )
+    return cache.arrays(folder, key, lambda: dict(zip(_NO_WINDOWS, recipe.windows(paths, k), strict=True)))
+
+
+def _video(study, row, features, step):
+    place = (row.subject, row.video)
     table = study.events
-    mine = table[
-        (table["subject"] == row.subject) & (table["video"] == row.video) & (table["status"] != "dropped")
-    ]
-    mine = mine[mine["onset"].notna() & mine["offset"].notna()]
-    samples = np.arange(len(found["numbers"]))
-    place = {}
+    table = table[(table["subject"] == row.subject) & (table["video"] == row.video)]
+    table = table[(table["status"] != "dropped") & table["onset"].notna() & table["offset"].notna()]
+    samples = np.arange(len(features["numbers"]))
+    landmarks = {}
     for name in ("onset", "apex", "offset"):
-        native = mine[name].astype("Float64").to_numpy(float, na_value=np.nan)
-        place[name] = np.interp(native, found["numbers"], samples)
-    place["apex"] = np.where(np.isnan(place["apex"]), (place["onset"] + place["offset"]) / 2, place["apex"])
-    peak = pd.Series(np.nan, index=mine.index)
+        native = table[name].astype("Float64").to_numpy(float, na_value=np.nan)
+        landmarks[name] = np.interp(native, features["numbers"], samples)
+    middle = (landmarks["onset"] + landmarks["offset"]) / 2
+    landmarks["apex"] = np.where(np.isnan(landmarks["apex"]), middle, landmarks["apex"])
+    peak = pd.Series(np.nan, index=table.index)
     if study.truth is not None:
         truth = study.truth[(study.truth["subject"] == row.subject) & (study.truth["video"] == row.video)]
-        peak = mine["event"].map(truth[truth["event"] != ""].groupby("event")["peak_px"].max())
-    events = mine[["event", "kind", "emotion_class", "aus"]].assign(**place, peak_px=peak.astype(float))
-    return Video(
-        study.name,
-        row.subject,
-        row.video,
-        study.manifest.fps / step,
-        found["numbers"],
-        found["motion"],
-        found["mask"],
-        found["windows"],
-        found["starts"],
-        found["ok"],
-        events.sort_values("onset").reset_index(drop=True),
-    )
+        peak = table["event"].map(truth[truth["event"] != ""].groupby("event")["peak_px"].max())
+    events = table[["event", "kind", "emotion_class", "aus"]].assign(**landmarks, peak_px=peak.astype(float))
+    events = events.sort_values("onset").reset_index(drop=True)
+    arrays = {name: features[name] for name in _ARRAYS}
+    return Video(study.name, *place, study.manifest.fps / step, **arrays, events=events)
 
 
 def annotated(videos, kind="micro"):
@@ -227,33 +214,23 @@ def annotated(videos, kind="micro"):
         raise DataError("no video to take events from; give every fold training subjects with videos.")
     parts = []
     for video in videos:
-        mine, macro = video.of(kind), video.of("macro")
+        events, macro = video.of(kind), video.of("macro")
         overlap = [
-            ((macro["onset"] <= e.offset) & (macro["offset"] >= e.onset)).any() for e in mine.itertuples()
+            ((macro["onset"] <= e.offset) & (macro["offset"] >= e.onset)).any() for e in events.itertuples()
         ]
-        whole = {name: np.rint(mine[name]).astype(int) for name in ("onset", "apex", "offset")}
-        about = {"subject": video.subject, "video": video.video, "event": mine["event"], **whole}
-        about |= {
-            "emotion": mine["emotion_class"].replace("", "unknown"),
-            "kind": kind,
-            "fps": video.fps,
-            "aus": mine["aus"],
-        }
-        seconds = (whole["offset"] - whole["onset"] + 1) / video.fps
-        about |= {"peak_px": mine["peak_px"], "duration_s": seconds, "overlapped": np.array(overlap, bool)}
-        parts.append(pd.DataFrame(about))
+        landmarks = {name: np.rint(events[name]).astype(int) for name in ("onset", "apex", "offset")}
+        about = {"subject": video.subject, "video": video.video, "event": events["event"], **landmarks}
+        about |= {"emotion": events["emotion_class"].replace("", "unknown"), "kind": kind, "fps": video.fps}
+        seconds = (landmarks["offset"] - landmarks["onset"] + 1) / video.fps
+        about |= {"aus": events["aus"], "peak_px": events["peak_px"], "duration_s": seconds}
+        parts.append(pd.DataFrame({**about, "overlapped": np.array(overlap, bool)}))
     return pd.concat(parts, ignore_index=True)
-
-
-def lengths(videos):
-    """How long each video is: DataFrame subject, video, n_frames (samples), fps."""
-    rows = [(video.subject, video.video, len(video), video.fps) for video in videos]
-    return pd.DataFrame(rows, columns=["subject", "video", "n_frames", "fps"])
 
 
 def prior_of(videos, kind="micro"):
     """When events of a kind happen in some videos (the training fold's): priors.IntervalPrior, in samples."""
-    return priors.IntervalPrior.fit(annotated(videos, kind), lengths(videos), videos[0].fps)
+    length = pd.DataFrame({"n_frames": [len(v) for v in videos], "fps": [v.fps for v in videos]})
+    return priors.IntervalPrior.fit(annotated(videos, kind), length, videos[0].fps)
 
 
 # ---- what is learned ------------------------------------------------------------------------------------------
@@ -355,20 +332,20 @@ def sequences(video, fit):
     if not fit.windowed:
         x = video.motion if fit.features == "regional" else stitch(video.windows, video.starts, len(video))
         return [learn.videos.Sequence(x, video.mask, curves, emotion)]
-    k = video.windows.shape[1]
-    out = []
+    windows = []
     for window, start, ok in zip(video.windows, video.starts, video.ok, strict=True):
-        part = slice(int(start), int(start) + k)
-        n = len(emotion[part])  # fewer than k in a video that is shorter than a window
-        x = window[:n] if fit.features == "reference" else video.motion[part] - video.motion[part][:1]
-        seen = np.full(n, ok) if fit.features == "reference" else video.mask[part]
+        part = slice(int(start), int(start) + len(window))
+        n = len(emotion[part])  # fewer than a window's frames in a video that is shorter
+        x, mask = video.motion[part] - video.motion[part][:1], video.mask[part]
+        if fit.features == "reference":
+            x, mask = window[:n], np.full(n, ok)
         # The published method has no mask: a window without a face counts as one without motion.
-        out.append(learn.videos.Sequence(x, seen | fit.published, curves[part, :1], emotion[part]))
-    return out
+        windows.append(learn.videos.Sequence(x, mask | fit.published, curves[part, :1], emotion[part]))
+    return windows
 
 
 def stitch(windows, starts, n, whole=None):
-    """Put what windows say one after another: of each its second half, of the first one all.
+    """Put values of windows one after another: of each its second half, of the first one all.
 
     Parameters
     ----------
@@ -387,8 +364,8 @@ def stitch(windows, starts, n, whole=None):
     whole = starts == 0 if whole is None else whole
     out = np.zeros((n, *windows.shape[2:]), windows.dtype)
     k = windows.shape[1]
-    for window, start, all_of_it in zip(windows, starts, whole, strict=True):
-        first = 0 if all_of_it else k // 2
+    for window, start, entire in zip(windows, starts, whole, strict=True):
+        first = 0 if entire else k // 2
         part = out[start + first : start + k]
         part[:] = window[first : first + len(part)]
     return out
@@ -399,9 +376,9 @@ def stitch(windows, starts, n, whole=None):
 
 @dataclass(frozen=True)
 class Curves:
-    """What a source says of one video: ``scores`` (T, S) float32, a column a kind; ``logits`` (T, 5) or None.
+    """Predictions for one video: ``scores`` (T, S) float32, a column a kind; ``logits`` (T, 5) or None.
 
-    ``log_prior`` (5,): what training told it about classes beforehand, for the logit adjustment.
+    ``log_prior`` (5,): log share of each class in training, for the logit adjustment.
     """
 
     scores: np.ndarray
@@ -434,9 +411,8 @@ def run_fits(run, fits, long, *, options=None, jobs=2):
         If a fit failed: says which and why; the others are finished and kept.
     """
     options = options or run.settings["spotting"]
-    folder = run.cache / "videos"
-    kept = {part: [keep(video, folder) for video in getattr(long, part)] for part in _PARTS}
-    light = replace(long, study=None, **kept)
+    places = {part: [keep(video, run.cache / "videos") for video in getattr(long, part)] for part in _PARTS}
+    light = replace(long, study=None, **places)
     tasks = [(fit, options, light) for fit in fits]
     return dict(zip(fits, grid.run(_run_kept_fit, run, tasks, jobs), strict=True))
 
@@ -447,19 +423,16 @@ _PARTS = ("videos", "transfer", "clips")
 
 def _run_kept_fit(run, fit, options, light):
     """Open the videos that a fit is sent the places of, and run it."""
-    videos = {part: [opened(kept) for kept in getattr(light, part)] for part in _PARTS}
+    videos = {part: [opened(place) for place in getattr(light, part)] for part in _PARTS}
     return _run_fit(run, fit, options, replace(light, **videos))
 
 
 def _run_fit(run, fit, options, long):
     """Fit and predict once, or read what an earlier call stored."""
-    fold = long.folds[fit.fold]
-    asked = {*fold.validation, *fold.test}
-    spoken = [video for video in (*long.videos, *long.transfer) if video.subject in asked]
+    fold, settings = long.folds[fit.fold], _settings(fit, options)
+    held_out = [v for v in (*long.videos, *long.transfer) if v.subject in (*fold.validation, *fold.test)]
     if fit.features == "reference":
-        spoken = [video for video in spoken if video.windows.shape[1]]
-    settings = _settings(fit, options)
-    code = cache.code_version(*FIT_CODE)
+        held_out = [video for video in held_out if video.windows.shape[1]]
     about = {
         "fit": asdict(fit),
         "settings": asdict(settings),
@@ -471,29 +444,30 @@ def _run_fit(run, fit, options, long):
     def compute():
         train, validation = _split(long.videos, fit, fold)
         clips = [clip for clip in long.clips if clip.subject in fold.train and not fit.published]
-        seen, judged, donors = (
-            [s for v in part for s in sequences(v, fit)] for part in (train, validation, clips)
+        train, validation, donors = (
+            [sequence for video in part for sequence in sequences(video, fit)]
+            for part in (train, validation, clips)
         )
         if fit.windowed:
-            seen, donors = seen + donors, []
+            train, donors = train + donors, []
         mirror = None if fit.windowed else flow.MIRROR
-        fitted = learn.videos.fit(settings, seen, judged, fit.seed, donors=donors, mirror=mirror)
+        fitted = learn.videos.fit(settings, train, validation, fit.seed, donors=donors, mirror=mirror)
         learn.windows.save(fitted, run / "weights" / fit.name)
-        found = curves_of_videos(fitted, fit, spoken, options["batch_of_windows"])
+        predicted = curves_of_videos(fitted, fit, held_out, options["batch_of_windows"])
         return {
-            "scores": np.concatenate([curves.scores for curves in found]),
-            "logits": np.concatenate([curves.logits for curves in found]),
+            "scores": np.concatenate([curves.scores for curves in predicted]),
+            "logits": np.concatenate([curves.logits for curves in predicted]),
             "class_prior": np.array(fitted.scale["class_prior"]),
         }
 
-    stored = grid.record(run, code, about, contents, compute)
+    stored = grid.record(run, cache.code_version(*FIT_CODE), about, contents, compute)
     prior = stored["class_prior"]
     log_prior = np.log(prior, where=prior > 0, out=np.full(len(prior), -np.inf))
-    ends = np.cumsum([len(video) for video in spoken])[:-1]
+    ends = np.cumsum([len(video) for video in held_out])[:-1]
     parts = zip(np.split(stored["scores"], ends), np.split(stored["logits"], ends), strict=True)
     return {
         (v.dataset, v.subject, v.video): Curves(np.array(scores), np.array(logits), log_prior)
-        for v, (scores, logits) in zip(spoken, parts, strict=True)
+        for v, (scores, logits) in zip(held_out, parts, strict=True)
     }
 
 
@@ -532,25 +506,22 @@ def _settings(fit, options):
 
 def curves_of_videos(fitted, fit, videos, batch):
     """Curves of whole videos, in order."""
+    predicted = [learn.videos.predict(fitted, sequences(video, fit)) for video in videos]
     if not fit.windowed:
-        said = learn.videos.predict(fitted, [sequences(video, fit)[0] for video in videos])
-        return [Curves(each["scores"], each["logits"]) for each in said]
-    out, seen = [], 0
-    for video in videos:
-        said = learn.videos.predict(fitted, sequences(video, fit))
+        return [Curves(**curves) for (curves,) in predicted]
+    curves, before = [], 0  # windows of the videos before
+    for video, windows in zip(videos, predicted, strict=True):
         # The published stitching asks for a window's place in its batch where it means the video's first.
-        whole = (seen + np.arange(len(said))) % batch == 0 if fit.published else None
-        seen += len(said)
-        both = [
-            stitch(_stacked(said, name, video.windows.shape[1], columns), video.starts, len(video), whole)
-            for name, columns in (("scores", 1), ("logits", NEUTRAL + 1))
-        ]
-        out.append(Curves(*both))
-    return out
+        whole = (before + np.arange(len(windows))) % batch == 0 if fit.published else None
+        before += len(windows)
+        none = {name: np.zeros((0, video.windows.shape[1], n), np.float32) for name, n in _COLUMNS.items()}
+        parts = {name: np.stack([w[name] for w in windows]) if windows else none[name] for name in none}
+        curves.append(Curves(*(stitch(part, video.starts, len(video), whole) for part in parts.values())))
+    return curves
 
 
-def _stacked(said, name, k, columns):
-    return np.stack([each[name] for each in said]) if said else np.zeros((0, k, columns), np.float32)
+# Columns of what the reference's network gives.
+_COLUMNS = {"scores": 1, "logits": NEUTRAL + 1}
 
 
 # ---- the first paper's model on the second paper's videos -----------------------------------------------------
@@ -583,27 +554,19 @@ def intensity_curves(run, study, videos, folds, seed, *, jobs=2):
     """
     if not has_intensity(run, folds, seed):
         raise DataError(f"{run.folder} has no trained intensity model; run notebook 04 in this run first.")
-    names = [weights_folder(run, _clips_name(run), fold.index, seed) for fold in folds]
-    folder = run.cache / "intensity"
-    options = run.settings["windows"]["context"]
-    step = _step(study)
-    frames = dict(
-        zip(
-            zip(study.videos["subject"], study.videos["video"], strict=True),
-            study.videos["folder"],
-            strict=True,
-        )
-    )
+    weights = {f.index: weights_folder(run, _clips_name(run), f.index, seed) for f in folds}
+    frames = study.videos.set_index(["subject", "video"])["folder"].to_dict()
     tasks = []
     for video in videos:
-        mine = {f.index: names[f.index] for f in folds if video.subject in (*f.validation, *f.test)}
-        tasks.append((folder, mine, study.manifest, frames[video.subject, video.video], step, options))
+        own = {f.index: weights[f.index] for f in folds if video.subject in (*f.validation, *f.test)}
+        place, options = frames[video.subject, video.video], run.settings["windows"]["context"]
+        tasks.append((run.cache / "intensity", own, study.manifest, place, _step(study), options))
     done = workers.run(_intensity, tasks, jobs, label=f"{study.name}: intensity", unit="video")
-    out: dict[int, dict] = {fold.index: {} for fold in folds}
-    for video, found in zip(videos, done, strict=True):
-        for index, curve in found.items():
-            out[index][video.dataset, video.subject, video.video] = Curves(curve[:, None])
-    return out
+    curves: dict[int, dict] = {fold.index: {} for fold in folds}
+    for video, by_fold in zip(videos, done, strict=True):
+        for index, curve in by_fold.items():
+            curves[index][video.dataset, video.subject, video.video] = Curves(curve[:, None])
+    return curves
 
 
 def unseen_by_intensity(run, long):
@@ -636,21 +599,21 @@ def weights_folder(run, clips, fold, seed):
     return Path(run) / "weights" / intensity.Job(clips, "context", "resnet18_bigru", "flow", fold, seed).name
 
 
-def _intensity(folder, weights, of, frames, step, options):
+def _intensity(folder, weights, about, frames, step, options):
     """Curves of one video by each of some models (in a worker process)."""
     cv2.setNumThreads(1)
-    _, paths = manifest.frame_files(frames, of)
-    paths, fps, length = paths[::step], of.fps / step, options["T"]
+    _, paths = manifest.frame_files(frames, about)
+    paths, fps, length = paths[::step], about.fps / step, options["T"]
     stride = max(1, round(options["step"] * fps))
     version = cache.code_version(*INTENSITY_CODE)
     files = [path / name for path in weights.values() for name in ("weights.safetensors", "settings.yml")]
-    about = {"fps": fps, "T": length, "stride": stride, "hop": dense.HOP, "folds": list(weights)}
+    settings = {"fps": fps, "T": length, "stride": stride, "hop": dense.HOP, "folds": list(weights)}
     pixels = cache.content_hash(paths, index=folder / "hashes")
-    key = cache.key(version, about, pixels, cache.content_hash(files))
+    key = cache.key(version, settings, pixels, cache.content_hash(files))
 
     def compute():
-        models_of = {str(index): learn.windows.load(path) for index, path in weights.items()}
-        windows = dense.Dense(models_of, len(paths), length, stride)
+        fitted = {str(index): learn.windows.load(path) for index, path in weights.items()}
+        windows = dense.Dense(fitted, len(paths), length, stride)
         for part in faces.follow(paths, fps):
             windows.feed(part)
         return windows.curves()
@@ -701,21 +664,21 @@ def open_long(run, *, jobs=2):
     DataError
         If no data set of the run has long videos.
     """
-    found, elsewhere, clips = [], [], []
+    longs, transfer, clips = [], [], []
     if not run.data:
         for study in long_studies(run, transfer=True, jobs=jobs):
-            elsewhere += prepare(study, run, windows=False, jobs=jobs)
+            transfer += prepare(study, run, windows=False, jobs=jobs)
         clips = _clips(run, jobs)
     share = run.settings["spotting"]["validation_share"]
     for study in long_studies(run, jobs=jobs):
         folds = folds_of(study, run, validation_share=share)
         videos = prepare(study, run, jobs=jobs)
-        found.append(Long(study, videos, elsewhere, clips, folds))
-    if not found:
+        longs.append(Long(study, videos, transfer, clips, folds))
+    if not longs:
         raise DataError(
             "no data set of this run has long videos; name one that has as data, or run 01 to 05."
         )
-    return found
+    return longs
 
 
 def _clips(run, jobs):

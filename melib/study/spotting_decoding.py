@@ -58,6 +58,16 @@ class System:
     recognition: str = "ours"
     faults: tuple = ()
 
+    @property
+    def learned(self):
+        """Whether it is fitted here."""
+        return self.body not in ("intensity", "motion", "chance")
+
+    @property
+    def needs_intensity(self):
+        """Whether it reads the curves of the intensity model."""
+        return self.add_intensity or self.body == "intensity"
+
 
 FAULTS = {
     "events_only": "videos without a micro-expression aren't scored",
@@ -71,7 +81,7 @@ FAULTS = {
 
 def fits_of(system, dataset, folds, seed):
     """Fits that a system needs: list of spotting.Fit, those that spot before those that only name the class."""
-    if system.body in ("intensity", "motion", "chance"):
+    if not system.learned:
         return []
     tasks = ("joint",) if system.training == "joint" else ("spotting", "recognition")
     published, peek = "published" in system.faults, "epoch_on_test" in system.faults
@@ -98,9 +108,9 @@ def fits_of(system, dataset, folds, seed):
 class Material:
     """Everything that decoding reads.
 
-    ``videos`` list of spotting.Video (of one or two data sets); ``folds``; ``said`` dict spotting.Fit -> curves a
-    video, as `spotting.run_fits` returns; ``intensity`` dict fold -> curves a video, or empty; ``dataset`` the one that
-    was trained on.
+    ``dataset`` the one that was trained on; ``videos`` list of spotting.Video (of one or two data sets); ``folds``; ``said``
+    dict spotting.Fit -> curves a video, as `spotting.run_fits` returns; ``intensity`` dict fold -> curves a video, or empty;
+    ``unseen`` dict fold -> subjects that its intensity model wasn't trained on; ``seed`` of the training.
     """
 
     dataset: str
@@ -110,6 +120,15 @@ class Material:
     intensity: dict
     unseen: dict
     seed: int
+
+    @property
+    def home(self):
+        """Videos of the data set that was trained on."""
+        return [video for video in self.videos if video.dataset == self.dataset]
+
+    def home_of(self, subjects):
+        """Those of some subjects."""
+        return [video for video in self.home if video.subject in subjects]
 
 
 def predict(system, material, dataset="", statistics=""):
@@ -137,26 +156,29 @@ def predict(system, material, dataset="", statistics=""):
         test = [v for v in material.videos if v.dataset == dataset and v.subject in fold.test]
         if test:
             parts.append(_predict_fold(system, material, fold, test, statistics))
-    found = pd.concat(parts, ignore_index=True)
-    return found.sort_values(["subject", "video", "onset"], kind="stable").reset_index(drop=True)
+    intervals = pd.concat(parts, ignore_index=True)
+    return intervals.sort_values(["subject", "video", "onset"], kind="stable").reset_index(drop=True)
 
 
 def _predict_fold(system, material, fold, test, statistics):
-    train = _home(material, fold.train)
+    train = material.home_of(fold.train)
     if system.body == "chance":
         prior = _prior(system, material, fold, statistics)
         return _chance(test, prior, train, np.random.default_rng([material.seed, fold.index]))
     decoder, least = fitted(system, material, fold, statistics, test)
     common = most_frequent(train)
-    out = []
+    parts = []
     for video in test:
-        of = curves_of(system, material, fold, video)
-        found = decoder(of)
-        named = found.assign(emotion=common) if of["logits"] is None else classify(system, found, of)
-        sure = (found["score"] >= least) & found.index.isin(named.index)
-        found = found.assign(emotion=named["emotion"].reindex(found.index).fillna("neutral"), kept=sure)
-        out.append(found.assign(subject=video.subject, video=video.video))
-    return pd.concat(out, ignore_index=True)[_COLUMNS]
+        curves = curves_of(system, material, fold, video)
+        intervals = decoder(curves)
+        named = intervals.assign(emotion=common)
+        if curves["logits"] is not None:
+            named = classify(system, intervals, curves)
+        sure = (intervals["score"] >= least) & intervals.index.isin(named.index)
+        emotion = named["emotion"].reindex(intervals.index).fillna("neutral")
+        about = {"emotion": emotion, "kept": sure, "subject": video.subject, "video": video.video}
+        parts.append(intervals.assign(**about))
+    return pd.concat(parts, ignore_index=True)[_COLUMNS]
 
 
 def fitted(system, material, fold, statistics="", test=()):
@@ -180,22 +202,21 @@ def fitted(system, material, fold, statistics="", test=()):
         Score below which they are dropped.
     """
     prior = _prior(system, material, fold, statistics)
-    validation = _home(material, fold.validation)
-    if system.add_intensity or system.body == "intensity":
+    validation = material.home_of(fold.validation)
+    if system.needs_intensity:
         # Only subjects that the intensity model wasn't trained on can say what its curves are worth.
         validation = [v for v in validation if v.subject in material.unseen[fold.index]]
-    curves = {_key(v): curves_of(system, material, fold, v) for v in validation}
-    decoder = _decoder(system, _home(material, fold.train), validation, curves, prior)
+    curves = [curves_of(system, material, fold, video) for video in validation]
+    decoder = _decoder(system, material.home_of(fold.train), validation, curves, prior)
     if "published" in system.faults:
         return decoder, -np.inf  # published: whatever the rule finds in a video is kept
     if "parameter_on_test" in system.faults:
-        validation, curves = test, {_key(v): curves_of(system, material, fold, v) for v in test}
-    return decoder, _least_score({_key(v): decoder(curves[_key(v)]) for v in validation}, validation, prior)
-
-
-def _home(material, subjects):
-    """Videos of some subjects, of the data set that was trained on."""
-    return [v for v in material.videos if v.dataset == material.dataset and v.subject in subjects]
+        validation, curves = (test, [curves_of(system, material, fold, video) for video in test])
+    parts = [
+        decoder(of).assign(subject=video.subject, video=video.video)
+        for video, of in zip(validation, curves, strict=True)
+    ]
+    return decoder, _least_score(pd.concat(parts, ignore_index=True), validation, prior)
 
 
 def _prior(system, material, fold, statistics):
@@ -206,12 +227,12 @@ def _prior(system, material, fold, statistics):
     )
 
 
-def kept(found):
+def kept(intervals):
     """Intervals that a system stands by: what counts and exports are made of."""
-    return found[found["kept"]].drop(columns="kept").reset_index(drop=True)
+    return intervals[intervals["kept"]].drop(columns="kept").reset_index(drop=True)
 
 
-def classify(system, intervals, of, *, reject=True):
+def classify(system, intervals, curves, *, reject=True):
     """Give intervals of one video their classes, the way of a system; those voted neutral are missing.
 
     Parameters
@@ -219,7 +240,7 @@ def classify(system, intervals, of, *, reject=True):
     system : System
     intervals : DataFrame
         onset, offset.
-    of : dict
+    curves : dict
         As `curves_of` returns.
     reject : bool
 
@@ -229,9 +250,9 @@ def classify(system, intervals, of, *, reject=True):
         The intervals with emotion.
     """
     if system.recognition == "vote":
-        return recognition.vote(intervals, of["logits"], reject=reject)
+        return recognition.vote(intervals, curves["logits"], reject=reject)
     return recognition.classify(
-        intervals, of["micro"], of["logits"], log_prior=of["log_prior"], reject=reject
+        intervals, curves["micro"], curves["logits"], log_prior=curves["log_prior"], reject=reject
     )
 
 
@@ -244,18 +265,19 @@ def curves_of(system, material, fold, video):
     if system.body == "motion":
         length = np.linalg.norm(video.motion.reshape(len(video), -1, 2), axis=-1).max(axis=1)  # (T,) pixels
         return {"micro": np.where(video.mask, length, np.nan), "logits": None, "intensity": None}
-    added = None
-    if system.add_intensity or system.body == "intensity":
-        added = np.where(video.mask, material.intensity[fold.index][_key(video)].scores[:, 0], np.nan)
+    intensity = None
+    if system.needs_intensity:
+        intensity = np.where(video.mask, material.intensity[fold.index][_key(video)].scores[:, 0], np.nan)
     if system.body == "intensity":
-        return {"micro": added, "logits": None, "intensity": None}
-    mine = fits_of(system, material.dataset, [fold], material.seed)
-    scores = material.said[mine[0]][_key(video)].scores
+        return {"micro": intensity, "logits": None, "intensity": None}
+    fits = fits_of(system, material.dataset, [fold], material.seed)
+    spotted, named = (material.said[fit][_key(video)] for fit in (fits[0], fits[-1]))
     # The published method takes a frame without a face for one without motion.
     seen = np.ones_like(video.mask) if "published" in system.faults else video.mask
-    columns = {kind: np.where(seen, scores[:, i], np.nan) for i, kind in enumerate(KINDS[: scores.shape[1]])}
-    named = material.said[mine[-1]][_key(video)]
-    return {**columns, "logits": named.logits, "log_prior": named.log_prior, "intensity": added}
+    columns = {
+        kind: np.where(seen, scores, np.nan) for kind, scores in zip(KINDS, spotted.scores.T, strict=False)
+    }
+    return {**columns, "logits": named.logits, "log_prior": named.log_prior, "intensity": intensity}
 
 
 @dataclass(frozen=True)
@@ -319,23 +341,20 @@ def _decoder(system, train, videos, curves, prior):
     def emission(scores, kind="micro", prior=prior):
         return decoders.Emission.fit(scores, [_inside(video, kind) for video in videos], prior)
 
-    seen = [curves[_key(video)] for video in videos]
-    found = Decoder(prior, emission([of["micro"] for of in seen]), {}, {})
+    decoder = Decoder(prior, emission([of["micro"] for of in curves]), {}, {})
     if system.add_intensity:
-        added = {"micro": found.emission, "intensity": emission([of["intensity"] for of in seen])}
-        found = replace(found, added=added)
+        added = {"micro": decoder.emission, "intensity": emission([of["intensity"] for of in curves])}
+        decoder = replace(decoder, added=added)
         # The two see the same face: what their sum is worth is fitted again.
-        found = replace(found, emission=emission([found.score(of) for of in seen]))
+        decoder = replace(decoder, emission=emission([decoder.score(of) for of in curves]))
     others = {}
     for kind in KINDS[1:]:
-        if kind in seen[0] and any(len(v.of(kind)) for v in train):
-            of_kind = spotting.prior_of(train, kind)
-            seconds = (
-                np.exp(of_kind.duration.log_mean + of_kind.duration.log_spread**2 / 2) / of_kind.duration.fps
-            )
-            worth = emission([of[kind] for of in seen], kind, of_kind)
-            others[kind] = (of_kind.events_per_minute, float(seconds), worth)
-    return replace(found, others=others)
+        if kind in curves[0] and any(len(video.of(kind)) for video in train):
+            own = spotting.prior_of(train, kind)
+            seconds = np.exp(own.duration.log_mean + own.duration.log_spread**2 / 2) / own.duration.fps
+            worth = emission([of[kind] for of in curves], kind, own)
+            others[kind] = (own.events_per_minute, float(seconds), worth)
+    return replace(decoder, others=others)
 
 
 def _inside(video, kind):
@@ -346,26 +365,24 @@ def _inside(video, kind):
     return out
 
 
-def _least_score(found, videos, prior):
+def _least_score(intervals, videos, prior):
     """The one number that every decoder tunes: the score below which intervals are dropped.
 
     It is the one with the highest spotting F1, averaged over several IoU, on some videos; of equals the lowest. Where these
     hold no event to judge by, as many intervals are kept as the prior expects.
     """
-    truth = spotting.annotated(videos)
-    every = pd.concat(
-        [found[_key(v)].assign(subject=v.subject, video=v.video) for v in videos], ignore_index=True
-    )
+    truth, known = (spotting.annotated(videos), np.unique(intervals["score"].to_numpy(float)))
+    if not known.size:
+        return np.inf if truth.empty else -np.inf
     if truth.empty:
         expected = prior.events_per_minute * sum(len(v) / v.fps for v in videos) / 60
-        return float(every["score"].nlargest(max(1, round(expected))).min()) if len(every) else np.inf
-    known = np.unique(every["score"].to_numpy(float))
-    known = (
-        known[np.unique(np.linspace(0, len(known) - 1, _TRIED).astype(int))] if len(known) > _TRIED else known
-    )
+        return float(intervals["score"].nlargest(max(1, round(expected))).min())
+    known = known[np.unique(np.linspace(0, len(known) - 1, _TRIED).astype(int))]
     # Halfway between two scores, so that an interval a little less sure than those seen is kept.
     tried = np.append(-np.inf, (known[1:] + known[:-1]) / 2)
-    f1 = [np.mean(metrics.f1_over_iou(every[every["score"] >= least], truth, IOUS)) for least in tried]
+    f1 = [
+        np.mean(metrics.f1_over_iou(intervals[intervals["score"] >= least], truth, IOUS)) for least in tried
+    ]
     return float(tried[int(np.argmax(f1))])
 
 

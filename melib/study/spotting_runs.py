@@ -12,9 +12,18 @@ import pandas as pd
 
 from melib import annotations, metrics, stats
 from melib.data import workers
-from melib.study import comparisons, results, spotting, spotting_tables
-from melib.study.run import SEEDS_APART
-from melib.study.spotting_decoding import DECODERS, Material, System, curves_of, fits_of, kept, predict
+from melib.study import comparisons, results, spotting
+from melib.study.spotting_decoding import DECODERS, IOUS, Material, System, curves_of, fits_of, kept, predict
+from melib.study.spotting_tables import (
+    Evaluation,
+    by_run,
+    difference,
+    recognition_table,
+    scores,
+    subject_weights,
+    tally,
+    together,
+)
 
 # The reference: its features, windows, target, causal state space at two rates, decoder, vote and faults, at the size, rate
 # of learning and number of steps of all our fits (its own has 8.4 M parameters); and the same with its faults mended.
@@ -78,12 +87,8 @@ def variants(full=True):
         {"recognition": "vote"},
         {"graft": False},
     ]
-    return [OURS, *(replace(OURS, name=f"ours, {_said(c)}", **c) for c in changed)]
-
-
-def _said(change):
-    (name, value), *_ = change.items()
-    return "no grafts" if name == "graft" else str(value).replace("_", " ")
+    names = ["no grafts" if "graft" in c else str(*c.values()).replace("_", " ") for c in changed]
+    return [OURS, *(replace(OURS, name=f"ours, {name}", **c) for name, c in zip(names, changed, strict=True))]
 
 
 def testable(systems, run, long):
@@ -92,11 +97,10 @@ def testable(systems, run, long):
     Those with the intensity model need its weights, trained on clips of the same subjects in the same folds.
     """
     unseen = spotting.unseen_by_intensity(run, long)
-    seeds = run.seeds
-    ready = bool(unseen) and all(spotting.has_intensity(run, long.folds, each) for each in seeds)
+    ready = bool(unseen) and all(spotting.has_intensity(run, long.folds, seed) for seed in run.seeds)
     if not ready:
         print(f"{long.study.name}: no intensity model of these subjects and folds (notebook 04): left out.")
-    return [s for s in systems if ready or not (s.add_intensity or s.body == "intensity")]
+    return [system for system in systems if ready or not system.needs_intensity]
 
 
 def gather(systems, run, long, *, repeat=0, options=None, jobs=2):
@@ -124,39 +128,33 @@ def gather(systems, run, long, *, repeat=0, options=None, jobs=2):
     """
     for fold in long.folds:
         spotting.prior_of([video for video in long.videos if video.subject in fold.train])
-    mine = run.seed + SEEDS_APART * repeat
-    wanted = [fit for system in systems for fit in fits_of(system, long.study.name, long.folds, mine)]
+    seed = run.seeds[repeat]
+    wanted = [fit for system in systems for fit in fits_of(system, long.study.name, long.folds, seed)]
     fits = sorted(set(wanted), key=lambda fit: (not fit.windowed, fit.name))
     said = spotting.run_fits(run, fits, long, options=options, jobs=jobs)
     intensity, unseen = {}, {}
-    if any(system.add_intensity or system.body == "intensity" for system in systems):
-        intensity = spotting.intensity_curves(run, long.study, long.videos, long.folds, mine, jobs=jobs)
+    if any(system.needs_intensity for system in systems):
+        intensity = spotting.intensity_curves(run, long.study, long.videos, long.folds, seed, jobs=jobs)
         unseen = spotting.unseen_by_intensity(run, long)
-    return Material(
-        long.study.name, [*long.videos, *long.transfer], long.folds, said, intensity, unseen, mine
-    )
+    videos = [*long.videos, *long.transfer]
+    return Material(long.study.name, videos, long.folds, said, intensity, unseen, seed)
 
 
-# The data set that was trained on, with the priors of its own training folds.
-_HOME = (("", ""),)
-
-
-def _predict_all(systems, material, jobs, asked=_HOME):
-    """Intervals of several systems in several processes: dict name -> intervals, or (name, *asked) where that varies."""
+def _predict_all(systems, material, jobs, settings=(("", ""),)):
+    """Intervals in several processes: dict (name, dataset, statistics) -> intervals; settings as in `predict`."""
     tasks = []
     for system in systems:
         # A process gets the curves that it decodes, and no features but those that are themselves a curve.
-        wanted = fits_of(system, material.dataset, material.folds, material.seed)
+        fits = fits_of(system, material.dataset, material.folds, material.seed)
         motion = slice(None if system.body == "motion" else 0)
         videos = [
             replace(video, windows=video.windows[:0], motion=video.motion[motion])
             for video in material.videos
         ]
-        light = replace(material, videos=videos, said={fit: material.said[fit] for fit in wanted})
-        tasks += [(system, light, *each) for each in asked]
+        light = replace(material, videos=videos, said={fit: material.said[fit] for fit in fits})
+        tasks += [(system, light, *setting) for setting in settings]
     done = workers.run(predict, tasks, jobs, label="decode", unit="system")
-    names = [task[0].name if asked == _HOME else (task[0].name, *task[2:]) for task in tasks]
-    return dict(zip(names, done, strict=True))
+    return {(task[0].name, *task[2:]): intervals for task, intervals in zip(tasks, done, strict=True)}
 
 
 def with_faults(systems):
@@ -185,117 +183,73 @@ def spotting_study(run, longs, *, jobs=2):
 
 def _spotting_study(run, long, jobs):
     systems = testable(SYSTEMS, run, long)
-    faulty = with_faults([REPAIRED, OURS])
-    materials, candidates = _repeated([*systems, *faulty], run, long, jobs)
-    material = materials[0]
-    predictions = {name: kept(found) for name, found in candidates.items()}
-    for system in systems:
-        _export(run, long, system, spotting_tables.by_run(predictions[system.name])[0])
-    learned = [s for s in systems if s.body not in ("chance", "motion", "intensity")]
-    ledger = [spotting_tables.ledger(system, predictions, material) for system in (REPAIRED, OURS)]
+    materials, candidates = _repeated([*systems, *with_faults([REPAIRED, OURS])], run, long, jobs)
+    evaluation = Evaluation(materials[0], candidates)
+    first = {system.name: by_run(evaluation.predictions[system.name])[0] for system in systems}
+    for name, intervals in first.items():
+        _export(run, long, name, intervals)
     return {
-        "spotting": spotting_tables.spotting_table(systems, predictions, candidates, material),
-        "spotting_claims": claims(predictions, material),
-        "system_differences": spotting_tables.system_differences(
-            systems, predictions, material, "spotting_systems"
-        ),
-        **spotting_tables.details(systems, predictions, material),
-        "recognition": spotting_tables.recognition_table(learned, material),
-        "inflation_ledger": pd.concat(ledger, ignore_index=True),
-        **timelines(spotting_tables.by_run(predictions[OURS.name])[0], material),
+        "spotting": evaluation.systems(systems),
+        "spotting_claims": evaluation.claims(),
+        "system_differences": evaluation.differences(systems, "spotting_systems"),
+        **evaluation.details(systems),
+        "recognition": recognition_table([s for s in systems if s.learned], materials[0]),
+        "inflation_ledger": pd.concat(map(evaluation.ledger, (REPAIRED, OURS)), ignore_index=True),
+        **timelines(first[OURS.name], materials[0]),
     }
 
 
 def _repeated(systems, run, long, jobs):
     """Material of each training, and the intervals of every training of the profile, together a system."""
     materials = [gather(systems, run, long, repeat=repeat, jobs=jobs) for repeat in range(len(run.seeds))]
-    found = [_predict_all(systems, material, jobs) for material in materials]
-    return materials, {name: spotting_tables.together([each[name] for each in found]) for name in found[0]}
+    trainings = [_predict_all(systems, material, jobs) for material in materials]
+    return materials, {key[0]: together([part[key] for part in trainings]) for key in trainings[0]}
 
 
-def _export(run, long, system, predicted):
+def _export(run, long, name, intervals):
     """The challenge's csv of a system, in the data set's own frame numbers."""
-    name = "".join(c if c.isalnum() else "_" for c in system.name)
-    path = run.folder / "results" / "challenge" / f"{long.study.name}_{name}.csv"
+    file = f"{long.study.name}_{''.join(c if c.isalnum() else '_' for c in name)}.csv"
     numbers = {(v.subject, v.video): v.numbers for v in long.videos}
-    annotations.export_challenge(predicted, numbers, long.study.manifest, path)
-
-
-# What is claimed of each metric of the family spotting_claims, and what must be so for it to hold.
-_CLAIMED = (
-    ("end-to-end F1 above the repaired reference's", "end_to_end_f1", "interval above 0"),
-    ("STRS above the repaired reference's", "strs", "interval above 0"),
-    ("fewer false alarms an hour than the repaired reference", "fp_per_hour", "interval below 0"),
-    ("STRS 1.5 times the repaired reference's", "strs", "1.5 times, and above 0"),
-)
-
-
-def claims(predictions, material):
-    """What must hold of our system against the repaired reference, each with its interval.
-
-    Returns
-    -------
-    DataFrame
-        claim, metric, ours, other, difference, low, high, p, events, events_needed, needed, holds, effect, subjects, seeds,
-        family (spotting_claims), p_holm, significant. Two claims about one metric are one test.
-    """
-    family = comparisons.declared()["spotting_claims"]
-    videos = [v for v in material.videos if v.dataset == material.dataset]
-    truth = spotting.annotated(videos)
-    ours, theirs = (
-        spotting_tables.tally(predictions[family[name]], truth, videos) for name in ("ours", "other")
-    )
-    table = spotting_tables.difference(ours, theirs, material.seed).set_index("metric")
-    later = ["effect", "subjects", "seeds"]
-    rows = []
-    for claim, metric, needed in _CLAIMED:
-        row = table.loc[metric]
-        holds = {
-            "interval above 0": row["low"] > 0,
-            "interval below 0": row["high"] < 0,
-            "1.5 times, and above 0": row["ours"] >= 1.5 * row["other"] and row["low"] > 0,
-        }[needed]
-        about = {"claim": claim, "metric": metric, **row.drop(later), "needed": needed, "holds": bool(holds)}
-        rows.append({**about, **row[later]})
-    found = pd.DataFrame(rows).astype({"events": int, "subjects": int, "seeds": int})
-    return comparisons.corrected(found, "spotting_claims", ["metric"])
+    path = run.folder / "results" / "challenge" / file
+    annotations.export_challenge(intervals, numbers, long.study.manifest, path)
 
 
 def timelines(predicted, material, n=6):
     """Curves and intervals of some videos, chosen evenly over the share of their events that were found.
+
+    Parameters
+    ----------
+    predicted : DataFrame
+        Intervals of our system.
+    material : Material
+    n : int
+        Videos.
 
     Returns
     -------
     dict of DataFrame
         ``spotting_curves``: panel, seconds, score; ``spotting_intervals``: panel, what, start, stop (seconds), score.
     """
-    home = [v for v in material.videos if v.dataset == material.dataset and len(v.of("micro"))]
-    truth = spotting.annotated(home)
-    pairs = {(v.subject, v.video) for v in home}
-    inside = [pair in pairs for pair in zip(predicted["subject"], predicted["video"], strict=True)]
-    matches = metrics.spotting(predicted[inside], truth)["matches"]
-    found = (
-        truth.assign(found=truth.index.isin(matches["truth"])).groupby(["subject", "video"])["found"].mean()
-    )
-    order = sorted(home, key=lambda v: (found[v.subject, v.video], v.subject, v.video))
-    chosen = [order[i] for i in np.unique(np.linspace(0, len(order) - 1, n).round().astype(int))]
+    home = {(v.subject, v.video): v for v in material.home if len(v.of("micro"))}
+    truth = spotting.annotated(list(home.values()))
+    hit = truth.index.isin(metrics.spotting(predicted, truth)["matches"]["truth"])
+    share = truth.assign(hit=hit).groupby(["subject", "video"])["hit"].mean()
+    order = sorted(home, key=lambda place: (share[place], *place))
     fold_of = {subject: fold for fold in material.folds for subject in fold.test}
     curves, intervals = [], []
-    for video in chosen:
-        panel = f"{video.subject}, {video.video}: {found[video.subject, video.video]:.0%} of {len(video.of('micro'))} found"
-        score = curves_of(OURS, material, fold_of[video.subject], video)["micro"]
-        curves.append(
-            pd.DataFrame({"panel": panel, "seconds": np.arange(len(video)) / video.fps, "score": score})
-        )
-        mine = predicted[(predicted["subject"] == video.subject) & (predicted["video"] == video.video)]
-        for table, what in ((mine, "found"), (video.events, None)):
-            for row in table.itertuples():
-                kind = what or row.kind
-                seconds = (row.onset / video.fps, row.offset / video.fps)
-                intervals.append((panel, kind, *seconds, row.score if what else np.nan))
+    for i in np.unique(np.linspace(0, len(order) - 1, n).round().astype(int)):
+        video, (subject, name) = home[order[i]], order[i]
+        panel = f"{subject}, {name}: {share[order[i]]:.0%} of {len(video.of('micro'))} found"
+        score = curves_of(OURS, material, fold_of[subject], video)["micro"]
+        seconds = np.arange(len(video)) / video.fps
+        curves.append(pd.DataFrame({"panel": panel, "seconds": seconds, "score": score}))
+        own = predicted[(predicted["subject"] == subject) & (predicted["video"] == name)]
+        for row in (*own.assign(kind="found").itertuples(), *video.events.assign(score=np.nan).itertuples()):
+            intervals.append((panel, row.kind, row.onset / video.fps, row.offset / video.fps, row.score))
+    columns = ["panel", "what", "start", "stop", "score"]
     return {
         "spotting_curves": pd.concat(curves, ignore_index=True),
-        "spotting_intervals": pd.DataFrame(intervals, columns=["panel", "what", "start", "stop", "score"]),
+        "spotting_intervals": pd.DataFrame(intervals, columns=columns),
     }
 
 
@@ -319,29 +273,24 @@ def _ablations(run, long, jobs):
     full = run.settings["spotting"]["full_factorial"]
     combinations, changed = factorial(full), variants(full)
     materials, candidates = _repeated([*combinations, *changed], run, long, jobs)
-    material = materials[0]
-    predictions = {name: kept(found) for name, found in candidates.items()}
-    rows = spotting_tables.spotting_table([*changed, *combinations], predictions, candidates, material)
-    compared, differences = decoder_comparison(materials, long, jobs=jobs)
+    evaluation = Evaluation(materials[0], candidates)
+    compared, differences = decoder_comparison(materials, jobs=jobs)
     return {
-        "ablations": rows,
-        "variant_differences": spotting_tables.system_differences(
-            changed, predictions, material, "spotting_ablations"
-        ),
-        "factorial": spotting_tables.effects(combinations, predictions, material, FACTORS),
+        "ablations": evaluation.systems([*changed, *combinations]),
+        "variant_differences": evaluation.differences(changed, "spotting_ablations"),
+        "factorial": evaluation.effects(combinations, FACTORS),
         "decoders": compared,
         "decoder_differences": differences,
     }
 
 
-def decoder_comparison(materials, long, *, jobs=2):
+def decoder_comparison(materials, *, jobs=2):
     """Every decoder on the same curves of held-out subjects, with priors of its own and of other statistics.
 
     Parameters
     ----------
     materials : list of Material
         One a training run.
-    long : spotting.Long
     jobs : int
 
     Returns
@@ -352,52 +301,45 @@ def decoder_comparison(materials, long, *, jobs=2):
         setting, other, difference (of spotting F1, semi_markov minus the other), low, high, p, events, ours, metric, effect,
         subjects, seeds, family (decoder_differences), p_holm, significant.
     """
-    family, material = comparisons.declared()["decoder_differences"], materials[0]
-    sets = {material.dataset: long.videos}
-    for video in long.transfer:
+    family, seed = comparisons.declared()["decoder_differences"], materials[0].seed
+    sets: dict[str, list] = {}
+    for video in materials[0].videos:
         sets.setdefault(video.dataset, []).append(video)
-    rows, differences = [], []
-    asked = list(itertools.product(sets, sets))
+    settings = list(itertools.product(sets, sets))
     systems = [replace(OURS, name=decoder, decoder=decoder) for decoder in DECODERS]
-    predicted = [_predict_all(systems, each, jobs, asked) for each in materials]
-    for dataset, statistics in asked:
-        videos = sets[dataset]
+    trainings = [_predict_all(systems, material, jobs, settings) for material in materials]
+    rows, differences = [], []
+    for dataset, statistics in settings:
+        videos, counts = sets[dataset], {}
         truth = spotting.annotated(videos)
         setting = f"{dataset}, prior of {'its own' if dataset == statistics else statistics}"
-        counts = {}
         for decoder in DECODERS:
-            found = kept(spotting_tables.together([each[decoder, dataset, statistics] for each in predicted]))
-            for iou in spotting_tables.IOUS:
-                each = spotting_tables.tally(found, truth, videos, iou)
-                weight = spotting_tables.subject_weights(each.subjects, material.seed)
-                low, high = stats.interval(spotting_tables.scores(each, weight)["spotting_f1"])
-                rows.append(
-                    (setting, decoder, iou, spotting_tables.scores(each)["spotting_f1"][0], low, high)
-                )
+            intervals = kept(together([part[decoder, dataset, statistics] for part in trainings]))
+            for iou in IOUS:
+                tallied = tally(intervals, truth, videos, iou)
+                drawn = scores(tallied, subject_weights(tallied.subjects, seed))["spotting_f1"]
+                f1 = scores(tallied)["spotting_f1"][0]
+                rows.append((setting, decoder, iou, f1, *stats.interval(drawn)))
                 if iou == 0.5:
-                    counts[decoder] = each
-        for other in DECODERS:
-            if other != family["ours"]:
-                gap = spotting_tables.difference(counts[family["ours"]], counts[other], material.seed)
-                gap = gap[gap["metric"].isin(family["metrics"])]
-                differences.append(gap.assign(setting=setting, other=other, ours=family["ours"]))
+                    counts[decoder] = tallied
+        for other in (name for name in DECODERS if name != family["ours"]):
+            gap = difference(counts[family["ours"]], counts[other], seed)
+            gap = gap[gap["metric"].isin(family["metrics"])]
+            differences.append(gap.assign(setting=setting, other=other, ours=family["ours"]))
     names = ["setting", "other", "difference", "low", "high", "p", "events"]
     names += ["ours", "metric", "effect", "subjects", "seeds"]
+    table = pd.concat(differences, ignore_index=True)[names]
     return (
         pd.DataFrame(rows, columns=["setting", "decoder", "iou", "f1", "low", "high"]),
-        comparisons.corrected(
-            pd.concat(differences, ignore_index=True)[names],
-            "decoder_differences",
-            ["setting", "other", "metric"],
-        ),
+        comparisons.corrected(table, "decoder_differences", ["setting", "other", "metric"]),
     )
 
 
-def _write(run, found):
+def _write(run, tables_of):
     """Tables of several data sets, one below the other, and on disk."""
     tables: dict[str, list[pd.DataFrame]] = {}
-    for long, each in found:
-        for name, table in each.items():
+    for long, own in tables_of:
+        for name, table in own.items():
             if "dataset" not in table:
                 table.insert(0, "dataset", long.study.name)
             tables.setdefault(name, []).append(table)
