@@ -300,24 +300,28 @@ class Decoder:
     added: dict
     others: dict
 
-    def __call__(self, of):
-        """Intervals of one video: of as `curves_of` returns."""
-        nuisance = [(of[kind], *about) for kind, about in self.others.items()]
+    def __call__(self, curves):
+        """Intervals of one video: curves as `curves_of` returns."""
+        nuisance = [(curves[kind], *about) for kind, about in self.others.items()]
         return decoders.semi_markov(
-            self.score(of), self.prior, emission=self.emission, rate=_SEARCH_RATE, nuisance=nuisance
+            self.score(curves), self.prior, emission=self.emission, rate=_SEARCH_RATE, nuisance=nuisance
         )
 
-    def score(self, of):
+    def score(self, curves):
         """The curve that is decoded, (T,)."""
-        return sum(worth.llr(of[name]) for name, worth in self.added.items()) if self.added else of["micro"]
+        if not self.added:
+            return curves["micro"]
+        return sum(emission.llr(curves[name]) for name, emission in self.added.items())
 
     def to_dict(self):
         """Return plain numbers, for a settings file."""
         return {
             "prior": self.prior.to_dict(),
             "emission": self.emission.to_dict(),
-            "added": {name: worth.to_dict() for name, worth in self.added.items()},
-            "others": {kind: [*about, worth.to_dict()] for kind, (*about, worth) in self.others.items()},
+            "added": {name: emission.to_dict() for name, emission in self.added.items()},
+            "others": {
+                kind: [*about, emission.to_dict()] for kind, (*about, emission) in self.others.items()
+            },
         }
 
     @classmethod
@@ -327,8 +331,8 @@ class Decoder:
         return cls(
             priors.IntervalPrior.from_dict(record["prior"]),
             read(record["emission"]),
-            {name: read(worth) for name, worth in record["added"].items()},
-            {kind: (*about, read(worth)) for kind, (*about, worth) in record["others"].items()},
+            {name: read(emission) for name, emission in record["added"].items()},
+            {kind: (*about, read(emission)) for kind, (*about, emission) in record["others"].items()},
         )
 
 
@@ -336,7 +340,7 @@ def _decoder(system, train, videos, curves, prior):
     """The system's decoder: function of a video's curves that gives its intervals with their scores."""
     if system.decoder != "semi_markov":
         rule = getattr(decoders, system.decoder)
-        return lambda of: rule(of["micro"], prior)
+        return lambda curves: rule(curves["micro"], prior)
 
     def emission(scores, kind="micro", prior=prior):
         return decoders.Emission.fit(scores, [_inside(video, kind) for video in videos], prior)
@@ -352,8 +356,8 @@ def _decoder(system, train, videos, curves, prior):
         if kind in curves[0] and any(len(video.of(kind)) for video in train):
             own = spotting.prior_of(train, kind)
             seconds = np.exp(own.duration.log_mean + own.duration.log_spread**2 / 2) / own.duration.fps
-            worth = emission([of[kind] for of in curves], kind, own)
-            others[kind] = (own.events_per_minute, float(seconds), worth)
+            known = emission([of[kind] for of in curves], kind, own)
+            others[kind] = (own.events_per_minute, float(seconds), known)
     return replace(decoder, others=others)
 
 

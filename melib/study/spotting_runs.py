@@ -62,13 +62,13 @@ def factorial(full=True):
         All of them. Otherwise the half in which the number of our levels among features, target, body and training is even:
         with both decoders a fraction of resolution IV, whose main effects no interaction of two parts disturbs.
     """
-    found = []
+    combinations = []
     for levels in itertools.product(*FACTORS.values()):
         parts: dict[str, Any] = dict(zip(FACTORS, levels, strict=True))
         ours = [parts[name] == FACTORS[name][1] for name in FACTORS if name != "decoder"]
         if full or sum(ours) % 2 == 0:
-            found.append(System(", ".join(levels), **parts))
-    return found
+            combinations.append(System(", ".join(levels), **parts))
+    return combinations
 
 
 def variants(full=True):

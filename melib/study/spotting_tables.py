@@ -387,14 +387,14 @@ class Evaluation:
         DataFrame
             system, against, and the columns of `difference` of the family's metrics; family, p_holm, significant, tests.
         """
-        asked, claimed = (comparisons.declared()[name] for name in (family, "spotting_claims"))
-        left_out = {asked["other"], *([claimed["ours"]] if asked["other"] == claimed["other"] else [])}
+        declared, claimed = (comparisons.declared()[name] for name in (family, "spotting_claims"))
+        left_out = {declared["other"], *([claimed["ours"]] if declared["other"] == claimed["other"] else [])}
         parts = []
         for name in (system.name for system in systems if system.name not in left_out):
-            part = difference(self.counts(name), self.counts(asked["other"]), self.material.seed)
-            part = part[part["metric"].isin(asked["metrics"])].copy()
+            part = difference(self.counts(name), self.counts(declared["other"]), self.material.seed)
+            part = part[part["metric"].isin(declared["metrics"])].copy()
             part.insert(0, "system", name)
-            part.insert(1, "against", asked["other"])
+            part.insert(1, "against", declared["other"])
             parts.append(part)
         return comparisons.corrected(pd.concat(parts, ignore_index=True), family, ["system", "metric"])
 
@@ -427,8 +427,8 @@ class Evaluation:
                 "holds": bool(holds),
             }
             rows.append({**about, **row[later]})
-        found = pd.DataFrame(rows).astype({"events": int, "subjects": int, "seeds": int})
-        return comparisons.corrected(found, "spotting_claims", ["metric"])
+        claims = pd.DataFrame(rows).astype({"events": int, "subjects": int, "seeds": int})
+        return comparisons.corrected(claims, "spotting_claims", ["metric"])
 
     def effects(self, systems, factors):
         """What each part brings: the mean score with ours less the mean score with the reference's.
