@@ -305,14 +305,16 @@ def test_every_figure_of_the_project_is_drawn_here():
     assert {f"{file.removesuffix('.py')}.{name}" for file, name in made} == {*OF_IMAGES, *OF_TABLES}
 
 
-def test_no_notebook_draws_pixels_or_reads_frames():
+def test_no_notebook_draws_pixels_or_reads_their_files():
+    """A notebook may compute with aligned frames; whatever it draws of a face, `pictures` draws."""
     for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
         cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
         for cell in cells:
             if cell["cell_type"] == "code":
                 tree = ast.parse("".join(cell["source"]))
                 calls = {called(node) for node in ast.walk(tree) if isinstance(node, ast.Call)}
-                assert not calls & {*SHOWING, "read_image", "imread", "load"}, path.name
+                assert not calls & {*SHOWING, "read_image", "imread", "memmap", "load_clip"}, path.name
+                assert "np.load(" not in ast.unparse(tree), path.name
                 asked = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
                 assert not asked & {"clips", "raw", "crops"}, path.name
 

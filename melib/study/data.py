@@ -41,6 +41,10 @@ class Study:
         """Whether there is something to be spotted in: long videos, in a layout that isn't cut to the events."""
         return self.manifest.long and self.manifest.has_context
 
+    def clip(self, subject, video):
+        """The aligned clip of one video."""
+        return next(clip for clip in self.clips if (clip.subject, clip.video) == (subject, video))
+
 
 def open_study(dataset, root, *more_tables):
     """Read a data set's manifest, tables and folders.
