@@ -33,19 +33,19 @@ def videos(draw):
     return intervals(*ends.tolist()), score, logits
 
 
-@given(videos(), st.booleans(), st.booleans())
-def test_a_class_is_the_weighted_mean_of_its_frames(video, weighted, adjusted):
+@given(videos(), st.booleans())
+def test_a_class_is_the_weighted_mean_of_its_frames(video, adjusted):
     found, score, logits = video
     log_prior = np.log([0.1, 0.02, 0.05, 0.03, 0.8]) if adjusted else None
-    named = recognition.classify(found, score, logits, weighted=weighted, log_prior=log_prior, reject=False)
+    named = recognition.classify(found, score, logits, log_prior=log_prior, reject=False)
     assert len(named) == len(found) and (named.index == found.index).all()
     for row in named.itertuples():
         frames = [t for t in range(row.onset, row.offset + 1) if np.isfinite(score[t])]
         if not frames:
             assert row.p_neutral == 1
             continue
-        total = sum(score[t] if weighted else 1 for t in frames)
-        mean = sum((score[t] if weighted else 1) * logits[t] for t in frames) / total
+        total = sum(score[t] for t in frames)
+        mean = sum(score[t] * logits[t] for t in frames) / total
         mean = mean - log_prior if adjusted else mean
         chances = np.array([getattr(row, name) for name in CHANCES])
         np.testing.assert_allclose(chances, np.exp(log_softmax(mean)), rtol=1e-9)
@@ -70,18 +70,6 @@ def test_neither_an_offset_of_logits_nor_the_scale_of_scores_matters(video, offs
     np.testing.assert_allclose(one[CHANCES].astype(float), other[CHANCES].astype(float), atol=1e-9)
 
 
-@given(videos(), st.integers(0, 4))
-def test_neutral_may_stand_anywhere(video, neutral):
-    found, score, logits = video
-    moved = np.insert(logits[:, :4], neutral, logits[:, 4], axis=1)
-    one = recognition.classify(found, score, logits)
-    other = recognition.classify(found, score, moved, neutral=neutral)
-    pd.testing.assert_frame_equal(one, other[one.columns])
-    for reject in (True, False):
-        voted = recognition.vote(found, logits, reject=reject)
-        pd.testing.assert_frame_equal(voted, recognition.vote(found, moved, reject=reject, neutral=neutral))
-
-
 def test_the_prior_turns_the_scale_and_an_unseen_class_never_wins():
     logits = np.tile([1.0, 0.5, 0.4, 9.0, 0.0], (10, 1))
     found, score = intervals((2, 7)), np.ones(10)
@@ -98,7 +86,6 @@ def test_frames_count_by_their_score():
     score = np.array([0, 0, 0.9, 0.9, 0.1, 0.1, 0.1, 0.1, 0, 0])
     found = intervals((2, 7))
     assert recognition.classify(found, score, logits)["emotion"].tolist() == ["negative"]
-    assert recognition.classify(found, score, logits, weighted=False)["emotion"].tolist() == ["positive"]
     assert recognition.classify(found, -score, logits)["emotion"].tolist() == [
         "positive"
     ]  # no weight: all alike
@@ -213,7 +200,6 @@ ONE, SCORE, LOGITS = intervals((0, 4)), np.ones(5), np.zeros((5, 5))
         (lambda: recognition.classify(ONE, SCORE * np.inf, LOGITS), "a score is infinite"),
         (lambda: recognition.classify(ONE, SCORE, LOGITS + np.inf), "a logit is infinite"),
         (lambda: recognition.classify(ONE, SCORE, LOGITS[:, :4]), r"logits must be \(T, 5\)"),
-        (lambda: recognition.vote(ONE, LOGITS, neutral=5), "neutral in 0 to 4"),
         (lambda: recognition.classify(ONE, SCORE, LOGITS, log_prior=[0.5]), "log_prior must be 5 logarithms"),
         (lambda: recognition.classify(ONE, SCORE, LOGITS, log_prior=[-np.inf] * 5), "of which one is finite"),
         (lambda: recognition.unit_ceiling(["4"], ["others"]), "two or more events"),

@@ -19,10 +19,13 @@ from melib import metrics
 from melib.errors import DataError
 
 CLASSES = ("negative", "positive", "surprise", "others")
+_NAMES = (*CLASSES, "neutral")  # of the logits
 
 
-def classify(intervals, score, logits, *, log_prior=None, reject=True, weighted=True, neutral=4):
+def classify(intervals, score, logits, *, log_prior=None, reject=True):
     """Give each interval the class for which its frames together speak most.
+
+    Frames count by their score, negative scores as 0; where it is 0 throughout, all count the same.
 
     Parameters
     ----------
@@ -31,18 +34,13 @@ def classify(intervals, score, logits, *, log_prior=None, reject=True, weighted=
     score : (T,) float
         Score curve, at least 0 where something moves. NaN marks a frame without a face.
     logits : (T, 5) float
-        Of `CLASSES`, with neutral in its place. NaN marks a frame without a face.
+        Of `CLASSES`, and neutral. NaN marks a frame without a face.
     log_prior : (5,) float, optional
         Log share of each class among the frames trained on. It is subtracted (logit adjustment: Menon et al.,
         Long-tail learning via logit adjustment, ICLR 2021), so that rare classes aren't drowned. A class with
         share 0 (-inf) is never chosen: nothing was learned about it.
     reject : bool
         Drop intervals whose class is neutral. Otherwise neutral is no candidate.
-    weighted : bool
-        Frames count by their score, negative scores as 0; where it is 0 throughout, and without weights, all
-        count the same.
-    neutral : int
-        Place of neutral among the logits.
 
     Returns
     -------
@@ -64,7 +62,7 @@ def classify(intervals, score, logits, *, log_prior=None, reject=True, weighted=
     >>> classify(intervals, np.array([0.1, 0.8, 0.9]), logits)["emotion"].tolist()
     ['positive']
     """
-    onsets, offsets, logits = _checked(intervals, logits, neutral)
+    onsets, offsets, logits = _checked(intervals, logits)
     score = np.asarray(score, dtype=float)
     if score.shape != logits.shape[:1]:
         raise DataError(f"score {score.shape} and logits {logits.shape} must be equally long.")
@@ -76,31 +74,27 @@ def classify(intervals, score, logits, *, log_prior=None, reject=True, weighted=
             f"log_prior must be {logits.shape[1]} logarithms, of which one is finite; got {prior}."
         )
     usable = np.isfinite(score) & np.isfinite(logits).all(axis=1)
-    names = _names(neutral)
-    chance = np.zeros((len(intervals), len(names)))
+    chance = np.zeros((len(intervals), len(_NAMES)))
     for row, (onset, offset) in enumerate(zip(onsets, offsets, strict=True)):
         frames = np.arange(onset, offset + 1)[usable[onset : offset + 1]]
-        weight = np.maximum(score[frames], 0) if weighted else np.ones(len(frames))
+        weight = np.maximum(score[frames], 0)
         if not weight.any():
             weight = np.ones(len(frames))
         if len(frames) == 0:
-            chance[row, neutral] = 1
+            chance[row, -1] = 1
             continue
         mean = weight @ logits[frames] / weight.sum()
         never = np.isneginf(prior)
         chance[row] = softmax(np.where(never, -np.inf, mean - np.where(never, 0, prior)))
-    chosen = chance.argmax(axis=1)
-    if not reject:
-        candidates = np.where(np.arange(len(names)) == neutral, -1, chance)
-        chosen = candidates.argmax(axis=1)
+    chosen = (chance if reject else chance[:, :-1]).argmax(axis=1)
     table = intervals.assign(
-        emotion=[names[i] for i in chosen],
-        **{f"p_{name}": chance[:, i] for i, name in enumerate(names)},
+        emotion=[_NAMES[i] for i in chosen],
+        **{f"p_{name}": chance[:, i] for i, name in enumerate(_NAMES)},
     )
-    return table[chosen != neutral] if reject else table
+    return table[table["emotion"] != "neutral"] if reject else table
 
 
-def vote(intervals, logits, *, reject=True, neutral=4):
+def vote(intervals, logits, *, reject=True):
     """Give each interval the class that most of its frames vote for: the reference's rule.
 
     The neutral logit is set to 0, each frame votes for its highest logit, and the frames onset + 1 to
@@ -109,7 +103,7 @@ def vote(intervals, logits, *, reject=True, neutral=4):
 
     Parameters
     ----------
-    intervals, logits, neutral
+    intervals, logits
         As in `classify`. NaN frames don't vote.
     reject : bool
         Drop intervals voted neutral. Otherwise frames vote among the expressions only, and an interval
@@ -125,17 +119,17 @@ def vote(intervals, logits, *, reject=True, neutral=4):
     DataError
         As `classify`.
     """
-    onsets, offsets, logits = _checked(intervals, logits, neutral)
+    onsets, offsets, logits = _checked(intervals, logits)
     usable = np.isfinite(logits).all(axis=1)
-    logits[:, neutral] = 0 if reject else -np.inf
+    logits[:, -1] = 0 if reject else -np.inf
     votes = np.where(usable, np.where(usable[:, None], logits, 0).argmax(axis=1), -1)  # (T,), -1 abstains
-    names, emotions = _names(neutral), []
+    emotions = []
     for onset, offset in zip(onsets, offsets, strict=True):
         inner = votes[onset + 1 : max(offset - 1, onset + 1)]
         cast = inner if reject or (inner >= 0).any() else votes[onset : offset + 1]
         count = Counter(cast[cast >= 0].tolist())  # most_common keeps the order of the first votes
-        fallback = neutral if reject else next(i for i in range(len(names)) if i != neutral)
-        emotions.append(names[count.most_common(1)[0][0] if count else fallback])
+        fallback = -1 if reject else 0
+        emotions.append(_NAMES[count.most_common(1)[0][0] if count else fallback])
     table = intervals.assign(emotion=pd.Series(emotions, index=intervals.index, dtype="str"))
     return table[table["emotion"] != "neutral"] if reject else table
 
@@ -172,7 +166,7 @@ def unit_ceiling(aus, classes):
     (1.0, 1.0)
     """
     units = [frozenset(map(int, re.findall(r"\d+", str(text)))) for text in aus]
-    true = [str(each) for each in classes]
+    true = [str(name) for name in classes]
     if len(units) != len(true) or len(true) < 2:
         raise DataError(
             f"a ceiling needs two or more events with units and class, got {len(units)} and {len(true)}."
@@ -191,20 +185,11 @@ def unit_ceiling(aus, classes):
     }
 
 
-def _names(neutral):
-    names = list(CLASSES)
-    names.insert(neutral, "neutral")
-    return names
-
-
-def _checked(intervals, logits, neutral):
+def _checked(intervals, logits):
     """Onsets and offsets (int64) inside the curves, and a float64 copy of the logits."""
     logits = np.array(logits, dtype=float)
-    n = len(CLASSES) + 1
-    if logits.ndim != 2 or logits.shape[1] != n or not 0 <= neutral < n:
-        raise DataError(
-            f"logits must be (T, {n}) with neutral in 0 to {n - 1}; got {logits.shape}, {neutral}."
-        )
+    if logits.ndim != 2 or logits.shape[1] != len(_NAMES):
+        raise DataError(f"logits must be (T, {len(_NAMES)}), of {', '.join(_NAMES)}; got {logits.shape}.")
     if np.isinf(logits).any():
         raise DataError("a logit is infinite; mask frames without a face by NaN.")
     if len(intervals) == 0:
