@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from made_up import a_run
 
 from melib import stats
-from melib.data import cache
 from melib.study import comparisons, evaluation, published, results
 
 P = st.floats(0.0001, 1)
@@ -228,13 +227,3 @@ def test_every_published_value_has_a_source_and_the_products_agree():
     )
     wide = wide.dropna()
     np.testing.assert_allclose(wide["spotting_f1"] * wide["recognition_f1"], wide["strs"], atol=8e-3)
-
-
-def test_writing_twice_gives_the_same_bytes(tmp_path):
-    run = a_run(tmp_path / "run")
-    table = results_with_one_model_that_sees()
-    results.write_result(run, "model_differences", evaluation.model_differences(table))
-    first, second = tmp_path / "a.csv", tmp_path / "b.csv"
-    for file in (first, second):
-        cache.write_table(file, comparisons.statistics(run))
-    assert first.read_bytes() == second.read_bytes()

@@ -229,13 +229,6 @@ def test_the_same_predictions_give_the_same_bytes(tables, tmp_path):
         assert file.read_bytes() == (tmp_path / "results" / file.name).read_bytes()
 
 
-def test_text_that_looks_like_a_number_survives_the_file(tables):
-    _, _, run = tables
-    read = results.read_result(run / "results" / "intensity.csv")
-    assert set(read["subject"]) == {*PEOPLE, ""}
-    assert set(read["input"]) == {"none", "flow", "raw"}
-
-
 def test_controls_never_see_their_own_subject(prepared, folds):
     """A test subject whose labels turn upside down changes no prediction made for itself."""
     spoilt = prepared.pseudo.copy()

@@ -20,7 +20,6 @@ from melib.data import manifest
 from melib.errors import DataError
 from melib.study import intensity, spotting
 from melib.study.data import (
-    _as_in_table,
     clip_studies,
     every_study,
     folds_of,
@@ -192,11 +191,6 @@ def test_a_failed_fit_names_its_reason_and_the_others_are_kept(tiny, monkeypatch
     assert len(weights(run)) == 2
 
 
-def test_an_unknown_profile_is_one_sentence():
-    with pytest.raises(DataError, match="profile 'dmeo' is unknown"):
-        profile_settings("dmeo")
-
-
 @pytest.mark.parametrize("profile", ["smoke", "demo", "paper"])
 def test_every_profile_names_fits_that_exist(profile):
     options = profile_settings(profile)
@@ -316,19 +310,6 @@ def test_a_data_set_without_an_apex_says_why_no_window_fits(tmp_path):
         ),
     ):
         intensity.prepare(study, "paper", unbegun("smoke", tmp_path / "run"))
-
-
-def test_folders_that_differ_from_the_table_by_case_have_the_table_s_name():
-    events = pd.DataFrame({"subject": ["spNO.1", "spNO.2"], "video": ["a", "EP01"]})
-    videos = pd.DataFrame({"subject": ["spNo.1", "spNO.2", "spno.1"], "video": ["a", "ep01", "B"]})
-    found = _as_in_table(videos, events)
-    assert list(zip(found["subject"], found["video"], strict=True)) == [
-        ("spNO.1", "a"),
-        ("spNO.2", "EP01"),
-        ("spNO.1", "B"),
-    ]
-    apart = pd.DataFrame({"subject": ["spNO.1", "spNO.1"], "video": ["a", "A"]})
-    assert _as_in_table(apart, events) is apart
 
 
 def test_a_folder_in_another_case_is_that_of_its_events(tiny_set, tmp_path):

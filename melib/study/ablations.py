@@ -47,22 +47,8 @@ _SWAPS = 20_000
 MATCH = "ccc"
 KEYS = ["dataset", "protocol", "base", "family", "variant", "model", "input"]
 TABLE = ["dataset", "protocol", "family", "variant", "model", "input", "metric"]
-DIFFERENCES = [
-    *(
-        "dataset",
-        "protocol",
-        "family",
-        "variant",
-        "base",
-        "metric",
-        "difference",
-        "low",
-        "high",
-        "p",
-        "effect",
-    ),
-    *("p_holm", "significant", "events", "subjects", "seeds", "model", "input"),
-]
+_SIZE = ["difference", "low", "high", "p", "effect", "p_holm", "significant"]
+DIFFERENCES = [*TABLE[:4], "base", "metric", *_SIZE, "events", "subjects", "seeds", "model", "input"]
 
 
 @dataclass(frozen=True)
@@ -132,19 +118,18 @@ def lines(run):
     -------
     list of Line
     """
-    options = run.settings
     out = []
-    for spec in options["ablations"]:
+    for spec in run.settings["ablations"]:
         line = Line(spec["protocol"], spec["input"], spec.get("fit", {}), ())
-        asked = [*CHANGES] if spec["variants"] == "all" else spec["variants"]
-        names = [name for name in asked if _changes(line, CHANGES[name], options) and _possible(name, run)]
-        out.append(replace(line, variants=tuple(names)))
+        names = CHANGES if spec["variants"] == "all" else spec["variants"]
+        variants = [name for name in names if _changes(line, CHANGES[name], run) and _possible(name, run)]
+        out.append(replace(line, variants=tuple(variants)))
     return out
 
 
-def _changes(line, change, options):
+def _changes(line, change, run):
     """Whether a change makes a variant that isn't the base itself."""
-    same_samples = change.n_samples == options["windows"][line.protocol]["T"]
+    same_samples = change.n_samples == run.settings["windows"][line.protocol]["T"]
     return not (change.input == line.input or same_samples)
 
 
@@ -172,22 +157,17 @@ def left_out(run):
     -------
     list of str
     """
-    options = run.settings
-    mine = lines(run)
-    said = []
+    sentences = []
     for protocol in intensity.PROTOCOLS:
-        here = [line for line in mine if line.protocol == protocol]
-        shown = {name for line in here for name in line.variants} | {"pretrained encoder"}
-        probe = Line(protocol, here[0].input if here else "none", {}, ())
-        rest = [
-            name for name, change in CHANGES.items() if name not in shown and _changes(probe, change, options)
-        ]
+        asked = [line for line in lines(run) if line.protocol == protocol]
+        named = {name for line in asked for name in line.variants} | {"pretrained encoder"}
+        base = Line(protocol, asked[0].input if asked else "none", {}, ())
+        rest = [name for name, change in CHANGES.items() if name not in named and _changes(base, change, run)]
         if rest:
-            said.append(f"Left to profile `paper`, {protocol} protocol: {', '.join(rest)}.")
-    reason = _no_weights(run)
-    if reason:
-        said.append(f"Pretrained or not wasn't asked: {reason}.")
-    return said
+            sentences.append(f"Left to profile `paper`, {protocol} protocol: {', '.join(rest)}.")
+    if reason := _no_weights(run):
+        sentences.append(f"Pretrained or not wasn't asked: {reason}.")
+    return sentences
 
 
 # ---- fits -------------------------------------------------------------------------------------------------------
@@ -213,47 +193,55 @@ def fit_all(outcome, run, *, jobs=2):
     DataError
         If a fit failed: says which and why; the others are finished and kept.
     """
-    options = run.settings
     elsewhere = {p.dataset for p in outcome.transfer.values()}
     wanted, tasks = [], []
     for p in outcome.prepared:
         if p.dataset in elsewhere:  # the other family of fields is tested on, and not taken apart
             continue
-        folds = [f for f in outcome.folds[p.dataset] if len(intensity.rows_of(p, f.test))]
-        for line in (line for line in lines(run) if line.protocol == p.protocol):
-            for name in ("", *line.variants):
-                change = CHANGES[name] if name else Change("base")
-                cut = _recut(outcome, p, change.n_samples, run, jobs)
-                for seed in run.seeds:
-                    changed = relabelled(outcome.studies, cut, change, seed)
-                    for fold in folds:
-                        job, fit = _job(p, line, name, change, fold, seed)
-                        known = outcome.records[p.dataset].get(job)
-                        wanted.append((p, line, name, change, seed, known))
-                        if known is None:
-                            job = replace(job, variant=job.variant or "base")
-                            seen = _for_training(cut, changed, fold)
-                            budget = {**options["fit"], **fit}
-                            tasks.append((job, budget, seen, fold))
-    fitted = iter(grid.run(intensity.run_job, run, tasks, jobs))
-    records = [next(fitted) if known is None else known for *_, known in wanted]
-    return _gathered(wanted, records)
+        folds = [fold for fold in outcome.folds[p.dataset] if len(intensity.rows_of(p, fold.test))]
+        asked = [line for line in lines(run) if line.protocol == p.protocol]
+        for line, name in [(base, name) for base in asked for name in ("", *base.variants)]:
+            change = CHANGES[name] if name else Change("base")
+            cut = p
+            if change.n_samples not in (0, p.positions.shape[1]):
+                cut = intensity.sample_windows(
+                    outcome.studies[p.dataset], p.table, change.n_samples, run, jobs=jobs
+                )
+            for seed in run.seeds:
+                pseudo = relabelled(outcome.studies, cut, change, seed)
+                for fold in folds:
+                    job, fit = _job(p, line, name, change, fold, seed)
+                    record = outcome.records[p.dataset].get(job)
+                    about = (p.dataset, p.protocol, line.base, change.family, name or line.base)
+                    wanted.append((p, (*about, job.model, job.input), seed, record))
+                    if record is None:
+                        job = replace(job, variant=job.variant or "base")
+                        budget = {**run.settings["fit"], **fit}
+                        tasks.append((job, budget, _for_training(cut, pseudo, fold), fold))
+    return _gathered(wanted, iter(grid.run(intensity.run_job, run, tasks, jobs)))
 
 
 def _job(p, line, name, change, fold, seed):
     """The job of a variant and its settings; without a name of its own where notebook 04 may have it."""
     fit = {**line.fit, **change.fit}
-    plain = not fit and change.target == "triangular" and not change.n_samples and not change.jitter
-    slug = "" if plain else (name or "base").replace(" ", "_")
+    network_alone = replace(change, model="", input="") == Change(change.family)
+    slug = "" if network_alone and not fit else (name or "base").replace(" ", "_")
     model, used = change.model or "resnet18_bigru", change.input or line.input
     return intensity.Job(p.dataset, p.protocol, model, used, fold.index, seed, slug), fit
 
 
-def _recut(outcome, p, n_samples, run, jobs):
-    """The same windows on another number of samples."""
-    if n_samples in (0, p.positions.shape[1]):
-        return p
-    return intensity.seen(outcome.studies[p.dataset], p.table, n_samples, run, jobs=jobs)
+def _gathered(wanted, fitted):
+    """Records of the folds of one variant and seed, put together on the base's samples; what isn't known was fitted."""
+    gathered: dict[tuple, dict] = {}
+    for p, about, seed, known in wanted:
+        record = next(fitted) if known is None else known
+        variants = gathered.setdefault((p.dataset, p.protocol), {})
+        if (about, seed) not in variants:
+            nothing = np.full(p.pseudo.shape, np.nan, np.float32)
+            variants[about, seed] = Curves(about, seed, nothing, np.full(len(p.table), np.nan))
+        variants[about, seed].curve[record["rows"]] = onto(record["curve"], p.positions.shape[1])
+        variants[about, seed].slope[record["rows"]] = record["slope"]
+    return {key: [*variants.values()] for key, variants in gathered.items()}
 
 
 def relabelled(studies, prepared, change, seed):
@@ -272,7 +260,7 @@ def relabelled(studies, prepared, change, seed):
     (N, T) float32
         Those of ``prepared`` where neither target nor labels change.
     """
-    if change.target == "triangular" and not change.jitter:
+    if (change.target, change.jitter) == (Change.target, Change.jitter):
         return prepared.pseudo
     events = jittered(studies[prepared.dataset].events, change.jitter, seed)
     return protocols.targets(prepared.table, events, prepared.positions.shape[1], PRIORS[change.target])
@@ -298,37 +286,23 @@ def jittered(events, sd, seed):
         return events
     moved = events.astype(dict.fromkeys(("onset", "apex", "offset"), float))
     for i, row in zip(moved.index, events.itertuples(), strict=True):
-        stable = zlib.crc32(f"{row.dataset}/{row.subject}/{row.video}/{row.event}".encode())
-        error = np.random.default_rng([seed, stable]).normal(0, 1, 3)
-        marks = moved.loc[i, ["onset", "apex", "offset"]].to_numpy(float) + sd * error
+        marks = moved.loc[i, ["onset", "apex", "offset"]].to_numpy(float) + sd * _errors(row, seed)[0]
         moved.loc[i, ["onset", "apex", "offset"]] = np.sort(marks)  # NaN stay last: such an event isn't used
     return moved
+
+
+def _errors(event, seed, n=1):
+    """Errors of an event's landmarks with sd 1, (n, 3): those of the seed and the event alone."""
+    stable = zlib.crc32(f"{event.dataset}/{event.subject}/{event.video}/{event.event}".encode())
+    return np.random.default_rng([seed, stable]).normal(0, 1, (n, 3))
 
 
 def _for_training(prepared, pseudo, fold):
     """Windows whose training and validation targets are the changed ones; tested on what was annotated."""
     if pseudo is prepared.pseudo:
         return prepared
-    mine = prepared.table["subject"].isin([*fold.train, *fold.validation]).to_numpy()[:, None]
-    return replace(prepared, pseudo=np.where(mine, pseudo, prepared.pseudo))
-
-
-def _gathered(wanted, records):
-    """Records of the folds of one variant and seed, put together on the base's samples."""
-    found: dict[tuple, dict] = {}
-    for (p, line, name, change, seed, _), record in zip(wanted, records, strict=True):
-        model, used = change.model or "resnet18_bigru", change.input or line.input
-        about = (p.dataset, p.protocol, line.base, change.family, name or line.base, model, used)
-        each = found.setdefault((p.dataset, p.protocol), {}).setdefault(
-            (about, seed),
-            (np.full(p.pseudo.shape, np.nan, np.float32), np.full(len(p.table), np.nan)),
-        )
-        each[0][record["rows"]] = onto(record["curve"], p.positions.shape[1])
-        each[1][record["rows"]] = record["slope"]
-    return {
-        key: [Curves(about, seed, curve, slope) for (about, seed), (curve, slope) in each.items()]
-        for key, each in found.items()
-    }
+    changed = prepared.table["subject"].isin([*fold.train, *fold.validation]).to_numpy()[:, None]
+    return replace(prepared, pseudo=np.where(changed, pseudo, prepared.pseudo))
 
 
 def onto(curves, n_samples):
@@ -372,69 +346,52 @@ def scores(outcome, curves, *, jobs=2):
     """
     out = []
     for p in outcome.prepared:
-        mine = curves.get((p.dataset, p.protocol))
-        if mine:
-            every = [*mine, *_controls(outcome, p, mine)]
-            out.append(_scored(p, every, outcome.folds[p.dataset], jobs))
+        if variants := curves.get((p.dataset, p.protocol)):
+            out.append(
+                _scored(p, [*variants, *_controls(outcome, p, variants)], outcome.folds[p.dataset], jobs)
+            )
     return pd.concat(out, ignore_index=True)
 
 
-def _controls(outcome, p, mine):
+def _controls(outcome, p, variants):
     """Controls and ceilings of one `Prepared`, those of every target that was trained on included."""
-    folds = outcome.folds[p.dataset]
-    known = evaluation.curves_of(p, outcome.records[p.dataset], folds, outcome.seed)
-    slopes = {}
-    chosen, shifts = p.first_complete(), np.asarray(intensity.SHIFTS) * p.positions.shape[1]
-    slopes["position_only"] = np.zeros(len(p.table))  # it reads no frame, so that re-timing changes nothing
-    slopes["flow_magnitude"] = np.full(len(p.table), np.nan)
-    slopes["flow_magnitude"][chosen] = controls.apex_follow(
-        lambda x: x,
-        p.magnitude[chosen],
-        p.annotated[chosen, 1],
-        shifts,
-        p.table["subject"].to_numpy()[chosen],
-    )["slopes"]
+    folds, start, control = outcome.folds[p.dataset], (p.dataset, p.protocol, ""), "control"
+    slopes = evaluation.control_slopes(p)
     unknown = np.full(len(p.table), np.nan)
     out = []
+    known = evaluation.curves_of(p, outcome.records[p.dataset], folds, outcome.seed)
     for (model, used, seed), curve in known.items():
-        if model in ("resnet18_bigru", "framewise"):
-            continue
-        said = results.CEILINGS.get(model, results.label(model, used))
-        about = (p.dataset, p.protocol, "", "control", said, model, used)
-        out.append(Curves(about, seed, curve, slopes.get(model, unknown)))
-    for name in dict.fromkeys(each.about[4] for each in mine if each.about[3] == "target"):
+        if model not in results.LEARNED:
+            name = results.CEILINGS.get(model, results.label(model, used))
+            out.append(Curves((*start, control, name, model, used), seed, curve, slopes.get(model, unknown)))
+    for name in dict.fromkeys(variant.about[4] for variant in variants if variant.about[3] == "target"):
         pseudo = relabelled(outcome.studies, p, CHANGES[name], outcome.seed)
         curve = np.full(p.pseudo.shape, np.nan, np.float32)
         for fold in folds:
             train, test = intensity.rows_of(p, fold.train), intensity.rows_of(p, fold.test)
             curve[test] = controls.position_only(pseudo[train], len(test))
-        about = (p.dataset, p.protocol, "", "control", f"position only, {name}", "position_only", "none")
+        about = (*start, control, f"position only, {name}", "position_only", "none")
         out.append(Curves(about, outcome.seed, curve, slopes["position_only"]))
     return out
 
 
-def _scored(p, every, folds, jobs):
-    tasks = [(p, {(str(i), "", each.seed): each.curve}, folds) for i, each in enumerate(every)]
-    found = list(workers.run(evaluation.intensity, tasks, jobs))
+def _scored(p, variants, folds, jobs):
+    tasks = [(p, {(str(i), "", variant.seed): variant.curve}, folds) for i, variant in enumerate(variants)]
+    scored = list(workers.run(evaluation.intensity, tasks, jobs))
     chosen = p.first_complete()
-    about = p.table.iloc[chosen]
-    subjects = about["subject"].to_numpy()
-    fold_of = about["subject"].map({s: fold.index for fold in folds for s in fold.test}).to_numpy()
-    card = []
-    for i, each in enumerate(every):
-        if each.about[5] in results.CEILINGS:
-            continue
-        values = {
-            "clip_swap": evaluation.swaps(each.curve[chosen], p.pseudo[chosen], subjects, fold_of),
-            "apex_follow": each.slope[chosen],
-        }
-        for metric, value in values.items():
-            part = about[["dataset", "protocol", "subject", "event"]]
-            card.append(part.assign(model=str(i), seed=each.seed, metric=metric, value=value))
-    rows = pd.concat([*found, *card], ignore_index=True)
-    named = pd.DataFrame([each.about for each in every], columns=KEYS).iloc[rows["model"].astype(int)]
-    left = rows[["seed", "subject", "event", "metric", "value"]]
-    return pd.concat([named.reset_index(drop=True), left], axis=1)
+    events = p.table.iloc[chosen][["dataset", "protocol", "subject", "event"]]
+    subjects = events["subject"].to_numpy()
+    fold_of = evaluation.tested_in(p, folds)[chosen]
+    for i, variant in enumerate(variants):
+        if variant.about[5] not in results.CEILINGS:
+            rows = events.assign(model=str(i), seed=variant.seed)
+            swap = evaluation.swaps(variant.curve[chosen], p.pseudo[chosen], subjects, fold_of)
+            scored.append(rows.assign(metric="clip_swap", value=swap))
+            scored.append(rows.assign(metric="apex_follow", value=variant.slope[chosen]))
+    rows = pd.concat(scored, ignore_index=True)
+    about = pd.DataFrame([variant.about for variant in variants], columns=KEYS)
+    named = about.iloc[rows["model"].astype(int)].reset_index(drop=True)
+    return pd.concat([named, rows[["seed", "subject", "event", "metric", "value"]]], axis=1)
 
 
 def evaluate(outcome, curves, run, *, jobs=2):
@@ -456,10 +413,8 @@ def evaluate(outcome, curves, run, *, jobs=2):
     rows = scores(outcome, curves, jobs=jobs)
     table = results.intervals(rows, [*KEYS, "metric"])
     table = table[[*TABLE, "estimate", "low", "high", "events", "subjects", "base"]]
-    made = {"intensity_ablations": table, "ablation_differences": differences(rows)}
-    for name, each in made.items():
-        results.write_result(run, name, each)
-    return made
+    tables = {"intensity_ablations": table, "ablation_differences": differences(rows)}
+    return {name: results.write_result(run, name, table) for name, table in tables.items()}
 
 
 def differences(rows):
@@ -478,50 +433,37 @@ def differences(rows):
     """
     out = []
     for (_, protocol), part in rows.groupby(["dataset", "protocol"], sort=False):
-        known_metrics = set(part.dropna(subset=["value"])["metric"])
-        declared = comparisons.metric_of("intensity_ablations", protocol, known_metrics)
-        known: dict[Any, pd.DataFrame] = dict(list(part.groupby([*KEYS, "metric"], sort=False)))
-        bases = {(about[2], about[7]): mine for about, mine in known.items() if about[3] == "base"}
-        for about, mine in known.items():
-            family, variant, model, metric = about[3], about[4], about[5], about[7]
-            if family == "base" or (family == "control" and model != "position_only"):
+        known = set(part.dropna(subset=["value"])["metric"])
+        declared = comparisons.metric_of("intensity_ablations", protocol, known)
+        groups = [
+            (dict(zip([*KEYS, "metric"], about, strict=True)), values)
+            for about, values in part.groupby([*KEYS, "metric"], sort=False)
+        ]
+        bases = {(row["base"], row["metric"]): values for row, values in groups if row["family"] == "base"}
+        for row, values in groups:
+            if row["family"] == "base" or (row["family"] == "control" and row["model"] != "position_only"):
                 continue
-            for base in [about[2]] if about[2] else dict.fromkeys(line for line, _ in bases):
-                tested = metric == declared and family != "control"
-                found = _paired(mine, bases[(base, metric)], _SWAPS if tested else 2000)
-                if found:
-                    p = found["p"] if tested else np.nan
-                    row = (*about[:2], family, variant, base, metric)
-                    row += (
-                        found["difference"],
-                        found["low"],
-                        found["high"],
-                        p,
-                        found["effect"],
-                        np.nan,
-                        False,
-                    )
-                    out.append((*row, found["events"], found["subjects"], found["seeds"], model, about[6]))
+            tested = row["metric"] == declared and row["family"] != "control"
+            for base in [row["base"]] if row["base"] else dict.fromkeys(base for base, _ in bases):
+                paired = _paired(values, bases[base, row["metric"]], _SWAPS if tested else 2000)
+                if paired:
+                    out.append({**row, "base": base, **paired, **({} if tested else {"p": np.nan})})
     table = pd.DataFrame(out, columns=DIFFERENCES)
-    for _, part in table[table["p"].notna()].groupby("dataset"):
-        adjusted = stats.holm(part["p"].to_numpy())
-        table.loc[part.index, "p_holm"] = adjusted
-        table.loc[part.index, "significant"] = adjusted <= comparisons.alpha()
-    return table
+    table["p_holm"] = table.groupby("dataset")["p"].transform(stats.holm)
+    return table.assign(significant=table["p_holm"] <= comparisons.alpha())
 
 
-def _paired(mine, base, n):
+def _paired(values, base, n):
     """The one less the other on the same events and seeds; a control without seeds stands beside every seed."""
-    keys = ["subject", "event", "seed"] if set(base["seed"]) <= set(mine["seed"]) else ["subject", "event"]
-    both = base.merge(mine, on=keys, suffixes=("_base", "")).dropna(subset=["value", "value_base"])
+    keys = ["subject", "event", "seed"] if set(base["seed"]) <= set(values["seed"]) else ["subject", "event"]
+    both = base.merge(values, on=keys, suffixes=("_base", "")).dropna(subset=["value", "value_base"])
     if both.empty:
         return None
     runs = both["seed_base" if "seed_base" in both else "seed"].to_numpy()
-    found = stats.paired_difference(
-        both["value"].to_numpy(), both["value_base"].to_numpy(), both["subject"].to_numpy(), runs=runs, n=n
-    )
-    events = len(both.drop_duplicates(["subject", "event"]))
-    return found | {"events": events, "subjects": both["subject"].nunique(), "seeds": len(set(runs))}
+    less = [both[name].to_numpy() for name in ("value", "value_base", "subject")]
+    events, subjects = len(both.drop_duplicates(["subject", "event"])), both["subject"].nunique()
+    paired = stats.paired_difference(*less, runs=runs, n=n)
+    return paired | {"events": events, "subjects": subjects, "seeds": len(set(runs))}
 
 
 # ---- which prior is right? --------------------------------------------------------------------------------------
@@ -542,61 +484,57 @@ def prior_match(outcome, *, jobs=2):
         high, events, subjects; in `MATCH` alone less_triangle, less_triangle_low, less_triangle_high, p, on the same
         events. Empty where nobody knows the truth.
     """
-    names = ["dataset", "protocol", "prior", "landmarks", "jitter", "metric"]
-    out = []
+    keys = ["landmarks", "jitter", "metric"]
+    given = [("exact", 0.0), ("annotated", np.nan)]
+    given += [(f"off by {n} frame{'s' * (n > 1)}", float(n)) for n in JITTERS]
     elsewhere = {p.dataset for p in outcome.transfer.values()}
+    # Under the last protocol it has: context, unless its clips are cut at the annotation.
     asked = {p.dataset: p for p in outcome.prepared if p.true is not None and p.dataset not in elsewhere}
-    for p in (
-        asked.values()
-    ):  # under the last protocol it has: context, unless its clips are cut at the annotation
-        given = [
-            ("exact", 0.0),
-            ("annotated", np.nan),
-            *((f"off by {n} frame{'s' * (n > 1)}", float(n)) for n in JITTERS),
-        ]
-        tasks = [
-            (p, prior, landmarks, jitter, outcome.seed) for prior in PRIORS for landmarks, jitter in given
-        ]
+    out = []
+    for p in asked.values():
+        tasks = [(p, prior, *landmarks, outcome.seed) for prior in PRIORS for landmarks in given]
         rows = pd.concat(workers.run(_matched, tasks, jobs), ignore_index=True)
-        for (landmarks, jitter, metric), part in rows.groupby(
-            ["landmarks", "jitter", "metric"], sort=False, dropna=False
-        ):
+        for about, part in rows.groupby(keys, sort=False, dropna=False):
             wide = part.pivot_table(index=["subject", "event"], columns="prior", values="value", sort=False)
             people = wide.index.get_level_values("subject").to_numpy()
             for prior in PRIORS:
                 known = wide[prior].notna().to_numpy() if prior in wide else np.zeros(0, bool)
                 if not known.any():
                     continue
-                found = stats.bootstrap(wide[prior].to_numpy(), people)
-                apart = (np.nan,) * 4
-                if metric == MATCH:
-                    triangle = wide["triangular"].to_numpy()
-                    less = stats.paired_difference(wide[prior].to_numpy(), triangle, people)
-                    apart = (less["difference"], less["low"], less["high"], less["p"])
-                about = (p.dataset, p.protocol, prior, landmarks, jitter, metric)
-                out.append((*about, *found, int(known.sum()), len(set(people[known])), *apart))
+                estimate = stats.bootstrap(wide[prior].to_numpy(), people)
+                row = (
+                    p.dataset,
+                    p.protocol,
+                    prior,
+                    *about,
+                    *estimate,
+                    int(known.sum()),
+                    len(set(people[known])),
+                )
+                less = {}
+                if about[-1] == MATCH:
+                    less = stats.paired_difference(
+                        wide[prior].to_numpy(), wide["triangular"].to_numpy(), people
+                    )
+                out.append((*row, *(less.get(name, np.nan) for name in ("difference", "low", "high", "p"))))
+    names = ["dataset", "protocol", "prior", *keys, "estimate", "low", "high", "events", "subjects"]
     more = ["less_triangle", "less_triangle_low", "less_triangle_high", "p"]
-    return pd.DataFrame(out, columns=[*names, "estimate", "low", "high", "events", "subjects", *more])
+    return pd.DataFrame(out, columns=[*names, *more])
 
 
 def _matched(p, prior, landmarks, jitter, seed):
     """Agreement of one prior with the truth, a row an event and metric; errors of the landmarks are averaged."""
-    draws = DRAWS if jitter > 0 else 1
     out = []
     for i in p.first_complete():
-        about = p.table.iloc[i]
+        event = p.table.iloc[i]
         marks = p.annotated[i] if landmarks == "annotated" else p.true[i]
-        stable = zlib.crc32(f"{about.dataset}/{about.subject}/{about.video}/{about.event}".encode())
-        # The same errors for every prior, and stretched for a larger jitter.
-        errors = np.random.default_rng([seed, stable]).normal(0, 1, (DRAWS, 3))[:draws]
-        errors = errors * (np.nan_to_num(jitter) / p.step()[i])  # (draws, 3) samples
-        found = []
-        for error in errors:
-            onset, apex, offset = np.sort(marks + error).tolist()
-            found.append(_match(p, i, PRIORS[prior](onset, apex, offset, p.positions.shape[1])))
-        for metric in found[0]:
-            value = float(np.mean([each[metric] for each in found]))
-            out.append((prior, landmarks, jitter, about.subject, about.event, metric, value))
+        # The same errors for every prior, and stretched for a larger jitter; (draws, 3) samples.
+        errors = _errors(event, seed, DRAWS if jitter > 0 else 1) * (np.nan_to_num(jitter) / p.step()[i])
+        curves = [PRIORS[prior](*np.sort(marks + error).tolist(), p.positions.shape[1]) for error in errors]
+        agreement = pd.DataFrame([_match(p, i, curve) for curve in curves])
+        for metric in agreement:
+            value = float(np.mean(agreement[metric].to_list()))
+            out.append((prior, landmarks, jitter, event.subject, event.event, metric, value))
     return pd.DataFrame(out, columns=["prior", "landmarks", "jitter", "subject", "event", "metric", "value"])
 
 

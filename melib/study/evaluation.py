@@ -20,7 +20,7 @@ import pandas as pd
 from melib import controls, metrics, stats
 from melib.study import comparisons, data, published, results
 from melib.study.comparisons import CANDIDATE
-from melib.study.intensity import RISEN, SHIFTS
+from melib.study.intensity import RISEN, SHIFTS, rows_of
 
 KEYS = ["dataset", "protocol", "model", "input"]
 COLUMNS = [*KEYS, "fold", "seed", "subject", "event", "peak_px", "metric", "value"]
@@ -31,6 +31,7 @@ _SEES = {
     "no": "**doesn't see the face**",
     "not asked": "couldn't be asked whether it sees the face",
 }
+_FOLLOW = controls.LEAST_FOLLOW
 # Peak of an event in pixels of the 112-pixel crop: the steps of every table by amplitude.
 AMPLITUDES = (0.0, 0.5, 1.0, np.inf)
 
@@ -65,7 +66,7 @@ def curves_of(prepared, records, folds, seed=0):
     oracle = place.copy()
     landmarks = prepared.annotated if prepared.true is None else prepared.true
     for fold in folds:
-        train, test = (_rows(prepared, part) for part in (fold.train, fold.test))
+        train, test = (rows_of(prepared, part) for part in (fold.train, fold.test))
         place[test] = controls.position_only(prepared.pseudo[train], len(test))
         whole = train[prepared.complete()[train]]
         shape = controls.mean_shape(
@@ -86,13 +87,10 @@ def curves_of(prepared, records, folds, seed=0):
     return out
 
 
-def _rows(prepared, subjects):
-    return np.flatnonzero(prepared.table["subject"].isin(subjects))
-
-
-def _fold_of(prepared, folds):
-    of = {subject: fold.index for fold in folds for subject in fold.test}
-    return prepared.table["subject"].map(of).to_numpy()
+def tested_in(prepared, folds):
+    """Fold that each window's subject is tested in, (N,) int."""
+    tested = {subject: fold.index for fold in folds for subject in fold.test}
+    return prepared.table["subject"].map(tested).to_numpy()
 
 
 def intensity(prepared, curves, folds):
@@ -109,31 +107,23 @@ def intensity(prepared, curves, folds):
     DataFrame
         ``COLUMNS``; one window an event: the one that holds it whole.
     """
-    return _rows_of_agreement(prepared, curves, _fold_of(prepared, folds))
+    return _rows_of_agreement(prepared, curves, tested_in(prepared, folds))
 
 
 def _rows_of_agreement(prepared, curves, fold_of):
-    rows = prepared.first_complete()
     milliseconds = prepared.step() / prepared.fps * 1000
     out = []
     for (model, used, seed), curve in curves.items():
-        for i in rows:
-            about = prepared.table.iloc[i]
-            peak = np.nan if prepared.peak_px is None else prepared.peak_px[i]
-            common = (
-                prepared.dataset,
-                prepared.protocol,
-                model,
-                used,
-                fold_of[i],
-                seed,
-                about.subject,
-                about.event,
-                peak,
-            )
+        for i in prepared.first_complete():
+            start = (prepared.dataset, prepared.protocol, model, used, fold_of[i], seed)
+            event = (prepared.table["subject"].iloc[i], prepared.table["event"].iloc[i], _peak(prepared, i))
             values = _agreement(prepared, curve[i], i, milliseconds[i])
-            out += [(*common, metric, value) for metric, value in values.items()]
+            out += [(*start, *event, metric, value) for metric, value in values.items()]
     return pd.DataFrame(out, columns=COLUMNS)
+
+
+def _peak(prepared, i):
+    return np.nan if prepared.peak_px is None else prepared.peak_px[i]
 
 
 def _agreement(prepared, curve, i, milliseconds):
@@ -168,69 +158,45 @@ def over_clips(prepared, curves, records, folds):
     """
     chosen = prepared.first_complete()
     subjects = prepared.table["subject"].to_numpy()[chosen]
-    shifts = np.asarray(SHIFTS) * prepared.positions.shape[1]
-    apex, fold_of = prepared.annotated[chosen, 1], _fold_of(prepared, folds)
-    slopes = _slopes(prepared, records)
-    frozen = {k[1:]: v for k, v in curves.items() if k[0] == "frozen_clip"}
+    fold_of = tested_in(prepared, folds)[chosen]
+    slopes, untrained = _slopes(prepared, records), control_slopes(prepared)
     rows, card = [], []
-    each_seed: dict[tuple, dict] = {}
+    by_seed: dict[tuple, dict] = {}
     for (model, used, seed), curve in curves.items():
         if model in ("truth", "pseudo_label", "frozen_clip", "shuffled_frames"):
             continue
-        values = {"clip_swap": swaps(curve[chosen], prepared.pseudo[chosen], subjects, fold_of[chosen])}
-        if (model, used, seed) in slopes:
-            values["apex_follow"] = slopes[(model, used, seed)][chosen]
-        elif model == "flow_magnitude":
-            read = prepared.magnitude[chosen]
-            values["apex_follow"] = controls.apex_follow(lambda x: x, read, apex, shifts, subjects)["slopes"]
-        elif model == "position_only":
-            values["apex_follow"] = np.zeros(
-                len(chosen)
-            )  # it reads no frame, so that re-timing changes nothing
+        about = (prepared.dataset, prepared.protocol, model, used)
+        values = {"clip_swap": swaps(curve[chosen], prepared.pseudo[chosen], subjects, fold_of)}
+        slope = slopes.get((model, used, seed), untrained.get(model))
+        if slope is not None:
+            values["apex_follow"] = slope[chosen]
         if model == "resnet18_bigru":
-            values["frozen_correlation"] = controls.frozen_correlation(
-                curve[chosen], frozen[(used, seed)][chosen]
-            )
-        for quantity, each in values.items():
-            known = np.isfinite(each)
+            frozen = curves["frozen_clip", used, seed]
+            values["frozen_correlation"] = controls.frozen_correlation(curve[chosen], frozen[chosen])
+        for quantity, value in values.items():
+            known = np.isfinite(value)
             if not known.any():
                 continue
-            estimate, low, high = stats.bootstrap(each[known], subjects[known])
-            about = (prepared.dataset, prepared.protocol, model, used)
-            card.append(
-                (*about, seed, quantity, estimate, low, high, int(known.sum()), len(set(subjects[known])))
-            )
+            estimate, low, high = stats.bootstrap(value[known], subjects[known])
+            counts = (int(known.sum()), len(set(subjects[known])))
+            card.append((*about, seed, quantity, estimate, low, high, *counts))
             rows.append((*about, "", seed, "", "", np.nan, quantity, estimate))
-            each_seed.setdefault((*about, quantity), {})[seed] = each
+            by_seed.setdefault((*about, quantity), {})[seed] = value
         if prepared.peak_px is not None:
             top = prepared.magnitude if model == "flow_magnitude" else curve
             rho = _spearman(top[chosen].max(axis=1), prepared.peak_px[chosen])
-            rows.append(
-                (
-                    prepared.dataset,
-                    prepared.protocol,
-                    model,
-                    used,
-                    "",
-                    seed,
-                    "",
-                    "",
-                    np.nan,
-                    "amplitude_spearman",
-                    rho,
-                )
-            )
-    card += [_crossed(about, found, subjects) for about, found in each_seed.items() if len(found) > 1]
+            rows.append((*about, "", seed, "", "", np.nan, "amplitude_spearman", rho))
+    card += [_crossed(about, seeds, subjects) for about, seeds in by_seed.items() if len(seeds) > 1]
     names = [*KEYS, "seed", "quantity", "estimate", "low", "high", "clips", "subjects"]
     return pd.DataFrame(rows, columns=COLUMNS), pd.DataFrame(card, columns=names)
 
 
-def _crossed(about, found, subjects):
-    """Row of the face card over all seeds: ``found`` is dict seed -> (n,) values of the same clips."""
-    runs = np.repeat(list(found), len(subjects))
-    values, people = np.concatenate(list(found.values())), np.tile(subjects, len(found))
-    known = np.isfinite(np.stack(list(found.values()))).any(axis=0)
-    estimate = stats.bootstrap(values, people, runs=runs)
+def _crossed(about, by_seed, subjects):
+    """Row of the face card over all seeds: ``by_seed`` is dict seed -> (n,) values of the same clips."""
+    runs = np.repeat(list(by_seed), len(subjects))
+    values = np.stack(list(by_seed.values()))  # (seeds, n)
+    estimate = stats.bootstrap(values.ravel(), np.tile(subjects, len(by_seed)), runs=runs)
+    known = np.isfinite(values).any(axis=0)
     return (*about[:-1], np.nan, about[-1], *estimate, int(known.sum()), len(set(subjects[known])))
 
 
@@ -245,8 +211,8 @@ def swaps(curves, targets, subjects, fold_of):
     groups = np.zeros_like(fold_of) if alone else fold_of
     out = np.full(len(curves), np.nan)
     for group in sorted(set(groups)):
-        mine = groups == group
-        out[mine] = metrics.clip_swap_each(curves[mine], targets[mine], subjects[mine])
+        rows = groups == group
+        out[rows] = metrics.clip_swap_each(curves[rows], targets[rows], subjects[rows])
     return np.where(np.abs(out) < 1e-9, 0, out)  # equal curves differ by rounding alone
 
 
@@ -255,9 +221,24 @@ def _slopes(prepared, records):
     out: dict[tuple, np.ndarray] = {}
     for job, record in records.items():
         if job.protocol == prepared.protocol and job.dataset == prepared.dataset:
-            each = out.setdefault((job.model, job.input, job.seed), np.full(len(prepared.table), np.nan))
-            each[record["rows"]] = record["slope"]
+            slope = out.setdefault((job.model, job.input, job.seed), np.full(len(prepared.table), np.nan))
+            slope[record["rows"]] = record["slope"]
     return out
+
+
+def control_slopes(prepared):
+    """apex_follow of every window by the controls that aren't trained: dict model -> (N,), NaN where it can't be asked."""
+    chosen = prepared.first_complete()
+    magnitude = np.full(len(prepared.table), np.nan)
+    magnitude[chosen] = controls.apex_follow(
+        lambda x: x,
+        prepared.magnitude[chosen],
+        prepared.annotated[chosen, 1],
+        np.asarray(SHIFTS) * prepared.positions.shape[1],
+        prepared.table["subject"].to_numpy()[chosen],
+    )["slopes"]
+    # Position alone reads no frame, so that re-timing changes nothing.
+    return {"position_only": np.zeros(len(prepared.table)), "flow_magnitude": magnitude}
 
 
 def _spearman(a, b):
@@ -274,28 +255,18 @@ def windows(prepared, curves, folds):
     DataFrame
         ``COLUMNS`` and ``kind`` (complete, truncated, empty); ``event`` holds the number of the window in its video.
     """
-    table, fold_of = prepared.table, _fold_of(prepared, folds)
+    table, fold_of = prepared.table, tested_in(prepared, folds)
     kind = np.where(prepared.complete(), "complete", np.where(table["event"] != "", "truncated", "empty"))
     out = []
     for (model, used, seed), curve in curves.items():
-        for i in range(len(table)):
-            about = (
-                prepared.dataset,
-                prepared.protocol,
-                model,
-                used,
-                fold_of[i],
-                seed,
-                table["subject"].iloc[i],
-            )
-            window = f"{table['video'].iloc[i]}#{table['window'].iloc[i]}"
-            peak = np.nan if prepared.peak_px is None else prepared.peak_px[i]
+        for i, row in enumerate(table.itertuples()):
+            start = (prepared.dataset, prepared.protocol, model, used, fold_of[i], seed)
+            event = (row.subject, f"{row.video}#{row.window}", _peak(prepared, i))
             values = {"predicted_peak": curve[i].max()}
             if kind[i] != "empty":
-                values["spearman_pseudo"] = metrics.curve_agreement(
-                    curve[i], prepared.pseudo[i], prepared.mask[i]
-                )["spearman"]
-            out += [(*about, window, peak, metric, value, kind[i]) for metric, value in values.items()]
+                agreement = metrics.curve_agreement(curve[i], prepared.pseudo[i], prepared.mask[i])
+                values["spearman_pseudo"] = agreement["spearman"]
+            out += [(*start, *event, metric, value, kind[i]) for metric, value in values.items()]
     return pd.DataFrame(out, columns=[*COLUMNS, "kind"])
 
 
@@ -367,12 +338,9 @@ def position_control(prepared):
         data.check_people(p.dataset, subjects)
         curve = np.empty_like(p.pseudo)
         for subject in np.unique(subjects):
-            mine = subjects == subject
-            curve[mine] = controls.position_only(p.pseudo[~mine], int(mine.sum()))
-        fold = pd.Series(0, index=np.unique(subjects))
-        rows = _rows_of_agreement(
-            p, {("position_only", "none", 0): curve}, p.table["subject"].map(fold).to_numpy()
-        )
+            tested = subjects == subject
+            curve[tested] = controls.position_only(p.pseudo[~tested], int(tested.sum()))
+        rows = _rows_of_agreement(p, {("position_only", "none", 0): curve}, np.zeros(len(subjects), int))
         plain = rows.groupby(keys)["value"].mean().rename("over_events")
         out.append(results.intervals(rows, keys).merge(plain, on=keys))
     return pd.concat(out[1:] or out, ignore_index=True)
@@ -394,24 +362,21 @@ def control_beside_published(control):
         published stands beside its own row alone.
     """
     known = published.values("intensity")
-    mine = control[(control["protocol"] == "paper") & control["metric"].isin(known["metric"])]
+    asked = control[(control["protocol"] == "paper") & control["metric"].isin(known["metric"])]
     rows = []
-    for row in mine.itertuples():
-        same = known[known["metric"] == row.metric]
-        own = same[same["dataset"] == row.dataset]
-        for of, part in (own if len(own) else same).groupby("dataset", sort=False):
-            value = part.set_index("model")["value"]
-            counted = part[part["model"] == "position_only"].iloc[0]
-            theirs = (int(counted["events"]), int(counted["subjects"]))
-            ours = (row.dataset, row.metric, row.over_events, row.events, row.subjects)
-            if of != row.dataset:
-                mark = f"OTHER DATA: {row.dataset}, not {of}"
-            elif (row.events, row.subjects) != theirs:
-                mark = f"OTHER DATA: {row.events} clips of {row.subjects} subjects, not {theirs[0]} of {theirs[1]}"
-            else:
-                mark = "same"
-            paper = value.get("resnet18_bigru", np.nan)
-            rows.append((*ours, of, paper, value["position_only"], *theirs, mark))
+    for ours in results.records(asked):
+        same = known[known["metric"] == ours["metric"]]
+        own = same[same["dataset"] == ours["dataset"]]
+        for dataset, part in (own if len(own) else same).groupby("dataset", sort=False):
+            by_model = part.set_index("model")
+            value, counted = (
+                by_model["value"],
+                by_model.loc["position_only", ["events", "subjects"]].astype(int),
+            )
+            theirs = {"dataset": dataset, **counted, "differs": ""}
+            row = [ours[name] for name in ("dataset", "metric", "over_events", "events", "subjects")]
+            row += [dataset, value.get("resnet18_bigru", np.nan), value["position_only"], *counted]
+            rows.append((*row, published.mark(ours, theirs) or "same"))
     names = ["dataset", "metric", "ours", "events", "subjects", "of", "paper", "control"]
     return pd.DataFrame(rows, columns=[*names, "their_events", "their_subjects", "data"])
 
@@ -468,8 +433,8 @@ def summary(table):
     for low, high in itertools.pairwise(AMPLITUDES):
         name = f">= {low:g} px" if np.isinf(high) else f"{low:g} to {high:g} px"
         parts.append((name, table[(table["peak_px"] >= low) & (table["peak_px"] < high)]))
-    found = [results.intervals(part, [*KEYS, "metric"]).assign(amplitude=name) for name, part in parts]
-    return pd.concat(found, ignore_index=True)
+    means = [results.intervals(part, [*KEYS, "metric"]).assign(amplitude=name) for name, part in parts]
+    return pd.concat(means, ignore_index=True)
 
 
 def claims(table, card):
@@ -489,41 +454,41 @@ def claims(table, card):
         comparisons (family intensity_claims) p, effect, family, p_holm, significant.
     """
     family, out = comparisons.declared()["intensity_claims"], []
-    here = table[table["protocol"] == family["protocol"]]
-    for dataset, part in here.groupby("dataset", sort=False):
-        mine = results.over_seeds(card[(card["dataset"] == dataset) & (card["protocol"] == "context")])
-        mine = mine[(mine["model"] == CANDIDATE[0]) & (mine["input"] == CANDIDATE[1])].set_index("quantity")
-        own = part[(part["model"] == CANDIDATE[0]) & (part["input"] == CANDIDATE[1])]
-        seeds = own["seed"].nunique()
-        for quantity, needed in (("clip_swap", 0.0), ("apex_follow", controls.LEAST_FOLLOW)):
-            if quantity in mine.index:
-                row = mine.loc[quantity]
-                said = "interval above 0" if needed == 0 else f"at least {needed}"
-                about = {"dataset": dataset, "claim": quantity, "needed": said, "events": row["clips"]}
-                holds = row["low"] > 0 if needed == 0 else row["estimate"] >= needed
-                known = row[["estimate", "low", "high", "subjects"]].to_dict()
-                out.append({**about, **known, "seeds": seeds, "holds": holds})
-        for metric, needed in (("inside_spearman_true", 0.90), ("inside_auc_true", 0.95)):
+    for dataset, part in table[table["protocol"] == family["protocol"]].groupby("dataset", sort=False):
+        own = _of_model(part, *CANDIDATE)
+        about = {"dataset": dataset, "seeds": own["seed"].nunique()}
+        answers = results.over_seeds(card[(card["dataset"] == dataset) & (card["protocol"] == "context")])
+        answers = _of_model(answers, *CANDIDATE).set_index("quantity")
+        for quantity, needed in (("clip_swap", "interval above 0"), ("apex_follow", f"at least {_FOLLOW}")):
+            if quantity in answers.index:
+                row = answers.loc[quantity]
+                holds = row["low"] > 0 if quantity == "clip_swap" else row["estimate"] >= _FOLLOW
+                known = row[["estimate", "low", "high", "subjects"]].to_dict() | {"events": row["clips"]}
+                out.append({**about, **known, "claim": quantity, "needed": needed, "holds": holds})
+        for metric, least in (("inside_spearman_true", 0.90), ("inside_auc_true", 0.95)):
             large = own[(own["peak_px"] >= 1) & (own["metric"] == metric)]
             for row in results.intervals(large, ["dataset"]).to_dict("records"):
-                said = f"at least {needed} at 1 px or more"
-                holds = row["estimate"] >= needed
-                out.append({**row, "claim": metric, "needed": said, "seeds": seeds, "holds": holds})
+                claim = {"claim": metric, "needed": f"at least {least} at 1 px or more"}
+                out.append({**row, **about, **claim, "holds": row["estimate"] >= least})
         for control, least in itertools.product(family["controls"], family["least_px"]):
-            found = paired(part[part["peak_px"] >= least], family["ours"], control, family["metric"])
-            if found:
-                said = "interval of the difference above 0, " + (
-                    f"at {least:g} px or more" if least else "any size"
-                )
-                about = {"dataset": dataset, "claim": f"{family['metric']} over {control[0]}", "needed": said}
-                holds = found["low"] > 0
-                out.append({**about, **found, "estimate": found["difference"], "holds": holds})
+            less = paired(part[part["peak_px"] >= least], family["ours"], control, family["metric"])
+            if less:
+                size = f"at {least:g} px or more" if least else "any size"
+                needed = f"interval of the difference above 0, {size}"
+                claim = {"claim": f"{family['metric']} over {control[0]}", "needed": needed}
+                less |= {"estimate": less["difference"], "holds": less["low"] > 0}
+                out.append({**about, **less, **claim})
     names = ["dataset", "claim", "needed", "estimate", "low", "high", "events", "holds"]
     result = pd.DataFrame(out, columns=[*names, "subjects", "seeds", "p", "effect"])
-    result.insert(1, "protocol", family["protocol"])
-    result.insert(2, "model", CANDIDATE[0])
-    result.insert(3, "input", CANDIDATE[1])
+    for place, (name, value) in enumerate(
+        zip(KEYS[1:], (family["protocol"], *CANDIDATE), strict=True), start=1
+    ):
+        result.insert(place, name, value)
     return comparisons.corrected(result, "intensity_claims", ["claim", "needed"])
+
+
+def _of_model(table, model, used):
+    return table[(table["model"] == model) & (table["input"] == used)]
 
 
 def model_differences(table):
@@ -540,22 +505,22 @@ def model_differences(table):
         ``KEYS``, control, control_input, metric, difference, low, high, p, effect, events, subjects, seeds, family
         (intensity_models), p_holm, significant. What the claims test already isn't tested again.
     """
-    names = [*KEYS, "control", "control_input", "metric", "difference", "low", "high", "p", "effect"]
-    claimed, out = comparisons.declared()["intensity_claims"], []
+    keys = [*KEYS, "control", "control_input", "metric"]
+    family = comparisons.declared()["intensity_claims"]
+    claimed = [(family["protocol"], family["metric"], CANDIDATE, control) for control in family["controls"]]
+    out = []
     for asked in comparisons.declared()["intensity_models"]:
-        for dataset, part in table[table["protocol"] == asked["protocol"]].groupby("dataset", sort=False):
+        protocol, metric = asked["protocol"], asked["metric"]
+        for dataset, part in table[table["protocol"] == protocol].groupby("dataset", sort=False):
             models = [pair for pair in results.ordered(part) if pair[0] in results.LEARNED]
             for ours, control in itertools.product(models, asked["controls"]):
-                if (asked["protocol"], asked["metric"], list(ours)) == tuple(
-                    claimed[name] for name in ("protocol", "metric", "ours")
-                ) and control in claimed["controls"]:
+                if (protocol, metric, ours, control) in claimed:
                     continue
-                found = paired(part, ours, control, asked["metric"])
-                if found:
-                    about = (dataset, asked["protocol"], *ours, *control, asked["metric"])
-                    out.append(dict(zip(names, about, strict=False)) | found)
-    result = pd.DataFrame(out, columns=[*names, "events", "subjects", "seeds"])
-    return comparisons.corrected(result, "intensity_models", [*KEYS, "control", "control_input", "metric"])
+                if less := paired(part, ours, control, metric):
+                    about = (dataset, protocol, *ours, *control, metric)
+                    out.append(dict(zip(keys, about, strict=True)) | less)
+    names = [*keys, "difference", "low", "high", "p", "effect", "events", "subjects", "seeds"]
+    return comparisons.corrected(pd.DataFrame(out, columns=names), "intensity_models", keys)
 
 
 def paired(table, ours, other, metric):
@@ -575,28 +540,17 @@ def paired(table, ours, other, metric):
         As stats.paired_difference, and events, subjects, seeds; empty where they share no event.
     """
     keys = ["subject", "event", "seed"]
-    mine, theirs = (
-        table[(table["model"] == model) & (table["input"] == used) & (table["metric"] == metric)]
-        .dropna(subset=["value"])
-        .groupby(keys)["value"]
-        .mean()
-        for model, used in (ours, other)
-    )
-    if set(mine.index.unique("seed")) != set(theirs.index.unique("seed")):
-        theirs = theirs.groupby(keys[:2]).mean()
-    pair = mine.to_frame("a").join(theirs.rename("b"), how="inner").dropna().sort_index()
+    values = table[table["metric"] == metric].dropna(subset=["value"])
+    first, second = (_of_model(values, *model).groupby(keys)["value"].mean() for model in (ours, other))
+    if set(first.index.unique("seed")) != set(second.index.unique("seed")):
+        second = second.groupby(keys[:2]).mean()
+    pair = first.to_frame("a").join(second.rename("b"), how="inner").dropna().sort_index()
     if pair.empty:
         return {}
     people, runs = (pair.index.get_level_values(name).to_numpy() for name in ("subject", "seed"))
-    found = stats.paired_difference(pair["a"].to_numpy(), pair["b"].to_numpy(), people, runs=runs)
+    less = stats.paired_difference(pair["a"].to_numpy(), pair["b"].to_numpy(), people, runs=runs)
     events = len(pair.groupby(keys[:2]))
-    return {**found, "events": events, "subjects": len(set(people)), "seeds": len(set(runs))}
-
-
-def _per_event(table, model, used, metric):
-    """Value of one metric an event, mean over seeds: Series by (subject, event)."""
-    part = table[(table["model"] == model) & (table["input"] == used) & (table["metric"] == metric)]
-    return part.dropna(subset=["value"]).groupby(["subject", "event"])["value"].mean()
+    return {**less, "events": events, "subjects": len(set(people)), "seeds": len(set(runs))}
 
 
 def evaluate(outcome, run):
@@ -624,19 +578,15 @@ def evaluate(outcome, run):
         if p.protocol in outcome.transfer and outcome.transfer[p.protocol].dataset != p.dataset:
             parts["transfer"].append(transferred(p, outcome.transfer[p.protocol], records, folds))
     # A data set without a second family, or without context, leaves its table empty but there.
-    empty = {
-        "windows": pd.DataFrame(columns=[*COLUMNS, "kind"]),
-        "transfer": pd.DataFrame(columns=[*COLUMNS, "trained_on"]),
-    }
+    empty = {"windows": [*COLUMNS, "kind"], "transfer": [*COLUMNS, "trained_on"]}
     tables = {
-        name: pd.concat(part, ignore_index=True) if part else empty[name] for name, part in parts.items()
+        name: pd.concat(part, ignore_index=True) if part else pd.DataFrame(columns=empty[name])
+        for name, part in parts.items()
     }
     tables["summary"] = summary(tables["intensity"])
     tables["claims"] = claims(tables["intensity"], tables["face_card"])
     tables["model_differences"] = model_differences(tables["intensity"])
-    for name, table in tables.items():
-        results.write_result(run, name, table)
-    return tables
+    return {name: results.write_result(run, name, table) for name, table in tables.items()}
 
 
 def transfer_loss(table, transfer):
@@ -653,26 +603,24 @@ def transfer_loss(table, transfer):
         dataset (trained on), protocol, model, input, metric, within, across, loss: means over subjects; 95 % intervals of
         the two (``*_low``, ``*_high``). The loss of flow_magnitude tells how much harder the other clips are by themselves.
     """
-    shown = ["inside_spearman_true", "inside_auc_true", "spearman_true"]
-    keys = ["dataset", "protocol", "model", "input", "metric"]
-    own = transfer.assign(dataset=transfer["trained_on"])
+    shown, keys = ["inside_spearman_true", "inside_auc_true", "spearman_true"], [*KEYS, "metric"]
     sides = []
-    for name, part in (("within", table), ("across", own)):
-        found = results.intervals(part[part["metric"].isin(shown)], keys).set_index(keys)
+    for name, part in (("within", table), ("across", transfer.assign(dataset=transfer["trained_on"]))):
+        means = results.intervals(part[part["metric"].isin(shown)], keys).set_index(keys)
         renamed = {"estimate": name, "low": f"{name}_low", "high": f"{name}_high"}
-        sides.append(found[list(renamed)].rename(columns=renamed))
+        sides.append(means[list(renamed)].rename(columns=renamed))
     both = pd.concat(sides, axis=1, join="inner").reset_index()
     values = [name for name in both if name not in (*keys, "within", "across")]
     return both[[*keys, "within", "across"]].assign(loss=both["within"] - both["across"]).join(both[values])
 
 
-def ceilings(outcome, found):
+def ceilings(outcome, summary):
     """What the truth itself, the labels and the ties allow, beside which every number is to be read.
 
     Parameters
     ----------
     outcome : intensity.Outcome
-    found : DataFrame
+    summary : DataFrame
         summary.csv.
 
     Returns
@@ -680,7 +628,7 @@ def ceilings(outcome, found):
     DataFrame
         dataset, protocol, ceiling, metric, estimate.
     """
-    rows = found[found["model"].isin(["truth", "pseudo_label"]) & (found["amplitude"] == "all")]
+    rows = summary[summary["model"].isin(results.CEILINGS) & (summary["amplitude"] == "all")]
     out = [(r.dataset, r.protocol, r.model, r.metric, r.estimate) for r in rows.itertuples()]
     for p in outcome.prepared:
         chosen = p.first_complete()
@@ -689,12 +637,12 @@ def ceilings(outcome, found):
     return pd.DataFrame(out, columns=["dataset", "protocol", "ceiling", "metric", "estimate"])
 
 
-def raw_verdict(card, found):
+def raw_verdict(card, summary):
     """Say in one paragraph whether the paper's own input saw the face; every word follows from the tables.
 
     Parameters
     ----------
-    card, found : DataFrame
+    card, summary : DataFrame
         face_card.csv and summary.csv.
 
     Returns
@@ -702,32 +650,23 @@ def raw_verdict(card, found):
     str
         Markdown.
     """
-    said = []
-    for (dataset, protocol), part in card[card["model"] == "resnet18_bigru"].groupby(
-        ["dataset", "protocol"], sort=False
-    ):
-        raw = (
-            results.over_seeds(part[part["input"] == "raw"])
-            .groupby("quantity")[["estimate", "low", "high"]]
-            .first()
-        )
-        if raw.empty:
-            continue
+    keys, paragraphs = ["dataset", "protocol"], []
+    raw_card = results.over_seeds(_of_model(card, "resnet18_bigru", "raw"))
+    target = summary[(summary["amplitude"] == "all") & (summary["metric"] == "spearman_pseudo")]
+    target = target.set_index([*KEYS])["estimate"]
+    for (dataset, protocol), part in raw_card.groupby(keys, sort=False):
+        raw = part.groupby("quantity")[["estimate", "low", "high"]].first()
         verdict = _SEES[controls.sees(raw.to_dict("index"))]
         values = "; ".join(
             f"{name} {row.estimate:.2f} ({row.low:.2f} to {row.high:.2f})" for name, row in raw.iterrows()
         )
-        target = found[
-            (found["dataset"] == dataset) & (found["protocol"] == protocol) & (found["amplitude"] == "all")
-        ]
-        target = target[target["metric"] == "spearman_pseudo"].set_index(["model", "input"])["estimate"]
-        learned, control = target[("resnet18_bigru", "raw")], target[("position_only", "none")]
-        pair = f"{learned:.3f}, against {control:.3f} by position alone"
-        said.append(
+        learned = target[dataset, protocol, "resnet18_bigru", "raw"]
+        blind = target[dataset, protocol, "position_only", "none"]
+        paragraphs.append(
             f"{dataset}, {protocol}: ResNet18 + BiGRU on raw frames {verdict} ({values}). "
-            f"Spearman with the pseudo-label: {pair}."
+            f"Spearman with the pseudo-label: {learned:.3f}, against {blind:.3f} by position alone."
         )
-    return "\n\n".join(said) or "This run holds no fit on raw frames."
+    return "\n\n".join(paragraphs) or "This run holds no fit on raw frames."
 
 
 def amplitude_verdict(table):
@@ -743,32 +682,28 @@ def amplitude_verdict(table):
     str
         Markdown.
     """
-    rho = (
-        table[table["metric"] == "amplitude_spearman"]
-        .groupby(["dataset", "protocol", "model", "input"], sort=False)["value"]
-        .mean()
-    )
-    said = []
-    for (dataset, protocol), part in rho.groupby(level=["dataset", "protocol"], sort=False):
-        learned = part.droplevel(["dataset", "protocol"]).get(CANDIDATE)
-        control = part.droplevel(["dataset", "protocol"]).get(("flow_magnitude", "flow"))
+    keys, paragraphs = ["dataset", "protocol"], []
+    rho = table[table["metric"] == "amplitude_spearman"].groupby(KEYS, sort=False)["value"].mean()
+    for (dataset, protocol), part in rho.groupby(level=keys, sort=False):
+        by_model = part.droplevel(keys)
+        learned, control = by_model.get(CANDIDATE), by_model.get(("flow_magnitude", "flow"))
         if learned is None or control is None:
             continue
         word = "more closely than" if learned > control else "less closely than"
-        said.append(
+        paragraphs.append(
             f"{dataset}, {protocol}: the predicted peak of {CANDIDATE[0]} on {CANDIDATE[1]} follows the true peak "
             f"with a rank correlation of {learned:.2f}, {word} flow magnitude ({control:.2f}). The labels all peak "
             "at 1, so nothing in training asked for amplitude."
         )
-    return "\n\n".join(said) or "Nobody knows the true peak of these events."
+    return "\n\n".join(paragraphs) or "Nobody knows the true peak of these events."
 
 
-def beside_published(found):
+def beside_published(summary):
     """What was published for the data sets of a run, beside ours.
 
     Parameters
     ----------
-    found : DataFrame
+    summary : DataFrame
         summary.csv.
 
     Returns
@@ -776,7 +711,7 @@ def beside_published(found):
     DataFrame
         ``KEYS``, metric, ours, low, high, published, source; empty where nothing was published for these data.
     """
-    ours = found[found["amplitude"] == "all"].rename(columns={"estimate": "ours"})
+    ours = summary[summary["amplitude"] == "all"].rename(columns={"estimate": "ours"})
     theirs = published.values("intensity").rename(columns={"value": "published"})
     both = ours.merge(theirs, on=[*KEYS, "metric"], suffixes=("", "_published"))
     return both[[*KEYS, "metric", "ours", "low", "high", "published", "source"]]
@@ -823,35 +758,24 @@ def curve_table(outcome, table, protocol, n=6):
     prepared = next((p for p in outcome.prepared if p.protocol == protocol), None)
     if prepared is None:
         return pd.DataFrame()
-    curves = curves_of(
-        prepared, outcome.records[prepared.dataset], outcome.folds[prepared.dataset], outcome.seed
-    )
+    folds, records = outcome.folds[prepared.dataset], outcome.records[prepared.dataset]
+    curves = curves_of(prepared, records, folds, outcome.seed)
     metric = "spearman_pseudo" if prepared.truth is None else "inside_spearman_true"
     part = table[(table["dataset"] == prepared.dataset) & (table["protocol"] == protocol)]
-    order = _per_event(part, *CANDIDATE, metric).sort_values(kind="stable")
+    part = _of_model(part[part["metric"] == metric].dropna(subset=["value"]), *CANDIDATE)
+    order = part.groupby(["subject", "event"])["value"].mean().sort_values(kind="stable")  # over seeds
     chosen = order.iloc[np.unique(np.linspace(0, len(order) - 1, min(n, len(order))).astype(int))]
-    rows = {
-        (r.subject, r.event): i
-        for i, r in zip(prepared.first_complete(), _complete_rows(prepared), strict=True)
-    }
-    shown = [
-        name
-        for name in curves
-        if name[0] in ("truth", "pseudo_label", "resnet18_bigru") and name[1] != "difference"
-    ]
+    whole = prepared.first_complete()
+    names = prepared.table.loc[whole, ["subject", "event"]].itertuples(index=False, name=None)
+    window_of = dict(zip(names, whole, strict=True))
     out = []
-    for (subject, event), value in chosen.items():
-        i = rows[(subject, event)]
+    for event, value in chosen.items():
+        i = window_of[event]
         time = (prepared.positions[i] - prepared.positions[i, 0]) / prepared.fps * 1000
         peak = "" if prepared.peak_px is None else f", {prepared.peak_px[i]:.2f} px"
-        for model, used, _ in shown:
-            series = model if model in ("truth", "pseudo_label") else f"{model} {used}"
-            curve = curves[(model, used, _)][i]
-            out += [
-                (f"{event}{peak}, rho {value:.2f}", series, t, v) for t, v in zip(time, curve, strict=True)
-            ]
+        panel = f"{event[1]}{peak}, rho {value:.2f}"
+        for (model, used, _), curve in curves.items():
+            if model in (*results.CEILINGS, "resnet18_bigru") and used != "difference":
+                series = model if model in results.CEILINGS else f"{model} {used}"
+                out += [(panel, series, t, v) for t, v in zip(time, curve[i], strict=True)]
     return pd.DataFrame(out, columns=["panel", "series", "ms", "value"])
-
-
-def _complete_rows(prepared):
-    return prepared.table.loc[prepared.first_complete()].itertuples()

@@ -119,11 +119,10 @@ def prepare(study, protocol, run, *, size=64, jobs=2):
         If no window fits (``context`` where a data set has no frames around its events).
     """
     options = run.settings["windows"][protocol]
-    clips = {(clip.subject, clip.video): clip for clip in study.clips}
-    limits = pd.DataFrame(
-        [(s, v, int(c.numbers[0]), int(c.numbers[-1])) for (s, v), c in clips.items() if len(c.numbers)],
-        columns=["subject", "video", "n_first", "n_last"],
-    )
+    spans = [
+        (c.subject, c.video, int(c.numbers[0]), int(c.numbers[-1])) for c in study.clips if len(c.numbers)
+    ]
+    limits = pd.DataFrame(spans, columns=["subject", "video", "n_first", "n_last"])
     if protocol == "paper":
         table = protocols.paper_windows(study.events, limits, T=options["T"])
     else:
@@ -141,15 +140,15 @@ def prepare(study, protocol, run, *, size=64, jobs=2):
             seed=run.seed,
         )
     if table.empty:
-        reasons = Counter(each["reason"] for each in table.attrs["left_out"])
-        said = ", ".join(f"{count} because {reason}" for reason, count in reasons.items())
+        counts = Counter(event["reason"] for event in table.attrs["left_out"])
+        reasons = ", ".join(f"{count} because {reason}" for reason, count in counts.items())
         raise DataError(
-            f"{study.name}: no window fits protocol '{protocol}' ({said or 'no event'}); see `melib data check`."
+            f"{study.name}: no window fits protocol '{protocol}' ({reasons or 'no event'}); see `melib data check`."
         )
-    return seen(study, table.reset_index(drop=True), options["T"], run, size=size, jobs=jobs)
+    return sample_windows(study, table.reset_index(drop=True), options["T"], run, size=size, jobs=jobs)
 
 
-def seen(study, table, n_samples, run, *, size=64, jobs=2):
+def sample_windows(study, table, n_samples, run, *, size=64, jobs=2):
     """What is seen in given windows, their samples spread evenly from start to stop; cached a video.
 
     Parameters
@@ -167,28 +166,24 @@ def seen(study, table, n_samples, run, *, size=64, jobs=2):
     -------
     Prepared
     """
-    clips = {(clip.subject, clip.video): clip for clip in study.clips}
     protocol = str(table["protocol"].iloc[0])
     positions = np.stack([protocols.window_frames(row, n_samples) for row in table.itertuples()])  # (N, T)
 
     version = cache.code_version(*INPUTS_CODE)
-    groups = list(table.groupby(["subject", "video"], sort=False).groups.items())
-    folder = run.cache / "inputs"
-    keys = [
-        cache.key(version, {"size": size, "positions": positions[rows].round(3).tolist()}, clips[name].key)
-        for name, rows in groups
-    ]
-    tasks = [
-        (folder, key, run.cache / clips[name].key, _shown(clips[name], positions[rows]), size)
-        for key, (name, rows) in zip(keys, groups, strict=True)
-    ]
+    folder, tasks, rows_of_videos = run.cache / "inputs", [], []
+    for video, rows in table.groupby(["subject", "video"], sort=False).groups.items():
+        clip = study.clip(*video)
+        about = {"size": size, "positions": positions[rows].round(3).tolist()}
+        key = cache.key(version, about, clip.key)
+        tasks.append((folder, key, run.cache / clip.key, _shown(clip, positions[rows]), size))
+        rows_of_videos.append(rows)
     label = f"{study.name} {protocol}: flow"
-    done = list(workers.run(_video_inputs, tasks, jobs, label=label, unit="video"))
+    inputs = workers.run(_video_inputs, tasks, jobs, label=label, unit="video")
 
     n = len(table)
     mask, magnitude = np.zeros((n, n_samples), bool), np.zeros((n, n_samples), np.float32)
     reference, entries = np.zeros(n, np.int64), [("", 0)] * n
-    for key, (_, rows), small in zip(keys, groups, done, strict=True):
+    for (_, key, *_), rows, small in zip(tasks, rows_of_videos, inputs, strict=True):
         mask[rows], magnitude[rows], reference[rows] = small["mask"], small["magnitude"], small["reference"]
         for k, i in enumerate(rows):
             entries[i] = (key, k)
@@ -480,25 +475,24 @@ def intensity_study(run, *, jobs=2):
     -------
     Outcome
     """
-    main = [with_clips(study, run, jobs=jobs) for study in clip_studies(run, jobs=jobs)]
-    prepared = prepare_all(main, run, jobs=jobs)
+    studies = [with_clips(study, run, jobs=jobs) for study in clip_studies(run, jobs=jobs)]
+    prepared = prepare_all(studies, run, jobs=jobs)
     transfer, folds, records = {}, {}, {}
     if not run.data:
-        there = [with_clips(s, run, jobs=jobs) for s in simulated(run, transfer=True, jobs=jobs)]
-        transfer = {p.protocol: p for p in prepare_all(there, run, jobs=jobs)}
+        others = [with_clips(s, run, jobs=jobs) for s in simulated(run, transfer=True, jobs=jobs)]
+        transfer = {p.protocol: p for p in prepare_all(others, run, jobs=jobs)}
         if run.settings["train_on_transfer"]:
-            main, prepared = main + there, prepared + list(transfer.values())
-    for study in main:
-        mine = {p.protocol: p for p in prepared if p.dataset == study.name}
+            studies, prepared = studies + others, prepared + list(transfer.values())
+    for study in studies:
+        windows = {p.protocol: p for p in prepared if p.dataset == study.name}
         # Somebody without a usable event can't be tested on one. Simulated people all keep their fold: it must be that of
         # their long videos, which this fold's model will judge.
-        tested = {subject for p in mine.values() for subject in p.table["subject"]}
-        folds[study.name] = folds_of(study, run, subjects=tested if study.truth is None else None)
+        having = {subject for p in windows.values() for subject in p.table["subject"]}
+        folds[study.name] = folds_of(study, run, subjects=having if study.truth is None else None)
         todo = []
-        for protocol in reversed(PROTOCOLS):
-            if protocol in mine:
-                some = [fold for fold in folds[study.name] if len(rows_of(mine[protocol], fold.test))]
-                todo += jobs_of(study.name, run, protocol, some)
+        for protocol in (protocol for protocol in reversed(PROTOCOLS) if protocol in windows):
+            tested = [fold for fold in folds[study.name] if len(rows_of(windows[protocol], fold.test))]
+            todo += jobs_of(study.name, run, protocol, tested)
         other = transfer if study.name not in {p.dataset for p in transfer.values()} else {}
-        records[study.name] = run_grid(run, todo, mine, folds[study.name], transfer=other, jobs=jobs)
-    return Outcome(prepared, transfer, folds, records, run.seed, {study.name: study for study in main})
+        records[study.name] = run_grid(run, todo, windows, folds[study.name], transfer=other, jobs=jobs)
+    return Outcome(prepared, transfer, folds, records, run.seed, {study.name: study for study in studies})
