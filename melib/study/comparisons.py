@@ -73,13 +73,13 @@ def corrected(table: pd.DataFrame, family: str, test: Sequence[str]) -> pd.DataF
     known = pd.concat(
         [part.assign(p_holm=stats.holm(part["p"]), tests=len(part)) for part in parts or [once]]
     )
-    found = known.set_index(keys)[["p_holm", "tests"]].reindex(table.set_index(keys).index)
+    adjusted = known.set_index(keys)[["p_holm", "tests"]].reindex(table.set_index(keys).index)
     tested = table["p"].notna().to_numpy()
     return table.assign(
         family=np.where(tested, family, ""),
-        p_holm=np.where(tested, found["p_holm"], np.nan),
-        significant=tested & (found["p_holm"] <= alpha()).to_numpy(),
-        tests=np.where(tested, found["tests"], 0).astype(int),
+        p_holm=np.where(tested, adjusted["p_holm"], np.nan),
+        significant=tested & (adjusted["p_holm"] <= alpha()).to_numpy(),
+        tests=np.where(tested, adjusted["tests"], 0).astype(int),
     )
 
 
@@ -138,7 +138,7 @@ def statistics(run: str | Path) -> pd.DataFrame:
         If an older version wrote a table, without the corrected p.
     """
     parts = []
-    for name, (family, said) in TABLES.items():
+    for name, (family, sides) in TABLES.items():
         for table in results.read_results(run, name):
             if "p_holm" not in table:
                 raise DataError(
@@ -147,18 +147,18 @@ def statistics(run: str | Path) -> pd.DataFrame:
             rows = table[table["p"].notna()].rename(columns={"estimate": "difference"})
             if name == "claims":
                 rows = rows.assign(metric=rows["claim"].str.split(" over ").str[0])
-            rows = rows.assign(comparison=[said(row) for row in results.records(rows)], family=family)
+            rows = rows.assign(comparison=[sides(row) for row in results.records(rows)], family=family)
             parts.append(rows.reindex(columns=COLUMNS))
     if not parts:
         return pd.DataFrame(columns=[*COLUMNS, "tests"])
-    found = pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
-    found["protocol"] = found["protocol"].fillna("")
-    found = found.drop_duplicates(COLUMNS[:5], ignore_index=True)
-    return found.assign(tests=found.groupby(["family", "dataset"])["p"].transform("size"))
+    tests = pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
+    tests["protocol"] = tests["protocol"].fillna("")
+    tests = tests.drop_duplicates(COLUMNS[:5], ignore_index=True)
+    return tests.assign(tests=tests.groupby(["family", "dataset"])["p"].transform("size"))
 
 
 def note(rows: pd.DataFrame, *families: str) -> str:
     """Say in a caption what a mark of significance means: level, number of tests, family."""
     sizes = rows.groupby("family")["tests"].max()
-    said = [f"{int(sizes[family])} tests (family: {family.replace('_', ' ')})" for family in families]
-    return f"significant at {alpha():g} after Holm's correction over {' and '.join(said)}"
+    counts = [f"{int(sizes[family])} tests (family: {family.replace('_', ' ')})" for family in families]
+    return f"significant at {alpha():g} after Holm's correction over {' and '.join(counts)}"

@@ -69,21 +69,21 @@ def open_study(dataset, root, *more_tables):
         If the folder, the table or the frames are missing or no event has frames.
     """
     root = Path(root)
-    found = manifest.effective(manifest.read_manifest(dataset), root)
-    audit = annotations.audit(found, *manifest.tables(found, root), *more_tables)
+    about = manifest.effective(manifest.read_manifest(dataset), root)
+    audit = annotations.audit(about, *manifest.tables(about, root), *more_tables)
     for note in audit.notes:
         warnings.warn(note, stacklevel=2)
-    videos = _as_in_table(manifest.spans(found, manifest.videos(found, root)), audit.events)
+    videos = _as_in_table(manifest.spans(about, manifest.videos(about, root)), audit.events)
     events = annotations.check_frames(audit.events, videos)
-    truth = manifest.load_truth(found, root)
+    truth = manifest.load_truth(about, root)
     if truth is not None:
         known = set(zip(truth["subject"], truth["video"], strict=True))
         unknown = [f"{v.subject}/{v.video}" for v in videos.itertuples() if (v.subject, v.video) not in known]
         if unknown:
             raise DataError(
-                f"{root / str(found.truth)} has no row of {unknown[0]}; simulate {found.name} again."
+                f"{root / str(about.truth)} has no row of {unknown[0]}; simulate {about.name} again."
             )
-    return Study(found, root, events, videos, truth)
+    return Study(about, root, events, videos, truth)
 
 
 def _as_in_table(videos, events):
@@ -107,7 +107,6 @@ def simulated(run, *, transfer=False, jobs=2):
     """
     studies = []
     for spec in run.settings["transfer" if transfer else "data"]:
-        spec = dict(spec)
         out = run.folder / "data" / spec["name"]
         simulate.write(out, seed=run.seed, jobs=jobs, **spec)
         studies.append(open_study(out / "manifest.yml", out))
@@ -133,10 +132,10 @@ def clip_studies(run, *, jobs=2):
     """
     if not run.data:
         return simulated(run, jobs=jobs)
-    found = named(run, long=False)
-    if not found:
+    studies = named(run, long=False)
+    if not studies:
         raise DataError(f"{', '.join(run.data)}: long videos, and no clips; run notebooks 06 and 07.")
-    return found
+    return studies
 
 
 def named(run, *, long):
@@ -153,17 +152,17 @@ def named(run, *, long):
     -------
     list of Study
     """
-    places = {
-        name: (manifest.effective(manifest.read_manifest(name), root), root)
-        for name, root in run.data.items()
+    manifests = {
+        name: manifest.effective(manifest.read_manifest(name), root) for name, root in run.data.items()
     }
-    known = {of.name: (of, root) for of, root in places.values()}
-    found = []
-    for name, (of, root) in places.items():
-        other = known.get(of.join["dataset"]) if of.join else None
-        if (of.long and of.has_context) == long:
-            found.append(open_study(name, root, *(manifest.tables(*other) if other else ())))
-    return found
+    known = {about.name: (about, run.data[name]) for name, about in manifests.items()}
+    studies = []
+    for name, about in manifests.items():
+        if (about.long and about.has_context) == long:
+            other = known.get(about.join["dataset"]) if about.join else None
+            more_tables = manifest.tables(*other) if other else ()
+            studies.append(open_study(name, run.data[name], *more_tables))
+    return studies
 
 
 def with_clips(study, run, *, jobs=2):
@@ -189,16 +188,8 @@ def detection(studies_with_clips):
     for study in studies_with_clips:
         for clip in study.clips:
             span = int(clip.numbers[-1] - clip.numbers[0]) + 1 if len(clip.numbers) else 0
-            rows.append(
-                (
-                    study.name,
-                    clip.subject,
-                    clip.video,
-                    len(clip.numbers),
-                    int(clip.mask.sum()),
-                    span - len(clip.numbers),
-                )
-            )
+            frames, with_face = len(clip.numbers), int(clip.mask.sum())
+            rows.append((study.name, clip.subject, clip.video, frames, with_face, span - frames))
     return pd.DataFrame(rows, columns=["dataset", "subject", "video", "frames", "with_face", "missing"])
 
 
@@ -218,12 +209,11 @@ def folds_of(study, run, *, subjects=None, **more):
     -------
     list of protocols.Fold
     """
-    options = run.settings
     people = sorted(set(study.videos["subject"] if subjects is None else subjects))
     check_people(study.name, people)
-    if options.get("loso") and study.truth is None:
+    if run.settings.get("loso") and study.truth is None:
         return protocols.folds(people, "loso", seed=run.seed, **more)
-    return protocols.folds(people, min(options["folds"], len(people)), seed=run.seed, **more)
+    return protocols.folds(people, min(run.settings["folds"], len(people)), seed=run.seed, **more)
 
 
 def check_people(dataset, subjects):
@@ -251,12 +241,12 @@ def long_studies(run, *, transfer=False, jobs=2):
     """
     if run.data:
         return named(run, long=True)
-    found = []
+    studies = []
     for spec in run.settings["long_transfer" if transfer else "long"]:
         out = run.folder / "data" / spec["name"]
         simulate.write_long(out, seed=run.seed, jobs=jobs, **spec)
-        found.append(open_study(out / "manifest.yml", out))
-    return found
+        studies.append(open_study(out / "manifest.yml", out))
+    return studies
 
 
 def every_study(run, *, jobs=2):

@@ -31,15 +31,15 @@ def intervals(studies):
         dataset, subject, video, event, kind, frames (closed), seconds (offset - onset), position (of the apex, 0 to 1; NaN
         where there is none), gap_s (NaN after a video's last event), overlaps_macro (bool, of micro-expressions).
     """
-    return pd.concat([_of(study) for study in studies], ignore_index=True)
+    return pd.concat([_in_seconds(study) for study in studies], ignore_index=True)
 
 
-def _of(study):
+def _in_seconds(study):
     used = study.events[study.events["status"] != "dropped"].sort_values(
         ["subject", "video", "onset"], kind="stable"
     )
     onset, apex, offset = (
-        used[name].astype("Float64").to_numpy(float, na_value=np.nan) for name in _LANDMARKS
+        used[name].astype("Float64").to_numpy(float, na_value=np.nan) for name in ("onset", "apex", "offset")
     )
     length = offset - onset
     following = used.assign(start=onset).groupby(["subject", "video"])["start"].shift(-1).to_numpy(float)
@@ -50,9 +50,6 @@ def _of(study):
         gap_s=(following - offset) / used["fps"],
         overlaps_macro=used.index.isin(_overlapping(used)),
     )
-
-
-_LANDMARKS = ("onset", "apex", "offset")
 
 
 def _overlapping(used):
@@ -90,11 +87,11 @@ def statistics(events):
     """
     rows = []
     for (dataset, kind), part in events.groupby(["dataset", "kind"], sort=False):
-        rows += [(dataset, kind, *each) for each in _numbers(part).items()]
+        rows += [(dataset, kind, *number) for number in _numbers(part).items()]
         if kind == "micro":
             rows.append((dataset, kind, "overlapping_macro", int(part["overlaps_macro"].sum())))
     for dataset, part in events.groupby("dataset", sort=False):
-        rows += [(dataset, "all", *each) for each in _percentiles("gap_s", part["gap_s"]).items()]
+        rows += [(dataset, "all", *number) for number in _percentiles("gap_s", part["gap_s"]).items()]
     keys = ["dataset", "kind", "statistic"]
     known = published().rename(columns={"value": "published"})
     return pd.DataFrame(rows, columns=[*keys, "value"]).merge(known, on=keys, how="left")

@@ -83,13 +83,17 @@ def as_rows(dataset: str, metrics: Sequence[str]) -> pd.DataFrame:
     known = known[known["metric"].isin(metrics)]
     own = known[known["dataset"] == dataset]
     rows = []
-    for (whose, of), part in (own if len(own) else known).groupby(["method", "dataset"], sort=False):
+    for (whose, data), part in (own if len(own) else known).groupby(["method", "dataset"], sort=False):
         first = results.records(part)[0]
         differs = mark({"dataset": dataset}, first)
         signs = "".join(sign for words, sign in SIGNS.items() if words in differs)
-        found = dict(zip(part["metric"], part["value"], strict=True))
-        about = {"what": f"{whose}, {of} {signs}".rstrip(), "protocol": first["protocol"], "differs": differs}
-        rows.append({**about, **found})
+        scores = dict(zip(part["metric"], part["value"], strict=True))
+        about = {
+            "what": f"{whose}, {data} {signs}".rstrip(),
+            "protocol": first["protocol"],
+            "differs": differs,
+        }
+        rows.append({**about, **scores})
     return pd.DataFrame(rows, columns=["what", "protocol", "differs", *metrics])
 
 
@@ -103,18 +107,18 @@ def mark(ours: dict[str, Any], theirs: dict[str, Any]) -> str:
     theirs : dict
         A row of published.csv.
     """
-    said = []
+    marks = []
     counts = [(ours.get(name, np.nan), theirs[name]) for name in ("events", "subjects")]
     if ours["dataset"] != theirs["dataset"]:
-        said.append(f"OTHER DATA: {ours['dataset']}, not {theirs['dataset']}")
-    elif any(mine != other for mine, other in counts if pd.notna(mine) and pd.notna(other)):
-        (events, of_events), (subjects, of_subjects) = counts
-        said.append(
-            f"OTHER DATA: {events:.0f} clips of {subjects:.0f} subjects, not {of_events:.0f} of {of_subjects:.0f}"
+        marks.append(f"OTHER DATA: {ours['dataset']}, not {theirs['dataset']}")
+    elif any(our != their for our, their in counts if pd.notna(our) and pd.notna(their)):
+        (events, their_events), (subjects, their_subjects) = counts
+        marks.append(
+            f"OTHER DATA: {events:.0f} clips of {subjects:.0f} subjects, not {their_events:.0f} of {their_subjects:.0f}"
         )
     if theirs["differs"]:
-        said.append(f"OTHER PROTOCOL: {theirs['differs']}")
-    return "; ".join(said)
+        marks.append(f"OTHER PROTOCOL: {theirs['differs']}")
+    return "; ".join(marks)
 
 
 def _row(ours: dict[str, Any], theirs: dict[str, Any], value: float, control: float) -> dict[str, Any]:
@@ -135,57 +139,53 @@ def _row(ours: dict[str, Any], theirs: dict[str, Any], value: float, control: fl
     }
 
 
-def _position(found: pd.DataFrame) -> list[dict[str, Any]]:
+def _position(control: pd.DataFrame) -> list[dict[str, Any]]:
     """Position alone, averaged over events as it was on the public tables; an interval over subjects isn't that of it."""
     out = []
     for theirs in results.records(values("intensity").query("model == 'position_only'")):
-        for ours in results.records(_same(found, theirs, ["protocol", "metric"])):
+        for ours in results.records(_same(control, theirs, ["protocol", "metric"])):
             about = {name: ours[name] for name in ("dataset", "protocol", "events", "subjects")}
             model = results.label("position_only", "none")
             out.append(_row({**about, "model": model}, theirs, ours["over_events"], np.nan))
     return out
 
 
-def _intensity(found: pd.DataFrame) -> list[dict[str, Any]]:
+def _intensity(summary: pd.DataFrame) -> list[dict[str, Any]]:
     """Networks, mean over subjects."""
-    found, out = found[found["amplitude"] == "all"], []
-    control = found[found["model"] == "position_only"].set_index(["dataset", "protocol", "metric"])[
-        "estimate"
-    ]
+    means, out = summary[summary["amplitude"] == "all"], []
+    position = means[means["model"] == "position_only"]
+    control = position.set_index(["dataset", "protocol", "metric"])["estimate"]
     for theirs in results.records(values("intensity").query("model != 'position_only'")):
-        for ours in results.records(_same(found, theirs, ["protocol", "model", "input", "metric"])):
+        for ours in results.records(_same(means, theirs, ["protocol", "model", "input", "metric"])):
             blind = control.get((ours["dataset"], ours["protocol"], ours["metric"]), np.nan)
             ours["model"] = results.label(ours["model"], ours["input"])
             out.append(_row(ours, theirs, ours["estimate"], float(blind)))
     return out
 
 
-def _spotting(found: pd.DataFrame) -> list[dict[str, Any]]:
+def _spotting(table: pd.DataFrame) -> list[dict[str, Any]]:
     """Our system, and the one that follows the published recipe where there is one, by the scorer named."""
     keys, out = ["dataset", "system", "rule"], []
-    strict = results.over_seeds(found[found["rule"] == "strict"], ["dataset", "system"])
+    strict = results.over_seeds(table[table["rule"] == "strict"], ["dataset", "system"])
     # The other scorers have no pooled row: mean over seeds.
-    scores = (
-        pd.concat([strict, found[found["rule"] != "strict"]])
-        .groupby(keys, sort=False)
-        .mean(numeric_only=True)
-    )
+    both = pd.concat([strict, table[table["rule"] != "strict"]])
+    scores = both.groupby(keys, sort=False).mean(numeric_only=True)
     for theirs in results.records(values("spotting")):
         for model in dict.fromkeys((theirs["model"], "ours")):
-            for dataset in found["dataset"].unique():
+            for dataset in table["dataset"].unique():
                 if (dataset, model, theirs["protocol"]) not in scores.index:
                     continue
-                mine = scores.loc[(dataset, model, theirs["protocol"])]
+                score = scores.loc[(dataset, model, theirs["protocol"])]
                 metric, blind = theirs["metric"], (dataset, "chance", theirs["protocol"])
                 ours = {
                     "dataset": dataset,
                     "protocol": theirs["protocol"],
                     "model": model,
-                    "low": mine.get(f"{metric}_low", np.nan),
-                    "high": mine.get(f"{metric}_high", np.nan),
+                    "low": score.get(f"{metric}_low", np.nan),
+                    "high": score.get(f"{metric}_high", np.nan),
                 }
                 control = float(scores.loc[blind, metric]) if blind in scores.index else np.nan
-                out.append(_row(ours, theirs, float(mine[metric]), control))
+                out.append(_row(ours, theirs, float(score[metric]), control))
     return out
 
 
