@@ -530,7 +530,10 @@ def _matched(p, prior, landmarks, jitter, seed):
         marks = p.annotated[i] if landmarks == "annotated" else p.true[i]
         # The same errors for every prior, and stretched for a larger jitter; (draws, 3) samples.
         errors = _errors(event, seed, DRAWS if jitter > 0 else 1) * (np.nan_to_num(jitter) / p.step()[i])
-        curves = [PRIORS[prior](*np.sort(marks + error).tolist(), p.positions.shape[1]) for error in errors]
+        curves = []
+        for error in errors:
+            onset, apex, offset = np.sort(marks + error).tolist()
+            curves.append(PRIORS[prior](onset, apex, offset, p.positions.shape[1]))
         agreement = pd.DataFrame([_match(p, i, curve) for curve in curves])
         for metric in agreement:
             value = float(np.mean(agreement[metric].to_list()))
