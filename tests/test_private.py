@@ -145,7 +145,7 @@ def a_prediction():
 
 
 # Drawn by widgets, frame by frame: tests/test_explore.py holds them to the same laws.
-ON_SCREEN = {("explore_pictures.py", "Panels")}
+ON_SCREEN = {("explore.py", "_figure")}
 
 
 class Unseen:

@@ -10,12 +10,15 @@ made to the file as it is then, and each session takes back its own changes alon
 import contextlib
 import csv
 import fcntl
+import html
 import io
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import ipywidgets as widgets
 import pandas as pd
 
 from melib import annotations
@@ -141,6 +144,11 @@ class Review:
             self._write(_with(rows, last.before))
         return self.changes.pop().event
 
+    def landmarks(self, subject: str, event: str) -> dict[str, int | None]:
+        """Onset, apex and offset of an event as they are read with all changes, 0-based frames; None: not annotated."""
+        row = self.audit.events.loc[self._row(subject, event)]
+        return {mark: None if pd.isna(row[mark]) else int(row[mark]) for mark in LANDMARKS}
+
     def _row(self, subject: str, event: str) -> int:
         events = self.audit.events
         rows = events.index[(events["subject"] == subject) & (events["event"] == event)]
@@ -263,3 +271,78 @@ def _who(rows: Rows, keys: list[Key]) -> str:
     fields = " and ".join(key[-1] for key in keys)
     names = dict.fromkeys(row.get("reviewer") or "somebody" for key in keys for row in _of(rows, key))
     return f"{' and '.join(names) or 'somebody'} changed its {fields}"
+
+
+def panel(
+    review: Review, subject: str, event: str, first: int, last: int, look: Callable[[int], None]
+) -> tuple[dict[str, int | None], widgets.Widget]:
+    """Sliders over an event's landmarks, and buttons that save them and take back what was saved.
+
+    Parameters
+    ----------
+    review : Review
+    subject, event : str
+    first, last : int
+        Frames of its video.
+    look : callable
+        Called with the frame that a landmark was moved to.
+
+    Returns
+    -------
+    landmarks : dict
+        Onset, apex and offset as they are now: it changes with the sliders.
+    box : widget
+    """
+    wide: dict[str, Any] = {
+        "layout": widgets.Layout(width="820px"),
+        "style": {"description_width": "85px"},
+    }
+    now = review.landmarks(subject, event)
+    sliders = {mark: widgets.IntSlider(description=mark, min=first, max=last, **wide) for mark in LANDMARKS}
+    reason, reviewer = (widgets.Text(description=name, **wide) for name in ("reason", "reviewer"))
+    saving, undoing = (widgets.Button(description=name) for name in ("Save", "Undo"))
+    line = widgets.HTML()
+
+    def begin() -> None:
+        now.update(review.landmarks(subject, event))
+        for mark, frame in now.items():
+            sliders[mark].value = (first + last) // 2 if frame is None else frame
+            now[mark] = frame
+
+    def move(change: dict[str, Any]) -> None:
+        mark, frame = change["owner"].description, change["new"]
+        if now[mark] != frame:
+            now[mark] = frame
+            look(frame)
+
+    def save() -> str:
+        before = review.landmarks(subject, event)
+        moved = {mark: frame for mark, frame in now.items() if frame != before[mark]}
+        if not moved:
+            return f"{subject}/{event}: nothing was moved, so that nothing is saved."
+        review.change(subject, event, reason=reason.value, reviewer=reviewer.value, **moved)  # type: ignore[arg-type]
+        changes = ", ".join(f"{mark} from {before[mark]} to {frame}" for mark, frame in moved.items())
+        return f"{subject}/{event}: {changes} saved in {review.file}; the next `melib run` uses it."
+
+    def undo() -> str:
+        changed = review.undo()
+        if not changed:
+            return f"Nothing was saved in this session; older changes are rows of {review.file}."
+        return f"{changed}: the last change was taken back."
+
+    def clicked(button: widgets.Button) -> None:
+        try:
+            line.value = html.escape(save() if button is saving else undo())
+        except DataError as error:
+            line.value = html.escape(str(error))
+            return
+        begin()
+        look(now["onset"] or first)
+
+    begin()
+    for slider in sliders.values():
+        slider.observe(move, "value")
+    for button in (saving, undoing):
+        button.on_click(clicked)
+    box = widgets.VBox([*sliders.values(), reason, widgets.HBox([reviewer, saving, undoing]), line])
+    return now, widgets.Accordion([box], titles=["Review: move the landmarks of this event"])

@@ -115,8 +115,6 @@ _TELLERS = {
     "app/data_check.py",
     "app/doctor.py",
     "app/explore.py",
-    "app/explore_pictures.py",
-    "app/explore_widgets.py",
     "app/review.py",
     "app/runner.py",
     "paper/answers.py",
