@@ -801,16 +801,20 @@ def _video_view(finished, dataset, subject, name, first):
     about: dict[str, Any] = {"min": 0, "max": 1, "readout_format": ".3f", **_WIDE}
     half_length = _slider("half length", 1, 60, 1)
     peak_fraction = widgets.FloatSlider(description="threshold", step=0.05, **about)
-    least = widgets.FloatSlider(description="least score", step=0.005, **about)
+    least = widgets.FloatSlider(description="least score", step=0.001, **about)
     settings = (decoder, prior, half_length, peak_fraction, least)
     rows = list(video.events.itertuples())
     events = [(f"{row.kind}, {row.onset / video.fps:.1f} s", row.event) for row in rows]
     annotated = _menu("event", [("", None), *events])
-    landmarks = dict.fromkeys(MARKS)
+    landmarks, tuned = dict.fromkeys(MARKS), 0.0
     decoder.value = OURS.decoder
 
     def draw():
-        intervals = None if shown.curves is None else decode(shown, *(control.value for control in settings))
+        intervals = None
+        if shown.curves is not None:
+            # A page rounds to the slider's step: untouched, it means the tuned score itself.
+            known = None if np.isclose(least.value, tuned) else least.value
+            intervals = decode(shown, *(control.value for control in settings[:-1]), known)
         picture.value = png(video_picture(shown, frame.value, intervals, tuple(landmarks.values())))
 
     def look(number):
@@ -820,11 +824,12 @@ def _video_view(finished, dataset, subject, name, first):
         frame.value = sample
 
     def choose(changed):
-        nonlocal landmarks
+        nonlocal landmarks, tuned
         if changed in (decoder, prior) and shown.curves is not None:  # begin at what the training fold says
             half_length.value = int(duration_priors(source)[prior.value].duration.half_length)
             peak_fraction.value = 0.55
-            least.value = float(np.clip(fitted_decoder(source, decoder.value, prior.value)[1], 0, 1))
+            tuned = float(np.clip(fitted_decoder(source, decoder.value, prior.value)[1], 0, 1).round(3))
+            least.value = tuned
         if changed is annotated and annotated.value:
             start, stop = int(video.numbers[0]), int(video.numbers[-1])
             session = _session(finished, dataset)

@@ -336,8 +336,10 @@ def panel(
         except DataError as error:
             line.value = html.escape(str(error))
             return
+        before = dict(now)
         begin()
-        look(now["onset"] or first)
+        if now != before:
+            look(now["onset"] or first)
 
     begin()
     for slider in sliders.values():
