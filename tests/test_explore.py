@@ -326,7 +326,8 @@ def event_panel(a_review, monkeypatch):  # noqa: F811
         events = a_review.audit.events
         row = events[events["event"] == name].iloc[0]
         numbers = np.arange(row["onset"] - 10, row["onset"] + 30)
-        return an_event(row=row, clip=replace(an_event().clip, numbers=numbers), positions=np.zeros(0))
+        clip = replace(an_event().clip, numbers=numbers)
+        return an_event(row=row, clip=clip, positions=np.zeros(0), curves={})
 
     monkeypatch.setattr(explore, "event", event)
     monkeypatch.setattr(explore, "_session", lambda *_: a_review)
