@@ -380,9 +380,7 @@ def run_job(run, job, options, prepared, fold, transfer=None):
 
     def compute():
         rows = {part: rows_of(prepared, getattr(fold, part)) for part in ("train", "validation", "test")}
-        fitted = learn.windows.fit(
-            fit, prepared.load(rows["train"]), prepared.load(rows["validation"]), seed=job.seed
-        )
+        fitted = fit_rows(fit, prepared, rows["train"], rows["validation"], job.seed)
         result = _predict(fitted, prepared, rows["test"], prepared.first_complete() if asked else None)
         if not asked:
             learn.windows.save(fitted, run / "weights" / job.name)
@@ -415,17 +413,28 @@ def rows_of(prepared, subjects):
     return np.flatnonzero(prepared.table["subject"].isin(subjects))
 
 
+def fit_rows(fit, prepared, train, validation, seed, progress=None):
+    """Train on some windows of a study: learn.windows.fit, whose parameters these are, with (n,) int rows as windows."""
+    return learn.windows.fit(
+        fit, prepared.load(train), prepared.load(validation), seed=seed, progress=progress
+    )
+
+
+def inputs_of(fitted, prepared, rows):
+    """What a trained network reads of some windows, (n, T, C, S, S) float32: see learn.windows.prepare."""
+    windows = prepared.load(rows)
+    return learn.windows.prepare(windows, slice(None), fitted.settings.input, fitted.scale).numpy()
+
+
 def _predict(fitted, prepared, rows, followed=None):
     """Curves of the test windows, and whether they follow a moved apex, in all windows or some."""
     slope = np.full(len(rows), np.nan)
     # Only a whole event has an apex that can be moved.
     asked = prepared.complete()[rows] if followed is None else np.isin(rows, followed)
     whole = np.flatnonzero(asked)
-    windows = prepared.load(rows[whole])
-    inputs = learn.windows.prepare(windows, slice(None), fitted.settings.input, fitted.scale).numpy()
     follow = controls.apex_follow(
         lambda x: learn.windows.predict_inputs(fitted, x),
-        inputs,
+        inputs_of(fitted, prepared, rows[whole]),
         prepared.annotated[rows[whole], 1],
         np.asarray(SHIFTS) * prepared.positions.shape[1],
         prepared.table["subject"].to_numpy()[rows[whole]],
@@ -436,10 +445,7 @@ def _predict(fitted, prepared, rows, followed=None):
 
 def _disturbed(fitted, prepared, rows, seed):
     """Curves of the test windows with their frames shuffled, and with the first one frozen."""
-    inputs = learn.windows.prepare(
-        prepared.load(rows), slice(None), fitted.settings.input, fitted.scale
-    ).numpy()
-    mask = prepared.mask[rows]
+    inputs, mask = inputs_of(fitted, prepared, rows), prepared.mask[rows]
     return {
         "shuffled": learn.windows.predict_inputs(fitted, controls.shuffle(inputs, seed), mask),
         "frozen": learn.windows.predict_inputs(fitted, controls.freeze(inputs), mask),
