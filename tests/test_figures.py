@@ -1,4 +1,4 @@
-"""Figures: same results, same bytes; fonts embedded; nothing overlaps or leaves the page."""
+"""Figures: the csv's numbers, the same bytes for the same results; fonts embedded; nothing overlaps or leaves the page."""
 
 import json
 import re
@@ -13,22 +13,10 @@ from PIL import Image
 
 from melib import DataError, priors, stats
 from melib.data import cache
-from melib.paper import figures
-from melib.paper.style import (
-    GREY,
-    INK,
-    INPUT_COLOURS,
-    ONE_COLUMN,
-    STYLE,
-    TWO_COLUMNS,
-    context,
-    folder,
-    save,
-    styled,
-)
+from melib.paper import figures, style
 from melib.study import evaluation
 from melib.study.provenance import NOTEBOOK
-from melib.study.results import intervals, over_seeds, read_result
+from melib.study.results import intervals, over_seeds, read_result, records
 
 
 @pytest.fixture(autouse=True)
@@ -41,16 +29,11 @@ def _no_window():
 def curve_table():
     time = np.linspace(0, 800, 32)
     shape = priors.triangular(5, 15, 28, 32)
-    series = {
-        "truth": shape,
-        "pseudo_label": shape,
-        "resnet18_bigru flow": shape * 0.9,
-        "framewise raw": shape * 0,
-    }
+    series = {"truth": 1, "pseudo_label": 1, "resnet18_bigru flow": 0.9, "framewise raw": 0}
     parts = [
-        pd.DataFrame({"panel": f"s{i:02d}, 1.{i} px", "series": name, "ms": time, "value": value})
+        pd.DataFrame({"panel": f"s{i:02d}, 1.{i} px", "series": name, "ms": time, "value": shape * height})
         for i in range(4)
-        for name, value in series.items()
+        for name, height in series.items()
     ]
     return pd.concat(parts)
 
@@ -59,8 +42,8 @@ def control_table():
     rows = [
         ("SAMM, position only", 0.88, np.nan, np.nan, "control"),
         ("SAMM, published", 0.90, np.nan, np.nan, "published"),
+        ("synthme, ResNet18 + BiGRU, raw", 0.85, 0.84, 0.86, "ours"),
     ]
-    rows += [("synthme, ResNet18 + BiGRU, raw", 0.85, 0.84, 0.86, "ours")]
     return pd.DataFrame(rows, columns=["label", "estimate", "low", "high", "kind"])
 
 
@@ -81,36 +64,67 @@ CONTROL = pd.DataFrame(
     columns=["dataset", "protocol", "metric", "estimate", "low", "high", "events", "subjects", "over_events"],
 )
 PUBLISHED_CONTROL = evaluation.control_beside_published(CONTROL)
+TARGETS = np.stack([priors.resampled_triangle(0, apex, 9, 16) for apex in range(1, 9)])
 
 DRAW = {
     "agreement": lambda: figures.agreement(results()),
     "amplitude": lambda: figures.amplitude(results()),
     "face_card": lambda: figures.face_card(card()),
     "curves": lambda: figures.curves(curve_table()),
-    "position_control": lambda: figures.position_control(
-        np.stack([priors.resampled_triangle(0, a, 9, 16) for a in range(1, 9)]), control_table()
-    ),
+    "position_control": lambda: figures.position_control(TARGETS, control_table()),
 }
+
+
+def places(axis):
+    """Where the dots of a panel stand, and the ends of their intervals: (N, 2) and (M, 2)."""
+    dots = [line.get_xydata() for line in axis.lines if line.get_marker() == "o"]
+    bars = [
+        line.get_xydata() for line in axis.lines if line.get_marker() == "None" and len(line.get_xdata()) == 2
+    ]
+    return np.concatenate(dots), np.concatenate(bars)
+
+
+def test_dots_and_intervals_stand_where_the_csv_says():
+    table = card().query("protocol == 'context'")
+    fig = figures.face_card(table)
+    names = [text.get_text() for text in fig.axes[0].get_yticklabels()]
+    for axis, quantity in zip(fig.axes, table["quantity"].unique(), strict=True):
+        dots, bars = places(axis)
+        rows = table[table["quantity"] == quantity]
+        np.testing.assert_allclose(np.sort(dots[:, 0]), np.sort(rows["estimate"]))
+        ends = set(bars[:, 0].round(9))
+        assert ends >= set(rows[["low", "high"]].to_numpy().ravel().round(9))
+        for row in records(rows):
+            (y,) = dots[np.isclose(dots[:, 0], row["estimate"]), 1][:1]
+            assert names[round(y)].startswith(figures.label(row["model"], row["input"])[:10])
+
+
+def test_curves_hold_the_csv_s_values():
+    table = curve_table()
+    fig = figures.curves(table)
+    for axis, (_, part) in zip(fig.axes, table.groupby("panel"), strict=False):
+        drawn = {line.get_label(): line.get_ydata() for line in axis.lines}
+        flow = part[part["series"] == "resnet18_bigru flow"]["value"]
+        np.testing.assert_array_equal(drawn["ResNet18 + BiGRU, flow"], flow)
 
 
 @pytest.mark.parametrize("name", DRAW)
 def test_every_figure_is_a_journals_and_repeats_itself_byte_by_byte(name, tmp_path):
     for run in ("one", "two"):
-        fig = DRAW[name]()
-        save(fig, tmp_path / run, name, settings={"drawn": "by a test"})
+        style.save(DRAW[name](), tmp_path / run, name, settings={"drawn": "by a test"})
     one, two = (sorted((tmp_path / run / "figures").iterdir()) for run in ("one", "two"))
+    sidecar, pdf, png, svg = one
     assert [path.suffix for path in one] == [".json", ".pdf", ".png", ".svg"]
     assert [path.read_bytes() for path in one] == [path.read_bytes() for path in two]
+    record = json.loads(sidecar.read_text())
+    assert record["caption"].endswith(".") and record["settings"]["drawn"] == "by a test"
+    assert b"/FontFile2" in pdf.read_bytes() and b"/Type3" not in pdf.read_bytes()  # TrueType, embedded
+    assert "<text" in svg.read_text()
+    assert width(png) in (style.ONE_COLUMN, style.TWO_COLUMNS)
 
-    record = json.loads(one[0].read_text())
-    assert record["caption"].endswith(".")
-    assert record["settings"]["drawn"] == "by a test"
-    pdf = one[1].read_bytes()
-    assert b"/FontFile2" in pdf  # TrueType, embedded
-    assert b"/Type3" not in pdf
-    assert "<text" in one[3].read_text()
-    width = Image.open(one[2]).width / 300
-    assert width == pytest.approx(ONE_COLUMN, abs=0.01) or width == pytest.approx(TWO_COLUMNS, abs=0.01)
+
+def width(png):
+    return round(Image.open(png).width / 300, 2)
 
 
 @pytest.mark.parametrize("name", DRAW)
@@ -118,29 +132,18 @@ def test_no_text_leaves_the_page_or_lies_on_another(name):
     nothing_overlaps(DRAW[name]())
 
 
-@pytest.mark.parametrize("name", ["agreement", "face_card", "position_control"])
-def test_panels_have_letters_that_a_caption_can_name(name):
-    titles = [axis.get_title("left") for axis in DRAW[name]().axes]
-    assert [title[:3] for title in titles] == [f"{letter}  " for letter in "abcd"[: len(titles)]]
-
-
-def test_lines_that_cross_differ_in_more_than_colour():
-    lines = [line for line in DRAW["curves"]().axes[0].lines if line.get_color() != INK]
-    assert len({str(line._dash_pattern) for line in lines}) == len(lines) > 1
-
-
 def nothing_overlaps(fig):
-    """Fail where text leaves the page or lies on another text."""
+    """Fail where text leaves the page, lies on another text or is too small to read."""
     fig.canvas.draw()
     page = fig.bbox
     hidden = {text for axes in fig.axes for text in _undrawn(axes)}
     shown = [t for t in fig.findobj(plt.Text) if t.get_text().strip() and t.get_visible() and t not in hidden]
+    assert min(text.get_fontsize() for text in shown) >= 5.5
     boxes = [(text.get_text(), text.get_window_extent()) for text in shown]
     assert len(boxes) > 8
-    for text, box in boxes:
+    for i, (text, box) in enumerate(boxes):
         assert page.x0 - 1 <= box.x0 and box.x1 <= page.x1 + 1, text
         assert page.y0 - 1 <= box.y0 and box.y1 <= page.y1 + 1, text
-    for i, (text, box) in enumerate(boxes):
         for other, second in boxes[i + 1 :]:
             shared = box.intersection(box, second)
             assert shared is None or min(shared.width, shared.height) < 2 or text == other, (text, other)
@@ -159,56 +162,47 @@ def _undrawn(axes):
             yield tick.label2
 
 
-def test_text_is_never_smaller_than_a_reader_can_read():
-    for draw in DRAW.values():
-        for text in draw().findobj(plt.Text):
-            assert not text.get_text().strip() or text.get_fontsize() >= 5.5
+@pytest.mark.parametrize("name", ["agreement", "face_card", "position_control"])
+def test_panels_have_letters_that_a_caption_can_name(name):
+    titles = [axis.get_title("left") for axis in DRAW[name]().axes]
+    assert [title[:3] for title in titles] == [f"{letter}  " for letter in "abcd"[: len(titles)]]
+
+
+def test_lines_that_cross_differ_in_more_than_colour():
+    lines = [line for line in DRAW["curves"]().axes[0].lines if line.get_color() != style.INK]
+    assert len({str(line._dash_pattern) for line in lines}) == len(lines) > 1
+    colours = [*style.INPUT_COLOURS.values(), style.GREY]
+    assert all(re.fullmatch("#[0-9A-F]{6}", colour) for colour in colours)
+    assert len(set(colours)) == len(colours)
 
 
 def test_intervals_are_the_bootstrap_over_subjects_crossed_with_seeds():
-    table = results()
-    again = table.assign(seed=1, value=table["value"] + 0.1)
-    twice = pd.concat([table, again])
-    found = intervals(twice, ["protocol", "model", "input", "metric"])
-    row = found[(found["model"] == "resnet18_bigru") & (found["metric"] == "spearman_pseudo")].iloc[0]
-    part = table[
-        (
-            table[["protocol", "model", "input", "metric"]] == row[["protocol", "model", "input", "metric"]]
-        ).all(axis=1)
-    ]
-    part = part[part["subject"] != ""].sort_values(["subject", "event"])
+    table, by = results(), ["protocol", "model", "input", "metric"]
+    both = intervals(pd.concat([table, table.assign(seed=1, value=table["value"] + 0.1)]), by)
+    row = both[(both["model"] == "resnet18_bigru") & (both["metric"] == "spearman_pseudo")].iloc[0]
+    part = table[(table[by] == row[by]).all(axis=1)].sort_values(["subject", "event"])
     values, people = part["value"].to_numpy(), part["subject"].to_numpy()
-    expected = stats.bootstrap(
-        np.concatenate([values, values + 0.1]), np.tile(people, 2), runs=np.repeat([0, 1], len(values))
-    )
+    seeds = np.repeat([0, 1], len(values))
+    expected = stats.bootstrap(np.concatenate([values, values + 0.1]), np.tile(people, 2), runs=seeds)
     np.testing.assert_allclose(row[["estimate", "low", "high"]].to_numpy(float), expected)
     assert row["events"] == len(part)
     # One seed, whatever its number, gives the plain interval.
-    alone = intervals(table.assign(seed=7), ["protocol", "model", "input", "metric"])
-    plain = stats.bootstrap(values, people)
-    np.testing.assert_array_equal(alone.loc[row.name, ["estimate", "low", "high"]].to_numpy(float), plain)
+    alone = intervals(table.assign(seed=7), by).loc[row.name, ["estimate", "low", "high"]]
+    np.testing.assert_array_equal(alone.to_numpy(float), stats.bootstrap(values, people))
 
 
 def test_rows_over_all_seeds_speak_where_there_are_several():
-    card = a_card_of_two_models()
-    assert len(over_seeds(card)) == 2
-    assert over_seeds(card)["estimate"].tolist() == [0.5, 0.2]
-
-
-def a_card_of_two_models():
-    """One model trained twice and its row over both, one trained once."""
     rows = [("a", 0, 0.4), ("a", 1000, 0.6), ("a", np.nan, 0.5), ("b", 0, 0.2)]
-    card = pd.DataFrame(rows, columns=["model", "seed", "estimate"])
-    return card.assign(dataset="d", protocol="context", input="flow", quantity="clip_swap")
+    table = pd.DataFrame(rows, columns=["model", "seed", "estimate"])
+    table = table.assign(dataset="d", protocol="context", input="flow", quantity="clip_swap")
+    assert over_seeds(table)["estimate"].tolist() == [0.5, 0.2]
 
 
 def test_undefined_values_and_rows_over_clips_count_for_nothing():
-    table = results()
-    more = table.iloc[:3].assign(value=np.nan)
+    table, by = results(), ["protocol", "model", "input", "metric"]
     clips = table.iloc[:1].assign(subject="", event="", value=99.0)
-    by = ["protocol", "model", "input", "metric"]
-    pd.testing.assert_frame_equal(intervals(table, by), intervals(pd.concat([table, clips]), by))
-    assert np.isfinite(intervals(pd.concat([table, more.assign(event="new")]), by)["estimate"]).all()
+    undefined = table.iloc[:3].assign(value=np.nan, event="new")
+    pd.testing.assert_frame_equal(intervals(table, by), intervals(pd.concat([table, clips, undefined]), by))
 
 
 def test_names_stay_text_when_results_are_read(tmp_path):
@@ -229,48 +223,32 @@ def run(tmp_path):
     return folder
 
 
-OTHER_STYLE = """# column widths, inches: 3.3 6.9
-font.size: 9
-axes.labelsize: 8
-xtick.labelsize: 8
-ytick.labelsize: 8
-legend.fontsize: 8
-"""
+OTHER_STYLE = "# column widths, inches: 3.3 6.9\nfont.size: 9\n" + "".join(
+    f"{name}: 8\n" for name in ("axes.labelsize", "xtick.labelsize", "ytick.labelsize", "legend.fontsize")
+)
 
 
 def test_places_are_whole_millionths_so_that_a_solver_s_last_digits_change_no_byte(tmp_path):
-    with context():
+    with style.context():
         fig, axes = plt.subplots(1, 2)
         fig.colorbar(axes[0].imshow(np.eye(3)), ax=axes[0])
-    save(fig, tmp_path, "settled")
+    style.save(fig, tmp_path, "settled")
     for axis in fig.axes:
         points = axis.get_position(original=True).get_points()
         np.testing.assert_allclose(points * 1e6, np.round(points * 1e6), atol=1e-6)
 
 
 @pytest.mark.long
-def test_what_results_allow_is_drawn_and_redrawn_to_the_same_bytes(run):
-    first = figures.draw_all(run)
-    assert [path.stem for path in first] == [
-        *("position_control", "agreement", "amplitude", "face_card_paper", "face_card_context"),
-        *("curves_paper", "curves_context"),
-    ]
-    files = sorted((run / "figures").iterdir())
-    before = [path.read_bytes() for path in files]
-    assert len(files) == 4 * len(first)
-    assert figures.draw_all(run) == first
-    assert [path.read_bytes() for path in files] == before
-
-
-@pytest.mark.long
 def test_a_redrawn_figure_names_the_results_that_it_is_drawn_from_and_needs_no_other(run, tmp_path):
-    for path in figures.draw_all(run):
+    drawn = figures.draw_all(run)
+    assert [path.stem for path in drawn] == [plot.name for plot in figures.PLOTS]
+    for path in drawn:
         record = json.loads(path.with_suffix(".json").read_text())
         files = [run / "results" / name for name in record["results"]]
         assert record["results"] == {file.name: cache.content_hash([file]) for file in files}
         assert record["notebook"] == NOTEBOOK
         assert record["settings"] == {"profile": "smoke", "seed": 0, "data": ["simulated"]}
-        assert record["style"] == {"paper.mplstyle": cache.content_hash([STYLE])}
+        assert record["style"] == {"paper.mplstyle": cache.content_hash([style.STYLE])}
         alone = tmp_path / path.stem
         (alone / "results").mkdir(parents=True)
         for file in files:
@@ -283,25 +261,23 @@ def test_a_redrawn_figure_names_the_results_that_it_is_drawn_from_and_needs_no_o
 def test_another_journal_s_style_gives_figures_beside_the_others_at_its_widths(run, tmp_path):
     figures.draw_all(run)
     before = {path: path.read_bytes() for path in (run / "figures").iterdir()}
-    style = tmp_path / "journal.mplstyle"
-    style.write_text(OTHER_STYLE)
-    drawn = figures.draw_all(run, style)
+    other = tmp_path / "journal.mplstyle"
+    other.write_text(OTHER_STYLE)
+    drawn = figures.draw_all(run, other)
     assert {path.parent for path in drawn} == {run / "figures" / "journal"}
     assert {path: path.read_bytes() for path in before} == before
     for path in drawn:
-        assert Image.open(path).width / 300 == pytest.approx(3.3, abs=0.01) or Image.open(
-            path
-        ).width / 300 == pytest.approx(6.9, abs=0.01)
+        assert width(path) in (3.3, 6.9)
         assert b"/FontFile2" in path.with_suffix(".pdf").read_bytes()
         record = json.loads(path.with_suffix(".json").read_text())
-        assert record["style"] == {"journal.mplstyle": cache.content_hash([style])}
-    assert folder(run) == run / "figures"  # and afterwards all is as it was
+        assert record["style"] == {"journal.mplstyle": cache.content_hash([other])}
+    assert style.folder(run) == run / "figures"  # and afterwards all is as it was
 
 
 def test_a_style_changes_what_it_names_and_keeps_the_rest(tmp_path):
-    style = tmp_path / "journal.mplstyle"
-    style.write_text(OTHER_STYLE)
-    with styled(style):
+    other = tmp_path / "journal.mplstyle"
+    other.write_text(OTHER_STYLE)
+    with style.styled(other):
         fig = figures.amplitude(results())
         assert plt.rcParams["pdf.fonttype"] != 42  # only while a figure is made
     assert fig.axes[0].xaxis.label.get_fontsize() == 8
@@ -312,19 +288,12 @@ def test_a_style_changes_what_it_names_and_keeps_the_rest(tmp_path):
 
 @pytest.mark.parametrize("text", [None, "font.size: 9\nno such thing: 1 : 2\x00"])
 def test_a_style_that_is_none_is_named_in_one_sentence(tmp_path, text):
-    style = tmp_path / "journal.mplstyle"
+    other = tmp_path / "journal.mplstyle"
     if text is not None:
-        style.write_bytes(text.encode() + b"\xff")
-    with pytest.raises(
-        DataError, match=r"journal.mplstyle isn't a matplotlib style file .*copy .*paper.mplstyle"
-    ):
-        figures.draw_all(a_run(tmp_path / "run"), style)
-
-
-def test_colours_differ_in_lightness_or_hue_for_any_eye():
-    colours = [*INPUT_COLOURS.values(), GREY]
-    assert all(re.fullmatch("#[0-9A-F]{6}", colour) for colour in colours)
-    assert len(set(colours)) == len(colours)
+        other.write_bytes(text.encode() + b"\xff")
+    sentence = r"journal.mplstyle isn't a matplotlib style file .*copy .*paper.mplstyle"
+    with pytest.raises(DataError, match=sentence):
+        figures.draw_all(a_run(tmp_path / "run"), other)
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,10 @@
-"""Figures of the second paper: drawn from tables alone, each with a caption, nothing left out."""
+"""Figures of the spotting paper: the csv's numbers, nothing left out, nothing overlaps."""
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-from test_figures import nothing_overlaps
+from test_figures import nothing_overlaps, places
 
 from melib.data import cache
 from melib.paper import spotting_figures
@@ -89,18 +89,6 @@ def closed():
     plt.close("all")
 
 
-def test_a_run_s_results_give_every_figure_with_its_caption(tmp_path):
-    for name, table in TABLES.items():
-        cache.write_table(tmp_path / "results" / f"{name}.csv", table)
-    drawn = spotting_figures.draw(tmp_path)
-    assert {path.stem for path in drawn} == {
-        f"spotting_{name}" for name in ("systems", "timelines", "recall", "inflation", "effects", "decoders")
-    }
-    for path in drawn:
-        for suffix in (".png", ".pdf", ".svg", ".json"):
-            assert path.with_suffix(suffix).stat().st_size > 300
-
-
 DRAW = {
     "systems": lambda: spotting_figures.systems(TABLES["spotting"]),
     "timelines": lambda: spotting_figures.timelines(TABLES["spotting_curves"], INTERVALS),
@@ -116,48 +104,53 @@ def test_no_text_leaves_the_page_or_lies_on_another(name):
     nothing_overlaps(DRAW[name]())
 
 
-def test_a_dot_is_filled_where_its_interval_leaves_0_out_and_nowhere_else():
-    lows = iter([0.01, 0.0, -0.02] * 10)
-    ledger = LEDGER.assign(low=[next(lows) for _ in range(len(LEDGER))])
-    drawn = ledger[ledger["fault"] != "none"]
-    dots = [line for line in spotting_figures.inflation(ledger).axes[0].lines if line.get_marker() == "o"]
-    filled = {y for dot in dots if dot.get_markerfacecolor() != "white" for y in dot.get_ydata()}
-    assert filled == set(np.flatnonzero(drawn["low"] > 0))
-    assert 0 < len(filled) < len(drawn)
-
-
-def test_a_caption_counts_the_events_that_were_scored_and_says_what_filled_means():
-    assert "86 micro-expressions" in spotting_figures.effects(EFFECTS, ABLATIONS).get_label()
-    for name in ("inflation", "effects"):
-        assert "Filled: the interval leaves 0 out" in DRAW[name]().get_label()
-
-
-def test_a_run_without_long_videos_has_none_of_them(tmp_path):
+def test_a_run_s_results_give_every_figure_one_a_data_set(tmp_path):
     assert spotting_figures.draw(tmp_path) == []
+    both = pd.concat([TABLES["spotting"], TABLES["spotting"].assign(dataset="other")])
+    for name, table in (TABLES | {"spotting": both}).items():
+        cache.write_table(tmp_path / "results" / f"{name}.csv", table)
+    drawn = [path.stem for path in spotting_figures.draw(tmp_path)]
+    names = [f"spotting_{name}" for name in DRAW]
+    assert drawn == ["spotting_systems_toy", "spotting_systems_other", *names[1:]]
 
 
-def test_every_system_has_its_row():
+def test_every_system_has_its_row_where_the_csv_says():
     fig = spotting_figures.systems(TABLES["spotting"])
-    assert [text.get_text() for text in fig.axes[0].get_yticklabels()] == [
-        s.name for s in spotting_runs.SYSTEMS
-    ]
+    names = [text.get_text() for text in fig.axes[0].get_yticklabels()]
+    assert names == [system.name for system in spotting_runs.SYSTEMS]
+    strict = TABLES["spotting"].query("rule == 'strict'")
+    for axis, metric in zip(fig.axes, ("end_to_end_f1", "strs", "fp_per_hour"), strict=True):
+        dots, _ = places(axis)
+        np.testing.assert_allclose(dots[np.argsort(dots[:, 1]), 0], strict[metric])
+
+
+def test_a_dot_is_filled_where_its_interval_leaves_0_out_and_nowhere_else():
+    lows = np.resize([0.01, 0.0, -0.02], len(LEDGER))
+    ledger = LEDGER.assign(low=lows)
+    fig = spotting_figures.inflation(ledger)
+    dots = [line for line in fig.axes[0].lines if line.get_marker() == "o"]
+    filled = {y for dot in dots if dot.get_markerfacecolor() != "white" for y in dot.get_ydata()}
+    apart = ledger[ledger["fault"] != "none"]["low"] > 0
+    assert filled == set(np.flatnonzero(apart)) and 0 < len(filled) < len(apart)
+    assert "Filled: the interval leaves 0 out" in fig.get_label()
+
+
+def test_a_caption_counts_the_events_that_were_scored():
+    assert "86 micro-expressions" in spotting_figures.effects(EFFECTS, ABLATIONS).get_label()
 
 
 def test_every_annotated_and_found_interval_is_drawn():
     fig = spotting_figures.timelines(TABLES["spotting_curves"], INTERVALS)
-    bars = [line for axis in fig.axes for line in axis.lines if len(line.get_xdata()) == 2]
-    assert len(bars) == len(INTERVALS)
+    bars = [line.get_xdata() for axis in fig.axes for line in axis.lines if len(line.get_xdata()) == 2]
+    assert sorted(map(tuple, bars)) == sorted(zip(INTERVALS["start"], INTERVALS["stop"], strict=True))
 
 
-def test_a_group_without_events_has_no_point_and_stops_nothing():
-    fig = spotting_figures.recall(RECALL)
-    assert len(fig.axes) == 3
-
-
-def test_several_data_sets_get_a_figure_each(tmp_path):
-    both = pd.concat([TABLES["spotting"], TABLES["spotting"].assign(dataset="other")])
-    cache.write_table(tmp_path / "results" / "spotting.csv", both)
-    assert {p.stem for p in spotting_figures.draw(tmp_path)} == {
-        "spotting_systems_toy",
-        "spotting_systems_other",
-    }
+def test_shares_have_wilson_s_interval_and_a_group_without_events_has_no_point():
+    by_size, by_length, _ = spotting_figures.recall(RECALL).axes
+    dots, bars = places(by_size)
+    np.testing.assert_allclose(dots[:, 1], 0.6)
+    p, n, z = 0.6, 5, 1.959964  # 3 of 5 found
+    middle, half = p + z**2 / (2 * n), z * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
+    ends = np.array([middle - half, middle + half]) / (1 + z**2 / n)
+    np.testing.assert_allclose(np.unique(bars[:, 1].round(6)), ends, atol=1e-5)
+    assert not np.isfinite(places(by_length)[0][:, 1]).any()

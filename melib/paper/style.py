@@ -13,10 +13,11 @@ paper.mplstyle; another journal's file gives a second set in figures/<name of th
 import contextlib
 import re
 import string
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -29,6 +30,7 @@ from matplotlib.transforms import Bbox
 from melib.data import cache
 from melib.errors import DataError
 from melib.study.provenance import origin
+from melib.study.results import read_results
 
 ONE_COLUMN, TWO_COLUMNS = 3.5, 7.2  # inches, unless another style says otherwise
 BLUE, ORANGE, GREEN, PURPLE, YELLOW, SKY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"
@@ -41,7 +43,9 @@ PRIOR_COLOURS = {
     "gaussian": SKY,
     "raised_cosine": BLUE,
 }
-
+# A line that dots are read against; what says something about a panel, not about the data.
+DASHED: dict[str, Any] = {"color": INK, "linewidth": 0.8, "linestyle": (0, (4, 2)), "zorder": 0}
+ASIDE: dict[str, Any] = {"fontsize": "small", "color": "#666666"}
 
 STYLE = Path(__file__).with_name("paper.mplstyle")
 _chosen: ContextVar[Path] = ContextVar("style", default=STYLE)
@@ -49,9 +53,11 @@ _chosen: ContextVar[Path] = ContextVar("style", default=STYLE)
 _WIDTHS = re.compile(r"^#\s*column widths, inches:\s*([\d.]+)\s+([\d.]+)", re.MULTILINE)
 
 
-def context() -> Any:
-    """Context in which figures are made and saved: paper.mplstyle, and what :func:`styled` puts over it."""
-    return plt.style.context([str(file) for file in dict.fromkeys((STYLE, _chosen.get()))])
+@contextlib.contextmanager
+def context() -> Iterator[None]:
+    """Make and save figures, in a block or as a decorator, by paper.mplstyle and what :func:`styled` puts over it."""
+    with plt.style.context([str(file) for file in dict.fromkeys((STYLE, _chosen.get()))]):
+        yield
 
 
 @contextlib.contextmanager
@@ -119,8 +125,8 @@ def save(
         ".png": {"Software": None},
     }
     used = _chosen.get()
-    said = _WIDTHS.search(used.read_text(encoding="utf-8"))
-    widths = dict(zip((ONE_COLUMN, TWO_COLUMNS), map(float, said.groups()), strict=True)) if said else {}
+    known = _WIDTHS.search(used.read_text(encoding="utf-8"))
+    widths = dict(zip((ONE_COLUMN, TWO_COLUMNS), map(float, known.groups()), strict=True)) if known else {}
     with context():
         fig.set_figwidth(widths.get(round(fig.get_figwidth(), 6), fig.get_figwidth()))
         _settle(fig)
@@ -143,6 +149,53 @@ def _settle(fig: Figure) -> None:
         axis.set_position(Bbox(place.get_points().round(6)), which="original")
 
 
+@dataclass(frozen=True)
+class Plot:
+    """A figure of a run: its name, the function of result tables that draws it, and their names.
+
+    ``whole``: of all data sets in one figure instead of one a data set.
+    """
+
+    name: str
+    draw: Callable[..., Figure]
+    results: Sequence[str]
+    whole: bool = False
+
+
+class NothingToDraw(DataError):
+    """A result holds no row of what a figure shows."""
+
+
+def draw(run: str | Path, plots: Iterable[Plot]) -> list[Path]:
+    """Draw what the results of a run allow, and save it.
+
+    Parameters
+    ----------
+    run : str or Path
+        Folder of the run.
+    plots : iterable of Plot
+
+    Returns
+    -------
+    list of Path
+        The PNGs written.
+    """
+    drawn = []
+    for plot in plots:
+        tables = read_results(run, *plot.results)
+        by_dataset = tables and "dataset" in tables[0] and not plot.whole
+        datasets = list(tables[0]["dataset"].unique()) if by_dataset else [""] * bool(tables)
+        for dataset in datasets:
+            name = f"{plot.name}_{dataset}" if len(datasets) > 1 else plot.name
+            parts = [table[table["dataset"] == dataset] if dataset else table for table in tables]
+            with contextlib.suppress(NothingToDraw):
+                fig = plot.draw(*parts)
+                save(fig, run, name, results=plot.results)
+                plt.close(fig)
+                drawn.append(folder(run) / f"{name}.png")
+    return drawn
+
+
 _ENDS = ["estimate", "low", "high"]
 
 
@@ -151,13 +204,13 @@ def points(axis: Axes, table: pd.DataFrame, *, hollow: Sequence[str] = (), **how
 
     ``hollow``: which hues are drawn open. A legend is left to the figure.
     """
-    seen = {"x" if how.get("orient") == "y" else "y": "seen"}
+    values = {"x" if how.get("orient") == "y" else "y": "drawn"}
     lines = {"linewidth": plt.rcParams["lines.linewidth"], "markersize": plt.rcParams["lines.markersize"]}
     sns.pointplot(
-        table.melt([name for name in table if name not in _ENDS], _ENDS, "end", "seen"),
-        **{"native_scale": True, "zorder": 2.1, **seen, **lines, **how},
-        estimator=lambda seen: seen.iloc[0],
-        errorbar=lambda seen: tuple(seen.iloc[1:3]) if len(seen) == 3 else (np.nan, np.nan),
+        table.melt([name for name in table if name not in _ENDS], _ENDS, "end", "drawn"),
+        **{"native_scale": True, "zorder": 2.1, **values, **lines, **how},
+        estimator=lambda ends: ends.iloc[0],
+        errorbar=lambda ends: tuple(ends.iloc[1:3]) if len(ends) == 3 else (np.nan, np.nan),
         ax=axis,
     )
     axis.set(xlabel="", ylabel="")
@@ -189,7 +242,12 @@ def dots(axis: Axes, table: pd.DataFrame, names: Sequence[str], colours: Any, fi
     axis.set_yticks(range(len(names)), names)
     axis.set_ylim(len(names) - 0.4, -0.6)
     axis.tick_params(axis="y", length=0)
-    axis.grid(axis="x", color="#E4E4E4", linewidth=0.5)
+    ruled(axis, "x")
+
+
+def ruled(axis: Axes, which: Literal["x", "y"]) -> None:
+    """Faint lines at the ticks of an axis, below what is drawn."""
+    axis.grid(axis=which, color="#E4E4E4", linewidth=0.5)
     axis.set_axisbelow(True)
 
 
