@@ -81,7 +81,7 @@ def places(axis):
     bars = [
         line.get_xydata() for line in axis.lines if line.get_marker() == "None" and len(line.get_xdata()) == 2
     ]
-    return np.concatenate(dots), np.concatenate(bars)
+    return tuple(np.concatenate([np.empty((0, 2)), *points]) for points in (dots, bars))
 
 
 def test_dots_and_intervals_stand_where_the_csv_says():
@@ -95,8 +95,8 @@ def test_dots_and_intervals_stand_where_the_csv_says():
         ends = set(bars[:, 0].round(9))
         assert ends >= set(rows[["low", "high"]].to_numpy().ravel().round(9))
         for row in records(rows):
-            (y,) = dots[np.isclose(dots[:, 0], row["estimate"]), 1][:1]
-            assert names[round(y)].startswith(figures.label(row["model"], row["input"])[:10])
+            here = [names[round(y)] for y in dots[np.isclose(dots[:, 0], row["estimate"]), 1]]
+            assert any(name.startswith(figures.label(row["model"], row["input"])[:10]) for name in here)
 
 
 def test_curves_hold_the_csv_s_values():
