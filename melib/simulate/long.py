@@ -43,6 +43,7 @@ NUISANCE = Nuisance(
     light_turn=(0.02, 0.08),
 )
 
+FPS = 30  # frames a second, about as in both papers' data
 STILL_PX = 1e-3  # crop pixels: less is rest
 
 # Head, eyes
@@ -73,7 +74,7 @@ def write_long(
     videos: int = 2,
     seed: int = 0,
     statistics: str = "samm_lv",
-    fps: float = 30,
+    fps: float = FPS,
     seconds: tuple[float, float] = (20, 90),
     nuisance: float = 1.0,
     noise: float = 1.0,

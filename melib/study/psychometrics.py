@@ -1,23 +1,22 @@
-"""How small a movement is still found: detection over amplitude, at a fixed rate of false alarms per hour.
+"""How small a movement is still found: detection over amplitude, at a fixed rate of false alarms an hour.
 
     share found
     1 - lapse                                       .-------------
                                                  .-'
-    halfway  . . . . . . . . . . . . . . . . . .+         threshold = pixels at the cross
+    half     . . . . . . . . . . . . . . . . . .+         threshold = pixels at the cross
                                              .-'|
     guess    ------------------------------'    |
              .02     .05     .1      .2     .5  |    1      2.5    amplitude, crop pixels, log scale
 
-The curve is guess + (1 - guess - lapse) * Phi(slope * ln(amplitude / threshold)): a cumulative normal over the
-logarithm of the amplitude, after Wichmann and Hill (Perception & Psychophysics 63, 2001). First the score that a
-detection needs is fixed on validation subjects (``at_rate``), then the events of test subjects are detected or not,
-then the curve is fitted to them (``fit``). A threshold beyond the tested amplitudes is reported as such, never as a
-number.
+The curve is guess + (1 - guess - lapse) * Phi(slope * ln(amplitude / middle)): a cumulative normal over the logarithm of the
+amplitude, after Wichmann and Hill (Perception & Psychophysics 63, 2001). First the score that a detection needs is fixed on
+validation subjects (`least_score`), then the events of test subjects are detected or not, then the curve is fitted to them
+(`fit`). A threshold beyond the tested amplitudes is reported as such, never as a number.
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from scipy import optimize, special
@@ -26,8 +25,9 @@ from melib import stats
 from melib.errors import DataError
 
 FEWEST = 10  # events: below that, even a perfect step leaves its threshold anywhere
-MAX_LAPSE = 0.1  # share of strong movements that may be missed for other reasons than their size
-MAX_GUESS = 0.5  # of a free guess rate; above it the threshold would be a matter of guesses
+HALF = 0.5  # share of events found at the threshold
+# Share of strong movements that may be missed for other reasons than their size: a weak model misses nearly half.
+MAX_LAPSE = 0.49
 
 # The fit works on u = ln(amplitude), shifted and scaled so that the tested range is [-1, 1]: units then change nothing.
 _BEYOND = 2.0  # the curve's middle may lie half a range outside, where it only says "outside"
@@ -47,104 +47,59 @@ class Psychometric:
     Attributes
     ----------
     threshold : float
-        Pixels where detection is halfway between guess and 1 - lapse, or where it reaches the share asked for. ``inf``
-        above all tested amplitudes, 0 below all, NaN where detection doesn't rise with amplitude: see ``where``.
+        Pixels at which half of the events are detected. ``inf`` above all tested amplitudes, also where the curve levels
+        off below a half; 0 below all; NaN where detection doesn't rise with amplitude: see ``where``.
     threshold_interval : (low, high)
-        The end of a tested range stands for "at least" or "at most": (largest tested, inf) is above all tested.
-    slope, slope_interval : float, (low, high)
-        1 / standard deviation of the normal in ln(amplitude): detection goes from 16 to 84 % of its way between
-        threshold * exp(-1 / slope) and threshold * exp(1 / slope). NaN where all or no events were detected.
-    lapse, lapse_interval : float, (low, high)
-        Share missed however strong.
-    guess, guess_interval : float, (low, high)
-        Share detected however weak; no width where it was given.
+        The end of the tested range stands for "at least" or "at most": (largest tested, inf) is above all tested.
     where : {"inside", "above", "below", "flat"}
         Where the threshold lies with respect to the tested amplitudes.
-    middle : float
-        The curve's own middle in pixels, also outside the tested range: ``probability`` needs it, nobody else.
+    slope : float
+        1 / standard deviation of the normal in ln(amplitude). NaN where all or no events were detected.
+    lapse, lapse_interval : float, (low, high)
+        Share missed however strong.
+    guess : float
+        Share detected however weak, as it was given.
     tested : (low, high)
         Smallest and largest amplitude, pixels.
-    n, n_detected, n_subjects : int
-    samples : (B, 4) float64
-        Middle, slope, lapse and guess of each resample.
+    curves : (1 + B, 4) float64
+        Middle in pixels, slope, lapse and guess of the fit, and below it those of each resample.
     """
 
     threshold: float
     threshold_interval: Interval
+    where: str
     slope: float
-    slope_interval: Interval
     lapse: float
     lapse_interval: Interval
     guess: float
-    guess_interval: Interval
-    where: str
-    middle: float
     tested: Interval
-    n: int
-    n_detected: int
-    n_subjects: int
-    samples: np.ndarray = field(repr=False, compare=False)
+    curves: np.ndarray = field(repr=False, compare=False)
 
     def probability(self, amplitude) -> np.ndarray:
-        """Probability of detection.
-
-        Parameters
-        ----------
-        amplitude : (...,) float
-            Crop pixels.
-
-        Returns
-        -------
-        (...,) float64 in [0, 1]
-            NaN outside the tested amplitudes.
-        """
-        x = np.asarray(amplitude, dtype=float)
-        low, high = self.tested
-        # A hair of tolerance: a grid made with geomspace ends beside the range's end.
-        inside = (x >= low * (1 - 1e-9)) & (x <= high * (1 + 1e-9))
-        curve = _probability(np.where(inside, x, low), self.middle, self.slope, self.lapse, self.guess)
-        return np.where(inside, curve, np.nan)
+        """Probability of detection, (N,) float64, at amplitudes (N,) in pixels; NaN outside the tested ones."""
+        return self._where_tested(amplitude, self._all(amplitude)[0])
 
     def band(self, amplitude) -> tuple[np.ndarray, np.ndarray]:
-        """95 % interval of the probability at each amplitude, by the same resamples.
+        """95 % interval of the same, two (N,) float64: NaN outside the tested amplitudes and with a single subject."""
+        low, high = stats.interval(self._all(amplitude)[1:])
+        return self._where_tested(amplitude, low), self._where_tested(amplitude, high)
 
-        Parameters
-        ----------
-        amplitude : (N,) float
-            Crop pixels.
+    def _all(self, amplitude):
+        """Every curve at every amplitude, (1 + B, N)."""
+        middle, slope, lapse, guess = self.curves.T[..., None]
+        # A middle of 0 found everything and an infinite one nothing, without a slope.
+        with np.errstate(divide="ignore", invalid="ignore"):
+            risen = special.ndtr(slope * np.log(np.asarray(amplitude, dtype=float) / middle))
+        risen = np.where(middle == 0, 1.0, np.where(np.isinf(middle), 0.0, risen))
+        return guess + (1 - guess - lapse) * risen
 
-        Returns
-        -------
-        low, high : (N,) float64
-            NaN outside the tested amplitudes, and with a single subject.
-        """
-        x = np.asarray(amplitude, dtype=float)
-        if not len(self.samples):
-            return np.full(x.shape, np.nan), np.full(x.shape, np.nan)
-        curves = np.stack([_probability(x, *sample) for sample in self.samples])  # (B, N)
-        low, high = stats.interval(curves)
-        outside = np.isnan(self.probability(x))
-        return np.where(outside, np.nan, low), np.where(outside, np.nan, high)
+    def _where_tested(self, amplitude, values):
+        x, (low, high) = np.asarray(amplitude, dtype=float), self.tested
+        # A hair of tolerance: a grid made with geomspace ends beside the range's end.
+        return np.where((x >= low * (1 - 1e-9)) & (x <= high * (1 + 1e-9)), values, np.nan)
 
 
-def _probability(x: np.ndarray, middle: float, slope: float, lapse: float, guess: float) -> np.ndarray:
-    """The curve; its middle is 0 where all events were detected and infinite where none was."""
-    between = 0 < middle < math.inf
-    risen = special.ndtr(slope * np.log(x / middle)) if between else np.full(x.shape, float(middle == 0))
-    return guess + (1 - guess - lapse) * risen
-
-
-def fit(
-    amplitudes: Sequence[float] | np.ndarray,
-    detected: Sequence[bool] | np.ndarray,
-    subjects: Sequence[str] | np.ndarray,
-    *,
-    guess: float | None = 0.0,
-    max_lapse: float = MAX_LAPSE,
-    at: float | None = None,
-    n: int = 1000,
-    seed: int = 0,
-) -> Psychometric:
+def fit(amplitudes, detected, subjects, *, guess: float = 0.0, n: int = 1000, seed: int = 0) -> Psychometric:
     """Fit detection over amplitude by maximum likelihood.
 
     Parameters
@@ -154,13 +109,8 @@ def fit(
     detected : (N,) bool
         At a rate of false alarms that was fixed without these events.
     subjects : (N,) of str
-    guess : float in [0, 1 - max_lapse) or None
-        Chance that an event is hit by a false alarm (see ``guess_rate``); None fits it in [0, MAX_GUESS].
-    max_lapse : float in [0, .5)
-        Largest lapse rate.
-    at : float in (0, 1), optional
-        Share of events detected that defines the threshold; a curve that levels off below it has its threshold above all
-        tested amplitudes. By default halfway between guess and 1 - lapse, whatever that share is.
+    guess : float in [0, HALF)
+        Chance that an event is hit by a false alarm (see `guess_rate`).
     n : int
         Bootstrap resamples.
     seed : int
@@ -183,40 +133,36 @@ def fit(
     >>> round(curve.threshold, 2), curve.where
     (0.28, 'inside')
     """
-    x, y, subjects = _checked(amplitudes, detected, subjects)
-    if not 0 <= max_lapse < 0.5:
-        raise DataError(f"max_lapse is {max_lapse}; a lapse rate lies in [0, .5).")
-    if guess is not None and not 0 <= guess < 1 - max_lapse:
-        raise DataError(f"guess is {guess}; it lies in [0, 1 - max_lapse), or None to fit it.")
-    if at is not None and not 0 < at < 1:
-        raise DataError(f"at is {at}; a share of detected events lies between 0 and 1.")
-    scale = _Scale(x, guess, max_lapse, at)
-    best = scale.fit(y, np.ones(len(y)), None)
+    x, y, subjects = _checked(amplitudes, detected, subjects, guess)
+    tested = float(x.min()), float(x.max())
+    centre, half = float(np.log(tested).mean()), float(np.diff(np.log(tested))[0]) / 2
+    u = (np.log(x) - centre) / half
     people, owner = np.unique(subjects, return_inverse=True)
     drawn, _ = stats.draws((seed, _BOOTSTRAP), people.size, n=n)
-    samples = []
-    for weight in drawn[:, owner].astype(float):
-        sample = scale.fit(y, weight, best)
-        if sample is not None:
-            samples.append(scale.reported(sample))
+    best = _likeliest(u, y, np.ones(len(y)), guess)
     assert best is not None  # two amplitudes with weight can always be fitted
-    point = scale.reported(best)
+    again = [_likeliest(u, y, weight, guess, best) for weight in drawn[:, owner].astype(float)]
+    fits = np.array([best, *(each for each in again if each is not None)])  # (1 + B, 4)
+    places = np.array([_place(_Curve(*row)) for row in fits])  # (1 + B,)
+    flat = np.isnan(places)
+    least = np.where(flat | (places < -1), -np.inf, np.minimum(places, 1))
+    most = np.where(flat | (places > 1), np.inf, np.maximum(places, -1))
+
+    def pixels(place):
+        return np.exp(centre + half * place)
+
+    where = "flat" if flat[0] else "above" if places[0] > 1 else "below" if places[0] < -1 else "inside"
+    outside = {"flat": math.nan, "above": math.inf, "below": 0.0}
     return Psychometric(
-        threshold=point.threshold,
-        threshold_interval=_ends([s.least for s in samples], [s.most for s in samples]),
-        slope=point.slope,
-        slope_interval=_ends([s.slope for s in samples]),
-        lapse=point.lapse,
-        lapse_interval=_ends([s.lapse for s in samples]),
-        guess=point.guess,
-        guess_interval=_ends([s.guess for s in samples]),
-        where=point.where,
-        middle=point.middle,
-        tested=scale.tested,
-        n=len(y),
-        n_detected=int(y.sum()),
-        n_subjects=int(people.size),
-        samples=np.array([(s.middle, s.slope, s.lapse, s.guess) for s in samples]).reshape(-1, 4),
+        threshold=outside.get(where, float(pixels(places[0]))),
+        threshold_interval=(_ends(pixels(least[1:]))[0], _ends(pixels(most[1:]))[1]),
+        where=where,
+        slope=best.slope / half,
+        lapse=best.lapse,
+        lapse_interval=_ends(fits[1:, 2]),
+        guess=guess,
+        tested=tested,
+        curves=np.column_stack([pixels(fits[:, 0]), fits[:, 1] / half, fits[:, 2:]]),
     )
 
 
@@ -226,9 +172,9 @@ def guess_rate(per_hour: float, seconds: float) -> float:
     Parameters
     ----------
     per_hour : float
-        False alarms per hour.
+        False alarms an hour.
     seconds : float
-        Length of a trial, or of the stretch in which an alarm counts as the event's detection.
+        Length of the stretch in which an alarm counts as the event's detection.
 
     Returns
     -------
@@ -244,63 +190,19 @@ def guess_rate(per_hour: float, seconds: float) -> float:
     return -math.expm1(-per_hour * seconds / 3600)
 
 
-# Detection at a fixed rate of false alarms ------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Candidates:
-    """Scored intervals of some subjects, or scored windows.
-
-    Attributes
-    ----------
-    score : (N,) float
-    true : (N,) bool
-        Whether the interval is an event's; a false one is a false alarm if its score is high enough.
-    subject : (N,) of str
-    hours : float, above 0
-        Length of all video that was searched, also where there is no candidate.
-    """
-
-    score: np.ndarray
-    true: np.ndarray
-    subject: np.ndarray
-    hours: float
-
-
-@dataclass(frozen=True)
-class OperatingPoint:
-    """A least score chosen on some subjects and what it does to others.
-
-    Attributes
-    ----------
-    score : float
-        A candidate counts from this score on.
-    allowed : float
-        False alarms per hour that were allowed.
-    validation_per_hour, test_per_hour : float
-        False alarms per hour that this score gives. On the test subjects it may be more than allowed: that is their
-        price for not having been looked at.
-    accepted : (N,) bool
-        Test candidates that count.
-    """
-
-    score: float
-    allowed: float
-    validation_per_hour: float
-    test_per_hour: float
-    accepted: np.ndarray
-
-
 def least_score(scores, true, hours: float, allowed: float) -> float:
     """Least score that keeps false alarms at or below a rate.
 
     Parameters
     ----------
     scores : (N,) float
+        Of candidates: intervals of some subjects.
     true : (N,) bool
+        Whether the interval is an event's; a false one is a false alarm if its score is high enough.
     hours : float, above 0
+        Length of all video that was searched, also where there is no candidate.
     allowed : float
-        False alarms per hour.
+        False alarms an hour.
 
     Returns
     -------
@@ -330,56 +232,12 @@ def least_score(scores, true, hours: float, allowed: float) -> float:
     if scores.size == 0:
         return -math.inf
     false = np.sort(scores[~true])[::-1]
-    may = math.floor(
-        allowed * hours * (1 + 1e-12)
-    )  # a rate that was computed from a count gives that count again
+    # A hair more: a rate that was computed from a count gives that count again.
+    may = math.floor(allowed * hours * (1 + 1e-12))
     return float(np.nextafter(false[may], np.inf)) if may < false.size else float(scores.min())
 
 
-def at_rate(validation: Candidates, test: Candidates, allowed: float) -> OperatingPoint:
-    """Choose the least score on validation subjects and apply it to test subjects.
-
-    Parameters
-    ----------
-    validation, test : Candidates
-    allowed : float
-        False alarms per hour.
-
-    Returns
-    -------
-    OperatingPoint
-
-    Raises
-    ------
-    DataError
-        If a subject is on both sides, or as ``least_score``.
-    """
-    shared = sorted(set(np.asarray(validation.subject).tolist()) & set(np.asarray(test.subject).tolist()))
-    if shared:
-        raise DataError(
-            f"subject {shared[0]} is in validation and test; a score is chosen on other people's videos."
-        )
-    score = least_score(validation.score, validation.true, validation.hours, allowed)
-    least_score(test.score, test.true, test.hours, allowed)  # the same checks for the other side
-    accepted = np.asarray(test.score, dtype=float) >= score
-    return OperatingPoint(
-        score=score,
-        allowed=float(allowed),
-        validation_per_hour=_per_hour(validation, np.asarray(validation.score, dtype=float) >= score),
-        test_per_hour=_per_hour(test, accepted),
-        accepted=accepted,
-    )
-
-
-def _per_hour(candidates: Candidates, accepted: np.ndarray) -> float:
-    return float(np.count_nonzero(accepted & ~np.asarray(candidates.true, dtype=bool)) / candidates.hours)
-
-
-# The fit ------------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Curve:
+class _Curve(NamedTuple):
     """A fit in units of u; middle is -inf where all events were detected and inf where none was."""
 
     middle: float
@@ -388,91 +246,26 @@ class _Curve:
     guess: float
 
 
-@dataclass(frozen=True)
-class _Reported:
-    """A fit in pixels; (least, most) is the set of thresholds that it stands for."""
-
-    threshold: float
-    least: float
-    most: float
-    slope: float
-    lapse: float
-    guess: float
-    where: str
-    middle: float
-
-
-class _Scale:
-    """Amplitudes laid out on [-1, 1], and curves fitted to them."""
-
-    def __init__(self, x: np.ndarray, guess: float | None, max_lapse: float, at: float | None):
-        self.at = at
-        self.tested = (float(x.min()), float(x.max()))
-        ends = np.log(self.tested)
-        self.centre, self.half = float(ends.mean()), float(ends[1] - ends[0]) / 2
-        self.u = (np.log(x) - self.centre) / self.half
-        self.given = guess
-        self.bounds = [
-            (-_BEYOND, _BEYOND),
-            (math.log(_FLAT), math.log(_STEEP)),
-            (0.0, max_lapse),
-            (0.0, MAX_GUESS) if guess is None else (guess, guess),
-        ]
-
-    def fit(self, y: np.ndarray, weight: np.ndarray, near: _Curve | None) -> _Curve | None:
-        """Curve of the events with weight; None where their amplitudes are all the same."""
-        used = weight > 0
-        u, y, weight = self.u[used], y[used], weight[used]
-        if np.ptp(u) == 0:
-            return None
-        guess = 0.0 if self.given is None else self.given
-        if y.all():
-            return _Curve(-math.inf, math.nan, 0.0, guess)
-        if not y.any():
-            return _Curve(math.inf, math.nan, 0.0, guess)
-        lapse = (self.bounds[2][1]) / 2
-        starts = [(m, math.log(s), lapse, sum(self.bounds[3]) / 2) for m, s in _STARTS]
-        if near is not None and math.isfinite(near.middle):
-            starts = [(near.middle, math.log(near.slope), near.lapse, near.guess)]
-        fits = [
-            optimize.minimize(
-                _loss, start, args=(u, y, weight), jac=True, method="L-BFGS-B", bounds=self.bounds
-            )
-            for start in starts
-        ]
-        m, log_slope, lapse, guess = min(fits, key=lambda each: each.fun).x
-        return _Curve(float(m), float(np.exp(log_slope)), float(lapse), float(guess))
-
-    def reported(self, curve: _Curve) -> _Reported:
-        """The same in pixels, its threshold replaced by what can be said where it lies outside."""
-        low, high = self.tested
-        # Where the middle is infinite, exp gives 0 and inf: all or none detected.
-        middle = float(np.exp(self.centre + self.half * curve.middle))
-        place = self._place(curve)
-        if math.isnan(place):
-            said = (math.nan, 0.0, math.inf, "flat")
-        elif place > 1:
-            said = (math.inf, high, math.inf, "above")
-        elif place < -1:
-            said = (0.0, 0.0, low, "below")
-        else:
-            threshold = float(np.exp(self.centre + self.half * place))
-            said = (threshold, threshold, threshold, "inside")
-        threshold, least, most, where = said
-        slope = curve.slope / self.half
-        return _Reported(threshold, least, most, slope, curve.lapse, curve.guess, where, middle)
-
-    def _place(self, curve: _Curve) -> float:
-        """Threshold in units of u; beyond 1 or -1 it only says where it lies, NaN where detection doesn't rise."""
-        # Not steeper than it must be: detection doesn't rise, or falls, wherever the middle came to lie.
-        flat = curve.slope <= _FLAT * (1 + 1e-6)
-        if self.at is None or not math.isfinite(curve.middle):
-            return math.nan if flat else curve.middle
-        needed = (self.at - curve.guess) / (1 - curve.guess - curve.lapse)
-        if not 0 < needed < 1:
-            return math.copysign(math.inf, needed)  # it levels off below, or is never as low
-        place = curve.middle + float(special.ndtri(needed)) / curve.slope
-        return math.nan if flat and abs(place) <= 1 else place
+def _likeliest(u, y, weight, guess: float, near: _Curve | None = None) -> _Curve | None:
+    """Curve of the events with weight, looked for near another one; None where their amplitudes are all the same."""
+    used = weight > 0
+    u, y, weight = u[used], y[used], weight[used]
+    if np.ptp(u) == 0:
+        return None
+    if y.all() or not y.any():
+        return _Curve(-math.inf if y.all() else math.inf, math.nan, 0.0, guess)
+    if near is not None and math.isfinite(near.middle):
+        starts = [(near.middle, math.log(near.slope), near.lapse, guess)]
+    else:
+        starts = [(middle, math.log(slope), MAX_LAPSE / 2, guess) for middle, slope in _STARTS]
+    # Bounds hold the guess rate: without it the search takes other steps, and every committed result its last digits.
+    bounds = [(-_BEYOND, _BEYOND), (math.log(_FLAT), math.log(_STEEP)), (0.0, MAX_LAPSE), (guess, guess)]
+    fits = [
+        optimize.minimize(_loss, start, args=(u, y, weight), jac=True, method="L-BFGS-B", bounds=bounds)
+        for start in starts
+    ]
+    middle, log_slope, lapse, _ = min(fits, key=lambda result: result.fun).x
+    return _Curve(float(middle), float(np.exp(log_slope)), float(lapse), guess)
 
 
 def _loss(parameters, u, y, weight):
@@ -484,21 +277,31 @@ def _loss(parameters, u, y, weight):
     p = np.clip(guess + span * risen, _TINY, 1 - _TINY)
     loss = -(weight * np.where(y, np.log(p), np.log1p(-p))).sum()
     pull = weight * np.where(y, -1 / p, 1 / (1 - p))  # of the loss on p
-    by = [-span * slope * density, span * density * z, -risen, 1 - risen]
+    slopes = [-span * slope * density, span * density * z, -risen, 1 - risen]
     total = weight.sum()
-    return loss / total, np.array([(pull * each).sum() for each in by]) / total
+    return loss / total, np.array([(pull * of_p).sum() for of_p in slopes]) / total
 
 
-def _ends(low: list[float], high: list[float] | None = None) -> Interval:
-    """95 % of the resamples; those on which a quantity is undefined tell nothing."""
-    # "higher": between a number and infinity there is nothing to interpolate.
-    (least, _), (_, most) = (
-        stats.interval(each, upper="higher") for each in (low, low if high is None else high)
-    )
-    return float(least), float(most)
+def _place(curve: _Curve) -> float:
+    """Threshold in units of u; beyond 1 or -1 it only says where it lies, NaN where detection doesn't rise."""
+    if not math.isfinite(curve.middle):
+        return curve.middle
+    needed = (HALF - curve.guess) / (1 - curve.guess - curve.lapse)
+    if needed >= 1:
+        return math.inf  # it levels off below a half
+    place = curve.middle + float(special.ndtri(needed)) / curve.slope
+    # Not steeper than it must be: detection doesn't rise, or falls, wherever the middle came to lie.
+    flat = curve.slope <= _FLAT * (1 + 1e-6)
+    return math.nan if flat and abs(place) <= 1 else place
 
 
-def _checked(amplitudes, detected, subjects) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _ends(samples) -> Interval:
+    """95 % of the resamples; between a number and infinity there is nothing to interpolate, hence "higher"."""
+    low, high = stats.interval(samples, upper="higher")
+    return float(low), float(high)
+
+
+def _checked(amplitudes, detected, subjects, guess) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     x, y, subjects = np.asarray(amplitudes, dtype=float), np.asarray(detected), np.asarray(subjects)
     if x.ndim != 1 or not x.shape == y.shape == subjects.shape:
         raise DataError(f"events need an amplitude, a detection and a subject each, got {x.shape}, {y.shape} and "
@@ -517,4 +320,6 @@ def _checked(amplitudes, detected, subjects) -> tuple[np.ndarray, np.ndarray, np
         )
     if np.ptp(x) == 0:
         raise DataError(f"all events have the amplitude {x[0]:g}; a psychometric function needs several.")
+    if not 0 <= guess < HALF:
+        raise DataError(f"guess is {guess}; it lies in [0, {HALF}), or guessing alone would find half.")
     return x, y.astype(bool), subjects

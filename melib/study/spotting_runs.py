@@ -140,18 +140,19 @@ def gather(systems, run, long, *, repeat=0, options=None, jobs=2):
     return Material(long.study.name, videos, long.folds, said, intensity, unseen, seed)
 
 
+def lighter(system, material):
+    """The material that a process needs to decode a system: its curves, and no features but those that are a curve."""
+    fits = fits_of(system, material.dataset, material.folds, material.seed)
+    motion = slice(None if system.body == "motion" else 0)
+    videos = [replace(v, windows=v.windows[:0], motion=v.motion[motion]) for v in material.videos]
+    return replace(material, videos=videos, said={fit: material.said[fit] for fit in fits})
+
+
 def _predict_all(systems, material, jobs, settings=(("", ""),)):
     """Intervals in several processes: dict (name, dataset, statistics) -> intervals; settings as in `predict`."""
     tasks = []
     for system in systems:
-        # A process gets the curves that it decodes, and no features but those that are themselves a curve.
-        fits = fits_of(system, material.dataset, material.folds, material.seed)
-        motion = slice(None if system.body == "motion" else 0)
-        videos = [
-            replace(video, windows=video.windows[:0], motion=video.motion[motion])
-            for video in material.videos
-        ]
-        light = replace(material, videos=videos, said={fit: material.said[fit] for fit in fits})
+        light = lighter(system, material)
         tasks += [(system, light, *setting) for setting in settings]
     done = workers.run(predict, tasks, jobs, label="decode", unit="system")
     return {(task[0].name, *task[2:]): intervals for task, intervals in zip(tasks, done, strict=True)}
