@@ -236,7 +236,7 @@ def test_the_ideal_observer_is_efficient_whatever_the_mixture_of_clips():
     ideal = np.exp(np.random.default_rng(0).normal(0.3, 0.7, 1200))
     values = [
         efficiency(*answers(seed, ideal, 1, 1.3), PEOPLE, PEOPLE, ideal, n=1)["efficiency"]
-        for seed in range(12)
+        for seed in range(40)
     ]
     assert np.mean(values) == pytest.approx(1, abs=0.08)
 

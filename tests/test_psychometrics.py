@@ -141,12 +141,11 @@ def test_a_curve_that_is_only_half_seen_is_not_extrapolated(threshold, where):
     assert (high == math.inf and low > 0.5) if where == "above" else (low == 0 and high < 0.1)
 
 
-def test_detection_that_does_not_rise_has_no_threshold():
+def test_detection_that_falls_has_no_threshold_among_the_tested_amplitudes():
     x, people = np.repeat(np.geomspace(0.02, 2.5, 10), 10), np.tile(list("abcdefghij"), 10)
-    falling = fit(x, x < 0.2, people, n=20)
-    assert falling.where == "flat" and math.isnan(falling.threshold)
-    low, high = falling.threshold_interval
-    assert low == 0 and high == math.inf
+    for least in (0.2, 0.6):
+        falling = fit(x, x < least, people, n=20)
+        assert falling.where != "inside" and not 0 < falling.threshold < math.inf
 
 
 def test_a_perfect_step_has_its_threshold_between_its_two_sides():
@@ -159,7 +158,7 @@ def test_one_subject_gives_an_estimate_without_an_interval():
     x, found, _ = simulated(10)
     curve = fit(x, found, ["a"] * len(x))
     assert curve.where == "inside"
-    assert np.isnan([*curve.threshold_interval, *curve.lapse_interval, *curve.band([0.1])]).all()
+    assert np.isnan([*curve.threshold_interval, *curve.lapse_interval, *np.ravel(curve.band([0.1]))]).all()
 
 
 FINE = (np.geomspace(0.1, 1, 12), np.arange(12) > 5, ["a", "b"] * 6)
