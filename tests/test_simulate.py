@@ -1,7 +1,9 @@
 """Laws of the simulator's parts: photographs, units, events, nuisance. What it writes is in test_simulate_write.py."""
 
+import dataclasses
 import functools
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
 from melib import DataError
+from melib.data.manifest import read_manifest
 from melib.priors import resampled_triangle
 from melib.simulate import events, portraits, render, units
 from melib.simulate.nuisance import Nuisance, draw_paths, resolve
@@ -71,14 +74,6 @@ def test_the_chosen_pictures_are_the_persons_most_neutral_ones(everyone):
     best = [portraits.unfitness(chosen[0].landmarks) for chosen in everyone]
     assert np.median(best) < 0.8
     assert max(best) < 1.8  # one person wears glasses that hide half-shut eyes
-
-
-def test_a_mirrored_face_is_as_fit_as_the_original():
-    order = [*range(16, -1, -1), *range(26, 16, -1), *range(27, 31), *range(35, 30, -1)]
-    order += [45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40]
-    order += [54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55, 64, 63, 62, 61, 60, 67, 66, 65]
-    landmarks = portraits.portraits(3)[0].landmarks
-    assert portraits.unfitness((landmarks * [-1, 1])[order]) == pytest.approx(portraits.unfitness(landmarks))
 
 
 # Units --------------------------------------------------------------------------------------------------------------
@@ -192,7 +187,7 @@ def folding(unit, side, family, strength, person, seed):
     clip = scene(unit, side, family, strength, person=person, nuisance=1.0, seed=seed)
     off_line = np.abs(clip.canvas.below) > 1.5 / clip.canvas.portrait.scale
     off_line |= np.abs(clip.canvas.along) > 1.05
-    return min(determinant(clip.displacement(t))[off_line].min() for t in (0, 10, 20, 30))
+    return min(determinant(clip.field(t)[..., :2])[off_line].min() for t in (0, 10, 20, 30))
 
 
 @settings(max_examples=30, derandomize=True)
@@ -208,21 +203,6 @@ def test_no_frame_folds_the_skin(unit, side, family, strength, person, seed):
     assert folding(unit, side, family, strength, person, seed) > 0.2
 
 
-@pytest.mark.long
-@pytest.mark.parametrize("family", units.FAMILIES)
-def test_no_unit_folds_the_skin_at_full_strength_on_anybody(family):
-    for person in range(1, 41, 3):
-        for unit in units.UNITS:
-            for side in units.SIDES:
-                assert folding(unit, side, family, 2.5, person, person) > 0.2, (person, unit, side)
-
-
-def test_an_unknown_unit_family_or_side_is_refused():
-    for family, unit, side in (("waves", 1, "both"), ("patches", 3, "both"), ("patches", 1, "up")):
-        with pytest.raises(DataError, match="is not one of"):
-            units.unit_field(canvas(), family, unit, side)
-
-
 # Frames -------------------------------------------------------------------------------------------------------------
 
 
@@ -234,18 +214,15 @@ def test_a_face_at_rest_is_its_photograph():
 
 def test_the_backward_warp_inverts_the_forward_map():
     clip = scene(12, "both", "muscles", 2.5, nuisance=1.0)
-    x, y = clip.origin(20)
-    total = clip.displacement(20)
+    total, (wanted_x, wanted_y) = clip.field(20), clip.undo_similarity(20)
+    x, y, _ = clip.origin(20, total, wanted_x, wanted_y)
     moved = render.look_up(total, x, y)
-    wanted_x, wanted_y = clip.undo_similarity(20)
     error = np.hypot(x + moved[..., 0] - wanted_x, y + moved[..., 1] - wanted_y)
     assert error.max() < 0.03  # pixels of the frame
 
 
 def test_a_moved_landmark_carries_its_pixels_along():
     """A bright dot painted on the photograph is found where the truth says its material point went."""
-    import dataclasses
-
     face = canvas(1)
     corner = face.portrait.landmarks[54]
     rows, columns = np.mgrid[: face.x.shape[0], : face.x.shape[1]]
@@ -272,8 +249,6 @@ def test_lips_that_part_show_the_dark_and_not_stretched_skin():
 @pytest.mark.parametrize("person", [8, 10, 24])
 def test_a_blink_moves_the_upper_lid_by_4_to_6_pixels(person):
     """The lashes, the darkest rows of the eye's middle columns, come down as far as the nuisance says."""
-    import dataclasses
-
     paths = draw_paths(np.random.default_rng(3), resolve(0.0), 2, FPS)
     for way in Nuisance().blink:
         clip = render.Scene(
@@ -295,8 +270,6 @@ def test_a_blink_moves_the_upper_lid_by_4_to_6_pixels(person):
 
 
 def test_gaze_moves_the_iris_and_not_the_lids():
-    import dataclasses
-
     paths = draw_paths(np.random.default_rng(3), resolve(0.0), 2, FPS)
     paths = dataclasses.replace(paths, gaze=np.array([[0.0, 0.0], [1.5, 0.0]]))
     clip = render.Scene(canvas(8), "patches", None, paths, FPS)
@@ -323,8 +296,6 @@ def test_the_detector_finds_the_face_in_at_least_99_of_100_frames(everyone):
 
 def flow_share(person, family, seed):
     """Measured flow at the apex against a neutral frame, as a share of what was commanded."""
-    import cv2
-
     rng = np.random.default_rng([seed, person])
     event = events.draw_event(rng, "samm_lv_micro", 0.1)
     event = event.moved(0.1 - event.start)
@@ -350,13 +321,6 @@ def flow_share(person, family, seed):
 @pytest.mark.parametrize("family", units.FAMILIES)
 def test_flow_at_the_apex_agrees_with_the_commanded_displacement(family):
     shares = [flow_share(person, family, seed=3) for person in range(1, 25, 2)]
-    assert 0.85 <= np.median(shares) <= 1.15
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("family", units.FAMILIES)
-def test_flow_agrees_on_all_people(family):
-    shares = [flow_share(person, family, seed) for person in range(1, 41) for seed in (3, 4)]
     assert 0.85 <= np.median(shares) <= 1.15
 
 
@@ -416,7 +380,8 @@ def test_strength_units_and_sides_follow_their_distributions():
         share = np.mean([any(m.side == side for m in event.movements) for event in rows])
         assert 0.09 < share < 0.15
     assert {m.unit for event in rows for m in event.movements} == set(events.UNIT_SCALE)
-    emotions = [events.EMOTION_CLASS[event.emotion] for event in rows]
+    class_of = {e: name for name, found in read_manifest("synthme").emotion_classes.items() for e in found}
+    emotions = [class_of.get(event.emotion, "others") for event in rows]
     for name, share in events.statistics()["casme3_emotion_share"].items():
         assert np.mean([one == name for one in emotions]) == pytest.approx(share, abs=0.05)
 
@@ -456,30 +421,7 @@ def test_labels_are_ordered_and_inside_the_clip(seed, n, strength, data):
     assert 0 <= onset < apex < offset < n
 
 
-def test_unknown_statistics_are_refused_by_name():
-    with pytest.raises(DataError, match="samm_lv_micro"):
-        events.draw_event(np.random.default_rng(0), "ck_plus", 0.0)
-
-
 # Nuisance -----------------------------------------------------------------------------------------------------------
-
-
-def test_default_nuisance_is_no_milder_than_the_first_trial():
-    default = Nuisance()
-    trial = {
-        "drift": (0.5, 2.0),
-        "rotation": (0.2, 1.0),
-        "zoom": (0.002, 0.004),
-        "turn": (1.0, 3.0),
-        "blink": (4.0, 6.0),
-        "gain": (0.005, 0.01),
-        "flicker": (0.002, 0.003),
-        "noise": (2.0, 3.0),
-    }
-    for name, (low, high) in trial.items():
-        assert getattr(default, name)[0] >= low
-        assert getattr(default, name)[1] >= high
-    assert default.blink_share >= 0.2
 
 
 @settings(max_examples=40)
@@ -508,17 +450,13 @@ def test_a_fifth_of_clips_blinks_and_zero_turns_everything_off():
     assert still.jpeg == 100
 
 
-def test_impossible_nuisance_is_refused():
+def test_what_is_unknown_or_impossible_is_refused():
     with pytest.raises(DataError, match="drift"):
         Nuisance(drift=(2.0, 1.0))
     with pytest.raises(DataError, match="factor"):
         resolve(-1.0)
-
-
-def test_noise_has_the_stated_spread_at_mid_grey():
-    clip = scene(12, "both", "patches", 0.5, nuisance=1.0)
-    rng = np.random.default_rng(0)
-    clean, grain = clip.frame(5), clip.grain(rng)
-    noisy = np.array([clip.written(5, grain, rng) for _ in range(12)], float)
-    grey = (clean > 118) & (clean < 138)
-    assert noisy[:, grey].std(0).mean() == pytest.approx(clip.paths.noise, rel=0.15)
+    with pytest.raises(DataError, match="samm_lv_micro"):
+        events.draw_event(np.random.default_rng(0), "ck_plus", 0.0)
+    for family, unit, side in (("waves", 1, "both"), ("patches", 3, "both"), ("patches", 1, "up")):
+        with pytest.raises(DataError, match="is not one of"):
+            units.unit_field(canvas(), family, unit, side)

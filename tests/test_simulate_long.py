@@ -4,7 +4,6 @@ import dataclasses
 import functools
 import hashlib
 import itertools
-import shutil
 import subprocess
 import sys
 
@@ -101,10 +100,11 @@ def test_about_a_third_of_the_micro_expressions_overlap_a_macro_one():
 @pytest.mark.parametrize("statistics", schedule.STATISTICS)
 def test_gaps_durations_and_classes_follow_the_statistics(statistics):
     lengths, gaps, classes = [], [], []
+    class_of = {e: name for name, found in read_manifest("synthme_lv").emotion_classes.items() for e in found}
     for _, expressions in many(statistics):
         micro, macro = split(expressions)
         lengths += [event.stop - event.start for event in macro]
-        classes += [events.EMOTION_CLASS[event.emotion] for event in micro]
+        classes += [class_of.get(event.emotion, "others") for event in micro]
         ends = sorted((event.start, event.stop) for _, event in expressions)
         gaps += [after[0] - before[1] for before, after in itertools.pairwise(ends)]
     real = np.array(REAL[f"{statistics}_macro"]["duration_s"])
@@ -267,9 +267,8 @@ def test_a_frame_is_warped_to_a_tenth_of_a_pixel():
     """The number of iterations follows the frame: more of them change nothing but the lips' edges."""
     scene = drawn(2).scene
     for t in np.argsort(-np.abs(scene.amounts).sum(1))[:60:15]:
-        total = scene._sum(t)
-        base = scene.undo_similarity(t)
-        there = scene.origin(t)
+        total, base = scene.field(t), scene.undo_similarity(t)
+        there = scene.origin(t, total, *base)
         exact = render._invert(total, *base, 60)[:2]
         error = np.hypot(there[0] - exact[0], there[1] - exact[1])
         assert np.percentile(error, 99) < 0.1
@@ -289,27 +288,6 @@ def test_a_video_does_not_depend_on_the_others(written, tmp_path):
     assert ours == {name: theirs[name] for name in ours}
     one, two = (pd.read_csv(path / "truth.csv", dtype=str) for path in (alone, written))
     pd.testing.assert_frame_equal(one, two.iloc[: len(one)])
-
-
-def test_another_seed_gives_other_videos():
-    assert not drawn(1).truth.equals(long.make_video(1, 1, SETTINGS | {"seed": 1}).truth)
-
-
-def test_what_was_cut_off_is_finished_and_what_is_finished_is_kept(written, tmp_path):
-    copy = tmp_path / "copy"
-    shutil.copytree(written, copy)
-    shutil.rmtree(copy / "frames" / "s01" / "s01_01")
-    (copy / "truth.csv").unlink()
-    dead = subprocess.Popen(["true"])
-    dead.wait()
-    half = copy / ".parts" / f"s01_01.{dead.pid}.unfinished"
-    half.mkdir()
-    (half / "img00001.jpg").write_bytes(b"half a fr")
-    kept = copy / "frames" / "s02" / "s02_01" / "img00001.jpg"
-    before = kept.stat().st_mtime_ns
-    simulate.write_long(copy, jobs=1, **TINY)
-    assert hashes(copy) == hashes(written)
-    assert kept.stat().st_mtime_ns == before
 
 
 def test_the_set_reads_like_any_other(written):
@@ -342,17 +320,11 @@ def test_the_set_reads_like_any_other(written):
 @pytest.mark.parametrize(
     ("setting", "word"),
     [
-        ({"people": 0}, "people"),
         ({"videos": 0}, "videos"),
-        ({"family": "waves"}, "family"),
         ({"statistics": "samm_lv_micro"}, "statistics"),
-        ({"fps": 5}, "fps"),
-        ({"seed": -1}, "seed"),
-        ({"name": "Synth LV"}, "name"),
         ({"nuisance": -1.0}, "nuisance"),
         ({"seconds": (30, 20)}, "seconds"),
         ({"seconds": (1, 2)}, "seconds"),
-        ({"seconds": (20, 700)}, "seconds"),
         ({"seconds": (20, float("nan"))}, "seconds"),
     ],
 )
@@ -360,12 +332,6 @@ def test_an_impossible_setting_is_one_sentence(tmp_path, setting, word):
     with pytest.raises(DataError, match=word):
         simulate.write_long(tmp_path / "out", jobs=1, **{**TINY, **setting})
     assert not (tmp_path / "out").exists()
-
-
-def test_a_folder_of_clips_or_other_settings_is_refused(written, tiny_set):
-    for folder, changed in ((written, {"seed": 9}), (written, {"nuisance": 0.5}), (tiny_set, {})):
-        with pytest.raises(DataError, match="other settings"):
-            simulate.write_long(folder, jobs=1, **TINY | changed)
 
 
 # The command ----------------------------------------------------------------------------------------------

@@ -106,9 +106,7 @@ def write(
         for person in sorted({person for person, _ in missing})
     ]
     folder.fill(_write_person, tasks, jobs, len(missing), "clip", progress)
-    folder.write_truth(out, todo)
-    labels = pd.DataFrame([row for row in folder.labels(out, todo) if row], columns=_COLUMNS)
-    folder.write_xlsx(out / "annotations.xlsx", labels, "Micro_Only")
+    folder.join(out, todo, _COLUMNS, "Micro_Only")
     return out
 
 

@@ -39,11 +39,6 @@ UNIT_SCALE = {
 }  # fmt: skip
 MIDLINE = frozenset({16, 17, 18, 24, 25, 43})  # can't be one-sided without grimacing: lips, chin, both lids
 
-# The tables' emotion names and the manifests' four classes.
-EMOTION_CLASS = {
-    "disgust": "negative", "fear": "negative", "anger": "negative", "sadness": "negative",
-    "happiness": "positive", "surprise": "surprise", "others": "others",
-}  # fmt: skip
 # Units that the counts don't list by emotion, but FACS does; each gets FLOOR more there.
 _COMPANIONS = {
     "disgust": (9, 10, 15, 17), "fear": (1, 2, 4, 5, 20, 25), "anger": (4, 5, 7, 24), "sadness": (1, 4, 15, 17),
@@ -303,11 +298,6 @@ def _time_to_reach(flank: tuple[float, float], level: float) -> float:
     return float(np.interp(level, betainc(*flank, grid), grid))
 
 
-def label_jitter(strength: float) -> float:
-    """Standard deviation of an annotator's times in seconds; grows as the movement gets weaker."""
-    return JITTER_S * float(np.clip((MEDIAN_PEAK / strength) ** 0.5, 0.6, 2.5))
-
-
 def visible(displacement: np.ndarray, stop: int) -> tuple[int, int, int]:
     """Interval of one movement by its truth alone, whether or not anybody could see it.
 
@@ -374,7 +364,9 @@ def annotate(
     down = rest + min(threshold, 0.4 * (peak - rest))
     onset = int(np.argmax(displacement >= up))
     offset = apex + int(np.argmax(np.append(displacement[apex : stop + 1] <= down, True)))
-    jitter = label_jitter(peak) * fps * np.array([1.0, 0.9, 1.3])  # the offset is the hardest to see
+    # The weaker, the less certain; the offset is the hardest to see.
+    sd = JITTER_S * float(np.clip((MEDIAN_PEAK / peak) ** 0.5, 0.6, 2.5))
+    jitter = sd * fps * np.array([1.0, 0.9, 1.3])
     times = np.rint(np.array([onset, apex, offset]) + jitter * rng.standard_normal(3)).astype(int)
     low, middle, high = np.sort(times).tolist()
     middle = int(np.clip(middle, 1, n - 2))

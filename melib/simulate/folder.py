@@ -172,7 +172,7 @@ def write_video(
     truth : DataFrame
         A row a frame.
     labels : dict or list of dict
-        What :func:`labels` gives back.
+        Rows of the table; an empty one is none.
     digits : int
         Of the frame numbers in file names.
 
@@ -211,21 +211,19 @@ def write_video(
         shutil.rmtree(unfinished)
 
 
-def write_truth(out: Path, todo: Iterable[tuple[int, int]]) -> None:
-    """Join the truth of all videos (person, number), in this order, to ``truth.csv``."""
+def join(out: Path, todo: Iterable[tuple[int, int]], columns: list[str], sheet: str) -> None:
+    """Join truth and labels of all videos (person, number), in this order, to ``truth.csv`` and ``annotations.xlsx``."""
     parts = [_part(out, *job) for job in todo]
     with cache.atomic(out / "truth.csv") as temporary, temporary.open("wb") as truth:
         for number, part in enumerate(parts):
             header, rows = part.read_bytes().split(b"\n", 1)
             truth.write(rows if number else header + b"\n" + rows)
+    labels = [yaml.safe_load(part.with_suffix(".yml").read_text()) for part in parts]
+    table = [row for label in labels for row in (label if isinstance(label, list) else [label]) if row]
+    _write_xlsx(out / "annotations.xlsx", pd.DataFrame(table, columns=columns), sheet)
 
 
-def labels(out: Path, todo: Iterable[tuple[int, int]]) -> list:
-    """What was kept as labels of each video."""
-    return [yaml.safe_load(_part(out, *job).with_suffix(".yml").read_text()) for job in todo]
-
-
-def write_xlsx(path: Path, table: pd.DataFrame, sheet: str) -> None:
+def _write_xlsx(path: Path, table: pd.DataFrame, sheet: str) -> None:
     """An Excel table whose bytes depend on its content alone: no time of writing inside."""
     buffer = io.BytesIO()
     with pd.ExcelWriter(buffer, engine="openpyxl") as writer:

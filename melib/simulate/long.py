@@ -162,9 +162,7 @@ def write_long(
     missing = [job for job in todo if not folder.finished(out, *job)]
     tasks = [(out, *job, settings, nuisance) for job in missing]
     folder.fill(_write, tasks, jobs, len(missing), "video", progress)
-    folder.write_truth(out, todo)
-    rows = [row for labels in folder.labels(out, todo) for row in labels]
-    folder.write_xlsx(out / "annotations.xlsx", pd.DataFrame(rows, columns=_COLUMNS), "Events")
+    folder.join(out, todo, _COLUMNS, "Events")
     return out
 
 

@@ -145,8 +145,8 @@ class Scene:
     def frame(self, t: int) -> np.ndarray:
         """Noise-free frame ``t``, (H, W) float32 in grey levels."""
         base_x, base_y = self.undo_similarity(t)
-        total = self._sum(t)
-        x, y, shade = _invert(total, base_x, base_y, self._iterations(t, total))
+        total = self.field(t)
+        x, y, shade = self.origin(t, total, base_x, base_y)
         out = _sample(self.photo, x, y)
         self.mouth.paint(out, self, t, base_x, base_y, total)
         for eye in self.eyes:
@@ -179,14 +179,9 @@ class Scene:
             image += spread
         return np.clip(np.rint(image, out=image), 0, 255, out=image).astype(np.uint8)
 
-    def displacement(self, t: int) -> np.ndarray:
-        """Where material points go before the similarity, (H, W, 2) float32, image pixels."""
-        return self._sum(t)[..., :2]
-
-    def origin(self, t: int) -> tuple[np.ndarray, np.ndarray]:
-        """Material point that each pixel of frame ``t`` shows: x and y, (H, W) float32, image pixels."""
-        total = self._sum(t)
-        return _invert(total, *self.undo_similarity(t), self._iterations(t, total))[:2]
+    def origin(self, t: int, total: np.ndarray, base_x: np.ndarray, base_y: np.ndarray):
+        """Material point that each pixel of frame ``t`` shows, x and y, and its change of brightness, (H, W) float32."""
+        return _invert(total, base_x, base_y, self._iterations(t, total))
 
     def undo_similarity(self, t: int) -> tuple[np.ndarray, np.ndarray]:
         """Where each pixel was before the head's shift, rotation and zoom: x and y, (H, W) float32."""
@@ -197,8 +192,8 @@ class Scene:
         x, y = self.grid_x[:1] - px - shift[0], self.grid_y[:, :1] - py - shift[1]  # (1, W), (H, 1)
         return (cos * x + (px + sin * y)), ((py - sin * x) + cos * y)
 
-    def _sum(self, t: int) -> np.ndarray:
-        """(H, W, 3) float32: displacement in image pixels and change of brightness."""
+    def field(self, t: int) -> np.ndarray:
+        """Where material points go before the similarity, image pixels, and change of brightness: (H, W, 3) float32."""
         total = np.zeros((self.height, self.width, 3), np.float32)
         for amount, layer in zip(self.amounts[t], self.layers, strict=True):
             if amount:
