@@ -467,6 +467,7 @@ def test_a_window_of_a_long_clip_weighs_no_more_than_that_of_a_short_one(tmp_pat
             name="x",
             events=events,
             clips=(clip,),
+            clip=lambda subject, video, clip=clip: clip,
             manifest=types.SimpleNamespace(fps=200.0, has_context=False),
         )
         run = Run(tmp_path / "run", "tiny", {"windows": {"paper": {"T": 16}}})
