@@ -159,9 +159,9 @@ def resampled_triangle(onset, apex, offset, n_steps=16):
         raise DataError(f"resampled_triangle needs at least 2 steps, got {n_steps}; the paper uses 16.")
     if onset == offset:
         return np.ones(n_steps, np.float32)
-    last = n_steps - 1
+    rise, length, last = apex - onset, offset - onset, n_steps - 1
     # Rounding must not move an apex at the offset off the last step, nor any apex beyond it.
-    apex_step = last if apex == offset else min((apex - onset) * last / (offset - onset), last)
+    apex_step = last if rise == length else min(rise * last / length, last)
     return triangular(0, apex_step, last, n_steps)
 
 

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -100,6 +100,14 @@ def test_landmarks_that_are_missing_or_out_of_order_are_refused(prior, landmarks
         prior(*landmarks, 10)
     with pytest.raises(ValueError, match="landmarks must be"):
         priors.resampled_triangle(*landmarks)
+
+
+@example(onset=-9.004780498096295, gap=1.7e-91, n_steps=64)
+@given(onset=st.floats(-300, -0.01), gap=st.floats(0, 1e-19), n_steps=st.integers(2, 400))
+def test_an_apex_at_the_offset_to_the_last_digit_is_one_at_the_last_step(onset, gap, n_steps):
+    target = priors.resampled_triangle(onset, 0, gap, n_steps)
+    np.testing.assert_array_equal(target, priors.resampled_triangle(onset, 0, 0, n_steps))
+    assert target[-1] == 1
 
 
 @EVERY
