@@ -1,7 +1,6 @@
 """Agreement of curves against scipy and scikit-learn."""
 
 import math
-import time
 
 import numpy as np
 import pytest
@@ -232,12 +231,3 @@ def test_the_tie_limit_is_what_a_perfect_curve_with_faint_noise_gets():
     np.testing.assert_allclose(metrics.tie_limit([0, 1]), [1, 0])
     with pytest.raises(DataError, match=r"lies in \[0, 1\]"):
         metrics.tie_limit(1.5)
-
-
-def test_scoring_is_fast_enough_for_thousands_of_windows():
-    rng = np.random.default_rng(0)
-    predicted, target = rng.random(32), priors.triangular(3, 9, 20, 32)
-    begin = time.perf_counter()
-    for _ in range(200):
-        metrics.curve_agreement(predicted, target)
-    assert (time.perf_counter() - begin) / 200 < 0.01  # about .4 ms on an idle core
