@@ -59,6 +59,7 @@ COLUMNS = {
 
 CORRECTABLE = ("onset", "apex", "offset", "emotion", "aus")
 CELLS = ("subject", "video", *CORRECTABLE)
+CHALLENGE_COLUMNS = ("subject", "video", "onset", "offset", "emotion")
 CORRECTION = ("subject", "video", "onset", "field", "old", "new", "reason", "source")
 
 
@@ -132,10 +133,10 @@ def read_events(
     --------
     >>> events = read_events("synthme", "data/synthme/annotations.xlsx")  # doctest: +SKIP
     """
-    found = audit(dataset, table, *more_tables, policy=policy)
-    for note in found.notes:
+    result = audit(dataset, table, *more_tables, policy=policy)
+    for note in result.notes:
         warnings.warn(note, stacklevel=2)
-    return found.events
+    return result.events
 
 
 def audit(
@@ -144,7 +145,7 @@ def audit(
     *more_tables: str | Path,
     policy: Policy = "repair",
 ) -> Audit:
-    """As :func:`read_events`, with everything that was found on the way; warns of nothing."""
+    """As :func:`read_events`, with all faults and notes beside the events; warns of nothing."""
     manifest = dataset if isinstance(dataset, Manifest) else read_manifest(dataset)
     if policy not in ("repair", "drop", "strict"):
         raise DataError(f"policy is {policy!r}; use repair, drop or strict.")
@@ -163,15 +164,17 @@ def audit(
         ]
         for row in rows:
             cells.append([text(row.cells.get(name)) for name in CELLS])
-            row, said = corrections.apply(row)
-            records.append(_event(manifest, row, said, lookups, policy))
-    notes += others + corrections.left() + _one_spelling(records)
+            row, corrected = corrections.apply(row)
+            records.append(_event(manifest, row, corrected, lookups, policy))
+    notes += others + corrections.unused() + _one_spelling(records)
     _drop_repeated(manifest, records, policy)
     if joined:
         _take(manifest, records, joined)
     _name_events(records)
     columns = {name: pd.Series([record[name] for record in records], dtype=COLUMNS[name]) for name in COLUMNS}
-    faults = [(row, fault, each["event"]) for row, each in enumerate(records) for fault in each["faults"]]
+    faults = [
+        (row, fault, record["event"]) for row, record in enumerate(records) for fault in record["faults"]
+    ]
     return Audit(
         pd.DataFrame(columns),
         pd.DataFrame(faults, columns=["row", "fault", "name"]),
@@ -202,12 +205,11 @@ def check_frames(events: pd.DataFrame, clips: pd.DataFrame) -> pd.DataFrame:
         If no event is left although there were some.
     """
     events = events.copy()
-    places = zip(clips["subject"], clips["video"], strict=True)
-    known = dict(zip(places, zip(clips["n_first"], clips["n_last"], strict=True), strict=True))
+    spans = {(clip.subject, clip.video): (clip.n_first, clip.n_last) for clip in clips.itertuples()}
     used = events["status"] != "dropped"
     first = ""
     for index, row in events[used].iterrows():
-        span = known.get((row["subject"], row["video"]))
+        span = spans.get((row["subject"], row["video"]))
         if span is not None and span[0] <= row["onset"] and row["offset"] <= span[1]:
             continue
         if span is None:
@@ -259,11 +261,13 @@ def _event(manifest: Manifest, row: Row, corrected: str, lookups: dict, policy: 
         faults, dropped = [("unknown_kind", unknown)], True
     elif not subject or not video:
         empty = "video" if subject else "subject"
-        told = f"{row.titles[empty]} is empty; fill it in, merged cells too"
-        faults, dropped = [(f"no_{empty}", told)], True
-    elif not dropped and (told := _too_long(manifest, kind, frames)):
-        faults, dropped = [*faults, ("too_long", told)], True
-    reason = " and ".join(told for _, told in faults)
+        faults, dropped = (
+            [(f"no_{empty}", f"{row.titles[empty]} is empty; fill it in, merged cells too")],
+            True,
+        )
+    elif not dropped and (sentence := _too_long(manifest, kind, frames)):
+        faults, dropped = [*faults, ("too_long", sentence)], True
+    reason = " and ".join(sentence for _, sentence in faults)
     if faults and policy == "strict":
         raise DataError(
             f"{manifest.name}: {row.where} {reason} ({subject}/{video}); correct the table, or use policy repair "
@@ -304,7 +308,7 @@ def _policies(manifest: Manifest, part: dict, policy: Policy) -> dict[str, str]:
 def _interval(
     cells: dict[str, Any], missing: set[str], repair: dict[str, str], manifest: Manifest
 ) -> tuple[dict[str, int | None], list[tuple[str, str]], bool]:
-    """Frames (in the table's numbering), faults with what is told of each, and whether the row is lost."""
+    """Frames (in the table's numbering), faults with a sentence each, and whether the row is lost."""
     onset, apex, offset = (_frame(cells.get(name), missing) for name in ("onset", "apex", "offset"))
     faults: list[tuple[str, str]] = []
     dropped = False
@@ -312,31 +316,33 @@ def _interval(
     def shown(name: str) -> str:
         return f'{name} "{text(cells.get(name))}"'
 
-    def mirror(fault: str, told: str, policy: str) -> int | None:
+    def mirror(fault: str, sentence: str, policy: str) -> int | None:
         """An offset as far behind the apex as the onset lies before it."""
         nonlocal dropped
         if policy == "mirror" and onset is not None and apex is not None and onset < apex:
-            faults.append((fault, f"has {told}; used the mirrored offset {2 * apex - onset}"))
+            faults.append((fault, f"has {sentence}; used the mirrored offset {2 * apex - onset}"))
             return 2 * apex - onset
-        faults.append((fault, f"has {told}" + (", which can't be mirrored" if policy == "mirror" else "")))
+        faults.append(
+            (fault, f"has {sentence}" + (", which can't be mirrored" if policy == "mirror" else ""))
+        )
         dropped = True
         return offset
 
     if onset is not None and onset < manifest.first_frame and "onset_before_first" in repair:
-        told = f"has onset {onset} before the first frame, {manifest.first_frame}"
+        sentence = f"has onset {onset} before the first frame, {manifest.first_frame}"
         if repair["onset_before_first"] == "first":
-            told, onset = f"{told}; used {manifest.first_frame}", manifest.first_frame
+            sentence, onset = f"{sentence}; used {manifest.first_frame}", manifest.first_frame
         else:
             dropped = True
-        faults.append(("onset_before_first", told))
+        faults.append(("onset_before_first", sentence))
     if onset is None:
         faults.append(("onset_missing", f"has {shown('onset')}"))
         dropped = True
     elif offset is None:
         offset = mirror("offset_missing", shown("offset"), repair["offset_missing"])
     elif offset <= onset:
-        told = f"offset {offset} not after onset {onset}"
-        offset = mirror("offset_not_after_onset", told, repair["offset_not_after_onset"])
+        sentence = f"offset {offset} not after onset {onset}"
+        offset = mirror("offset_not_after_onset", sentence, repair["offset_not_after_onset"])
     if not dropped and onset is not None and offset is not None:
         middle = (onset + offset) // 2
         if apex is None:
@@ -347,21 +353,20 @@ def _interval(
                 faults.append(("apex_missing", f"has {shown('apex')}"))
                 dropped = True
         elif not onset <= apex <= offset:
-            told = f"apex {apex} outside {onset} to {offset}"
+            sentence = f"apex {apex} outside {onset} to {offset}"
             if repair["apex_outside"] == "midpoint":
-                faults.append(("apex_outside", f"has {told}; used the midpoint {middle}"))
+                faults.append(("apex_outside", f"has {sentence}; used the midpoint {middle}"))
                 apex = middle
             else:
-                offset = mirror("apex_outside", told, repair["apex_outside"])
+                offset = mirror("apex_outside", sentence, repair["apex_outside"])
     return {"onset": onset, "apex": apex, "offset": offset}, faults, dropped
 
 
 def _too_long(manifest: Manifest, kind: str, frames: dict[str, int | None]) -> str:
-    """What is told of an event that lasts longer than the manifest finds plausible."""
+    """The fault of an event that lasts longer than the manifest finds plausible, or ""."""
     onset, offset, limit = frames["onset"], frames["offset"], manifest.longest_s.get(kind, math.inf)
-    if onset is None or offset is None or (offset - onset + 1) / manifest.fps <= limit:
+    if onset is None or offset is None or (seconds := (offset - onset + 1) / manifest.fps) <= limit:
         return ""
-    seconds = (offset - onset + 1) / manifest.fps
     return f"lasts {seconds:.1f} s, a {kind} of more than {limit:g} s isn't trusted"
 
 
@@ -425,12 +430,12 @@ def _one_spelling(records: list[dict[str, Any]]) -> list[str]:
 
 def _drop_repeated(manifest: Manifest, records: list[dict[str, Any]], policy: Policy) -> None:
     """A row that says the same as an earlier one is one event, not two."""
-    seen = set()
+    earlier = set()
     for record in records:
         if record["status"] == "dropped":
             continue
-        same = tuple(str(record[name]) for name in ("subject", "video", "onset", "apex", "offset", "kind"))
-        if same in seen:
+        row = tuple(str(record[name]) for name in ("subject", "video", "onset", "apex", "offset", "kind"))
+        if row in earlier:
             fault = "repeats an earlier row"
             if policy == "strict":
                 raise DataError(
@@ -440,7 +445,7 @@ def _drop_repeated(manifest: Manifest, records: list[dict[str, Any]], policy: Po
             record["status"] = "dropped"
             record["reason"] = "; ".join(filter(None, [record["reason"], fault]))
             record["faults"].append("repeated")
-        seen.add(same)
+        earlier.add(row)
 
 
 def _name_events(records: list[dict[str, Any]]) -> None:
@@ -463,37 +468,37 @@ def _name_events(records: list[dict[str, Any]]) -> None:
         records[row]["event"] = name
 
 
-# What the files say
+# From files to rows
 # ---------------------------------------------------------------------------------------
 
 
 def _own(
     manifest: Manifest, files: dict[Path, tables.Sheets], only_joined: list[Path]
 ) -> tuple[dict[Path, list[Row]], list[str]]:
-    """Rows of the files that hold the data set's table, and what is to be said of the others."""
-    found, errors = {}, []
+    """Rows of the files that hold the data set's table, and notes on the others."""
+    rows_by_file, errors = {}, []
     for path, sheets in files.items():
         try:
             rows = tables.rows(manifest, path, sheets)
             _refuse_unknown_version(manifest, path, sheets)
-            found[path] = rows
+            rows_by_file[path] = rows
         except DataError as error:
             errors.append(error)
-    if not found and errors:
+    if not rows_by_file and errors:
         raise errors[0]
-    if not found:
+    if not rows_by_file:
         given = ", ".join(map(str, only_joined))
         raise DataError(
             f"{given}: not the annotation table of {manifest.name} itself; add that as a further table."
         )
     notes = [f"{error} It is passed over, since another file fits." for error in errors]
-    held = {number for path in found for number in tables.held(manifest, files[path])}
+    present = {number for path in rows_by_file for number in tables.held(manifest, files[path])}
     notes += [
         f'{manifest.name}: no file has the sheet "{part["sheet"]}", so its events are missing.'
         for number, part in enumerate(parts(manifest))
-        if len(parts(manifest)) > 1 and number not in held
+        if len(parts(manifest)) > 1 and number not in present
     ]
-    return found, notes
+    return rows_by_file, notes
 
 
 def _lookups(manifest: Manifest, sheets: tables.Sheets) -> dict[str, dict[str, str]]:
@@ -510,21 +515,22 @@ def _look_up(names: dict[str, str], cell: str) -> str:
 def _joined(
     manifest: Manifest, files: dict[Path, tables.Sheets]
 ) -> tuple[dict[Path, pd.DataFrame], list[str]]:
-    """Files that are another data set's table, with its events; what is to be said if there is none."""
+    """Files that are another data set's table, with its events; a note if there is none."""
     if manifest.join is None:
         return {}, []
     other = read_manifest(manifest.join["dataset"])
-    found = {}
-    for path, sheets in files.items():
-        if not _holds(manifest, path, sheets) and _holds(other, path, sheets):
-            found[path] = audit(other, path).events
-    if not found:
+    events = {
+        path: audit(other, path).events
+        for path, sheets in files.items()
+        if not _holds(manifest, path, sheets) and _holds(other, path, sheets)
+    }
+    if not events:
         what = " and ".join(manifest.join["take"])
         return {}, [
             f"{manifest.name}: no table of {other.name} is among the files, so events have no {what}; add it as a "
             "further table."
         ]
-    return found, []
+    return events, []
 
 
 def _holds(manifest: Manifest, path: Path, sheets: tables.Sheets) -> bool:
@@ -535,21 +541,20 @@ def _holds(manifest: Manifest, path: Path, sheets: tables.Sheets) -> bool:
 
 
 def _take(manifest: Manifest, records: list[dict[str, Any]], joined: dict[Path, pd.DataFrame]) -> None:
-    """Give events what another data set's table knows of those of the same subject and name, or subject, video and onset."""
+    """Fill cells in from the other data set's events of the same subject and name, or subject, video and onset."""
     join: dict = manifest.join or {}
     by_onset = join.get("by") == "onset"
-    known: dict[tuple, dict] = {}
+    others: dict[tuple, dict] = {}
     for events in joined.values():
         for event in events.to_dict("records"):
-            person = event["subject"].casefold()
+            subject = event["subject"].casefold()
             if by_onset:
-                known[person, event["video"], event["onset"]] = event
+                others[subject, event["video"], event["onset"]] = event
             else:
-                known[person, event["event"]] = known[person, event["video"]] = event
+                others[subject, event["event"]] = others[subject, event["video"]] = event
     for record in records:
-        person = record["subject"].casefold()
         name = (record["video"], record["onset"]) if by_onset else (record["raw"],)
-        other = known.get((person, *name))
+        other = others.get((record["subject"].casefold(), *name))
         if other is None or record["kind"] != join.get("kind", record["kind"]):
             continue
         for field in join["take"]:
@@ -565,10 +570,10 @@ def _version(manifest: Manifest, files: list[tables.Sheets], n_rows: int) -> str
 
 def _fitting(manifest: Manifest, files: list[tables.Sheets]) -> list[dict]:
     """Versions that fit the columns."""
-    held = set().union(*(tables.titles(manifest, sheets) for sheets in files))
+    titles = set().union(*(tables.titles(manifest, sheets) for sheets in files))
 
     def has(title: str) -> bool:
-        return any(tables.same(title, each) for each in held)
+        return any(tables.same(title, other) for other in titles)
 
     return [
         version
@@ -592,37 +597,36 @@ class _Corrections:
 
     def __init__(self, manifest: Manifest):
         self.file = manifest.source.parent / "corrections" / f"{manifest.name}.csv"
-        self.digits = [part.get("subject_digits", 0) for part in parts(manifest)]
-        self.todo = read_corrections(self.file)
-        self.done: set[int] = set()
-        self.by_row = defaultdict(list)
-        for number, each in enumerate(self.todo):
-            for subject in {_subject(each["subject"], digits).casefold() for digits in self.digits}:
-                self.by_row[subject, each["video"], each["onset"]].append(number)
+        self.rows = read_corrections(self.file)
+        self.used: set[int] = set()
+        self.by_event = defaultdict(list)
+        digits = {part.get("subject_digits", 0) for part in parts(manifest)}
+        for number, row in enumerate(self.rows):
+            for subject in {_subject(row["subject"], count).casefold() for count in digits}:
+                self.by_event[subject, row["video"], row["onset"]].append(number)
 
     def apply(self, row: Row) -> tuple[Row, str]:
-        """The row with its corrections, and what they say."""
-        if not self.todo:
-            return row, ""
-        cells, told = dict(row.cells), []
+        """The row with its corrections, and a sentence on them."""
+        cells, reasons = dict(row.cells), []
         subject = _subject(cells["subject"], row.part.get("subject_digits", 0)).casefold()
-        for number in self.by_row[subject, text(cells["video"]), text(cells["onset"])]:
-            one = self.todo[number]
-            if text(row.cells.get(one["field"])) == one["old"]:
-                cells[one["field"]] = one["new"]
-                source = ", ".join(filter(None, [one["reason"], one["source"]]))
-                told.append(f'has {one["field"]} "{one["old"]}"; corrected to {one["new"]} ({source})')
-                self.done.add(number)
-        return Row(row.part, row.where, cells, row.titles), " and ".join(told)
+        for number in self.by_event.get((subject, text(cells["video"]), text(cells["onset"])), []):
+            change = self.rows[number]
+            field, old, new = change["field"], change["old"], change["new"]
+            if text(row.cells.get(field)) == old:
+                cells[field] = new
+                source = ", ".join(filter(None, [change["reason"], change["source"]]))
+                reasons.append(f'has {field} "{old}"; corrected to {new} ({source})')
+                self.used.add(number)
+        return Row(row.part, row.where, cells, row.titles), " and ".join(reasons)
 
-    def left(self) -> list[str]:
-        """What is to be said of corrections that fitted no row."""
-        open_ = [each for number, each in enumerate(self.todo) if number not in self.done]
-        if not open_:
+    def unused(self) -> list[str]:
+        """A note on corrections that fitted no row."""
+        unused = [row for number, row in enumerate(self.rows) if number not in self.used]
+        if not unused:
             return []
-        first = open_[0]
+        first = unused[0]
         return [
-            f"{self.file}: {len(open_)} of {len(self.todo)} corrections fit no row of the table and are left out (first: "
+            f"{self.file}: {len(unused)} of {len(self.rows)} corrections fit no row of the table and are left out (first: "
             f'{first["subject"]}/{first["video"]} onset {first["onset"]}, {first["field"]} "{first["old"]}").'
         ]
 
@@ -650,16 +654,13 @@ def read_corrections(file: Path) -> list[dict[str, str]]:
     lacking = [name for name in CORRECTION if name not in (reader.fieldnames or [])]
     if lacking:
         raise DataError(f"{file} has no column {lacking[0]}; its columns are {', '.join(CORRECTION)}.")
-    found = [{name: (row[name] or "").strip() for name in CORRECTION} for row in reader]
-    for line, row in enumerate(found, start=2):
+    rows = [{name: (row[name] or "").strip() for name in CORRECTION} for row in reader]
+    for line, row in enumerate(rows, start=2):
         if row["field"] not in CORRECTABLE:
             raise DataError(
                 f"{file}, line {line}: field is {row['field']!r}; it must be one of {', '.join(CORRECTABLE)}."
             )
-    return found
-
-
-CHALLENGE_COLUMNS = ("subject", "video", "onset", "offset", "emotion")
+    return rows
 
 
 def export_challenge(intervals, numbers, manifest, path):
@@ -686,85 +687,19 @@ def export_challenge(intervals, numbers, manifest, path):
         raise DataError(
             f"intervals have no column {lacking[0]}; an export needs {', '.join(CHALLENGE_COLUMNS)}."
         )
+    columns = (intervals[name] for name in CHALLENGE_COLUMNS) if len(intervals) else ()
     rows = []
-    for subject, video, onset, offset, emotion in _challenge_cells(intervals):
-        frames = _frames_of(numbers, subject, video)
+    for subject, video, onset, offset, emotion in zip(*columns, strict=True):
+        if (subject, video) not in numbers:
+            raise DataError(f"no frame numbers are known for {subject}/{video}; give those of every video.")
+        frames = np.asarray(numbers[subject, video])
+        if frames.size == 0 or not (np.diff(frames) > 0).all():
+            raise DataError(f"frame numbers of {subject}/{video} must be one or more and rise.")
         if not 0 <= onset <= offset < len(frames) or onset != int(onset) or offset != int(offset):
             raise DataError(
                 f"{subject}/{video}: interval {onset} to {offset} doesn't lie within the {len(frames)} "
                 "positions of its video; export positions of the sampled sequence."
             )
-        own = (int(frames[int(place)]) + manifest.first_frame for place in (onset, offset))
-        rows.append((subject, video, *own, emotion))
+        native = (int(frames[int(place)]) + manifest.first_frame for place in (onset, offset))
+        rows.append((subject, video, *native, emotion))
     cache.write_table(path, pd.DataFrame(rows, columns=CHALLENGE_COLUMNS))
-
-
-def read_challenge(path, numbers, manifest):
-    """Read such a csv back into positions of the sampled sequence.
-
-    Parameters
-    ----------
-    path : str or Path
-    numbers, manifest
-        As in `export`. Frames that weren't sampled (another's predictions, an annotation) go to the nearest
-        sampled one, the earlier of two; those outside the video, negative ones too, to its first or last.
-
-    Returns
-    -------
-    intervals : DataFrame
-        subject, video (text), onset, offset (int64, 0-based positions, closed), emotion (text), in the file's
-        order.
-
-    Raises
-    ------
-    DataError
-        If the file is missing or no such csv, a row has no whole frame numbers or ends before it starts, or a
-        video has no numbers.
-    """
-    path = Path(path)
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
-    except OSError as error:
-        raise DataError(f"{path} can't be read ({error.strerror}); give a challenge's csv.") from error
-    except ValueError as error:  # pandas' own errors and broken UTF-8
-        raise DataError(
-            f"{path} is no csv ({error}); give a table {', '.join(CHALLENGE_COLUMNS)}."
-        ) from error
-    lacking = [name for name in CHALLENGE_COLUMNS if name not in table]
-    if lacking:
-        raise DataError(f"{path} has no column {lacking[0]}; give a table {', '.join(CHALLENGE_COLUMNS)}.")
-    rows = []
-    for line, (subject, video, onset, offset, emotion) in enumerate(_challenge_cells(table), start=2):
-        own = pd.to_numeric(pd.Series([onset, offset]), errors="coerce").to_numpy(float)
-        if not (own == np.round(own)).all() or np.isinf(own).any():
-            raise DataError(
-                f"{path}, line {line}: {onset} to {offset} are no whole frame numbers; correct that line."
-            )
-        first, last = (int(number) - manifest.first_frame for number in own)
-        if last < first:
-            raise DataError(
-                f"{path}, line {line}: offset {offset} lies before onset {onset}; correct that line."
-            )
-        frames = _frames_of(numbers, subject, video)
-        rows.append((subject, video, _nearest(frames, first), _nearest(frames, last), emotion))
-    return pd.DataFrame(rows, columns=CHALLENGE_COLUMNS).astype({"onset": "int64", "offset": "int64"})
-
-
-def _challenge_cells(table):
-    return zip(*(table[name] for name in CHALLENGE_COLUMNS), strict=True) if len(table) else ()
-
-
-def _frames_of(numbers, subject, video):
-    if (subject, video) not in numbers:
-        raise DataError(f"no frame numbers are known for {subject}/{video}; give those of every video.")
-    frames = np.asarray(numbers[subject, video])
-    if frames.size == 0 or not (np.diff(frames) > 0).all():
-        raise DataError(f"frame numbers of {subject}/{video} must be one or more and rise.")
-    return frames
-
-
-def _nearest(frames, number):
-    """Position of the number nearest to a given one, the earlier of two."""
-    after = min(int(np.searchsorted(frames, number)), len(frames) - 1)
-    before = max(after - 1, 0)
-    return before if abs(number - frames[before]) <= abs(frames[after] - number) else after

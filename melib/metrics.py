@@ -356,15 +356,11 @@ def strs(predicted, truth, emotions=None, rule="strict"):
     p = _intervals(predicted, "predicted", "emotion")
     t = _intervals(truth, "truth", "emotion")
     pairs, fp, fn = scorers[rule](p, t)
-    said, true = [p.label[row] for row, _ in pairs], [t.label[row] for _, row in pairs]
-    spotted = _ratios(len(pairs), fp, fn)
-    recognised = _macro_f1(true, said, sorted(set(t.label)) if emotions is None else emotions, rule)
-    return {
-        **{name: spotted[name] for name in ("tp", "fp", "fn", "precision", "recall")},
-        "spotting_f1": spotted["f1"],
-        "recognition_f1": recognised,
-        "strs": spotted["f1"] * recognised,
-    }
+    emotions = sorted(set(t.label)) if emotions is None else list(emotions)
+    true, predicted = [t.label[row] for _, row in pairs], [p.label[row] for row, _ in pairs]
+    score = _ratios(len(pairs), fp, fn)
+    f1, recognised = score.pop("f1"), _macro_f1(true, predicted, emotions, rule)
+    return {**score, "spotting_f1": f1, "recognition_f1": recognised, "strs": f1 * recognised}
 
 
 def f1_over_iou(predicted, truth, ious=(0.3, 0.4, 0.5, 0.6, 0.7), videos=None):
@@ -401,18 +397,18 @@ def average_precision(predicted, truth, iou=0.5):
     if n_true == 0:
         return math.nan
     order = sorted(range(len(p.place)), key=lambda i: (-p.label[i], p.place[i], p.onset[i], p.offset[i]))
-    free = t.rows()
+    free_rows = t.rows()
     hit = np.zeros(len(order), bool)
     for rank, row in enumerate(order):
-        left = free.get(p.place[row], [])
-        overlap = _overlap(p, [row], t, left)[0]
+        free = free_rows.get(p.place[row], [])
+        overlap = _overlap(p, [row], t, free)[0]
         if overlap.size and overlap.max() >= iou:
             hit[rank] = True
-            left.pop(int(overlap.argmax()))
+            free.pop(int(overlap.argmax()))
     last = np.flatnonzero(np.diff(p.label[order], append=np.inf))  # of each run of equal scores
-    found = np.cumsum(hit)[last]
-    precision = np.maximum.accumulate((found / (last + 1))[::-1])[::-1]
-    return float((np.diff(found, prepend=0) / n_true) @ precision)
+    hits = np.cumsum(hit)[last]
+    precision = np.maximum.accumulate((hits / (last + 1))[::-1])[::-1]
+    return float((np.diff(hits, prepend=0) / n_true) @ precision)
 
 
 def timing_errors(predicted, truth, matches, fps):
@@ -446,12 +442,12 @@ def timing_errors(predicted, truth, matches, fps):
             return np.full(len(rows), np.nan)
         return _numbers(table.loc[rows, landmark])
 
-    late = {
+    errors = {
         landmark: frames(predicted, matches["predicted"], landmark)
         - frames(truth, matches["truth"], landmark)
         for landmark in ("onset", "apex", "offset")
     }
-    return pd.DataFrame(late) * (1000 / fps)
+    return pd.DataFrame(errors) * (1000 / fps)
 
 
 def recall_by(truth, matches, column, bins=None):
@@ -474,7 +470,7 @@ def recall_by(truth, matches, column, bins=None):
         group (text), events, found (int), recall (NaN in an empty group). Events without a value or outside
         all bins form a last group, "elsewhere", where there are any.
     """
-    found = truth.index.isin(matches["truth"])
+    spotted = truth.index.isin(matches["truth"])
     if bins is None:
         missing = truth[column].isna().to_numpy()
         names = sorted(truth[column][~missing].unique())
@@ -492,7 +488,7 @@ def recall_by(truth, matches, column, bins=None):
     if (group == len(names)).any():
         names.append("elsewhere")
     rows = [
-        (str(name), int((group == i).sum()), int(found[group == i].sum())) for i, name in enumerate(names)
+        (str(name), int((group == i).sum()), int(spotted[group == i].sum())) for i, name in enumerate(names)
     ]
     table = pd.DataFrame(rows, columns=["group", "events", "found"])
     return table.assign(recall=table["found"] / table["events"].where(table["events"] > 0))
@@ -520,7 +516,7 @@ def uar(true, predicted, classes):
     return _macro(recall_score, true, predicted, classes)
 
 
-# Helpers
+# Correlations
 # ---------------------------------------------------------------------------------------
 
 
@@ -582,6 +578,10 @@ def _apex_error(predicted, target, mask):
     return float(abs(predicted - target))
 
 
+# Tables as arrays, and their matching
+# ---------------------------------------------------------------------------------------
+
+
 class _Intervals(NamedTuple):
     """A checked table as arrays, in the order of its rows."""
 
@@ -625,7 +625,7 @@ def _intervals(table, name, needed=None):
             raise DataError(f"{name}, row {wrong[0]} has no {column}; give it one or remove that row.")
     label = np.zeros(len(table))
     if needed == "emotion":
-        label = np.array([str(each) for each in table["emotion"]], dtype=object)
+        label = np.array([str(emotion) for emotion in table["emotion"]], dtype=object)
     elif needed == "score":
         label = _numbers(table["score"])
         wrong = np.flatnonzero(~np.isfinite(label))
@@ -667,11 +667,10 @@ def _matches(p, t, iou, same_label=False):
     """Largest one-to-one matching a video, then largest total IoU: (predicted row, true row, IoU), sorted."""
     _check_iou(iou)
 
-    def ordered(part):
+    def ordered(intervals):
         """Rows of each video in an order of their own, so that ties don't hang on the table's."""
-        return part.rows(
-            sorted(range(len(part.place)), key=lambda i: (part.onset[i], part.offset[i], part.label[i]))
-        )
+        onset, offset, label = intervals.onset, intervals.offset, intervals.label
+        return intervals.rows(sorted(range(len(onset)), key=lambda i: (onset[i], offset[i], label[i])))
 
     true, matches = ordered(t), []
     for place, rows in ordered(p).items():
@@ -683,8 +682,8 @@ def _matches(p, t, iou, same_label=False):
         if same_label:
             fits &= p.label[rows, None] == t.label[None, columns]
         # One more pair outweighs whatever all overlaps together could gain.
-        worth = np.where(fits, min(fits.shape) + 1 + overlap, 0)
-        for i, j in zip(*linear_sum_assignment(worth, maximize=True), strict=True):
+        gain = np.where(fits, min(fits.shape) + 1 + overlap, 0)
+        for i, j in zip(*linear_sum_assignment(gain, maximize=True), strict=True):
             if fits[i, j]:
                 matches.append((rows[i], columns[j], float(overlap[i, j])))
     return sorted(matches)
@@ -705,14 +704,13 @@ def _counts(predicted, truth, iou, videos, same=None):
             )
         n_true = sum(place in listed for place in t.place)  # the others have nothing to be matched with
     matches = _matches(p, t, iou, same is not None)
-    rows, columns, overlap = (list(part) for part in zip(*matches, strict=True)) if matches else ([], [], [])
     table = {
-        "predicted": predicted.index[rows],
-        "truth": truth.index[columns],
-        "iou": np.array(overlap, float),
+        "predicted": predicted.index[[row for row, _, _ in matches]],
+        "truth": truth.index[[column for _, column, _ in matches]],
+        "iou": np.array([overlap for _, _, overlap in matches], float),
     }
-    found = len(matches)
-    return _ratios(found, len(p.place) - found, n_true - found) | {"matches": pd.DataFrame(table)}
+    tp = len(matches)
+    return _ratios(tp, len(p.place) - tp, n_true - tp) | {"matches": pd.DataFrame(table)}
 
 
 def _ratios(tp, fp, fn):
@@ -733,12 +731,12 @@ def _strict_pairs(p, t):
 
 def _megc_pairs(p, t):
     """Every free truth that overlaps enough is taken, several by one prediction too."""
-    said, subjects = p.rows(), {subject for subject, _ in p.place}
+    predicted, subjects = p.rows(), {subject for subject, _ in p.place}
     pairs, fp, fn = [], 0, 0
     for place, columns in t.rows().items():
         if place[0] not in subjects:
             continue
-        rows, free = said.get(place, []), np.ones(len(columns), bool)
+        rows, free = predicted.get(place, []), np.ones(len(columns), bool)
         for row, fits in zip(rows, _overlap(p, rows, t, columns) >= _IOU, strict=True):
             taken = np.flatnonzero(fits & free)
             free[taken] = False
@@ -750,10 +748,10 @@ def _megc_pairs(p, t):
 
 def _boosting_pairs(p, t):
     """Only the best truth is tried; one that is taken already makes a false positive."""
-    said = p.rows(np.argsort(p.onset, kind="stable"))
+    predicted = p.rows(np.argsort(p.onset, kind="stable"))
     pairs, fp, fn = [], 0, 0
     for place, columns in t.rows().items():
-        rows, taken = said.get(place, []), set()
+        rows, taken = predicted.get(place, []), set()
         for row, overlap in zip(rows, _overlap(p, rows, t, columns), strict=True):
             best = len(columns) - 1 - int(overlap[::-1].argmax())  # the last of equally good ones
             if overlap[best] >= _IOU and best not in taken:
@@ -765,38 +763,40 @@ def _boosting_pairs(p, t):
     return pairs, fp, fn
 
 
-def _macro(score, true, said, classes):
+def _macro(score, true, predicted, classes):
     """One of scikit-learn's scores, mean over classes; a zero denominator scores 0."""
-    true, said, labels = _judged(true, said, classes)
-    return float(score(true, said, labels=labels, average="macro", zero_division=0)) if true.size else 0.0
+    true, predicted, n = _judged(true, predicted, classes)
+    labels = range(n)
+    return (
+        float(score(true, predicted, labels=labels, average="macro", zero_division=0)) if true.size else 0.0
+    )
 
 
-def _judged(true, said, classes):
-    """Numbers of the true and the said class, -1 for another, of samples whose true class is judged; all numbers."""
-    true, said = np.asarray(true, dtype=object), np.asarray(said, dtype=object)
+def _judged(true, predicted, classes):
+    """Numbers (-1: another) of the true and the predicted class where the true one is judged; how many are."""
+    true, predicted = np.asarray(true, dtype=object), np.asarray(predicted, dtype=object)
     classes = list(dict.fromkeys(classes))
-    if true.shape != said.shape or not classes:
+    if true.shape != predicted.shape or not classes:
         raise DataError(
             f"recognition needs as many predicted classes as true ones and a class to judge, got "
-            f"{said.shape}, {true.shape} and {len(classes)} classes."
+            f"{predicted.shape}, {true.shape} and {len(classes)} classes."
         )
-    true, said = (pd.Index(classes, dtype=object).get_indexer(side) for side in (true, said))
-    return true[true >= 0], said[true >= 0], range(len(classes))
+    index = pd.Index(classes, dtype=object)
+    true, predicted = index.get_indexer(true), index.get_indexer(predicted)
+    return true[true >= 0], predicted[true >= 0], len(classes)
 
 
-def _macro_f1(true, said, emotions, rule):
+def _macro_f1(true, predicted, emotions, rule):
     """Harmonic mean of macro precision and macro recall, zero denominators as the rule has it."""
-    emotions = list(emotions)
     if not emotions:
         return 0.0 if rule == "strict" else math.nan
-    true, said, labels = _judged(true, said, emotions)
-    tp, occurs, named = (
-        np.bincount(which[which >= 0], minlength=len(labels)) for which in (true[true == said], true, said)
-    )
-    lone = (occurs + named == 0) | (tp == true.size)  # a confusion matrix of one cell
+    true, predicted, n = _judged(true, predicted, emotions)
+    tp = np.bincount(true[true == predicted], minlength=n)
+    n_true, n_predicted = np.bincount(true, minlength=n), np.bincount(predicted[predicted >= 0], minlength=n)
+    lone = (n_true + n_predicted == 0) | (tp == true.size)  # a confusion matrix of one cell
     counted = ~lone if rule == "boosting" else np.full(lone.shape, True)
     tp = np.where(lone & (rule == "megc"), 0, tp)
-    precision, recall = ((tp / np.maximum(every, 1))[counted] for every in (named, occurs))
+    precision, recall = (tp / np.maximum(n_predicted, 1))[counted], (tp / np.maximum(n_true, 1))[counted]
     if not precision.any():
         return 0.0 if rule == "strict" else math.nan
     p, r = float(precision.mean()), float(recall.mean())
