@@ -74,8 +74,8 @@ def matchings(predicted, truth, fits):
 def best_matchings(predicted, truth, fits):
     """All matchings of most pairs and, among these, of largest total IoU."""
     every = list(matchings(predicted, truth, fits))
-    worth = [(len(m), round(sum(iou_of(a, b) for a, b in m), 9)) for m in every]
-    return [m for m, w in zip(every, worth, strict=True) if w == max(worth)]
+    rank = [(len(m), round(sum(iou_of(a, b) for a, b in m), 9)) for m in every]
+    return [m for m, r in zip(every, rank, strict=True) if r == max(rank)]
 
 
 # Scorers written for clarity, the oracle of strs
@@ -85,9 +85,9 @@ def best_matchings(predicted, truth, fits):
 def megc_pairs(predicted, truth):
     pairs, fp, fn = [], 0, 0
     for subject in set(predicted["subject"]):
-        known = truth[truth["subject"] == subject]
-        for video in set(known["video"]):
-            free = list(known[known["video"] == video].itertuples())
+        events = truth[truth["subject"] == subject]
+        for video in set(events["video"]):
+            free = list(events[events["video"] == video].itertuples())
             for p in predicted[
                 (predicted["subject"] == subject) & (predicted["video"] == video)
             ].itertuples():
@@ -101,17 +101,17 @@ def megc_pairs(predicted, truth):
 
 def boosting_pairs(predicted, truth):
     pairs, fp, fn = [], 0, 0
-    for place, known in truth.groupby(["subject", "video"]):
-        known, taken = list(known.itertuples()), set()
-        mine = [p for p in predicted.itertuples() if (p.subject, p.video) == place]
-        for p in sorted(mine, key=lambda p: p.onset):
-            best = max(range(len(known)), key=lambda i: (iou_of(p, known[i]), i))
-            if iou_of(p, known[best]) >= 0.5 and best not in taken:
+    for place, events in truth.groupby(["subject", "video"]):
+        events, taken = list(events.itertuples()), set()
+        inside = [p for p in predicted.itertuples() if (p.subject, p.video) == place]
+        for p in sorted(inside, key=lambda p: p.onset):
+            best = max(range(len(events)), key=lambda i: (iou_of(p, events[i]), i))
+            if iou_of(p, events[best]) >= 0.5 and best not in taken:
                 taken.add(best)
-                pairs.append((p, known[best]))
+                pairs.append((p, events[best]))
             else:
                 fp += 1
-        fn += len(known) - len(taken)
+        fn += len(events) - len(taken)
     return pairs, fp, fn
 
 

@@ -41,41 +41,43 @@ class Dense:
         self.total = {name: np.zeros(n_samples) for name in models}
         self.weight = np.zeros(n_samples)
         self.hat = np.minimum(np.arange(1.0, length + 1), np.arange(length, 0, -1))
-        self.crops, self.seen, self.landmarks = np.zeros((0, 1, 1)), np.zeros(0), np.zeros((0, 68, 2))
+        self.crops, self.mask, self.landmarks = np.zeros((0, 1, 1)), np.zeros(0), np.zeros((0, 68, 2))
         self.first = 0  # sample of the first crop that is still held
         self.waiting: list[tuple[int, np.ndarray, dict]] = []  # first sample, mask (T,), inputs
 
     def feed(self, part: Followed) -> None:
         """Take the next stretch."""
-        held, new = (self.crops, self.seen, self.landmarks), (part.crops, part.mask, part.landmarks)
-        self.crops, self.seen, self.landmarks = (
-            np.concatenate(pair) if len(pair[0]) else pair[1] for pair in zip(held, new, strict=True)
-        )
+        if len(self.crops):
+            self.crops = np.concatenate([self.crops, part.crops])
+            self.mask = np.concatenate([self.mask, part.mask])
+            self.landmarks = np.concatenate([self.landmarks, part.landmarks])
+        else:
+            self.crops, self.mask, self.landmarks = part.crops, part.mask, part.landmarks
         span, hop = self._span(), HOP * self.stride
         while len(self.crops) >= span:
             self._window()
-            self.crops, self.seen, self.landmarks = self.crops[hop:], self.seen[hop:], self.landmarks[hop:]
+            self.crops, self.mask, self.landmarks = self.crops[hop:], self.mask[hop:], self.landmarks[hop:]
             self.first += hop
 
     def curves(self) -> dict[Any, np.ndarray]:
-        """Intensity by each model, (n_samples,) float32 in [0, 1]; what it says without a face means nothing."""
-        seen_before = self._span() - HOP * self.stride if self.first else 0
-        if len(self.crops) > seen_before:
+        """Intensity by each model, (n_samples,) float32 in [0, 1]; its value without a face means nothing."""
+        overlap = self._span() - HOP * self.stride if self.first else 0
+        if len(self.crops) > overlap:
             self._window()  # cut by the end of the video: its last frame is repeated
         self._predict()
-        at = np.arange(len(self.weight))
-        asked = np.flatnonzero(
-            self.weight
-        )  # windows whose samples lie apart leave frames between them unasked
-        said = {name: total[asked] / self.weight[asked] for name, total in self.total.items()}
-        return {name: np.interp(at, asked, each).astype(np.float32) for name, each in said.items()}
+        frames = np.arange(len(self.weight))
+        sampled = np.flatnonzero(self.weight)  # windows whose samples lie apart leave frames between them out
+        return {
+            name: np.interp(frames, sampled, total[sampled] / self.weight[sampled]).astype(np.float32)
+            for name, total in self.total.items()
+        }
 
     def _span(self) -> int:
         return (self.length - 1) * self.stride + 1
 
     def _window(self) -> None:
         at = np.minimum(self.stride * np.arange(self.length), len(self.crops) - 1)
-        mask = self.seen[at]
+        mask = self.mask[at]
         shape = np.median(self.landmarks[at][mask], axis=0) if mask.any() else np.zeros((68, 2))
         self.waiting.append((self.first, mask, flow.window_inputs(self.crops[at], mask, shape)))
         if len(self.waiting) == BATCH:
@@ -84,13 +86,15 @@ class Dense:
     def _predict(self) -> None:
         if not self.waiting:
             return
-        first, seen, inputs = zip(*self.waiting, strict=True)
+        first, masks, inputs = zip(*self.waiting, strict=True)
         self.waiting = []
         at = np.array(first)[:, None] + self.stride * np.arange(self.length)
         at = np.minimum(at, len(self.weight) - 1)  # (n, T)
         hats = np.tile(self.hat, (len(at), 1))  # numpy 2.4's add.at reads past the end of what it broadcasts
         np.add.at(self.weight, at, hats)
-        stacked = {name: np.stack([each[name] for each in inputs]) for name in ("raw", "flow", "reference")}
-        windows = Windows(**stacked, target=np.zeros(at.shape, np.float32), mask=np.stack(seen))
+        stacked = {
+            name: np.stack([window[name] for window in inputs]) for name in ("raw", "flow", "reference")
+        }
+        windows = Windows(**stacked, target=np.zeros(at.shape, np.float32), mask=np.stack(masks))
         for name, model in self.models.items():
             np.add.at(self.total[name], at, hats * predict(model, windows))

@@ -3,8 +3,8 @@
     Sequences (motion features, one row a frame) -> segments, half of them around a micro-expression -> network
     sequence of any length -> chunks with margins -> scores (T, S), logits (T, K)
 
-    chunk      [margin |  kept  | margin]
-    next chunk          [margin |  kept  | margin]      what a chunk gives in its margins is thrown away
+    read       [margin |  chunk  | margin]
+    then                 [margin |  chunk  | margin]      what a chunk gives in its margins is thrown away
 
 A sequence is a whole video; a window of one is a sequence too, which is how the reference sees them. Everything that
 is fitted (scale, class weights) comes from the training sequences. A fit is a `melib.learn.windows.Fitted`: the same
@@ -27,9 +27,10 @@ from melib.models import BODIES, VideoRegressor
 __all__ = ["Sequence", "VideoSettings", "fit", "fit_scale", "load", "predict"]
 
 # Frames. Both even, for the slow path of the state space; 1024 are half a minute at 30 frames/s.
-_KEPT = 4096
+_CHUNK = 4096
 _MARGIN = 1024
 _MAD = 1.4826  # a normal distribution's standard deviation, in median absolute deviations
+_NETWORK = ("body", "width", "blocks", "dropout", "causal", "kinds")  # settings of the network
 _STILL = 1e-6  # pixels: far below what any tracker resolves
 # Frames that a grafted movement has on each side, over which it is faded to rest; smoothed by so many frames (sd), so
 # that it brings little noise along.
@@ -76,9 +77,8 @@ class Sequence:
                     "give one row a frame."
                 )
             if not np.isfinite(values[self.mask]).all():
-                frame = np.flatnonzero(self.mask)[
-                    ~np.isfinite(values[self.mask]).reshape(-1, values[0].size).all(1)
-                ][0]
+                finite = np.isfinite(values).reshape(t, -1).all(1)
+                frame = np.flatnonzero(self.mask & ~finite)[0]
                 raise DataError(
                     f"sequence: {name} holds NaN or infinity in frame {frame}; mask the frame, or repair the features."
                 )
@@ -117,7 +117,7 @@ class VideoSettings:
     # trained: frames weighted by class make the classification's rise with confidence while everything gets better.
     select: str = "validation"
     neutral_factor: float = (
-        6.0  # classes weigh alike whatever their share of frames, neutral this many times as much
+        6.0  # classes weigh alike whatever their share of frames, neutral so many times as much
     )
     # Augmentation, drawn once a segment. The reference has the gain alone, of .1.
     gain: float = 0.25  # features times U(1 - .8 gain, 1 + gain)
@@ -135,9 +135,9 @@ class VideoSettings:
             "tasks": ("joint", "spotting", "recognition"),
             "select": ("validation", "last"),
         }
-        for name, known in choices.items():
-            if getattr(self, name) not in known:
-                raise DataError(f'{name} "{getattr(self, name)}" is unknown; use {", ".join(known)}.')
+        for name, values in choices.items():
+            if getattr(self, name) not in values:
+                raise DataError(f'{name} "{getattr(self, name)}" is unknown; use {", ".join(values)}.')
 
 
 def fit_scale(train, settings):
@@ -322,7 +322,7 @@ def predict(fitted, sequences, *, device=None):
 
 
 def load(folder):
-    """Read what `save` wrote; see `windows.load`."""
+    """Read a fit of this module; see `windows.load`."""
     return windows.load(folder, VideoSettings)
 
 
@@ -341,10 +341,10 @@ def _check(name, sequences, train, settings):
                 f"a {name} sequence has {sequence.target.shape[1]} target curves where settings ask for "
                 f"{settings.kinds}; set kinds."
             )
-        seen = sequence.emotion[sequence.mask]
-        if len(seen) and not 0 <= seen.min() <= seen.max() < settings.classes:
+        emotion = sequence.emotion[sequence.mask]
+        if len(emotion) and not 0 <= emotion.min() <= emotion.max() < settings.classes:
             raise DataError(
-                f"a {name} sequence has emotion {seen.min() if seen.min() < 0 else seen.max()} where 0 to "
+                f"a {name} sequence has emotion {emotion.min() if emotion.min() < 0 else emotion.max()} where 0 to "
                 f"{settings.classes - 1} are known; set classes."
             )
 
@@ -362,7 +362,7 @@ def _places(train, n, settings, random):
     events = [
         (which, middle)
         for which, sequence in enumerate(train)
-        for middle in _middles(sequence.mask & (sequence.target[:, 0] > 0))
+        for middle in _runs(sequence.mask & (sequence.target[:, 0] > 0)).sum(1) // 2
     ]
     near = round(settings.around * n) if events else 0
     lengths = np.array([len(sequence) for sequence in train])
@@ -378,10 +378,9 @@ def _places(train, n, settings, random):
     return random.permutation(np.concatenate(places))
 
 
-def _middles(inside):
-    """Middle frames of the runs of True."""
-    edges = np.flatnonzero(np.diff(np.r_[False, inside, False])).reshape(-1, 2)
-    return edges.sum(1) // 2
+def _runs(inside):
+    """First frame of each run of True, and the one behind its last: (N, 2)."""
+    return np.flatnonzero(np.diff(np.r_[False, inside, False])).reshape(-1, 2)
 
 
 def _segment(sequence, start, settings, random):
@@ -405,16 +404,14 @@ def _segment(sequence, start, settings, random):
 
 def _movements(train):
     """Micro-expressions that can be laid over another place: (sequence, first, last frame), nothing else moving there."""
-    found = []
+    movements = []
     for which, sequence in enumerate(train):
-        inside = sequence.target[:, 0] > 0
-        edges = np.flatnonzero(np.diff(np.r_[False, inside, False])).reshape(-1, 2)
-        for first, stop in edges:
+        for first, stop in _runs(sequence.target[:, 0] > 0):
             around = slice(max(0, first - _FADE), stop + _FADE)
             alone = sequence.mask[around].all() and not (sequence.target[around, 1:] > 0).any()
             if alone and first >= _FADE and stop + _FADE <= len(sequence):
-                found.append((which, int(first), int(stop)))
-    return found
+                movements.append((which, int(first), int(stop)))
+    return movements
 
 
 def _graft(segment, sources, movements, settings, mirror, random):
@@ -429,25 +426,20 @@ def _graft(segment, sources, movements, settings, mirror, random):
             which = int(random.integers(len(sources)))
             first = int(random.integers(_FADE, max(_FADE + 1, len(sources[which]) - length)))
             stop = first + length - 2 * _FADE
-        source = sources[which]
-        from_, to = slice(first - _FADE, stop + _FADE), int(random.integers(0, max(1, len(x) - length)))
-        place = slice(to, to + length)
-        quiet = label or not (source.target[from_] > 0).any()
-        if (
-            len(x) < length
-            or len(source) < stop + _FADE
-            or not (source.mask[from_].all() and mask[place].all() and quiet)
-        ):
+        source, start = sources[which], int(random.integers(0, max(1, len(x) - length)))
+        origin, place = slice(first - _FADE, stop + _FADE), slice(start, start + length)
+        fits = len(x) >= length and len(source) >= stop + _FADE
+        if not (fits and source.mask[origin].all() and mask[place].all()):
             continue
-        if label and (target[place, 0] > 0).any():
+        if (target[place, 0] > 0).any() if label else (source.target[origin] > 0).any():
             continue
-        moved = gaussian_filter1d(source.x[from_].astype(np.float64), _GRAFT_SMOOTH, axis=0, mode="nearest")
+        moved = gaussian_filter1d(source.x[origin].astype(np.float64), _GRAFT_SMOOTH, axis=0, mode="nearest")
         moved -= np.linspace(moved[0], moved[-1], length)
         if mirror is not None and random.random() < 0.5:
             moved = moved[:, mirror[0]] * mirror[1]
         x[place] += (moved * random.uniform(1 - settings.gain, 1 + settings.gain)).astype(np.float32)
         if label:
-            inside = slice(to + _FADE, to + length - _FADE)
+            inside = slice(start + _FADE, start + length - _FADE)
             target[inside, 0] = source.target[first:stop, 0]
             emotion[inside] = source.emotion[first:stop]
 
@@ -458,16 +450,8 @@ def _scaled(x, scale):
 
 
 def _network(settings, scale):
-    return VideoRegressor(
-        len(scale["middle"]),
-        settings.classes,
-        body=settings.body,
-        width=settings.width,
-        blocks=settings.blocks,
-        dropout=settings.dropout,
-        causal=settings.causal,
-        kinds=settings.kinds,
-    )
+    options = {name: getattr(settings, name) for name in _NETWORK}
+    return VideoRegressor(len(scale["middle"]), settings.classes, **options)
 
 
 def _loss(curves, labels, weights, settings):
@@ -493,8 +477,8 @@ def _validate(net, sequences, scale, weights, settings, device):
         torch.from_numpy(np.concatenate([getattr(sequence, name) for sequence in sequences])[None])
         for name in ("mask", "target", "emotion")
     ]
-    found = [torch.from_numpy(np.concatenate(part)[None]) for part in zip(*curves, strict=True)]
-    loss = _loss(found, labels, weights.cpu(), settings)
+    predicted = [torch.from_numpy(np.concatenate(part)[None]) for part in zip(*curves, strict=True)]
+    loss = _loss(predicted, labels, weights.cpu(), settings)
     return float(loss.classification if settings.tasks == "recognition" else loss.regression)
 
 
@@ -506,12 +490,12 @@ def _whole(net, sequence, scale, device):
     _same_channels(sequence, len(scale["middle"]))
     scores = np.zeros((t, net.score.out_features), np.float32)
     logits = np.zeros((t, net.emotion.out_features), np.float32)
-    kept = t if t <= _KEPT + 2 * _MARGIN else _KEPT
-    for first in range(0, t, kept or 1):
-        start, stop = max(0, first - _MARGIN), min(t, first + kept + _MARGIN)
+    chunk = t if t <= _CHUNK + 2 * _MARGIN else _CHUNK
+    for first in range(0, t, chunk or 1):
+        start, stop = max(0, first - _MARGIN), min(t, first + chunk + _MARGIN)
         part = torch.from_numpy(_scaled(np.asarray(x[start:stop], np.float32), scale))[None].to(device)
-        found = net.curves(part, torch.from_numpy(mask[start:stop].copy())[None].to(device))
-        rows = slice(first - start, first - start + kept)
-        for whole, values in zip((scores, logits), found, strict=True):
-            whole[first : first + kept] = values[0, rows].cpu().numpy()
+        curves = net.curves(part, torch.from_numpy(mask[start:stop].copy())[None].to(device))
+        rows = slice(first - start, first - start + chunk)
+        for whole, values in zip((scores, logits), curves, strict=True):
+            whole[first : first + chunk] = values[0, rows].cpu().numpy()
     return scores, logits

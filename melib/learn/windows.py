@@ -31,9 +31,8 @@ from melib.losses import intensity_loss
 from melib.models import CHANNELS, FramewiseNet, IntensityNet
 from melib.vision import flow
 
-_STATISTICS = (
-    64  # windows, evenly spaced, that preparation constants are taken from: enough, and bounded memory
-)
+_STATISTICS = 64  # windows, evenly spaced, that preparation constants are taken from: memory stays bounded
+_LOSS = ("mse", "smooth", "rank", "margin")  # settings of the loss
 
 
 @dataclass(frozen=True)
@@ -108,10 +107,7 @@ class FitSettings:
     margin: float = 0.5
     # Augmentation, drawn once a window and epoch; none is stated in the paper.
     flip: bool = True  # mirror left and right; the sign of u turns with it
-    reverse: bool = False  # run time backwards: assumes that a fall looks like a rise played backwards
-    warp: float = (
-        0.12  # two inner times move by up to this share of the window, and what lies between follows
-    )
+    warp: float = 0.12  # two inner times move by up to this share of the window; between them time follows
     shift: int = 2  # translation by up to so many pixels of the input
     hide: int = 20  # side of a square set to 0 in every other window, so that no single region decides
     gain: float = (
@@ -295,10 +291,10 @@ def optimise(net, settings, steps, losses, validate, *, last=False, progress=Non
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, settings.lr, epochs=settings.epochs, steps_per_epoch=steps, pct_start=0.2
     )
-    best: tuple[float, dict] = (math.inf, {})
-    rows, since, kept = [], 0, 0
+    state: dict = {}
+    rows, lowest, best = [], math.inf, -1
     for epoch in range(settings.epochs):
-        seen = []
+        step_losses = []
         net.train()
         for loss in losses(epoch):
             optimiser.zero_grad(set_to_none=True)
@@ -306,28 +302,26 @@ def optimise(net, settings, steps, losses, validate, *, last=False, progress=Non
             torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
             optimiser.step()
             schedule.step()
-            seen.append(loss.detach())
-        trained = float(torch.stack(seen).mean())
+            step_losses.append(loss.detach())
+        trained = float(torch.stack(step_losses).mean())
         if not math.isfinite(trained):
             raise DataError(
                 f"the training loss is {trained} in epoch {epoch + 1}; lower lr, or look for NaN in the inputs."
             )
         validated = validate()
-        since += 1
-        if last or validated < best[0]:
-            best = (
-                validated,
-                {name: tensor.to("cpu", copy=True) for name, tensor in net.state_dict().items()},
-            )
-            since, kept = 0, epoch
+        if last or validated < lowest:
+            lowest, best = validated, epoch
+            state = {
+                name: value.to("cpu", copy=True).contiguous() for name, value in net.state_dict().items()
+            }
         rows.append({"epoch": epoch + 1, "train": trained, "validation": validated})
         if progress:
             progress(epoch + 1, settings.epochs, trained, validated)
-        if since >= settings.patience:
+        if epoch - best >= settings.patience:
             break
     history = pd.DataFrame(rows)
-    history["best"] = history.index == kept
-    return {name: tensor.contiguous() for name, tensor in best[1].items()}, history
+    history["best"] = history.index == max(best, 0)
+    return state, history
 
 
 def augment(x, target, mask, settings, random):
@@ -353,28 +347,19 @@ def augment(x, target, mask, settings, random):
         if settings.input == "flow":
             mirror[:, :, 0] *= -1  # u points right: its mirror image points left
         x[flipped] = mirror
-    if settings.reverse:
-        turned = torch.from_numpy(random.random(n) < 0.5)
-        x[turned], target[turned], mask[turned] = (
-            x[turned].flip(1),
-            target[turned].flip(1),
-            mask[turned].flip(1),
-        )
     if settings.warp and x.shape[1] > 1:
         for window in range(n):
             x[window], target[window], mask[window] = _warp(
                 x[window], target[window], mask[window], settings.warp, random
             )
     if settings.input == "raw":
-        contrast = random.uniform(1 - settings.light, 1 + settings.light, n)
-        x *= _each(contrast)
-        x += _each(random.normal(0, settings.light, n))
+        x *= _per_window(random.uniform(1 - settings.light, 1 + settings.light, n))
+        x += _per_window(random.normal(0, settings.light, n))
     else:
-        x *= _each(random.uniform(1 - 0.8 * settings.gain, 1 + settings.gain, n))
+        x *= _per_window(random.uniform(1 - 0.8 * settings.gain, 1 + settings.gain, n))
     if pad:
-        moved = torch.nn.functional.pad(x.flatten(1, 2), [pad] * 4, mode="replicate").unflatten(
-            1, x.shape[1:3]
-        )
+        moved = torch.nn.functional.pad(x.flatten(1, 2), [pad] * 4, mode="replicate")
+        moved = moved.unflatten(1, x.shape[1:3])
         for window, (top, left) in enumerate(random.integers(0, 2 * pad + 1, (n, 2))):
             x[window] = moved[window, ..., top : top + size, left : left + size]
     if settings.hide:
@@ -414,15 +399,12 @@ def predict(fitted, windows, *, batch=16, device=None):
     -------
     curves : (N, T) float32 in [0, 1]
     """
-    settings = fitted.settings
-    device = find_device(device)
-    with reproducible(device):
-        net = _restored(fitted, device)
-        curves = []
-        for rows in _chunks(len(windows), batch):
-            x, _, mask = _batch(windows, rows, settings, fitted.scale)
-            curves.append(_curves(net, x.to(device), mask.to(device)))
-    return _stack(curves, windows.mask.shape[1])
+
+    def inputs(rows):
+        x, _, mask = _batch(windows, rows, fitted.settings, fitted.scale)
+        return x, mask
+
+    return _predict(fitted, inputs, windows.mask.shape, batch, device)
 
 
 def predict_inputs(fitted, inputs, mask=None, *, batch=16, device=None):
@@ -444,15 +426,8 @@ def predict_inputs(fitted, inputs, mask=None, *, batch=16, device=None):
     """
     inputs = torch.as_tensor(inputs)
     mask = torch.ones(inputs.shape[:2], dtype=torch.bool) if mask is None else torch.as_tensor(np.array(mask))
-    device = find_device(device)
-    with reproducible(device):
-        net = _restored(fitted, device)
-        frames = slice(0, 1) if fitted.settings.constant_frame else slice(None)
-        curves = [
-            _curves(net, inputs[rows, frames].to(device), mask[rows].to(device))
-            for rows in _chunks(len(inputs), batch)
-        ]
-    return _stack(curves, inputs.shape[1])
+    frames = slice(0, 1) if fitted.settings.constant_frame else slice(None)
+    return _predict(fitted, lambda rows: (inputs[rows, frames], mask[rows]), mask.shape, batch, device)
 
 
 def save(fitted, folder):
@@ -508,7 +483,7 @@ def _native(windows, rows, input):
         return raw[:, :, None]
     mask = np.asarray(windows.mask[rows])
     at = np.asarray(windows.reference[rows])
-    calm = [frames[flow.around(r, seen)].mean(axis=0) for frames, r, seen in zip(raw, at, mask, strict=True)]
+    calm = [grey[flow.around(r, face)].mean(axis=0) for grey, r, face in zip(raw, at, mask, strict=True)]
     return (raw - np.stack(calm).astype(np.float32)[:, None])[:, :, None]
 
 
@@ -532,10 +507,19 @@ def _network(settings, weights):
     )
 
 
-def _restored(fitted, device):
-    net = _network(fitted.settings, None)
-    net.load_state_dict(fitted.state)
-    return net.to(device, memory_format=torch.channels_last).eval()
+@torch.no_grad()
+def _predict(fitted, inputs, shape, batch, device):
+    """Curves of `shape` (N, T); ``inputs(rows)`` gives x and mask of some windows."""
+    device = find_device(device)
+    curves = np.zeros(shape, np.float32)
+    with reproducible(device):
+        net = _network(fitted.settings, None)
+        net.load_state_dict(fitted.state)
+        net.to(device, memory_format=torch.channels_last).eval()
+        for rows in _slices(len(curves), batch):
+            x, mask = inputs(rows)
+            curves[rows] = net(x.to(device), mask.to(device)).cpu().numpy()
+    return curves
 
 
 def _decayed(net, weight_decay):
@@ -548,15 +532,8 @@ def _decayed(net, weight_decay):
 
 
 def _loss(net, x, target, mask, settings):
-    return intensity_loss(
-        net(x, mask),
-        target,
-        mask,
-        mse=settings.mse,
-        smooth=settings.smooth,
-        rank=settings.rank,
-        margin=settings.margin,
-    ).total
+    weights = {name: getattr(settings, name) for name in _LOSS}
+    return intensity_loss(net(x, mask), target, mask, **weights).total
 
 
 @torch.no_grad()
@@ -564,26 +541,17 @@ def _validate(net, windows, settings, scale, device):
     """Mean loss a validation window, without augmentation."""
     net.eval()
     total = 0.0
-    for rows in _chunks(len(windows), settings.batch):
+    for rows in _slices(len(windows), settings.batch):
         x, target, mask = _batch(windows, rows, settings, scale)
         total += len(mask) * float(_loss(net, x.to(device), target.to(device), mask.to(device), settings))
     return total / len(windows)
 
 
-@torch.no_grad()
-def _curves(net, x, mask):
-    return net(x, mask).cpu().numpy()
-
-
-def _stack(curves, t):
-    return np.concatenate(curves) if curves else np.zeros((0, t), np.float32)
-
-
-def _chunks(n, size):
+def _slices(n, size):
     return [slice(start, min(start + size, n)) for start in range(0, n, size)]
 
 
-def _each(values):
+def _per_window(values):
     """(n,) -> (n, 1, 1, 1, 1) float32 tensor."""
     return torch.from_numpy(np.asarray(values, dtype=np.float32)).reshape(-1, 1, 1, 1, 1)
 
