@@ -216,11 +216,6 @@ def test_a_locked_folder_ends_in_one_sentence(tmp_path):
         locked()
 
 
-def test_other_errors_pass_unchanged(tmp_path):
-    with pytest.raises(OSError, match="quite another"), cache.atomic(tmp_path / "a.npy"):
-        raise OSError("quite another")
-
-
 SLOW_WRITER = """
 import signal, sys, time
 import numpy as np

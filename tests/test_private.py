@@ -227,7 +227,7 @@ def test_a_figure_of_tables_reads_no_image(name, monkeypatch):
     for module, reader in (
         (faces, "read_image"),
         (faces, "find_face"),
-        (faces, "load_clip"),
+        (faces, "load_clips"),
         (manifest, "frame_files"),
         (cv2, "imread"),
         (cv2, "imdecode"),

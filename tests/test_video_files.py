@@ -33,7 +33,7 @@ def write_video(path, images, code="MJPG", fps=200):
 
 def decoded(path):
     """Grey frames from first to last: the oracle."""
-    capture, found = cv2.VideoCapture(str(path)), []
+    capture, frames = cv2.VideoCapture(str(path)), []
     while (read := capture.read())[0]:
         found.append(cv2.cvtColor(read[1], cv2.COLOR_BGR2GRAY))
     return found
@@ -92,8 +92,8 @@ def test_frames_can_be_asked_for_in_any_order_however_few_are_kept(films, forget
 def test_looking_back_a_little_decodes_nothing_again(films, monkeypatch):
     video_files._reader.cache_clear()
     starts = []
-    opened = video_files._opened
-    monkeypatch.setattr(video_files, "_opened", lambda file: starts.append(file) or opened(file))
+    capture = video_files._capture
+    monkeypatch.setattr(video_files, "_capture", lambda file: starts.append(file) or capture(file))
     for number in (*range(0, N, 7), *range(N)):
         assert video_files.read(Frame(films[0], number)) is not None
     assert len(starts) == 1
@@ -103,10 +103,10 @@ def test_looking_back_a_little_decodes_nothing_again(films, monkeypatch):
 def test_what_is_expected_is_decoded_once_at_any_rate_and_nothing_else_is_kept(films, step, ahead, chunk):
     film, numbers = films[1], np.arange(0, N, step)
     expected = decoded(film)
-    starts, opened = [], video_files._opened
+    starts, capture = [], video_files._capture
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(video_files, "_FEWEST", ahead + chunk)
-        patch.setattr(video_files, "_opened", lambda file: starts.append(file) or opened(file))
+        patch.setattr(video_files, "_capture", lambda file: starts.append(file) or capture(file))
         video_files._reader.cache_clear()
         video_files.expect(film, numbers)
         for start in range(0, len(numbers), chunk):
@@ -216,8 +216,10 @@ def test_a_clip_from_a_file_is_the_clip_from_its_decoded_frames(tmp_path, synthm
     folder.mkdir(parents=True)
     for number, image in enumerate(decoded(film), start=1):
         cv2.imwrite(str(folder / f"img{number}.png"), image)
+    table = pd.DataFrame({"subject": ["s01"], "video": ["v"]})
     clips = [
-        faces.load_clip(synthme, tmp_path / root, "s01", "v", tmp_path / root) for root in ("film", "images")
+        faces.load_clips(synthme, tmp_path / root, table, tmp_path / root, jobs=1, progress=False)[0]
+        for root in ("film", "images")
     ]
     assert clips[0].mask.all()
     for name in ("frames", "mask", "landmarks", "numbers"):
@@ -253,7 +255,7 @@ def test_frames_are_shown_at_the_rate_that_the_file_was_written_with(tmp_path, d
     assert video_files.times(film) == pytest.approx(np.arange(N) / fps, abs=1e-4)
 
 
-class Told:
+class Retimed:
     """A capture that says other times than the file's, in milliseconds."""
 
     def __init__(self, capture, milliseconds):
@@ -269,17 +271,17 @@ class Told:
 
 def test_a_file_without_times_has_an_even_rate(tmp_path, drifting, monkeypatch):
     film = write_video(tmp_path / "a.mp4", drifting, "mp4v", 50)
-    opened = video_files._opened
-    monkeypatch.setattr(video_files, "_opened", lambda file: Told(opened(file), lambda t: 0.0))
+    capture = video_files._capture
+    monkeypatch.setattr(video_files, "_capture", lambda file: Retimed(capture(file), lambda t: 0.0))
     assert video_files.times(film) == pytest.approx(np.arange(N) / 50)
 
 
 def test_one_frame_out_of_order_doesnt_cost_the_others_their_times(films, monkeypatch):
-    opened = video_files._opened
+    capture = video_files._capture
     said = 40.0 * np.arange(N + 1)
     said[20:] += 1000
     said[7] = said[5]
-    monkeypatch.setattr(video_files, "_opened", lambda file: Told(opened(file), lambda t: said[t]))
+    monkeypatch.setattr(video_files, "_capture", lambda file: Retimed(capture(file), lambda t: said[t]))
     found = video_files.times(films[1])
     assert (np.diff(found) >= 0).all()
     others = np.arange(N) != 7

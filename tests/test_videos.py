@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from melib import learn, models
 from melib.errors import DataError
-from melib.learn.videos import Sequence, VideoSettings, augment, fit, fit_scale, load, predict
+from melib.learn.videos import Sequence, VideoSettings, augment, fit, fit_scale, predict
 from melib.learn.windows import save
 from melib.losses import video_loss
 

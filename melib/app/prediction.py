@@ -329,7 +329,7 @@ def _images(folder: Path) -> list[Path]:
         raise DataError(
             f"{folder} holds no image ({', '.join(layouts.IMAGES)}); name a folder of frames, or video files."
         )
-    return [folder / name for name in sorted(names, key=layouts.natural)]
+    return [folder / name for name in sorted(names, key=layouts.frame_order)]
 
 
 def sampled(seconds: np.ndarray) -> tuple[np.ndarray, float]:

@@ -7,8 +7,7 @@ final name is finished and the rerun continues from there.
     cache/<key>/record.json     shapes, dtypes and checksums
     cache/<key>/<name>.npy      one file an array, read back read-only, large ones memory-mapped
     cache/hashes/               hashes of large sources, so that they aren't read at every start
-    cache/.<key>.<host>-<pid>   being written; swept by the next build of the same key if that process is
-    dead
+    cache/.<key>.<host>-<pid>   being written; swept by the next build of the same key if that process is dead
 """
 
 import contextlib
@@ -63,7 +62,7 @@ def atomic(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     temporary = path.with_name(f".{path.stem}.{_HOST}-{os.getpid()}{path.suffix}")
-    with _readable(path.parent):
+    with _disk_errors(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             yield temporary
@@ -116,12 +115,12 @@ def content_hash(paths: Iterable[str | Path | tuple], index: str | Path | None =
     """
     files: list[tuple[Path, bytes]] = []  # each with the numbers of the frames that are used
     for path, group in itertools.groupby(paths, key=_file):
-        same = list(group)
-        numbers = [frame[1] for frame in same if isinstance(frame, tuple)]
-        files += [(path, np.array(numbers, "<i8").tobytes())] if numbers else [(path, b"")] * len(same)
+        frames = list(group)
+        numbers = [frame[1] for frame in frames if isinstance(frame, tuple)]
+        files += [(path, np.array(numbers, "<i8").tobytes())] if numbers else [(path, b"")] * len(frames)
     note = _note(files, Path(index)) if index is not None else None
-    if note is not None and note.is_file() and len(known := note.read_text(encoding="utf-8")) == 32:
-        return known
+    if note is not None and note.is_file() and len(remembered := note.read_text(encoding="utf-8")) == 32:
+        return remembered
     digest = hashlib.blake2b(digest_size=16)
     for path, used in files:
         _add(digest, path)
@@ -207,7 +206,7 @@ def arrays(
             return _read(entry)
         except (OSError, ValueError, KeyError, TypeError) as error:
             warnings.warn(f"{entry} is broken ({error}); it is computed again.", stacklevel=2)
-    with _readable(folder):
+    with _disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         _sweep(folder, key)
         temporary = folder / f".{key}.{_HOST}-{os.getpid()}"
@@ -272,10 +271,10 @@ def _replace_folder(temporary: Path, entry: Path) -> None:
 
 def _sweep(folder: Path, key: str) -> None:
     """Remove what killed processes of this host left behind for ``key``."""
-    for left in folder.glob(f".{key}.{_HOST}-*"):
-        owner = int(left.name.rsplit(f"{_HOST}-", 1)[1].split("-")[0])
+    for stale in folder.glob(f".{key}.{_HOST}-*"):
+        owner = int(stale.name.rsplit(f"{_HOST}-", 1)[1].split("-")[0])
         if owner == os.getpid() or not alive(owner):
-            shutil.rmtree(left, ignore_errors=True)
+            shutil.rmtree(stale, ignore_errors=True)
 
 
 def alive(pid: int) -> bool:
@@ -284,13 +283,14 @@ def alive(pid: int) -> bool:
 
 
 @contextlib.contextmanager
-def _readable(folder: Path) -> Iterator[None]:
+def _disk_errors(folder: Path) -> Iterator[None]:
     """Turn a full or locked disk into one sentence."""
     try:
         yield
     except Exception as error:
         if _disk_full(error):
-            free = _free_megabytes(folder)
+            existing = next(place for place in (folder, *folder.parents) if place.exists())
+            free = shutil.disk_usage(existing).free // 2**20
             raise DataError(
                 f"The disk is full ({free} MB free at {folder}); make room and run the same command again: "
                 "nothing finished is lost."
@@ -303,20 +303,13 @@ def _readable(folder: Path) -> Iterator[None]:
 
 
 def _disk_full(error: Exception) -> bool:
-    # numpy reports a short write without errno ("8000 requested and 12 written"), safetensors only in
-    # words.
+    # numpy reports a short write without errno ("8000 requested and 12 written"), safetensors only in words.
     words = str(error)
     return (
         (isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT))
         or "No space left on device" in words
         or ("requested and" in words and "written" in words)
     )
-
-
-def _free_megabytes(folder: Path) -> int:
-    while not folder.exists():
-        folder = folder.parent
-    return shutil.disk_usage(folder).free // 2**20
 
 
 def _plain(value: Any) -> Any:

@@ -23,12 +23,12 @@ VIDEOS = (".mp4", ".avi", ".mov", ".mkv")
 # A field, whose regular expression may hold counts in braces, or a star.
 _PIECE = re.compile(r"(\{\w+(?::(?:[^{}]|\{[\d,]*\})*)?\}|\*)")
 # Folders that are looked into below a root that was given too shallow.
-_MOST_LOOKED_INTO = 200
+_MOST_FOLDERS = 200
 
 Level = tuple[str, ...]  # literal texts, fields and stars in turn
 
 
-class Found(NamedTuple):
+class Place(NamedTuple):
     """One folder of frames, or video file."""
 
     subject: str
@@ -40,12 +40,12 @@ class Found(NamedTuple):
 @remember
 def levels(pattern: str) -> tuple[Level, ...]:
     """Pieces of a pattern, a tuple a folder: "sub{subject}/{video}_*" -> ("sub", "{subject}"), ("{video}", "_", "*")."""
-    found: list[list[str]] = [[]]
+    result: list[list[str]] = [[]]
     for index, piece in enumerate(_PIECE.split(pattern)):
         first, *rest = [piece] if index % 2 else piece.split("/")  # a field's expression may hold a slash
-        found[-1].append(first)
-        found += [[text] for text in rest]
-    return tuple(tuple(filter(None, level)) for level in found if any(level))
+        result[-1].append(first)
+        result += [[text] for text in rest]
+    return tuple(tuple(filter(None, level)) for level in result if any(level))
 
 
 def fault(variant: dict) -> str | None:
@@ -69,14 +69,14 @@ def spelled(pattern: str, **fields: str) -> str:
     return "/".join("".join(fields.get(_name(piece), piece) for piece in level) for level in pieces)
 
 
-def walk(variant: dict, root: Path, **known: str) -> Iterator[Found]:
+def walk(variant: dict, root: Path, **known: str) -> Iterator[Place]:
     """Folders and video files below ``root`` that fit, sorted by name; with fields ``known``, only those, in any case."""
     for fields, path, glob in _walk(root, levels(variant["pattern"]), known, root):
         if subject := _subject(variant, fields):
-            yield Found(subject, fields["video"], path, glob)
+            yield Place(subject, fields["video"], path, glob)
 
 
-def fits(variant: dict, path: Path) -> bool:
+def fits_pattern(variant: dict, path: Path) -> bool:
     """Whether the end of a path fits the pattern."""
     return len(path.parts) > len(levels(variant["pattern"])) and _above(variant, path, 0) is not None
 
@@ -88,11 +88,11 @@ def meant(variant: dict, root: Path) -> Path | None:
         fields = _above(variant, root, len(steps) - depth)
         if fields is not None and _any_images(root, steps[depth:], fields):
             return root.parents[depth - 1]
-    looked_into = _folders(root)
-    for folder in looked_into:  # it grows: what lies further below comes later
+    folders = _folders(root)
+    for folder in folders:  # it grows: what lies further below comes later
         if _any_images(folder, steps, {}):
             return folder
-        looked_into += _folders(folder)[: max(0, _MOST_LOOKED_INTO - len(looked_into))]
+        folders += _folders(folder)[: max(0, _MOST_FOLDERS - len(folders))]
     return None
 
 
@@ -114,19 +114,19 @@ def holds_only_folders(path: Path) -> bool:
 
 
 def members(glob: Path) -> list[Path]:
-    """Folders and files that a :class:`Found` glob stands for: exactly this case, * any text."""
+    """Folders and files that a :class:`Place` glob stands for: exactly this case, * any text."""
     if "*" not in str(glob) or glob.exists():
         return [glob]
-    found = [Path(glob.anchor)]
+    paths = [Path(glob.anchor)]
     for part in glob.parts[bool(glob.anchor) :]:
         if "*" in part:
-            fitting = re.compile(".*".join(map(re.escape, part.split("*"))))
-            found = [
-                folder / e.name for folder in found for e in entries(folder) if fitting.fullmatch(e.name)
+            name = re.compile(".*".join(map(re.escape, part.split("*"))))
+            paths = [
+                path / entry.name for path in paths for entry in entries(path) if name.fullmatch(entry.name)
             ]
         else:
-            found = [folder / part for folder in found if (folder / part).exists()]
-    return found
+            paths = [path / part for path in paths if (path / part).exists()]
+    return paths
 
 
 def is_image(name: str) -> bool:
@@ -134,7 +134,7 @@ def is_image(name: str) -> bool:
     return name[-5:].lower().endswith(IMAGES) and not name.startswith(".")
 
 
-def natural(name: str) -> tuple[int, str]:
+def frame_order(name: str) -> tuple[int, str]:
     """Sort key of an image: the last integer of its name (2 before 10), names without any first."""
     integers = re.findall(r"\d+", name.rpartition(".")[0])
     return int(integers[-1]) if integers else -1, name
@@ -151,7 +151,7 @@ def _walk(
     if not steps:
         yield known, folder, glob
         return
-    expression = _given(steps[0], known)
+    expression = _level_expression(steps[0], known)
     for entry in entries(folder):
         if (match := expression.fullmatch(entry.name)) and entry.is_dir():
             stem = entry.name
@@ -176,7 +176,7 @@ def _above(variant: dict, path: Path, below: int) -> dict[str, str] | None:
         names[-1] = path.stem
     fields: dict[str, str] = {}
     for level, name in zip(steps, names, strict=True):
-        match = _given(level, fields).fullmatch(name)
+        match = _level_expression(level, fields).fullmatch(name)
         if not match:
             return None
         fields |= {name: text for name, text in match.groupdict().items() if name[0] != "_"}
@@ -189,24 +189,25 @@ def _any_images(root: Path, steps: tuple[Level, ...], known: dict[str, str]) -> 
 
 
 def _folders(folder: Path) -> list[Path]:
-    return [Path(entry) for entry in entries(folder) if entry.is_dir()][:_MOST_LOOKED_INTO]
+    return [Path(entry) for entry in entries(folder) if entry.is_dir()][:_MOST_FOLDERS]
 
 
 def _has_image(folder: Path) -> bool:
-    with os.scandir(folder) as found:
-        return any(is_image(entry.name) for entry in found)
+    with os.scandir(folder) as files:
+        return any(is_image(entry.name) for entry in files)
 
 
 def _subject(variant: dict, fields: dict[str, str]) -> str | None:
     """The subject that a pattern's field holds, or the video's name; None where the name holds none."""
     if "subject" not in variant:
         return fields["subject"]
-    told = re.search(variant["subject"], fields["video"], re.IGNORECASE)
-    wanted = fields.get("subject", told and told[1])
-    return told[1] if told and told[1] and told[1].casefold() == str(wanted).casefold() else None
+    match = re.search(variant["subject"], fields["video"], re.IGNORECASE)
+    if not match or not match[1]:
+        return None
+    return match[1] if match[1].casefold() == fields.get("subject", match[1]).casefold() else None
 
 
-def _given(level: Level, fields: dict[str, str]) -> re.Pattern:
+def _level_expression(level: Level, fields: dict[str, str]) -> re.Pattern:
     """Regular expression of one level, given the text of those of its fields that are known."""
     return _expression(level, tuple((n, fields[n]) for n in map(_name, level) if n in fields))
 
@@ -215,19 +216,19 @@ def _given(level: Level, fields: dict[str, str]) -> re.Pattern:
 def _expression(level: Level, known: tuple[tuple[str, str], ...]) -> re.Pattern:
     texts = dict(known)
     parts: list[str] = []
-    seen: set[str] = set()
+    used: set[str] = set()
     for index, piece in enumerate(level):
         name = _name(piece)
         if piece == "*":
             parts.append(f"(?P<_{index}>.*?)")
         elif not name:
             parts.append(re.escape(piece))
-        elif name in seen:
+        elif name in used:
             parts.append(f"(?P={name})")
         else:
             own = piece[1:-1].partition(":")[2] or ".+?"
             parts.append(f"(?P<{name}>{re.escape(texts[name]) if name in texts else own})")
-            seen.add(name)
+            used.add(name)
     return re.compile("".join(parts), re.IGNORECASE)
 
 
@@ -247,7 +248,8 @@ def _starred(text: str, match: re.Match) -> str:
 def entries(folder: Path) -> list[os.DirEntry]:
     """What a folder holds, by name, without what is hidden: copies and crashes leave that."""
     try:
-        with os.scandir(folder) as found:
-            return sorted((e for e in found if not e.name.startswith(".")), key=lambda entry: entry.name)
+        with os.scandir(folder) as content:
+            visible = [entry for entry in content if not entry.name.startswith(".")]
+        return sorted(visible, key=lambda entry: entry.name)
     except OSError as error:
         raise DataError(f"{folder} can't be read ({error.strerror}); check its rights.") from error

@@ -140,8 +140,8 @@ def effective(manifest: Manifest, root: str | Path) -> Manifest:
     DataError
         See :func:`videos`.
     """
-    some = variants(manifest)
-    chosen = some[0] if len(some) == 1 else some[_choose(manifest, Path(root))[0]]
+    options = variants(manifest)
+    chosen = options[0] if len(options) == 1 else options[_choose(manifest, Path(root))[0]]
     context = chosen.get("has_context", manifest.has_context)
     if chosen is manifest.frames and context == manifest.has_context:
         return manifest
@@ -163,8 +163,8 @@ def videos(manifest: Manifest, root: str | Path) -> pd.DataFrame:
     DataError
         If ``root`` is missing or holds no folder that fits ``frames.pattern``, or two that are the same video.
     """
-    number, found = _choose(manifest, Path(root))
-    rows = [(subject, video, _place(each)) for (subject, video), each in _by_name(found).items()]
+    number, places = _choose(manifest, Path(root))
+    rows = [(subject, video, _place(candidates)) for (subject, video), candidates in _by_name(places).items()]
     rows.sort(key=lambda row: (natural(row[0]), natural(row[1])))
     return pd.DataFrame(rows, columns=["subject", "video", "folder"]).assign(variant=number)
 
@@ -179,8 +179,7 @@ def find_video(manifest: Manifest, root: str | Path, subject: str, video: str) -
     """
     root = Path(root)
     variant = effective(manifest, root).frames
-    found = layouts.walk(variant, root, subject=subject, video=video) if root.is_dir() else ()
-    by_name = _by_name(found)
+    by_name = _by_name(layouts.walk(variant, root, subject=subject, video=video) if root.is_dir() else ())
     if not by_name:
         missing = root / layouts.spelled(variant["pattern"], subject=subject, video=video)
         raise DataError(
@@ -199,14 +198,14 @@ def tables(manifest: Manifest, root: str | Path) -> list[Path]:
     """
     root = _existing(root, manifest)
     folders = [root, *(Path(entry) for entry in os.scandir(root) if entry.is_dir())]
-    for some in (folders[:1], folders[1:]):
-        found = [Path(entry) for folder in some for entry in os.scandir(folder) if _is_table(entry.name)]
-        if found:
-            return sorted(found)
-    meant = None if any(_frames_below(manifest, root)) else _meant(manifest, root)
+    for level in (folders[:1], folders[1:]):
+        files = [Path(entry) for folder in level for entry in os.scandir(folder) if _is_table(entry.name)]
+        if files:
+            return sorted(files)
+    other = None if any(_frames_below(manifest, root)) else _meant(manifest, root)
     raise DataError(
         f"{root} holds no annotation table ({', '.join(_TABLES)}); "
-        + (f"give {meant} instead." if meant else f"put the release's table of {manifest.name} there.")
+        + (f"give {other} instead." if other else f"put the release's table of {manifest.name} there.")
     )
 
 
@@ -254,9 +253,9 @@ def spans(manifest: Manifest, table_of_videos: pd.DataFrame) -> pd.DataFrame:
     """``table_of_videos`` with n_first, n_last (0-based, frames that exist) and n_frames (how many exist)."""
     numbers = [_frames(folder, manifest)[0] for folder in table_of_videos["folder"]]
     return table_of_videos.assign(
-        n_first=[int(each[0]) for each in numbers],
-        n_last=[int(each[-1]) for each in numbers],
-        n_frames=[len(each) for each in numbers],
+        n_first=[int(frames[0]) for frames in numbers],
+        n_last=[int(frames[-1]) for frames in numbers],
+        n_frames=[len(frames) for frames in numbers],
     )
 
 
@@ -335,43 +334,43 @@ def _existing(root: str | Path, manifest: Manifest) -> Path:
     return root
 
 
-def _choose(manifest: Manifest, root: Path) -> tuple[int, list[layouts.Found]]:
+def _choose(manifest: Manifest, root: Path) -> tuple[int, list[layouts.Place]]:
     """Number of the variant in which most videos are found, and these."""
-    found = _frames_below(manifest, _existing(root, manifest))
-    number = max(range(len(found)), key=lambda each: len(_by_name(found[each])))
-    if not found[number]:
+    by_variant = _frames_below(manifest, _existing(root, manifest))
+    number = max(range(len(by_variant)), key=lambda variant: len(_by_name(by_variant[variant])))
+    if not by_variant[number]:
         patterns = [variant["pattern"] for variant in variants(manifest)]
         raise DataError(
             f"{root} holds no folder of frames like {' or '.join(patterns)} ({manifest.name}); "
             f"{_remedy(manifest, root)}."
         )
-    return number, found[number]
+    return number, by_variant[number]
 
 
-def _frames_below(manifest: Manifest, root: Path) -> list[list[layouts.Found]]:
-    """What is found of each variant, without folders that hold but further folders."""
+def _frames_below(manifest: Manifest, root: Path) -> list[list[layouts.Place]]:
+    """Places of each variant, without folders that hold but further folders."""
     return [
-        [each for each in layouts.walk(variant, root) if not layouts.holds_only_folders(each.path)]
+        [place for place in layouts.walk(variant, root) if not layouts.holds_only_folders(place.path)]
         for variant in variants(manifest)
     ]
 
 
-def _by_name(found: Iterable[layouts.Found]) -> dict[tuple[str, str], list[layouts.Found]]:
-    groups: dict[tuple[str, str], list[layouts.Found]] = {}
-    for each in found:
-        groups.setdefault((each.subject, each.video), []).append(each)
+def _by_name(places: Iterable[layouts.Place]) -> dict[tuple[str, str], list[layouts.Place]]:
+    groups: dict[tuple[str, str], list[layouts.Place]] = {}
+    for place in places:
+        groups.setdefault((place.subject, place.video), []).append(place)
     return groups
 
 
-def _place(found: list[layouts.Found]) -> Path:
+def _place(places: list[layouts.Place]) -> Path:
     """Where a video's frames lie; a folder of images is preferred to a video file of the same name."""
-    if len(found) > 1:
-        found = [each for each in found if each.path.is_dir()] or found
-    if len(found) == 1:
-        return found[0].path
-    if len({each.glob for each in found}) == 1 and found[0].path.is_dir():
-        return found[0].glob
-    first, second = found[:2]
+    if len(places) > 1:
+        places = [place for place in places if place.path.is_dir()] or places
+    if len(places) == 1:
+        return places[0].path
+    if len({place.glob for place in places}) == 1 and places[0].path.is_dir():
+        return places[0].glob
+    first, second = places[:2]
     raise DataError(
         f"{first.path} and {second.path} are both video {first.video} of subject {first.subject}; remove one of "
         "them, or move its frames to the other's."
@@ -380,8 +379,8 @@ def _place(found: list[layouts.Found]) -> Path:
 
 def _remedy(manifest: Manifest, root: Path) -> str:
     """What to do about a folder in which no frames are found."""
-    if meant := _meant(manifest, root):
-        return f"give {meant} instead"
+    if other := _meant(manifest, root):
+        return f"give {other} instead"
     for variant in variants(manifest):
         if above := layouts.lacking(variant, root):
             return f"it holds what belongs into {root / above}: move it there"
@@ -409,8 +408,8 @@ def _frames(
     if not names:
         raise DataError(f"{place} holds no image ({', '.join(IMAGES)}); copy this video again, or remove it.")
     first = _first_number(manifest, place) if first_frame is None else first_frame
-    found = [(_INTEGER.findall(name.rpartition(".")[0]), folder, name) for folder, name in names]
-    images = [(int(integers[-1]) - first, folder, name) for integers, folder, name in found if integers]
+    integers = [_INTEGER.findall(name.rpartition(".")[0]) for _, name in names]
+    images = [(int(some[-1]) - first, *name) for some, name in zip(integers, names, strict=True) if some]
     if not images:
         raise DataError(f"{Path(*names[0])} has no frame number in its name; move it out of the folder.")
     images.sort(key=itemgetter(0))
@@ -426,8 +425,8 @@ def _once(images: list[tuple[int, Path, str]]) -> list[tuple[int, Path, str]]:
     first_of: dict[int, tuple[Path, str]] = {}
     for number, folder, name in images:
         first_of.setdefault(number, (folder, name))
-    kept = [image for image in images if image[1] == first_of[image[0]][0]]
-    contributing = {folder for _, folder, _ in kept}
+    used = [image for image in images if image[1] == first_of[image[0]][0]]
+    contributing = {folder for _, folder, _ in used}
     for number, folder, name in images:
         other = Path(*first_of[number])
         if folder not in contributing and not filecmp.cmp(folder / name, other, shallow=False):
@@ -435,7 +434,7 @@ def _once(images: list[tuple[int, Path, str]]) -> list[tuple[int, Path, str]]:
                 f"{folder / name} and {other} are the same frame, and so are all of {folder.name}; give each folder "
                 "a subject and video of its own (frames.pattern), or remove one."
             )
-    return kept
+    return used
 
 
 def _refuse_impossible(images: list[tuple[int, Path, str]], first: int, manifest: Manifest) -> None:
@@ -453,7 +452,9 @@ def _refuse_impossible(images: list[tuple[int, Path, str]], first: int, manifest
 
 def _first_number(manifest: Manifest, place: Path) -> int:
     """Number of the first image, as the layout says in which the place lies."""
-    fitting = [variant for variant in variants(manifest) if layouts.fits(variant, place)] or [{"pattern": ""}]
+    fitting = [variant for variant in variants(manifest) if layouts.fits_pattern(variant, place)] or [
+        {"pattern": ""}
+    ]
     longest = max(fitting, key=lambda variant: len(layouts.levels(variant["pattern"])))
     return longest.get("first_frame", manifest.first_frame)
 
@@ -479,30 +480,32 @@ def _faults(record: Any) -> Iterator[_Fault]:
     for error in _validator().iter_errors(record):
         broken = True
         error = best_match([error], key=_relevance)
-        known = error.schema.get("properties", {}) if isinstance(error.schema, dict) else {}
-        unknown = error.validator == "additionalProperties" and [k for k in error.instance if k not in known]
+        allowed = error.schema.get("properties", {}) if isinstance(error.schema, dict) else {}
+        unknown = error.validator == "additionalProperties" and [
+            k for k in error.instance if k not in allowed
+        ]
         yield list(error.absolute_path), _message(error), str(unknown[0]) if unknown else ""
     if broken:
         return
     frames = record["frames"]
     for number, variant in enumerate(frames.get("variants", [frames])):
-        if told := layouts.fault(variant):
-            yield ["frames", *(["variants", number] if "variants" in frames else [])], told, ""
+        if fault := layouts.fault(variant):
+            yield ["frames", *(["variants", number] if "variants" in frames else [])], fault, ""
 
 
 def _relevance(error: jsonschema.ValidationError) -> tuple[int, ...]:
     """Order of the faults of all alternatives: the first of the one that was meant; none if none fits by its type."""
     if error.parent is None:
         return ()
-    some = [each for each in error.parent.context if each.schema_path[0] == error.schema_path[0]]
-    if any(_by_type(error.parent, each) for each in some):
+    siblings = [other for other in error.parent.context if other.schema_path[0] == error.schema_path[0]]
+    if any(_by_type(error.parent, other) for other in siblings):
         return (1,)
     # Keys that lack or that the alternative doesn't know tell that another was meant, faults further down don't.
-    return 0, sum(not each.path for each in some), error.parent.context.index(error)
+    return 0, sum(not other.path for other in siblings), error.parent.context.index(error)
 
 
-def _by_type(error: jsonschema.ValidationError, each: jsonschema.ValidationError) -> bool:
-    return each.validator in ("type", "enum", "const") and each.absolute_path == error.absolute_path
+def _by_type(parent: jsonschema.ValidationError, error: jsonschema.ValidationError) -> bool:
+    return error.validator in ("type", "enum", "const") and error.absolute_path == parent.absolute_path
 
 
 _SHORT = reprlib.Repr()
@@ -514,7 +517,7 @@ def _message(error: jsonschema.ValidationError) -> str:
     """What is wrong, in words."""
     value = _SHORT.repr(error.instance)
     if error.context:
-        wanted = [_wanted(each) for each in error.context if _by_type(error, each)]
+        wanted = [_wanted(option) for option in error.context if _by_type(error, option)]
         return f"{value} is not valid, it must be {' or '.join(wanted)}"
     if error.validator == "pattern" and list(error.absolute_path)[-1:] == ["pattern"]:
         lacking = "subject" if "subject" in str(error.validator_value) else "video"

@@ -101,16 +101,17 @@ def rows(manifest: Manifest, path: Path, sheets: Sheets) -> list[Row]:
 
 def titles(manifest: Manifest, sheets: Sheets) -> set[str]:
     """Titles of all columns of the sheets that hold the table, as :func:`same` compares them."""
-    found: set[str] = set()
+    result: set[str] = set()
     for part in parts(manifest):
         for content in _sheets_of(part, sheets).values():
             head = _header(content, part)
-            found |= {_plain(text(cell)) for cell in content[head]} if head is not None and content else set()
-    return found
+            if head is not None and content:
+                result |= {_plain(text(cell)) for cell in content[head]}
+    return result
 
 
 def looked_up(rule: dict, sheets: Sheets) -> dict[str, str]:
-    """What a sheet that names folders says: the table's cell -> the folder's name; nothing without that sheet."""
+    """The table's cell -> the folder's name, from a sheet that names folders; nothing without that sheet."""
     chosen = _named(sheets, rule["sheet"])
     width = max(rule["key"], rule["value"])
     content = next(iter(chosen.values()), [])
@@ -160,11 +161,11 @@ def _rows_of_part(manifest: Manifest, place: int, path: Path, sheets: Sheets) ->
     if not complete:
         name, columns = next(iter(fitting.items()))
         role = _lacking(columns, wanted, part)[0]
-        found = ", ".join(filter(None, map(text, chosen[name][headed[name]]))) if headed[name] >= 0 else ""
-        found = f"it has: {found}" if found else f"its rows have {_width(chosen[name])} cells"
+        present = ", ".join(filter(None, map(text, chosen[name][headed[name]]))) if headed[name] >= 0 else ""
+        present = f"it has: {present}" if present else f"its rows have {_width(chosen[name])} cells"
         field = (*own, "kind", "column") if role == "kind" else (*own, "columns", role)
         raise DataError(
-            f"{path} has no column {_quoted(wanted[role])} ({found}); rename the column, or correct "
+            f"{path} has no column {_quoted(wanted[role])} ({present}); rename the column, or correct "
             f"{'.'.join(field)} ({manifest.source}, line {line_of(manifest, *field)})."
         )
     if len(complete) > 1:
@@ -183,22 +184,22 @@ def _rows_of_sheet(part: dict, path: Path, content: list, head: int, columns: di
         {role: at for role, at in _columns(header, event, part).items() if at >= 0}
         for event in part.get("more_events", [])
     ]
-    found = []
+    rows = []
     for line, cells in enumerate(content[head + 1 :], start=head + 2):
         values = {role: cells[at] if at < len(cells) else None for role, at in columns.items()}
         if not any(text(values[role]) for role in ("subject", "video", "onset")):
             continue  # a blank line or a note
         where = f"row {line - head - 2} (line {line} of {path.name})"
-        found.append(Row(part, where, values, named))
+        rows.append(Row(part, where, values, named))
         for others in more:
             again = {role: cells[at] if at < len(cells) else None for role, at in others.items()}
             if text(again.get("onset")):
                 # What the row says of its first event alone isn't known of the next.
                 rest = {role: cell for role, cell in values.items() if role not in _FRAMES}
-                found.append(Row(part, where, rest | again, named))
-    if not found:
+                rows.append(Row(part, where, rest | again, named))
+    if not rows:
         raise DataError(f"{path} holds no row under its header (line {head + 1}); give the complete table.")
-    return found
+    return rows
 
 
 def _sheets_of(part: dict, sheets: Sheets) -> Sheets:
@@ -211,7 +212,7 @@ def _named(sheets: Sheets, name: str | int | None) -> Sheets:
         return sheets
     if isinstance(name, int):
         return dict(list(sheets.items())[name : name + 1])
-    return {each: content for each, content in sheets.items() if same(each, name)}
+    return {title: content for title, content in sheets.items() if same(title, name)}
 
 
 def _lacks_sheet(manifest: Manifest, place: int, sheets: Sheets) -> bool:
@@ -246,18 +247,18 @@ def _is_event(row: list[Any], part: dict) -> bool:
 
 def _columns(header: list[Any], wanted: dict, part: dict) -> dict[str, int]:
     """Place of the column of each role; -1 where there is none."""
-    known: dict[str, int] = {}
+    places: dict[str, int] = {}
     for at, cell in enumerate(header):
-        known.setdefault(_plain(text(cell)), at)
-    found = {}
+        places.setdefault(_plain(text(cell)), at)
+    columns = {}
     for role, title in wanted.items():
         if isinstance(title, int):
-            found[role] = title if title < len(header) else -1
+            columns[role] = title if title < len(header) else -1
         else:
             names = [title] if isinstance(title, str) else title
-            found[role] = next((known[_plain(name)] for name in names if _plain(name) in known), -1)
+            columns[role] = next((places[_plain(name)] for name in names if _plain(name) in places), -1)
     optional = part.get("optional", [])
-    return {role: at for role, at in found.items() if at >= 0 or role not in optional}
+    return {role: at for role, at in columns.items() if at >= 0 or role not in optional}
 
 
 def _lacking(columns: dict[str, int], wanted: dict, part: dict) -> list[str]:

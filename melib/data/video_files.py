@@ -1,8 +1,8 @@
-"""Frames of video files, decoded forwards and kept for a while.
+"""Frames of video files, decoded forwards; recent ones stay in memory for a while.
 
     file      0 1 2 3 4 5 6 7 8 9 . . .        frames are numbered as they are decoded, from 0
     decoded   > > > > > > > >                  one decoder a process
-    kept            . . . . .                  recent frames, grey: some steps back cost nothing, more a new start
+    recent          . . . . .                  held in memory, grey: some steps back cost nothing, more a new start
 
 Containers only say where frames lie to within some frames, and how many there are not always truly, so nothing is ever
 sought and frames are counted by decoding them. Memory holds the recent frames, however long the video; of those, only
@@ -23,13 +23,13 @@ from tqdm.auto import tqdm
 
 from melib.errors import DataError
 
-# Bytes of grey frames that are kept: 600 of 640 x 480, more than a face is followed ahead at 200 frames/s (2 s).
-_KEPT = 192 << 20
-# Frames that are kept however large they are, and where it is known which are read: a face is followed 86 ahead at
+# Bytes of grey frames that are held: 600 of 640 x 480, more than a face is followed ahead at 200 frames/s (2 s).
+_MEMORY = 192 << 20
+# Frames that are held however large they are, and where it is known which are read: a face is followed 86 ahead at
 # 30 frames/s, 98 at 45, the highest rate that predict samples at.
 _FEWEST = 104
 
-# A broken file is told in one sentence, and not by the decoder, too.
+# A broken file is reported in one sentence, and not by the decoder, too.
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 
 
@@ -85,7 +85,7 @@ def read(frame: Frame) -> np.ndarray | None:
 
 
 def expect(file: str | Path, numbers: np.ndarray) -> None:
-    """Tell which frames of a file will be read, so that no others are kept: quick at any rate, in the same memory.
+    """Tell which frames of a file will be read, so that no others are held: quick at any rate, in the same memory.
 
     Parameters
     ----------
@@ -116,7 +116,7 @@ def pictures(file: str | Path, numbers: Iterable[int]) -> Iterator[np.ndarray | 
     DataError
         If the file is missing or no video.
     """
-    capture, last, fine, picture = _opened(_identity(file)[0]), -1, False, None
+    capture, last, fine, picture = _capture(_identity(file)[0]), -1, False, None
     for number in numbers:
         while last < number:
             last += 1
@@ -146,16 +146,16 @@ def times(file: str | Path, *, progress: bool = False) -> np.ndarray:
     DataError
         If the file is missing or none of its frames can be decoded.
     """
-    capture, found = _opened(_identity(file)[0]), []
-    said = max(0, int(capture.get(cv2.CAP_PROP_FRAME_COUNT)))
-    about = {"total": said or None, "desc": f"{Path(file).name}: times", "unit": "frame", "leave": False}
-    with tqdm(**about, disable=not progress) as bar:
+    capture, shown = _capture(_identity(file)[0]), []
+    total = max(0, int(capture.get(cv2.CAP_PROP_FRAME_COUNT))) or None
+    label = f"{Path(file).name}: times"
+    with tqdm(total=total, desc=label, unit="frame", leave=False, disable=not progress) as bar:
         while capture.grab():
-            found.append(capture.get(cv2.CAP_PROP_POS_MSEC) / 1000)
+            shown.append(capture.get(cv2.CAP_PROP_POS_MSEC) / 1000)
             bar.update()
-    if not found:
+    if not shown:
         raise DataError(f"{file} holds no frame that can be decoded; copy this video again, or remove it.")
-    seconds = np.array(found) - found[0]
+    seconds = np.array(shown) - shown[0]
     if len(seconds) > 1 and np.median(np.diff(seconds)) <= 0:
         rate = capture.get(cv2.CAP_PROP_FPS)
         return np.arange(len(seconds)) / (rate if np.isfinite(rate) and rate > 0 else 30.0)
@@ -174,7 +174,7 @@ class _Reader:
         self.start()
 
     def start(self) -> None:
-        self.capture = _opened(self.file)
+        self.capture = _capture(self.file)
         self.next = 0
 
     def frame(self, number: int) -> np.ndarray | None:
@@ -201,7 +201,7 @@ class _Reader:
         self.recent[self.next] = grey
         self.recent.move_to_end(self.next)
         if grey is not None and self.before is None:
-            self.most = max(_FEWEST, _KEPT // grey.size)
+            self.most = max(_FEWEST, _MEMORY // grey.size)
         while len(self.recent) > self.most:
             self.recent.popitem(last=False)
 
@@ -221,15 +221,15 @@ def _reader(file: Path, size: int, changed: int, process: int) -> _Reader:
 
 @lru_cache(maxsize=10_000)
 def _count(file: Path, size: int, changed: int) -> int:
-    capture, found = _opened(file), 0
+    capture, n_frames = _capture(file), 0
     while capture.grab():
-        found += 1
-    if not found:
+        n_frames += 1
+    if not n_frames:
         raise DataError(f"{file} holds no frame that can be decoded; copy this video again, or remove it.")
-    return found
+    return n_frames
 
 
-def _opened(file: Path) -> cv2.VideoCapture:
+def _capture(file: Path) -> cv2.VideoCapture:
     # One thread: processes share the work, and frames that are decoded ahead take memory.
     loud = logging.setLogLevel(logging.LOG_LEVEL_ERROR)
     capture = cv2.VideoCapture(str(file), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])

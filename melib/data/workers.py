@@ -53,8 +53,11 @@ _ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in _LIBRARIES} | {"VECLIB_MAX
 _PATIENCE = 8  # seconds for the scheduler to answer, and then for its first worker
 _WORKERS = 2  # of the cluster that is started where no scheduler is named
 _TRIM, _MMAP = -1, -3  # glibc's mallopt: M_TRIM_THRESHOLD, M_MMAP_THRESHOLD
-_KEPT = 32 << 20  # bytes: where glibc's own thresholds end as they grow
-_GONE = (OSError, asyncio.CancelledError)  # the second while a client that gives up still waits for an answer
+_THRESHOLD = 32 << 20  # bytes: where glibc's own thresholds end as they grow
+_UNREACHABLE = (
+    OSError,
+    asyncio.CancelledError,
+)  # the second while a client that gives up waits for an answer
 _AGAIN = "what is finished is kept, the same command continues from there"
 # loky replaces a process that has grown by 300 MB: nothing is lost, and the warning that says so misleads.
 warnings.filterwarnings("ignore", message="A worker stopped while some jobs", category=UserWarning)
@@ -125,7 +128,7 @@ def check(engine: str, scheduler: str = "") -> None:
         raise Misuse(f"engine {engine!r} is unknown: use one of {', '.join(ENGINES)}")
     if scheduler and engine != "dask":
         raise Misuse(f"engine {engine!r} has no scheduler: leave {scheduler} out, or use engine dask")
-    if engine == "dask" and (address := _address(scheduler)):
+    if engine == "dask" and (address := scheduler or os.environ.get(ADDRESS, "")):
         _connected(address).close()
 
 
@@ -149,8 +152,9 @@ def use(engine: str = "local", scheduler: str = "", folder: str | Path = ".") ->
         check(engine, scheduler)
         yield
         return
-    with _client(_address(scheduler)) as client, _token(Path(folder)) as token:
-        before = _cluster_in_use.set(_Cluster(client, client.get_executor(), _Terms(token, installed())))
+    address = scheduler or os.environ.get(ADDRESS, "")
+    with _client(address) as client, _token(Path(folder)) as token:
+        before = _cluster_in_use.set(_Cluster(client, client.get_executor(), token))
         try:
             yield
         finally:
@@ -176,7 +180,7 @@ def _results(
     place: "_Processes | _Cluster", function: Callable, tasks: list[tuple], lost: Callable[[str], Any] | None
 ) -> Iterator[Any]:
     """Keep a place busy, and yield results in order."""
-    waiting, suspects = deque(range(len(tasks))), deque[int]()
+    waiting, suspects = deque(range(len(tasks))), deque[int]()  # numbers of tasks
     out: dict[Future, int] = {}
     done: dict[int, Any] = {}
     deaths = Counter[int]()
@@ -186,18 +190,18 @@ def _results(
                 # Of those that were out when a process died, one killed it: alone, it shows, and has all memory.
                 queue, free = (suspects, 1) if suspects else (waiting, place.room())
                 while queue and len(out) < free:
-                    begun = queue.popleft()
-                    out[place.submit(function, tasks[begun])] = begun
+                    task = queue.popleft()
+                    out[place.submit(function, tasks[task])] = task
                 for future in wait(out, return_when=FIRST_COMPLETED).done:
-                    ended = out.pop(future)
+                    task = out.pop(future)
                     try:
-                        done[ended] = place.result(future)
+                        done[task] = place.result(future)
                     except _Killed as error:
-                        deaths[ended] += 1
-                        if deaths[ended] <= place.retries:
-                            suspects.append(ended)
+                        deaths[task] += 1
+                        if deaths[task] <= place.retries:
+                            suspects.append(task)
                         elif lost:
-                            done[ended] = lost(str(error))
+                            done[task] = lost(str(error))
                         else:
                             raise DataError(f"{function.__name__} {error}; {_AGAIN}") from None
             yield done.pop(number)
@@ -267,47 +271,34 @@ def _end_with(parent: int) -> None:
 
 
 @dataclass(frozen=True)
-class _Terms:
-    """What a worker of a cluster must fulfil."""
-
-    token: Path
-    installed: dict[str, str]
-
-
-@dataclass(frozen=True)
 class _Cluster:
     """Workers of a Dask cluster. How many may die under a job is Dask's setting ``allowed-failures``."""
 
     client: Any
     executor: Any
-    terms: _Terms
+    token: Path  # by which a worker knows that it sees the run's folder
     retries = 0
 
     def room(self) -> int:
         """How many jobs may be out: one a worker, since whoever waits at one that dies is blamed, too."""
-        from distributed.client import ClosedClientError
-
-        with _scheduler_lost_on(*_GONE, ClosedClientError):
+        with _scheduler_lost_on(*_UNREACHABLE):
             if self.client.scheduler is None:  # Dask's client asks it nevertheless
-                raise ClosedClientError
+                raise ConnectionError
             return max(_WORKERS, len(self.client.nthreads()))  # one of this machine may just be coming back
 
     def submit(self, function: Callable, task: tuple) -> Future:
         """Send a job to the cluster; the name is what Dask's dashboard shows."""
-        from distributed.client import ClosedClientError
-
         job = functools.partial(function, *task)  # whole, or Dask looks into every list for tasks
         name = f"{function.__name__}-{uuid.uuid4().hex}"
-        with _scheduler_lost_on(*_GONE, ClosedClientError):
-            return self.executor.submit(_run_alone, job, self.terms, key=name)
+        with _scheduler_lost_on(*_UNREACHABLE):
+            return self.executor.submit(_run_alone, job, self.token, installed(), key=name)
 
     def result(self, future: Future) -> Any:
         """What a job returned or raised; what happened to the cluster becomes one sentence."""
         from distributed import KilledWorker
-        from distributed.comm import CommClosedError
 
         try:
-            with _scheduler_lost_on(CancelledError, CommClosedError):  # an OSError here may be the job's own
+            with _scheduler_lost_on():  # an OSError here may be the job's own
                 return future.result()
         except KilledWorker as error:
             raise _Killed(
@@ -327,11 +318,14 @@ class _Cluster:
 
 
 @contextmanager
-def _scheduler_lost_on(*errors: type[BaseException]) -> Iterator[None]:
-    """Say in one sentence what these errors mean, whichever call of the cluster meets them first."""
+def _scheduler_lost_on(*more: type[BaseException]) -> Iterator[None]:
+    """Say in one sentence what Dask's errors of a lost scheduler mean, and more of them."""
+    from distributed.client import ClosedClientError
+    from distributed.comm import CommClosedError
+
     try:
         yield
-    except errors as error:
+    except (ClosedClientError, CommClosedError, CancelledError, *more) as error:
         raise DataError(
             f"the Dask scheduler was lost ({type(error).__name__}): start it and its workers again; {_AGAIN}"
         ) from None
@@ -340,12 +334,12 @@ def _scheduler_lost_on(*errors: type[BaseException]) -> Iterator[None]:
 _cluster_in_use: ContextVar[_Cluster | None] = ContextVar("cluster", default=None)
 
 
-def _run_alone(job: Callable, terms: _Terms) -> Any:
+def _run_alone(job: Callable, token: Path, required: dict[str, str]) -> Any:
     """Run a job (on a worker) as a process of its own would: one thread, or not at all."""
     from distributed import get_worker
 
     worker = get_worker()
-    reason = _refusal(terms, worker.state.nthreads)
+    reason = _refusal(token, required, worker.state.nthreads)
     if reason:
         raise DataError(f"the worker at {worker.address} {reason}; {_AGAIN}")
     _keep_memory()
@@ -354,21 +348,19 @@ def _run_alone(job: Callable, terms: _Terms) -> Any:
         return job()
 
 
-def _refusal(terms: _Terms, threads: int) -> str:
+def _refusal(token: Path, required: dict[str, str], threads: int) -> str:
     """Why this worker can't give the same bytes; empty if it can."""
     if threads != 1:
         # torch's random state belongs to a process: two fits in it would disturb each other.
         return f"has {threads} threads: start it with --nthreads 1"
-    if not terms.token.exists():
+    if not token.exists():
         return (
-            f"doesn't see {terms.token.parent}: put the run on a file system that all machines share, and give its "
+            f"doesn't see {token.parent}: put the run on a file system that all machines share, and give its "
             "absolute path"
         )
-    mine = installed()
+    here = installed()
     other = [
-        f"{name} {mine[name]}, not {wanted}"
-        for name, wanted in terms.installed.items()
-        if mine[name] != wanted
+        f"{name} {here[name]}, not {wanted}" for name, wanted in required.items() if here[name] != wanted
     ]
     return f"has other software ({'; '.join(other)}): start it again from this environment" if other else ""
 
@@ -378,12 +370,8 @@ def _keep_memory() -> None:
     """Let a worker reuse what it freed: Dask hands it back each time, so that fits took 1.6 times as long."""
     if "MALLOC_TRIM_THRESHOLD_" in os.environ and platform.libc_ver()[0] == "glibc":
         glibc = ctypes.CDLL(None)
-        for what, size in ((_MMAP, _KEPT), (_TRIM, 2 * _KEPT)):
-            glibc.mallopt(what, size)
-
-
-def _address(scheduler: str) -> str:
-    return scheduler or os.environ.get(ADDRESS, "")
+        glibc.mallopt(_MMAP, _THRESHOLD)
+        glibc.mallopt(_TRIM, 2 * _THRESHOLD)
 
 
 @contextmanager
@@ -394,7 +382,13 @@ def _client(address: str) -> Iterator[Any]:
     if address:
         client = _connected(address)
         try:
-            _wait_for_worker(client, address)
+            try:
+                client.wait_for_workers(1, timeout=_PATIENCE)
+            except TimeoutError:
+                raise DataError(
+                    f"the Dask scheduler at {address} has no worker: start some with "
+                    f"`dask worker {address} --nthreads 1`, and wait until a queueing system has started them"
+                ) from None
             yield client
         finally:
             client.close()
@@ -417,6 +411,7 @@ def _client(address: str) -> Iterator[Any]:
 
 
 def _connected(address: str) -> Any:
+    """Client of the scheduler at an address."""
     from distributed import Client
 
     try:
@@ -431,22 +426,12 @@ def _connected(address: str) -> Any:
         ) from error
 
 
-def _wait_for_worker(client: Any, address: str) -> None:
-    try:
-        client.wait_for_workers(1, timeout=_PATIENCE)
-    except TimeoutError:
-        raise DataError(
-            f"the Dask scheduler at {address} has no worker: start some with "
-            f"`dask worker {address} --nthreads 1`, and wait until a queueing system has started them"
-        ) from None
-
-
 @contextmanager
 def _token(folder: Path) -> Iterator[Path]:
     """A file of the run's folder, by which a worker knows that it sees the same folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    for left in folder.glob(".engine-*"):  # by a run that was killed; a folder has one run at a time
-        left.unlink(missing_ok=True)
+    for stale in folder.glob(".engine-*"):  # of a run that was killed; a folder has one run at a time
+        stale.unlink(missing_ok=True)
     token = folder / f".engine-{uuid.uuid4().hex}"
     token.touch()
     try:

@@ -46,10 +46,11 @@ from melib.data.manifest import Manifest, effective, find_video, frame_files
 from melib.data.video_files import Frame
 from melib.errors import DataError
 
+Image = str | Path | Frame  # a file, or a frame of a video file
+
 SIZE = 112  # side of the crop in pixels, the paper's
-MARGIN = (
-    0.15  # of the height from brows to chin, free above and below: raised brows and open jaws stay inside
-)
+# Of the height from brows to chin, free above and below: raised brows and open jaws stay inside.
+MARGIN = 0.15
 
 # An average frontal face (medians over 390 photographs of 40 people) in units of the distance between the
 # eye centres, origin midway between them, y downwards. Eye corners and the two upper points of the nose's
@@ -60,7 +61,7 @@ _BROWS, _CHIN = -0.36, 1.72
 
 STRIDE = 8  # frames from one detection to the next: 40 ms at 200 frames/s; shorter lapses are bridged
 _SMOOTH = 0.1  # seconds: standard deviation of the Gaussian that smooths landmarks over time
-_VERSION = 1  # of load_clip's result; raise it with every change of what is computed
+_VERSION = 1  # of a stored clip; raise it with every change of what is computed
 
 # A long video, where a head goes some pixels a second: looked at this often (seconds), the crop following with this
 # standard deviation (seconds): slow beside a micro-expression, quick beside a change of posture.
@@ -156,44 +157,6 @@ class Clip:
     key: str
 
 
-def load_clip(
-    manifest: Manifest,
-    root: str | Path,
-    subject: str,
-    video: str,
-    cache_folder: str | Path,
-    *,
-    size: int = SIZE,
-    margin: float = MARGIN,
-) -> Clip:
-    """Align and crop one video, or read it from the cache.
-
-    Parameters
-    ----------
-    manifest : Manifest
-    root : str or Path
-        The data set's folder.
-    subject, video : str
-        As in ``manifest.videos``.
-    cache_folder : str or Path
-    size : int
-        Side of the crop in pixels.
-    margin : float
-        See :func:`crop_transform`.
-
-    Warns
-    -----
-    UserWarning
-        One sentence if frames are masked: how many, and why. A clip without any face is all masked.
-
-    Raises
-    ------
-    DataError
-        If the video's folder or file is missing, empty or inconsistent, or the disk is full.
-    """
-    return _clip(_source(manifest, root, subject, video, cache_folder, size, margin), cache_folder)
-
-
 def load_clips(
     manifest: Manifest,
     root: str | Path,
@@ -203,12 +166,17 @@ def load_clips(
     jobs: int = 2,
     progress: bool = True,
 ) -> list[Clip]:
-    """Align and crop many videos in several single-threaded processes; finished ones are always kept.
+    """Align and crop videos in several single-threaded processes, or read them from the cache.
 
     Parameters
     ----------
+    manifest : Manifest
+    root : str or Path
+        The data set's folder.
     table_of_videos : DataFrame
         subject, video, as ``manifest.videos`` returns.
+    cache_folder : str or Path
+        Every clip that is finished stays there.
     jobs : int
         Processes.
     progress : bool
@@ -217,8 +185,17 @@ def load_clips(
     Returns
     -------
     list of Clip
-        In the table's order; frames stay on disk, memory-mapped. See :func:`load_clip` for warnings and
-        errors.
+        In the table's order; frames stay on disk, memory-mapped.
+
+    Warns
+    -----
+    UserWarning
+        One sentence a clip with masked frames: how many, and why. A clip without any face is all masked.
+
+    Raises
+    ------
+    DataError
+        If a video's folder or file is missing, empty or inconsistent, or the disk is full.
     """
     names = list(zip(table_of_videos["subject"], table_of_videos["video"], strict=True))
     manifest = effective(manifest, root) if names else manifest  # the layout is looked for once
@@ -229,7 +206,7 @@ def load_clips(
 
 
 def follow(
-    paths: Sequence[str | Path | Frame],
+    paths: Sequence[Image],
     fps: float,
     *,
     size: int = SIZE,
@@ -271,16 +248,16 @@ def follow(
     reach = max(stride, round(3 * _FOLLOW_SMOOTH * fps))
     shape = _usual_shape(paths, range(0, len(paths), max(1, len(paths) // 9)))
     strided = sorted({*range(0, len(paths), stride), len(paths) - 1})
-    found: dict[int, Face] = {}
-    looked = 0  # how many of ``strided`` were looked at
+    detected: dict[int, Face] = {}
+    searched = 0  # how many of ``strided`` were searched
     for start in range(0, len(paths), _CHUNK):
         stop = min(start + _CHUNK, len(paths))
-        ahead = [index for index in strided[looked:] if index < stop + reach]
-        before = (strided[looked - 1], found) if looked else None
-        found |= _follow(paths, shape, ahead, before, largest)
-        looked += len(ahead)
-        found = {index: face for index, face in found.items() if index >= start - reach}
-        yield _stretch(paths, shape, np.arange(start, stop), found, (stride, reach), fps, size, margin)
+        ahead = [index for index in strided[searched:] if index < stop + reach]
+        before = (strided[searched - 1], detected) if searched else None
+        detected |= _follow(paths, shape, ahead, before, largest)
+        searched += len(ahead)
+        detected = {index: face for index, face in detected.items() if index >= start - reach}
+        yield _stretch(paths, shape, np.arange(start, stop), detected, (stride, reach), fps, size, margin)
 
 
 def may_show(manifest: Manifest, subject: str) -> bool:
@@ -312,10 +289,10 @@ def find_face(image: np.ndarray, *, largest: bool = False) -> Face | None:
         raise DataError(f"find_face needs a grey (H, W) uint8 image, not {image.shape} {image.dtype}.")
     image = np.ascontiguousarray(image)
     side = min(image.shape)
-    found = _detect(image, doubled=side < _SMALL, largest=largest)
-    if found is None and _SMALL <= side < 2 * _SMALL:
-        found = _detect(image, doubled=True, largest=largest)
-    return None if found is None else Face(*found, _landmarks(image, found[0]))
+    detection = _detect(image, doubled=side < _SMALL, largest=largest)
+    if detection is None and _SMALL <= side < 2 * _SMALL:
+        detection = _detect(image, doubled=True, largest=largest)
+    return None if detection is None else Face(*detection, _landmarks(image, detection[0]))
 
 
 def count_faces(image: np.ndarray) -> int:
@@ -388,27 +365,9 @@ class _Source(NamedTuple):
     manifest: Manifest
     subject: str
     video: str
-    size: int
-    margin: float
     paths: list[Path] | list[Frame]
     numbers: np.ndarray
     key: str
-
-
-def _source(
-    manifest: Manifest,
-    root: str | Path,
-    subject: str,
-    video: str,
-    cache_folder: str | Path,
-    size: int = SIZE,
-    margin: float = MARGIN,
-) -> _Source:
-    manifest = effective(manifest, root)
-    numbers, paths = frame_files(find_video(manifest, root, subject, video), manifest)
-    params = {"size": size, "margin": margin, "stride": STRIDE, "smooth": _SMOOTH, "fps": manifest.fps}
-    key = cache.key(_VERSION, params, cache.content_hash(paths, index=Path(cache_folder) / "hashes"))
-    return _Source(manifest, subject, video, size, margin, paths, numbers, key)
 
 
 def _fill(
@@ -416,16 +375,17 @@ def _fill(
 ) -> _Source:
     """Put one clip into the cache (in a worker process), without its warnings: the reader gives them."""
     cv2.setNumThreads(1)
-    source = _source(manifest, root, subject, video, cache_folder)
+    numbers, paths = frame_files(find_video(manifest, root, subject, video), manifest)
+    params = {"size": SIZE, "margin": MARGIN, "stride": STRIDE, "smooth": _SMOOTH, "fps": manifest.fps}
+    key = cache.key(_VERSION, params, cache.content_hash(paths, index=Path(cache_folder) / "hashes"))
+    source = _Source(manifest, subject, video, paths, numbers, key)
     _stored(source, cache_folder)
     return source
 
 
 def _stored(source: _Source, cache_folder: str | Path) -> dict[str, np.ndarray]:
     seconds = source.numbers / source.manifest.fps
-    return cache.arrays(
-        cache_folder, source.key, lambda: _crop_video(source.paths, seconds, source.size, source.margin)
-    )
+    return cache.arrays(cache_folder, source.key, lambda: _crop_video(source.paths, seconds))
 
 
 def _clip(source: _Source, cache_folder: str | Path) -> Clip:
@@ -457,27 +417,20 @@ def warn_of_masked(dataset: str, subject: str, video: str, masked: np.ndarray, n
         )
 
 
-def _crop_video(
-    paths: Sequence[str | Path | Frame], seconds: np.ndarray, size: int, margin: float
-) -> dict[str, np.ndarray]:
-    """Detect, align and crop; reads a frame at a time, so that memory holds only the crops.
-
-    Returns frames (T, size, size) uint8, mask (T,) bool, landmarks (68, 2) float32 in crop pixels, and
-    masked (3,) int64: how many frames can't be read, have another size, show no face.
-    """
+def _crop_video(paths: Sequence[Image], seconds: np.ndarray) -> dict[str, np.ndarray]:
+    """Arrays of a `Clip`, and masked (3,) as in `Followed`; one frame of the video in memory at a time."""
     strided = sorted({*range(0, len(paths), STRIDE), len(paths) - 1})
     shape = _usual_shape(paths, strided)
-    found = _follow(paths, shape, strided)
-    mask = _bridged(sorted(found), len(paths))
-
-    frames = np.zeros((len(paths), size, size), np.uint8)
+    detected = _follow(paths, shape, strided)
+    mask = _bridged(sorted(detected), len(paths))
+    frames = np.zeros((len(paths), SIZE, SIZE), np.uint8)
     landmarks = np.zeros((68, 2), np.float32)
     matrix = None
-    if found:
-        seen = sorted(found)
-        smooth = smooth_landmarks(np.stack([found[index].landmarks for index in seen]), seconds[seen])
-        typical = np.median(smooth, axis=0)
-        matrix = crop_transform(typical, size, margin)
+    if detected:
+        indices = sorted(detected)
+        points = np.stack([detected[index].landmarks for index in indices])
+        typical = np.median(smooth_landmarks(points, seconds[indices]), axis=0)
+        matrix = crop_transform(typical)
         landmarks = (typical @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32)
     unreadable = misfits = 0
     for index, path in enumerate(paths):
@@ -487,14 +440,10 @@ def _crop_video(
             misfits += image is not None
             mask[index] = False
         elif matrix is not None:
-            frames[index] = crop(image, matrix, size)
+            frames[index] = crop(image, matrix)
     faceless = len(paths) - int(mask.sum()) - unreadable - misfits
-    return {
-        "frames": frames,
-        "mask": mask,
-        "landmarks": landmarks,
-        "masked": np.array([unreadable, misfits, faceless]),
-    }
+    masked = np.array([unreadable, misfits, faceless])
+    return {"frames": frames, "mask": mask, "landmarks": landmarks, "masked": masked}
 
 
 def crop(image: np.ndarray, matrix: np.ndarray, size: int = SIZE) -> np.ndarray:
@@ -523,7 +472,7 @@ def crop(image: np.ndarray, matrix: np.ndarray, size: int = SIZE) -> np.ndarray:
     return fine if factor == 1 else cv2.resize(fine, (size, size), interpolation=cv2.INTER_AREA)
 
 
-def read_image(path: str | Path | Frame) -> np.ndarray | None:
+def read_image(path: Image) -> np.ndarray | None:
     """(H, W) uint8 of an image's file or a frame of a video file, or None if the file isn't a whole image."""
     if isinstance(path, Frame):
         return video_files.read(path)
@@ -534,28 +483,27 @@ def read_image(path: str | Path | Frame) -> np.ndarray | None:
     return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
 
 
-def _usual_shape(paths: Sequence[str | Path | Frame], indices: Iterable[int]) -> tuple[int, ...] | None:
+def _usual_shape(paths: Sequence[Image], indices: Iterable[int]) -> tuple[int, ...] | None:
     """Commonest size of some frames, None if none can be read."""
     shapes = Counter(image.shape for index in indices if (image := read_image(paths[index])) is not None)
     return shapes.most_common(1)[0][0] if shapes else None
 
 
 def _stretch(
-    paths: Sequence[str | Path | Frame],
+    paths: Sequence[Image],
     shape: tuple[int, ...] | None,
     numbers: np.ndarray,
-    found: dict[int, Face],
+    detected: dict[int, Face],
     frames: tuple[int, int],
     fps: float,
     size: int,
     margin: float,
 ) -> Followed:
-    """Crop some frames in a row, given the faces found at a stride in them and within reach around them."""
+    """Crop some frames in a row, given the faces detected at a stride in them and within reach around them."""
     stride, reach = frames
-    seen = np.array(sorted(found), np.int64)
-    low = min([*seen[:1].tolist(), numbers[0]])
-    high = max([*seen[-1:].tolist(), numbers[-1]])
-    mask = _bridged((seen - low).tolist(), high - low + 1, stride)[numbers - low]
+    indices = np.array(sorted(detected), np.int64)
+    low, high = min([*indices[:1], numbers[0]]), max([*indices[-1:], numbers[-1]])
+    mask = _bridged((indices - low).tolist(), high - low + 1, stride)[numbers - low]
     crops = np.zeros((len(numbers), size, size), np.uint8)
     landmarks = np.zeros((len(numbers), 68, 2), np.float32)
     unreadable = misfits = 0
@@ -566,10 +514,8 @@ def _stretch(
             misfits += image is not None
             mask[row] = False
         elif mask[row]:
-            near = seen[
-                np.abs(seen - number) <= reach
-            ]  # the same faces however the video is cut into stretches
-            points = np.stack([found[index].landmarks for index in near])
+            near = indices[np.abs(indices - number) <= reach]  # however the video is cut into stretches
+            points = np.stack([detected[index].landmarks for index in near])
             smooth = smooth_landmarks(points, near / fps, _FOLLOW_SMOOTH, np.array([number / fps]))[0]
             matrix = crop_transform(smooth, size, margin)
             crops[row] = crop(image, matrix, size)
@@ -579,7 +525,7 @@ def _stretch(
 
 
 def _follow(
-    paths: Sequence[str | Path | Frame],
+    paths: Sequence[Image],
     shape: tuple[int, ...] | None,
     strided: list[int],
     before: tuple[int, dict[int, Face]] | None = None,
@@ -587,26 +533,24 @@ def _follow(
 ) -> dict[int, Face]:
     """Faces by index: at the stride, and at every frame between a stride that has one and one that hasn't.
 
-    ``before`` is the index that was looked at last, and the faces known by then.
+    ``before`` is the index that was searched last, and the faces detected by then.
     """
-    found: dict[int, Face] = {}
-    last = [before[0]] if before else []
-    if before and before[0] in before[1]:
-        found[before[0]] = before[1][before[0]]
+    last, earlier = before or (-1, {})
+    detected = {last: earlier[last]} if last in earlier else {}
 
-    def look(indices: Iterable[int], box: Box | None) -> None:
+    def search(indices: Iterable[int], face: Face | None) -> None:
         for index in indices:
             image = read_image(paths[index])
-            face = _find_near(image, box, largest) if image is not None and image.shape == shape else None
-            box = face.box if face else None
+            usable = image is not None and image.shape == shape
+            face = _find_near(image, face.box if face else None, largest) if usable else None
             if face:
-                found[index] = face
+                detected[index] = face
 
-    look(strided, found[last[0]].box if last and last[0] in found else None)
-    for first, second in pairwise([*last, *strided]):
-        if (first in found) != (second in found):
-            look(range(first + 1, second), found[first].box if first in found else found[second].box)
-    return found
+    search(strided, detected.get(last))
+    for first, second in pairwise([*([last] if before else []), *strided]):
+        if (first in detected) != (second in detected):
+            search(range(first + 1, second), detected.get(first) or detected[second])
+    return detected
 
 
 def _find_near(image: np.ndarray, box: Box | None, largest: bool = False) -> Face | None:
@@ -619,20 +563,19 @@ def _find_near(image: np.ndarray, box: Box | None, largest: bool = False) -> Fac
         scale = min(1.0, _FOLLOWED / width)
         if around.size:
             small = cv2.resize(around, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-            found = _detect(small, doubled=width < _SMALL / 2)
-            if found is not None:
-                near = tuple(
-                    side / scale + start for side, start in zip(found[0], (left, top) * 2, strict=True)
-                )
-                return Face(near, found[1], _landmarks(image, near))  # type: ignore[arg-type]
+            detection = _detect(small, doubled=width < _SMALL / 2)
+            if detection is not None:
+                (x0, y0, x1, y1), score = detection
+                near = (x0 / scale + left, y0 / scale + top, x1 / scale + left, y1 / scale + top)
+                return Face(near, score, _landmarks(image, near))
     return find_face(image, largest=largest)
 
 
-def _bridged(found: list[int], n_frames: int, stride: int = STRIDE) -> np.ndarray:
-    """(n_frames,) bool: True at and between found frames that are at most a stride apart."""
+def _bridged(detected: list[int], n_frames: int, stride: int = STRIDE) -> np.ndarray:
+    """(n_frames,) bool: True at and between frames with a face that are at most a stride apart."""
     mask = np.zeros(n_frames, bool)
-    mask[found] = True
-    for before, after in pairwise(found):
+    mask[detected] = True
+    for before, after in pairwise(detected):
         if after - before <= stride:
             mask[before:after] = True
     return mask

@@ -218,10 +218,8 @@ def calmest(motion, mask):
     apart = np.abs(frames[:, None] - frames[None]) >= (frames[-1] - frames[0]) / 2  # (n, n)
     distance = np.where(apart, np.abs(score[:, None] - score[None]), np.inf)
     near = max(2, int(np.ceil(_CALM_SHARE * len(frames))))
-    closeness = (np.sort(distance, axis=1)[:, :near] ** 2).mean(
-        axis=1
-    )  # (n,), inf where too few are far away
-    return int(frames[np.argmin(closeness)])
+    spread = (np.sort(distance, axis=1)[:, :near] ** 2).mean(axis=1)  # (n,), inf where too few are far away
+    return int(frames[np.argmin(spread)])
 
 
 def around(reference, mask):
@@ -263,33 +261,28 @@ def window_inputs(frames, mask, landmarks, size=64):
         Frames without a face hold 0 motion.
     """
     n, height, width = frames.shape
-    seen = np.flatnonzero(mask)
+    visible = np.flatnonzero(mask)
     skin = np.zeros((n, height, width, 2), np.float32)
     raw = np.zeros((n, size, size), np.uint8)
-    region = face_region(landmarks, height) if len(seen) else np.zeros((height, width), bool)
-    middle = int(seen[np.argmin(np.abs(seen - (n - 1) / 2))]) if len(seen) else 0
+    region = face_region(landmarks, height) if len(visible) else np.zeros((height, width), bool)
+    middle = int(visible[np.argmin(np.abs(visible - (n - 1) / 2))]) if len(visible) else 0
     y, x = np.mgrid[:height, :width].astype(np.float32)
-    for t in seen:
+    for t in visible:
         motion = np.zeros((height, width, 2), np.float32)
         if t != middle:
             flow = dense_flow(frames[middle], frames[t])
             motion = head_motion(flow, landmarks)
             skin[t] = np.where(region[..., None], flow - motion, 0)
-        steady = cv2.remap(
-            frames[t],
-            x + motion[..., 0],
-            y + motion[..., 1],
-            cv2.INTER_CUBIC,
-            borderMode=cv2.BORDER_REPLICATE,
-        )
+        across, down = x + motion[..., 0], y + motion[..., 1]
+        steady = cv2.remap(frames[t], across, down, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
         raw[t] = cv2.resize(np.where(region, steady, 0), (size, size), interpolation=cv2.INTER_AREA)
     coarse = skin[:, : height // 4 * 4, : width // 4 * 4]
     coarse = coarse.reshape(n, height // 4, 4, width // 4, 4, 2).mean(axis=(2, 4))  # (T, H/4, W/4, 2)
     reference = calmest(coarse, mask)
-    skin[seen] -= skin[around(reference, mask)].mean(axis=0)
-    length = np.linalg.norm(skin[:, region], axis=-1) if len(seen) else np.zeros((n, 1))  # (T, pixels)
+    skin[visible] -= skin[around(reference, mask)].mean(axis=0)
+    length = np.linalg.norm(skin[:, region], axis=-1) if len(visible) else np.zeros((n, 1))  # (T, pixels)
     flow = np.zeros((n, 2, size, size), np.float16)
-    for t in seen:
+    for t in visible:
         flow[t] = cv2.resize(skin[t], (size, size), interpolation=cv2.INTER_AREA).transpose(2, 0, 1)
     return {
         "raw": raw,
@@ -371,8 +364,8 @@ def regional(stream):
         masked += stretch.masked
     motion = np.concatenate(motions) if motions else np.zeros((0, CHANNELS), np.float32)
     mask = np.concatenate(masks) if masks else np.zeros(0, bool)
-    seen = np.flatnonzero(mask)
-    for run in np.split(seen, np.flatnonzero(np.diff(seen) > _GONE * fps) + 1):
+    visible = np.flatnonzero(mask)
+    for run in np.split(visible, np.flatnonzero(np.diff(visible) > _GONE * fps) + 1):
         _less_running_median(motion, run, fps)
     return {"motion": motion, "mask": mask, "masked": masked}
 
@@ -386,7 +379,7 @@ class _Chain:
         self.key: _Key | None = None  # the key in use
         self.following: _Key | None = None  # its successor, while both are measured
         self.level = np.zeros(CHANNELS)  # what had moved when the key in use was taken
-        self.steps: list[np.ndarray] = []  # how much more the key in use says than its successor
+        self.steps: list[np.ndarray] = []  # how much more the key in use measures than its successor
         self.last = 0
 
     def motion(self, t, crop, landmarks):
@@ -433,7 +426,7 @@ class _Key:
 
 
 def _region_points(landmarks):
-    """Points on the skin of a face (P, 2), and the mean over each region of what they say, (18, P).
+    """Points on the skin of a face (P, 2), and the weights of the mean over each region, (18, P).
 
     Landmarks and points in pixels of the 112-pixel crop. What lies between the regions helps to find the head's motion.
     """
@@ -483,6 +476,6 @@ def _less_running_median(motion, run, fps):
     since = run - run[0]  # (n,) int: a shift in time changes nothing
     moments = np.arange(0, since[-1] + hop, hop)
     low, high = np.searchsorted(since, moments - half), np.searchsorted(since, moments + half, side="right")
-    known = np.stack([np.median(motion[run[a:b]], axis=0) for a, b in zip(low, high, strict=True)])
-    for channel in range(motion.shape[1]):  # one at a time: a whole video's copy would be felt
-        motion[run, channel] -= np.interp(since, moments, known[:, channel])
+    medians = np.stack([np.median(motion[run[a:b]], axis=0) for a, b in zip(low, high, strict=True)])
+    for channel in range(motion.shape[1]):  # one at a time: a copy of a whole video would take memory
+        motion[run, channel] -= np.interp(since, moments, medians[:, channel])

@@ -2,14 +2,14 @@
 
     window  0 1 2 . . . . . k-1             each frame is compared with the window's first one, so the same frame
                   0 1 2 . . . . . k-1       has other features in the next window, half a window later
-                                                                  facts: arXiv 2508.18834 and its published code
+                                                                  source: arXiv 2508.18834 and its published code
 Landmarks are found once a window and never again. The crop is an upright square around the inner corners of the eyes,
 9 g wide, g half the corners' distance, enlarged to 320 x 320. Farneback's flow is taken in seven boxes of it. A
 region's vector is the mean over its fastest pixels. The nose gives the motion of the head: the crop is moved by it in
 whole pixels of the image, and what is left is subtracted from every region.
 
 No frame is masked: a window without a face, or whose crop leaves the picture (where the published code stops with
-an exception), has the features of a face at rest. ``ok`` tells, for whoever repairs it. Published and kept: no
+an exception), has the features of a face at rest; ``ok`` marks it. As published: no
 normalisation, no strain. Not stated and chosen here: how far the boxes reach beyond their landmarks.
 """
 
@@ -70,9 +70,9 @@ def window(frames):
     """
     if not len(frames):
         raise DataError("A window of the reference recipe needs at least one frame.")
-    found = next((face for image in frames if (face := faces.find_face(image)) is not None), None)
+    face = next((face for image in frames if (face := faces.find_face(image)) is not None), None)
     return (
-        np.zeros((len(frames), CHANNELS), np.float32) if found is None else _features(frames, found.landmarks)
+        np.zeros((len(frames), CHANNELS), np.float32) if face is None else _features(frames, face.landmarks)
     )
 
 
@@ -106,31 +106,31 @@ def windows(paths, k):
     starts = _starts(len(paths), k)
     features = np.zeros((len(starts), k, CHANNELS), np.float32)
     ok = np.zeros(len(starts), bool)
-    held: deque = deque(maxlen=k)
-    known: dict[int, faces.Face | None] = {}  # frames that were searched
+    recent: deque = deque(maxlen=k)
+    searched: dict[int, faces.Face | None] = {}
     read = 0
     for row, start in enumerate(starts.tolist()):
         stop = min(start + k, len(paths))
-        held.extend(faces.read_image(path) for path in paths[read:stop])
+        recent.extend(faces.read_image(path) for path in paths[read:stop])
         read = stop
-        frames = list(held)[-(stop - start) :]
+        frames = list(recent)[-(stop - start) :]
         if any(image is None or image.shape != frames[0].shape for image in frames):
             continue
-        known = {number: face for number, face in known.items() if number >= start}
+        searched = {number: face for number, face in searched.items() if number >= start}
         for number, image in enumerate(frames, start):
-            if number not in known:
-                known[number] = faces.find_face(image)
-            face = known[number]
+            if number not in searched:
+                searched[number] = faces.find_face(image)
+            face = searched[number]
             if face is not None:
                 break
         else:
             continue
         try:
-            found = _features(frames, face.landmarks)
+            measured = _features(frames, face.landmarks)
         except DataError:
-            continue  # where the published code stops; ok says so
-        features[row, : len(found)] = found
-        features[row, len(found) :] = found[-1]
+            continue  # where the published code stops
+        features[row, : len(measured)] = measured
+        features[row, len(measured) :] = measured[-1]
         ok[row] = True
     return features, starts, ok
 
