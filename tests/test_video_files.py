@@ -5,6 +5,7 @@ import wave
 
 import cv2
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -35,8 +36,8 @@ def decoded(path):
     """Grey frames from first to last: the oracle."""
     capture, frames = cv2.VideoCapture(str(path)), []
     while (read := capture.read())[0]:
-        found.append(cv2.cvtColor(read[1], cv2.COLOR_BGR2GRAY))
-    return found
+        frames.append(cv2.cvtColor(read[1], cv2.COLOR_BGR2GRAY))
+    return frames
 
 
 @pytest.fixture(scope="module")
@@ -256,7 +257,7 @@ def test_frames_are_shown_at_the_rate_that_the_file_was_written_with(tmp_path, d
 
 
 class Retimed:
-    """A capture that says other times than the file's, in milliseconds."""
+    """A capture with other times than the file's, in milliseconds."""
 
     def __init__(self, capture, milliseconds):
         self.capture, self.milliseconds, self.last = capture, milliseconds, -1
@@ -278,12 +279,12 @@ def test_a_file_without_times_has_an_even_rate(tmp_path, drifting, monkeypatch):
 
 def test_one_frame_out_of_order_doesnt_cost_the_others_their_times(films, monkeypatch):
     capture = video_files._capture
-    said = 40.0 * np.arange(N + 1)
-    said[20:] += 1000
-    said[7] = said[5]
-    monkeypatch.setattr(video_files, "_capture", lambda file: Retimed(capture(file), lambda t: said[t]))
-    found = video_files.times(films[1])
-    assert (np.diff(found) >= 0).all()
+    shown = 40.0 * np.arange(N + 1)
+    shown[20:] += 1000
+    shown[7] = shown[5]
+    monkeypatch.setattr(video_files, "_capture", lambda file: Retimed(capture(file), lambda t: shown[t]))
+    seconds = video_files.times(films[1])
+    assert (np.diff(seconds) >= 0).all()
     others = np.arange(N) != 7
-    np.testing.assert_allclose(found[others], said[:N][others] / 1000)
-    assert found[7] == found[6]
+    np.testing.assert_allclose(seconds[others], shown[:N][others] / 1000)
+    assert seconds[7] == seconds[6]
