@@ -18,11 +18,8 @@ def log_event(model, start, g):
     first = start + model.starts[g, 0]
     second = start + model.starts[g, 1]
     third = start + model.starts[g, 2]
-    low, middle, top = (
-        gain[first + core] - gain[first],
-        gain[second + core] - gain[second],
-        gain[third + core] - gain[third],
-    )
+    low, middle = gain[first + core] - gain[first], gain[second + core] - gain[second]
+    top = gain[third + core] - gain[third]
     # The largest of the three leads, so that no exponential overflows.
     if low > top:
         low, top = top, low
@@ -142,17 +139,17 @@ def backward(model, forward):
 
 def trace(steps, origins, state):
     """Events of the best segmentation as (start, stop) boundaries, in order of time."""
-    found = []
+    events = []
     b = steps.shape[0] - 1
     while b > 0:
         step = int(steps[b, state])
         if step:
-            found.append((b - step, b))
+            events.append((b - step, b))
             b -= step
         else:
             state = origins[b, state]
             b -= 1
-    return found[::-1]
+    return events[::-1]
 
 
 @njit(nogil=True, cache=True)
@@ -187,8 +184,7 @@ def mass(model, forward, backward, start, stop):
             to_start += p * (first - start)
             to_stop += p * (first + d - stop)
     means = (to_start / mass, to_stop / mass) if mass > 0 else (0.0, 0.0)
-    # Two events can both have an IoU of at least .5 with one interval only as its two halves: count them
-    # once.
+    # Two events can both have an IoU of at least .5 with one interval only as its two halves: count them once.
     if length % 2 == 0:
         g = np.searchsorted(model.lengths, length // 2)
         if g < model.lengths.size and model.lengths[g] == length // 2:

@@ -8,8 +8,8 @@ controls:
     freeze, shuffle    the same clip without movement, and without order
     retime             the same clip with its apex moved by a known shift; a model that sees follows it
 
-`face_card` sums up the three that need no truth and no retraining, on licensed clips as well as on
-simulated ones; `sees` draws the verdict from it, wherever one is shown.
+The clip swap (`melib.metrics`), `apex_follow` and `frozen_correlation` need no truth and no retraining: they can be asked
+of licensed clips as well as of simulated ones, and `sees` draws the verdict from them, wherever one is shown.
 """
 
 import math
@@ -17,23 +17,8 @@ import math
 import numpy as np
 
 from melib.errors import DataError
-from melib.metrics import apex_of, clip_swap_each, curve_agreement
+from melib.metrics import apex_of, curve_agreement
 from melib.stats import bootstrap
-
-__all__ = [
-    "apex_follow",
-    "apex_of",
-    "can_retime",
-    "face_card",
-    "freeze",
-    "frozen_correlation",
-    "lay_shape",
-    "mean_shape",
-    "position_only",
-    "retime",
-    "sees",
-    "shuffle",
-]
 
 # A clip swap that two digits don't show is none, however narrow its interval: training leaves slivers of .002.
 LEAST_SWAP = 0.01
@@ -43,8 +28,6 @@ LEAST_FOLLOW = 0.8
 # Frames that must lie between the apex, before and after its move, and either end of the window: closer,
 # and a whole flank would be squeezed into less than two frames.
 _ROOM = 2.0
-# Shifts of the face card, as shares of the window's length: 2 of 16 frames, 4 of 32.
-_SHIFTS = (-1 / 8, -1 / 16, 0.0, 1 / 16, 1 / 8)
 _SHUFFLES = 0
 
 
@@ -101,9 +84,9 @@ def mean_shape(targets, onsets, offsets, n=101):
         if not offset > onset:  # also skips NaN; a single frame has no shape
             continue
         place = np.linspace(onset, offset, n)
-        seen = (place >= 0) & (place <= sample[-1])
-        total[seen] += np.interp(place[seen], sample, target)
-        count[seen] += 1
+        inside = (place >= 0) & (place <= sample[-1])
+        total[inside] += np.interp(place[inside], sample, target)
+        count[inside] += 1
     if not count.all():
         raise DataError(
             "mean_shape saw no window for a part of the interval; train on windows with complete events."
@@ -271,11 +254,11 @@ def apex_follow(predict, inputs, apex, shifts, subjects):
     slopes = np.full(len(inputs), np.nan)
     if used.any():
         clips, places = inputs[used], apex[used]
-        found = np.stack(
+        apexes = np.stack(
             [apex_of(predict(retime(clips, places, shift))) for shift in shifts]
         )  # (shifts, used)
         centred = shifts - shifts.mean()
-        moved = found - found[0]  # exactly 0 for a prediction that doesn't change
+        moved = apexes - apexes[0]  # exactly 0 for a prediction that doesn't change
         slopes[used] = centred @ moved / (centred @ centred)
     slope = bootstrap(slopes, subjects, n=1)[0] if used.any() else math.nan
     return {"slope": slope, "slopes": slopes, "used": int(used.sum()), "left_out": int((~used).sum())}
@@ -304,52 +287,13 @@ def frozen_correlation(real, frozen):
     return result
 
 
-def face_card(predict, inputs, targets, subjects, apex, seed=0):
-    """Three answers to "does it see the face?", for any model and any annotated clips, truth not needed.
-
-    Parameters
-    ----------
-    predict : function
-        (M, T, ...) inputs -> (M, T) curves. Called seven times.
-    inputs : (N, T, ...) array
-    targets : (N, T) float
-        Pseudo-labels.
-    subjects : (N,) of str
-    apex : (N,) float
-        Annotated apex in frames of the window; NaN where there is none.
-    seed : int
-        Of the bootstrap.
-
-    Returns
-    -------
-    card : dict
-        clip_swap (above 0: sees), apex_follow (1: sees, 0: position), frozen_correlation (1: movement
-        played no part), each a dict of estimate, low, high (95 % over subjects) and clips (how many took
-        part). NaN where no clip could.
-    """
-    inputs, subjects = np.asarray(inputs), np.asarray(subjects)
-    predictions = predict(inputs)
-    follow = apex_follow(predict, inputs, apex, np.array(_SHIFTS) * inputs.shape[1], subjects)
-    values = {
-        "clip_swap": clip_swap_each(predictions, targets, subjects),
-        "apex_follow": follow["slopes"],
-        "frozen_correlation": frozen_correlation(predictions, predict(freeze(inputs))),
-    }
-    card = {}
-    for name, value in values.items():
-        clips = int(np.isfinite(value).sum())
-        result = bootstrap(value, subjects, seed=seed) if clips else (math.nan, math.nan, math.nan)
-        card[name] = dict(zip(("estimate", "low", "high"), result, strict=True)) | {"clips": clips}
-    return card
-
-
 def sees(card):
     """The verdict on "does it see the face?": the only rule, for every table, sentence and page.
 
     Parameters
     ----------
     card : mapping quantity -> mapping with estimate and low
-        As `face_card` returns, or rows of face_card.csv. NaN doesn't fulfil a condition.
+        Rows of face_card.csv: clip_swap and apex_follow. NaN doesn't fulfil a condition.
 
     Returns
     -------

@@ -7,7 +7,7 @@
 Four decoders share one answer, a DataFrame with onset, apex, offset (int64) and score (float64):
 
     fixed_window         peak of the smoothed curve, plus and minus half a median duration
-    extensible_interval  the reference rule of the spotting paper (facts: arXiv 2508.18834), to the letter
+    extensible_interval  the reference rule of the spotting paper (arXiv 2508.18834), to the letter
     half_height          down to half the peak's height, length clamped to what the prior holds usual
     semi_markov          the most probable set of events under a duration, apex and rate prior
 
@@ -36,7 +36,7 @@ from melib import _semi_markov
 from melib.errors import DataError
 from melib.priors import IntervalPrior
 
-# Lengths that `half_height` allows: of the prior's durations, the share below (facts, first measurement).
+# Lengths that `half_height` allows, as shares of the prior's durations that are shorter.
 _USUAL = (0.05, 0.97)
 # Durations the semi-Markov model knows: up to this share of the prior.
 _LONGEST = 0.999
@@ -53,8 +53,7 @@ _OUTSIDE = (0.5, 0.8, 0.95, 0.99, 0.998)
 _TEMPERATURES = (0.01, 1.5)
 # Probabilities are kept this far from 0 and 1 when their log is taken: no single frame may decide a fit.
 _SURE = 1e-9
-# Placements of onset and offset that count as the same event, in median durations: measured, see
-# benchmarks/decoders.md.
+# Placements of onset and offset that count as the same event, in median durations: measured (benchmarks/decoders.md).
 _PLACES = 4.0
 # Without an emission: scores are kept this far from 0 and 1, ...
 _CERTAIN = 0.005
@@ -106,15 +105,14 @@ def fixed_window(scores, prior, *, half_length=None, peak_fraction=0.55):
     rows = []
     for peak, height in zip(peaks.tolist(), heights.tolist(), strict=True):
         onset, offset = max(0, peak - k), min(last, peak + k)
-        seen = np.flatnonzero(curve.seen[onset : offset + 1]) + onset
-        if seen.size:
-            rows.append((onset, int(seen[np.abs(seen - peak).argmin()]), offset, height))
+        scored = np.flatnonzero(curve.scored[onset : offset + 1]) + onset
+        if scored.size:
+            rows.append((onset, int(scored[np.abs(scored - peak).argmin()]), offset, height))
     return _table(rows)
 
 
 def extensible_interval(scores, prior, *, half_length=None, peak_fraction=0.55):
-    """Give the intervals of the reference rule, which lets a window grow while the curve stays above its
-    mean.
+    """Give the intervals of the reference rule: a window grows while the curve stays above its mean.
 
     Peaks as in `fixed_window`. A side starts half_length from the peak, moves in to the first rise towards
     the peak above 2/3 of the mean, then out, at most to 5 half_length, to the first two frames below the
@@ -140,12 +138,12 @@ def extensible_interval(scores, prior, *, half_length=None, peak_fraction=0.55):
     raw = curve.filled
     onsets, offsets = _extend(raw, raw.mean(), peaks, k)
     order = np.argsort(onsets, kind="stable")
-    kept: list[tuple[int, int, int, float]] = []
+    rows: list[tuple[int, int, int, float]] = []
     for onset, offset, height in zip(onsets[order], offsets[order], heights[order], strict=True):
         apex = onset + curve.ranked[onset : offset + 1].argmax()
-        if curve.seen[apex] and not _suppressed(onset, apex, offset, kept, k):
-            kept.append((onset, apex, offset, height))
-    return _table(kept)
+        if curve.scored[apex] and not _suppressed(onset, apex, offset, rows, k):
+            rows.append((onset, apex, offset, height))
+    return _table(rows)
 
 
 def half_height(scores, prior, *, half_length=None, peak_fraction=0.55):
@@ -172,25 +170,25 @@ def half_height(scores, prior, *, half_length=None, peak_fraction=0.55):
     shortest, longest = (int(duration.quantile(q)) for q in _USUAL)
     smooth = _box(curve.filled, k + (k + 1) % 2)
     apexes = _climb(smooth, peaks, k)
-    level = (smooth[apexes] + np.median(curve.filled[curve.seen])) / 2
+    level = (smooth[apexes] + np.median(curve.filled[curve.scored])) / 2
     left, right = _flanks(smooth, apexes, level, longest)
     length = left + right + 1
     stretch = np.clip(length, shortest, longest) / length
     onsets = np.maximum(apexes - np.rint((left + 0.5) * stretch - 0.5).astype(np.int64), 0)
     offsets = np.minimum(onsets + np.clip(length, shortest, longest), smooth.size) - 1
     offsets = np.maximum(offsets, apexes)
-    kept: list[tuple[int, int, int, float]] = []
+    rows = []
     taken = np.full(smooth.size, False)  # frames inside an interval that stays
     tops = np.full(smooth.size, False)  # and their peaks
     for i in np.argsort(-heights, kind="stable"):
         onset, apex, offset = int(onsets[i]), int(apexes[i]), int(offsets[i])
-        inside = np.where(curve.seen[onset : offset + 1], smooth[onset : offset + 1], -np.inf)
+        inside = np.where(curve.scored[onset : offset + 1], smooth[onset : offset + 1], -np.inf)
         if taken[apex] or tops[onset : offset + 1].any() or not np.isfinite(inside.max()):
             continue
         taken[onset : offset + 1] = True
         tops[apex] = True
-        kept.append((onset, onset + int(inside.argmax()), offset, float(heights[i])))
-    return _table(kept)
+        rows.append((onset, onset + int(inside.argmax()), offset, float(heights[i])))
+    return _table(rows)
 
 
 @dataclass(frozen=True)
@@ -249,20 +247,20 @@ class Emission:
         DataError
             If curves and inside differ in number or length, or scores are infinite.
         """
-        curves = [_Curve.read(each) for each in scores]
-        truths = [np.asarray(each, dtype=bool) for each in inside]
-        if [each.filled.shape for each in curves] != [each.shape for each in truths]:
+        curves = [_Curve.read(curve) for curve in scores]
+        truths = [np.asarray(truth, dtype=bool) for truth in inside]
+        if [curve.filled.shape for curve in curves] != [truth.shape for truth in truths]:
             raise DataError(
                 "an emission needs one inside array a curve, of the same length; "
-                f"got lengths {[each.filled.size for each in curves]} and {[each.size for each in truths]}."
+                f"got lengths {[curve.filled.size for curve in curves]} and {[truth.size for truth in truths]}."
             )
         if not curves:
             return cls((), (0.0,), 1.0)
-        seen = np.concatenate([each.seen for each in curves])
-        value = np.concatenate([each.filled for each in curves])
+        scored = np.concatenate([curve.scored for curve in curves])
+        value = np.concatenate([curve.filled for curve in curves])
         core = np.concatenate([_cores(truth, prior) for truth in truths])
         label = np.concatenate(truths)
-        used = seen & (core | ~label)
+        used = scored & (core | ~label)
         if not core[used].any() or core[used].all():
             return cls((), (0.0,), 1.0)
         n_events = sum(len(_runs(truth)) for truth in truths)
@@ -270,9 +268,9 @@ class Emission:
 
         def loss(log_temperature):
             emission = cls(edges, levels, float(np.exp(log_temperature)))
-            inside = np.concatenate([posterior(each, prior, emission=emission) for each in scores])
+            inside = np.concatenate([posterior(curve, prior, emission=emission) for curve in scores])
             inside = inside.clip(_SURE, 1 - _SURE)
-            return -np.log(np.where(label, inside, 1 - inside))[seen].mean()
+            return -np.log(np.where(label, inside, 1 - inside))[scored].mean()
 
         best = minimize_scalar(loss, bounds=np.log(_TEMPERATURES), method="bounded", options={"xatol": 0.03})
         return cls(edges, levels, float(np.exp(best.x)))
@@ -306,8 +304,7 @@ class Emission:
 
 
 def semi_markov(scores, prior, *, emission=None, rate=1.0, nuisance=()):
-    """Find the most probable set of micro-expressions given the curve and what is known about them
-    beforehand.
+    """Find the most probable set of micro-expressions, given the curve and what is known of them beforehand.
 
     The model. At every frame an event may begin, with the prior's events a minute. It lasts d frames with the
     probability of the duration prior; its apex lies where the Beta prior puts it. The half of the event
@@ -361,26 +358,26 @@ def semi_markov(scores, prior, *, emission=None, rate=1.0, nuisance=()):
     if not (np.isfinite(rate) and rate > 0):
         raise DataError(f"semi_markov needs a positive rate, got {rate}.")
     model, llr = _model(scores, prior, emission, nuisance)
-    seen = ~np.isnan(np.asarray(scores, dtype=float))
-    if not seen.any():
+    scored = ~np.isnan(np.asarray(scores, dtype=float))
+    if not scored.any():
         return _table([])
     # An event at an exact place is never probable; as many places as this mean the same event.
     places = _PLACES * np.exp(prior.duration.log_mean)
     forward, steps, origins, last = _semi_markov.forward(model, np.log(rate * places))
     backward, _ = _semi_markov.backward(model, forward)
-    found = _semi_markov.trace(steps, origins, last)
+    events = _semi_markov.trace(steps, origins, last)
     rows = []
-    for i, (start, stop) in enumerate(found):
+    for i, (start, stop) in enumerate(events):
         # Half of the gap to the neighbour is free to move into.
-        low = (found[i - 1][1] + start + 1) // 2 if i else 0
-        high = (stop + found[i + 1][0]) // 2 if i + 1 < len(found) else llr.size
+        low = (events[i - 1][1] + start + 1) // 2 if i else 0
+        high = (stop + events[i + 1][0]) // 2 if i + 1 < len(events) else llr.size
         mass, mean_start, mean_stop = _semi_markov.mass(model, forward, backward, start, stop)
         moved = (max(low, start + round(mean_start)), min(high, stop + round(mean_stop)))
         moved_mass = _semi_markov.mass(model, forward, backward, moved[0], moved[1])[0]
         if moved_mass >= mass:
             (start, stop), mass = moved, moved_mass
-        if seen[start:stop].any():
-            apex = start + _apex(llr[start:stop], seen[start:stop], prior)
+        if scored[start:stop].any():
+            apex = start + _apex(llr[start:stop], scored[start:stop], prior)
             rows.append((start, apex, stop - 1, min(max(mass, 0.0), 1.0)))
     return _table(rows)
 
@@ -405,7 +402,7 @@ class _Curve(NamedTuple):
     """A checked curve: scores with the lowest one at masked frames, and which frames are scored."""
 
     filled: np.ndarray  # (T,) float64
-    seen: np.ndarray  # (T,) bool
+    scored: np.ndarray  # (T,) bool
 
     @classmethod
     def read(cls, scores):
@@ -419,13 +416,13 @@ class _Curve(NamedTuple):
                 f"the score of frame {int(np.isinf(scores).argmax())} is infinite; "
                 "mark frames without a score by NaN."
             )
-        seen = ~np.isnan(scores)
-        return cls(np.where(seen, scores, scores[seen].min() if seen.any() else 0.0), seen)
+        scored = ~np.isnan(scores)
+        return cls(np.where(scored, scores, scores[scored].min() if scored.any() else 0.0), scored)
 
     @property
     def ranked(self):
         """Scores (T,) with masked frames below every other."""
-        return np.where(self.seen, self.filled, -np.inf)
+        return np.where(self.scored, self.filled, -np.inf)
 
 
 def _duration(prior):
@@ -498,9 +495,9 @@ def _extend(raw, mean, peaks, k):
     return onsets, offsets
 
 
-def _suppressed(onset, apex, offset, kept, k):
-    """Whether an interval kept before, sorted by onset, is too near (IoU without the + 1)."""
-    for other_onset, other_apex, other_offset, _ in reversed(kept):
+def _suppressed(onset, apex, offset, earlier, k):
+    """Whether an earlier interval, sorted by onset, is too near (IoU without the + 1)."""
+    for other_onset, other_apex, other_offset, _ in reversed(earlier):
         if other_onset < onset - 11 * k:  # no interval is longer than 10 k, so none before can reach
             return False
         shared = max(0, min(offset, other_offset) - max(onset, other_onset))
@@ -528,11 +525,9 @@ def _flanks(curve, tops, level, longest):
     left, right = np.zeros_like(tops), np.zeros_like(tops)
     for p in range(tops.size):
         top = tops[p]
-        while left[p] < longest and top - left[p] > 0 and curve[top - left[p] - 1] >= level[p]:
+        while left[p] < min(longest, top) and curve[top - left[p] - 1] >= level[p]:
             left[p] += 1
-        while (
-            right[p] < longest and top + right[p] < curve.size - 1 and curve[top + right[p] + 1] >= level[p]
-        ):
+        while right[p] < min(longest, curve.size - 1 - top) and curve[top + right[p] + 1] >= level[p]:
             right[p] += 1
     return left, right
 
@@ -573,8 +568,7 @@ def _rising_ratio(value, label, event_length):
 
 
 class _Model(NamedTuple):
-    """All that dynamic programming needs; boundary b lies before frame b, G durations, S states outside
-    events."""
+    """All that dynamic programming needs; boundary b lies before frame b, G durations, S states outside events."""
 
     flank: np.ndarray  # (T + 1,) summed log ratio of frames before b, if they are of a flank
     gain: np.ndarray  # (T + 1,) summed what they gain by being of the core instead
@@ -614,7 +608,7 @@ def _model(scores, prior, emission, nuisance):
                 f"nuisance curve {state} has {other.filled.size} frames, "
                 f"the scores have {llr.size}; give it one value a frame."
             )
-        emit[:, state] = np.where(other.seen, other_emission.llr(other.filled), 0.0)
+        emit[:, state] = np.where(other.scored, other_emission.llr(other.filled), 0.0)
         enter, leave = _probability(events_a_minute / (60 * fps)), 1 / max(mean_seconds * fps, 1.0)
         move[0, state], move[state, 0], move[state, state] = enter, leave, 1 - leave
         share[state] = enter / leave
@@ -642,7 +636,7 @@ def _probability(p):
 
 def _ratio_of_probability(curve, prior):
     """Log-likelihood ratio (T,) of scores that are read as probabilities."""
-    scores = curve.filled[curve.seen]
+    scores = curve.filled[curve.scored]
     if scores.size and (scores.min() < 0 or scores.max() > 1):
         raise DataError(
             f"scores from {scores.min():.3g} to {scores.max():.3g} are no probabilities; "
@@ -653,31 +647,28 @@ def _ratio_of_probability(curve, prior):
     expected = (np.exp(log_p) * lengths).sum() * prior.events_per_minute / (60 * prior.duration.fps)
     level = logit(np.clip(expected, _CERTAIN, 0.5))
     if scores.size:
-        level = max(level, np.median(odds[curve.seen]) + _ABOVE_MEDIAN)
+        level = max(level, np.median(odds[curve.scored]) + _ABOVE_MEDIAN)
     temperature = min(1.0, _LOOKS / np.exp(prior.duration.log_mean))
-    return np.where(curve.seen, temperature * (odds - level), 0.0)
+    return np.where(curve.scored, temperature * (odds - level), 0.0)
 
 
 def _lengths(duration):
     """Durations (G,) that the model knows, and the log probabilities of all up to the next."""
     longest = int(duration.quantile(_LONGEST))
-    lengths, step = [], 1
-    first = 1
+    parts, first, step = [], 1, 1
     while first <= longest:
-        until = min(
-            longest, max(_EXACT_UP_TO, 2 * first - 1) if step == 1 else first + _EXACT_UP_TO // 2 * step - 1
-        )
-        lengths.append(np.arange(first, until + 1, step))
-        first, step = int(lengths[-1][-1]) + step, 2 * step
-    chosen = np.concatenate(lengths)
+        last = _EXACT_UP_TO if step == 1 else first + _EXACT_UP_TO // 2 * step - 1
+        parts.append(np.arange(first, min(longest, last) + 1, step))
+        first, step = int(parts[-1][-1]) + step, 2 * step
+    lengths = np.concatenate(parts)
     every = np.arange(1, longest + 1)
     p = np.exp(duration.log_prob(every))
-    owner = np.searchsorted(chosen, every, side="right") - 1
-    mass = np.bincount(owner, p, minlength=chosen.size)
-    return chosen.astype(np.int64), np.log(np.maximum(mass / mass.sum(), 1e-300))
+    owner = np.searchsorted(lengths, every, side="right") - 1
+    mass = np.bincount(owner, p, minlength=lengths.size)
+    return lengths.astype(np.int64), np.log(np.maximum(mass / mass.sum(), 1e-300))
 
 
-def _apex(llr, seen, prior):
+def _apex(llr, scored, prior):
     """Frame of an interval with the most evidence around it, weighed by where the prior expects an apex."""
     n = llr.size
     reach = n // 8
@@ -686,4 +677,4 @@ def _apex(llr, seen, prior):
     evidence = summed[np.minimum(frame + reach + 1, n)] - summed[np.maximum(frame - reach, 0)]
     edges = beta.cdf(np.arange(n + 1) / n, prior.apex_a, prior.apex_b)
     value = evidence + np.log(np.maximum(np.diff(edges), 1e-12))
-    return int(np.where(seen, value, -np.inf).argmax())
+    return int(np.where(scored, value, -np.inf).argmax())

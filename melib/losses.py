@@ -136,12 +136,14 @@ def video_loss(
             "scores {}, logits {}, targets {}, emotion {} and mask {} must be (N, T, S), (N, T, K), (N, T, S), (N, T) and "
             "(N, T); pass one row of each for every frame.".format(*shapes)
         )
-    seen = mask[..., None]
-    distance = _mean((torch.where(seen, scores, 0) - torch.where(seen, targets, 0)).square().mean(-1), mask)
+    visible = mask[..., None]
+    distance = _mean(
+        (torch.where(visible, scores, 0) - torch.where(visible, targets, 0)).square().mean(-1), mask
+    )
 
     emotion = torch.where(mask, emotion, 0)
     surprise = cross_entropy(
-        torch.where(seen, logits, 0).transpose(1, 2), emotion, reduction="none"
+        torch.where(visible, logits, 0).transpose(1, 2), emotion, reduction="none"
     )  # (N, T)
     weight = mask.to(surprise.dtype) if class_weights is None else class_weights[emotion] * mask
     wrong = (weight * surprise).sum() / weight.sum().clamp(min=torch.finfo(surprise.dtype).tiny)

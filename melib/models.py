@@ -119,8 +119,10 @@ class Recurrent(nn.Module):
     def forward(self, x, mask):
         """Give one vector a frame."""
         order = (~mask).int().argsort(dim=1, stable=True)  # visible frames first, in their order
-        frame, seen = torch.arange(mask.shape[1], device=mask.device), mask.sum(1, keepdim=True)
-        back = torch.where(frame < seen, seen - 1 - frame, frame)  # (N, T) turns the visible frames round
+        frame, visible = torch.arange(mask.shape[1], device=mask.device), mask.sum(1, keepdim=True)
+        back = torch.where(
+            frame < visible, visible - 1 - frame, frame
+        )  # (N, T) turns the visible frames round
         x = _take(x, order)
         for ahead, behind in zip_longest(self.ahead, self.behind):
             states = ahead(x)[0]
@@ -159,10 +161,10 @@ class TwoRate(nn.Module):
         """Give one vector a frame."""
         # Slow frame j stands for frames 2j and 2j + 1; causal, it must be known at 2j: it stands for 2j - 1 and 2j.
         pairs = pad(mask, (1, 0) if self.causal else (0, 1))[:, : 2 * ((mask.shape[1] + 1) // 2)]
-        seen = pairs.unflatten(1, (-1, 2)).any(2)  # (N, ceil(T / 2))
+        visible = pairs.unflatten(1, (-1, 2)).any(2)  # (N, ceil(T / 2))
         slow = torch.zeros_like(x[:, :1])
         for fast_block, slow_block, down in zip(self.fast, self.slow, self.down, strict=True):
-            slow = slow_block(_only(slow + down(x), seen), seen)
+            slow = slow_block(_only(slow + down(x), visible), visible)
             x = fast_block(x, mask)
         return _only(torch.cat([x, slow.repeat_interleave(2, dim=1)[:, : x.shape[1]]], dim=-1), mask)
 
@@ -373,7 +375,7 @@ class FramewiseNet(nn.Module):
     Notes
     -----
     ``forward(x, mask)``: x (N, T, C, H, W) float, or (N, 1, C, H, W): one frame that stands for all T and is
-    encoded once. mask (N, T) bool; pixels of a frame whose mask is False are never seen.
+    encoded once. mask (N, T) bool; pixels of a frame whose mask is False are never visible.
     Gives (N, T) float in [0, 1].
     """
 
@@ -495,10 +497,10 @@ class VideoRegressor(nn.Module):
         """Give scores (N, T, kinds) in (0, 1) and logits (N, T, classes)."""
         if mask is None:
             mask = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)
-        seen = mask[..., None]
-        x = torch.cat([torch.where(seen, x, 0), seen.to(x.dtype)], dim=-1)
+        visible = mask[..., None]
+        x = torch.cat([torch.where(visible, x, 0), visible.to(x.dtype)], dim=-1)
         for layer in self.stem:
-            x = torch.where(seen, silu(layer(x)), 0)
+            x = torch.where(visible, silu(layer(x)), 0)
         x = self.dropout(self.body(x, mask))
         return self.score(x).sigmoid(), self.emotion(x)
 
@@ -506,12 +508,12 @@ class VideoRegressor(nn.Module):
 def _features(encoder, x, mask):
     """(N, T or 1, C, H, W), (N, T) -> (N, T, F) float32: each frame encoded, 0 where its mask is False."""
     n, t = x.shape[:2]
-    seen = mask[:, :t].flatten()
+    visible = mask[:, :t].flatten()
     # Masked frames are left out, not blanked: BatchNorm would count them.
-    frames = x.flatten(0, 1) if seen.all() else x.flatten(0, 1)[seen]
+    frames = x.flatten(0, 1) if visible.all() else x.flatten(0, 1)[visible]
     features = x.new_zeros(n * t, 8 * encoder.conv1.out_channels)
     if len(frames):
-        features[seen] = encoder(frames.contiguous(memory_format=torch.channels_last)).float()
+        features[visible] = encoder(frames.contiguous(memory_format=torch.channels_last)).float()
     return features.unflatten(0, (n, t)).expand(-1, mask.shape[1], -1)
 
 

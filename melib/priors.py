@@ -29,8 +29,7 @@ _NARROWEST_SIGMA = 0.5
 # Smallest spread of log durations. The public tables lie between .172 (CAS(ME)^2) and .920; a fold with two
 # equal events must not end in a prior that forbids every other duration.
 _SMALLEST_LOG_SPREAD = 0.1
-# Bounds for the apex position's mean and standard deviation, so that few or equal apexes give a proper
-# Beta.
+# Bounds for the apex position's mean and standard deviation: few or equal apexes give a proper Beta, too.
 _APEX_MEAN = (0.02, 0.98)
 _APEX_SPREAD = 0.02
 
@@ -219,9 +218,7 @@ class DurationPrior:
             raise DataError(f"a duration prior needs a positive frame rate, got {fps}.")
         events = _usable(events)
         rate = _rates(events, fps)
-        length = np.rint(
-            (events["offset"] - events["onset"]).to_numpy(float) * fps / rate
-        )  # (N,) offset - onset
+        length = np.rint((events["offset"] - events["onset"]).to_numpy(float) * fps / rate)  # (N,)
         if length.size == 0:
             raise DataError(
                 "no event with onset and offset to fit a duration prior on; use a larger training fold, or "
@@ -359,7 +356,7 @@ class IntervalPrior:
 
 def _check(onset, apex, offset):
     # An events table's missing apex is pd.NA, which is no number at all.
-    if not all(isinstance(each, Real) and math.isfinite(each) for each in (onset, apex, offset)):
+    if not all(isinstance(frame, Real) and math.isfinite(frame) for frame in (onset, apex, offset)):
         raise DataError(f"landmarks must be finite, got onset {onset}, apex {apex}, offset {offset}.")
     if not onset <= apex <= offset:
         raise DataError(f"landmarks must be in order, got onset {onset}, apex {apex}, offset {offset}.")

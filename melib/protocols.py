@@ -80,7 +80,7 @@ def folds(subjects, k, *, seed, validation_share=0.15):
         )
     if not 0 <= validation_share < 1:
         raise DataError(f"validation_share is a share in [0, 1), got {validation_share}.")
-    order = list(people)
+    order = people
     if k < len(people):
         order = [people[i] for i in np.random.default_rng([seed, _GROUPS]).permutation(len(people))]
     result = []
@@ -127,7 +127,7 @@ def paper_windows(events, clips, T=16):
     left_out, rows = [], []
     for row in _by_time(events):
         reason = _unusable(row)
-        clip = table.get((row.dataset, row.subject, row.video))
+        clip = table.get(_key(row))
         if not reason and clip is None:
             reason = "its clip is missing"
         if not reason and not (clip.n_first <= row.onset and row.offset <= clip.n_last):
@@ -135,9 +135,7 @@ def paper_windows(events, clips, T=16):
         if reason:
             left_out.append(_left_out(row, reason))
             continue
-        rows.append(
-            [row.dataset, row.subject, row.video, row.event, int(row.onset), int(row.offset), True, False],
-        )
+        rows.append([*_key(row), row.event, int(row.onset), int(row.offset), True, False])
     return _windows(rows, "paper", left_out)
 
 
@@ -177,18 +175,18 @@ def context_windows(events, clips, *, T=32, stride, per_event=2, per_empty=1, se
     span = (T - 1) * int(stride)
     table = _clip_table(events, clips)
     by_video: dict = {key: [] for key in table}
-    left_out, spoilt = [], set()
+    left_out, unusable = [], set()
     for row in _by_time(events):
-        key = (row.dataset, row.subject, row.video)
+        key = _key(row)
         reason = _unusable(row) or ("" if key in table else "its clip is missing")
         if reason:
             left_out.append(_left_out(row, reason))
-            spoilt.add(key)
+            unusable.add(key)
         else:
             by_video[key].append(row)
     rows = []
     for key, clip in sorted(table.items()):
-        if key in spoilt:
+        if key in unusable:
             left_out.append(_left_out(clip, "an event in it can't be used"))
             continue
         last = clip.n_last - span  # last possible start
@@ -248,10 +246,10 @@ def targets(windows, events, T, prior=priors.triangular):
     by_video: dict = {}
     for row in _by_time(events):
         if not _unusable(row):
-            by_video.setdefault((row.dataset, row.subject, row.video), []).append(row)
+            by_video.setdefault(_key(row), []).append(row)
     result = np.zeros((len(windows), T), np.float32)
     for i, window in enumerate(windows.itertuples(index=False)):
-        for event in by_video.get((window.dataset, window.subject, window.video), []):
+        for event in by_video.get(_key(window), []):
             if window.protocol == "paper":
                 counts = event.event == window.event
             else:
@@ -277,14 +275,10 @@ def landmarks(windows, events, T):
         onset, apex, offset (float, samples; 0 is the first, T - 1 the last, outside where the window cuts
         them off); NaN where the window shows no event.
     """
-    by_name = {
-        (row.dataset, row.subject, row.video, row.event): row
-        for row in _by_time(events)
-        if not _unusable(row)
-    }
+    by_name = {(*_key(row), row.event): row for row in _by_time(events) if not _unusable(row)}
     result = np.full((len(windows), 3), np.nan)
     for i, window in enumerate(windows.itertuples(index=False)):
-        event = by_name.get((window.dataset, window.subject, window.video, window.event))
+        event = by_name.get((*_key(window), window.event))
         if event is not None:
             result[i] = [_position(frame, window, T) for frame in (event.onset, event.apex, event.offset)]
     return pd.DataFrame(result, columns=["onset", "apex", "offset"], index=windows.index)
@@ -340,14 +334,7 @@ def _windows(rows, protocol, left_out):
 
 
 def _left_out(row, reason):
-    event = getattr(row, "event", "")
-    return {
-        "dataset": row.dataset,
-        "subject": row.subject,
-        "video": row.video,
-        "event": event,
-        "reason": reason,
-    }
+    return {**dict(zip(_VIDEO, _key(row), strict=True)), "event": getattr(row, "event", ""), "reason": reason}
 
 
 def _clip_table(events, clips):
@@ -359,7 +346,11 @@ def _clip_table(events, clips):
         clips = clips.assign(dataset=names[0])
     if clips.duplicated(_VIDEO).any():
         raise DataError("a clip is listed twice; give one row a dataset, subject and video.")
-    return {(row.dataset, row.subject, row.video): row for row in clips.itertuples(index=False)}
+    return {_key(row): row for row in clips.itertuples(index=False)}
+
+
+def _key(row):
+    return row.dataset, row.subject, row.video
 
 
 def _by_time(events):

@@ -55,10 +55,10 @@ def draws(stream, subjects, runs=1, *, n=2000, lone=False):
     ([[0, 2, 1], [3, 0, 0]], [[1], [1]])
     """
     picked = _picked(stream, subjects, runs, n, lone)
-    both = tuple(_counts(each, size) for each, size in zip(picked, (subjects, runs), strict=True))
-    for weight in both:
+    weights = tuple(_counts(numbers, size) for numbers, size in zip(picked, (subjects, runs), strict=True))
+    for weight in weights:
         weight.setflags(write=False)
-    return both
+    return weights
 
 
 def interval(samples, *, upper="linear"):
@@ -244,13 +244,13 @@ def paired_difference(a, b, subjects, *, n=2000, seed=0, runs=None):
     # A subject is swapped in all runs at once: its clips are the same in each.
     total = means.sum(axis=1)
     signs = np.where(swaps((seed, _SWAPS), len(means), n=n), -1.0, 1.0)
-    each = total / present.sum(axis=1)
+    by_subject = total / present.sum(axis=1)
     return {
         "difference": estimate,
         "low": low,
         "high": high,
         "p": swap_p(estimate, (signs @ total) / present.sum()),
-        "effect": effect_size(each.mean(), each),
+        "effect": effect_size(by_subject.mean(), by_subject),
     }
 
 
@@ -310,11 +310,8 @@ def _counts(picked, size):
 def _subject_means(values, subjects, runs, keep):
     """Mean of each subject in each run, 0 where absent, and 1 where present: two (S, R) float arrays."""
     owner = np.unique(subjects[keep], return_inverse=True)[1]
-    run = (
-        np.zeros(len(owner), int)
-        if runs is None
-        else np.unique(np.asarray(runs)[keep], return_inverse=True)[1]
-    )
+    runs = np.zeros(len(keep)) if runs is None else np.asarray(runs)
+    run = np.unique(runs[keep], return_inverse=True)[1]
     shape = owner.max() + 1, run.max() + 1
     total, count = np.zeros(shape), np.zeros(shape)
     np.add.at(total, (owner, run), values[keep])

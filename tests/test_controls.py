@@ -97,11 +97,6 @@ def test_retiming_blends_neighbouring_bytes_without_wrapping():
     np.testing.assert_allclose(values, np.rint(oracle), atol=1)
 
 
-def test_retiming_needs_an_apex_a_clip():
-    with pytest.raises(DataError, match="one apex a clip"):
-        controls.retime(np.zeros((2, T, 3)), [16], 1)
-
-
 def test_freezing_leaves_the_face_and_takes_the_movement():
     inputs = faces(4, dtype=np.uint8)[0]
     frozen = controls.freeze(inputs)
@@ -130,21 +125,6 @@ def test_frozen_correlation_is_one_for_whatever_knows_only_position():
     flat = np.full((2, T), 0.3)
     assert controls.frozen_correlation(flat, flat + 0.001).tolist() == [1, 1]
     assert controls.frozen_correlation(flat, knows_position(flat)).tolist() == [0, 0]
-
-
-def test_the_face_card_tells_seeing_from_knowing_position():
-    inputs, targets, subjects, apex = faces()
-    sees = controls.face_card(reads, inputs, targets, subjects, apex)
-    blind = controls.face_card(knows_position, inputs, targets, subjects, apex)
-    assert set(sees) == {"clip_swap", "apex_follow", "frozen_correlation"}
-    assert set(sees["clip_swap"]) == {"estimate", "low", "high", "clips"}
-    assert sees["clip_swap"]["low"] > 0.1
-    assert sees["apex_follow"]["low"] > 0.9
-    assert sees["frozen_correlation"]["high"] == 0
-    assert blind["clip_swap"]["estimate"] == pytest.approx(0, abs=1e-12)
-    assert blind["apex_follow"]["estimate"] == 0
-    assert blind["frozen_correlation"]["low"] == pytest.approx(1)
-    assert sees == controls.face_card(reads, inputs, targets, subjects, apex)
 
 
 def a_card(swap_low, follow, follow_low):
@@ -188,22 +168,6 @@ def test_who_lacks_a_quantity_was_not_asked(swap_low, follow, follow_low):
     for name in card:
         assert controls.sees({name: card[name]}) == "not asked"
     assert controls.sees({"frozen_correlation": {"estimate": 0.0, "low": 0.0}}) == "not asked"
-
-
-def test_the_face_card_of_one_person_says_what_it_cant_know():
-    inputs, targets, _, apex = faces(6)
-    card = controls.face_card(reads, inputs, targets, ["me"] * 6, apex)
-    assert np.isnan(card["clip_swap"]["estimate"])
-    assert card["clip_swap"]["clips"] == 0
-    assert card["apex_follow"]["estimate"] == pytest.approx(1, abs=0.1)
-    assert np.isnan(card["apex_follow"]["low"])
-
-
-def test_clips_without_an_event_count_for_the_frozen_clip_only():
-    inputs, targets, subjects, apex = faces(12)
-    targets[8:], apex[8:] = 0, np.nan
-    card = controls.face_card(reads, inputs, targets, subjects, apex)
-    assert [card[name]["clips"] for name in ("clip_swap", "apex_follow", "frozen_correlation")] == [8, 8, 12]
 
 
 def test_position_only_is_the_mean_of_the_training_targets():

@@ -73,15 +73,6 @@ def test_landmarks_outside_the_clip_give_the_part_inside(prior):
 
 
 @EVERY
-def test_one_sided_and_one_frame_events_are_one_at_the_apex(prior):
-    assert prior(3, 3, 7, 10)[3] == 1
-    assert not prior(3, 3, 7, 10)[:3].any()
-    assert prior(3, 7, 7, 10)[7] == 1
-    assert not prior(3, 7, 7, 10)[8:].any()
-    assert prior(4, 4, 4, 10).tolist() == [0, 0, 0, 0, 1, 0, 0, 0, 0, 0]
-
-
-@EVERY
 @pytest.mark.parametrize(
     "landmarks",
     [
@@ -149,6 +140,14 @@ def test_the_papers_target_is_its_formula_in_normalised_time(triplet, n_steps):
         rise = tau / alpha if alpha > 0 else 1.0
         fall = (1 - tau) / (1 - alpha) if alpha < 1 else 1.0
         assert value == pytest.approx(min(rise, fall, 1.0), abs=1e-5)
+
+
+@example(onset=-9.004780498096295, gap=1.7e-91, n_steps=64)
+@given(onset=st.floats(-300, -0.01), gap=st.floats(0, 1e-19), n_steps=st.integers(2, 400))
+def test_an_apex_at_the_offset_to_the_last_digit_is_one_at_the_last_step(onset, gap, n_steps):
+    target = priors.resampled_triangle(onset, 0, gap, n_steps)
+    np.testing.assert_array_equal(target, priors.resampled_triangle(onset, 0, 0, n_steps))
+    assert target[-1] == 1
 
 
 def test_the_papers_target_is_one_sided_without_any_small_constant():

@@ -1,7 +1,6 @@
 """Laws of the bootstrap over subjects, of paired swaps and of Holm's correction."""
 
 import math
-import time
 
 import numpy as np
 import pytest
@@ -228,8 +227,8 @@ def test_holms_adjusted_p_is_the_lowest_level_at_which_stepping_down_rejects(p):
 
 @given(st.permutations([0.001, 0.02, 0.02, 0.04, 0.5, math.nan, math.nan]))
 def test_holm_keeps_the_order_given_and_counts_no_missing_test(p):
-    known = {0.001: 0.005, 0.02: 0.08, 0.04: 0.08, 0.5: 0.5}
-    np.testing.assert_allclose(stats.holm(p), [known.get(each, math.nan) for each in p])
+    adjusted = {0.001: 0.005, 0.02: 0.08, 0.04: 0.08, 0.5: 0.5}
+    np.testing.assert_allclose(stats.holm(p), [adjusted.get(value, math.nan) for value in p])
     with pytest.raises(DataError, match=r"\[0, 1\]"):
         stats.holm([1.1])
 
@@ -246,10 +245,3 @@ def test_p_is_uniform_where_nothing_differs_and_a_family_errs_no_more_often_than
     assert scipy.stats.kstest(p.ravel(), "uniform").pvalue > 0.01
     wrong = np.mean([(stats.holm(family) <= 0.05).any() for family in p])
     assert wrong < 0.05 + 3 * math.sqrt(0.05 * 0.95 / len(p))
-
-
-def test_an_interval_of_thousands_of_clips_takes_less_than_a_second():
-    rng = np.random.default_rng(0)
-    begin = time.perf_counter()
-    stats.bootstrap(rng.random(4000), rng.integers(0, 100, 4000))
-    assert time.perf_counter() - begin < 1

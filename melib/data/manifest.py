@@ -84,10 +84,11 @@ def read_manifest(name_or_path: str | Path) -> Manifest:
     try:
         root = yaml.compose(text)
         record = yaml.safe_load(text)
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
+    except yaml.YAMLError as error:
+        mark, reason = getattr(error, "problem_mark", None), getattr(error, "reason", "it can't be parsed")
         raise DataError(
-            f"{path}, line {line}: not valid yaml ({error.problem}); correct that line."
+            f"{path}, line {mark.line + 1 if mark else 1}: not valid yaml ({getattr(error, 'problem', reason)}); "
+            "correct that line."
         ) from error
     if root is None:
         raise DataError(f"{path} is empty; copy data_manifests/synthme.yml and change it ({_HELP}).")
