@@ -393,9 +393,9 @@ def _kind(row: Row) -> tuple[str, str]:
     if isinstance(rule, str):
         return rule, ""
     content = text(row.cells["kind"])
-    known = {name.lower(): kind for name, kind in rule["values"].items()}
-    if content.lower() in known:
-        return known[content.lower()], ""
+    kinds = {name.lower(): kind for name, kind in rule["values"].items()}
+    if content.lower() in kinds:
+        return kinds[content.lower()], ""
     return "", f'has {row.titles["kind"]} "{content}", which table.kind.values of the manifest doesn\'t list'
 
 

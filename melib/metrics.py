@@ -604,33 +604,28 @@ def _intervals(table, name, needed=None):
     if len(table) == 0:
         return _Intervals([], np.empty(0), np.empty(0), np.empty(0))
     _need(table, name, columns)
-    frames = {column: _numbers(table[column]) for column in ("onset", "offset")}
-    for column, values in frames.items():
-        wrong = np.flatnonzero(~np.isfinite(values))
-        if wrong.size:
+    onset, offset = _numbers(table["onset"]), _numbers(table["offset"])
+    label = np.zeros(len(table))
+    for column, frames in (("onset", onset), ("offset", offset)):
+        for row in np.flatnonzero(~np.isfinite(frames)):
             raise DataError(
-                f"{name}, row {wrong[0]}: {column} {table[column].iloc[wrong[0]]} is no frame number; "
+                f"{name}, row {row}: {column} {table[column].iloc[row]} is no frame number; "
                 "correct or remove that row."
             )
-    onset, offset = frames["onset"], frames["offset"]
-    wrong = np.flatnonzero(offset < onset)
-    if wrong.size:
+    for row in np.flatnonzero(offset < onset):
         raise DataError(
-            f"{name}, row {wrong[0]}: offset {offset[wrong[0]]:g} lies before onset {onset[wrong[0]]:g}; "
+            f"{name}, row {row}: offset {offset[row]:g} lies before onset {onset[row]:g}; "
             "correct or remove that row."
         )
     for column in [column for column in columns if column in ("subject", "video", "emotion")]:
-        wrong = np.flatnonzero(table[column].isna() | (table[column] == ""))
-        if wrong.size:
-            raise DataError(f"{name}, row {wrong[0]} has no {column}; give it one or remove that row.")
-    label = np.zeros(len(table))
+        for row in np.flatnonzero(table[column].isna() | (table[column] == "")):
+            raise DataError(f"{name}, row {row} has no {column}; give it one or remove that row.")
     if needed == "emotion":
         label = np.array([str(emotion) for emotion in table["emotion"]], dtype=object)
     elif needed == "score":
         label = _numbers(table["score"])
-        wrong = np.flatnonzero(~np.isfinite(label))
-        if wrong.size:
-            raise DataError(f"{name}, row {wrong[0]} has no finite score; every interval needs one.")
+        for row in np.flatnonzero(~np.isfinite(label)):
+            raise DataError(f"{name}, row {row} has no finite score; every interval needs one.")
     return _Intervals(_places(table), onset, offset, label)
 
 

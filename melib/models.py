@@ -8,9 +8,10 @@
                           \\   \\   \\   \\     added after each block               |
                           o   o   o   o    slow path, every other frame --- x 2 --+
 
-All share one rule: a frame whose mask is False takes part in nothing. It adds nothing to its neighbours and moves
-no state, so that frames without a face and padding, in front or behind, are the same thing: absent. With causal, a
-frame sees only itself and what came before.
+A body is made by ``Body(width, blocks, dropout, causal)``, width a multiple of 8, and gives one vector a frame,
+``forward(x (N, T, width), mask (N, T) bool) -> (N, T, out)``, 0 where the mask is False. All share one rule: a frame whose
+mask is False takes part in nothing. It adds nothing to its neighbours and moves no state, so that frames without a face
+and padding, in front or behind, are the same thing: absent. With causal, a frame sees only itself and what came before.
 """
 
 import math
@@ -59,18 +60,7 @@ class TimeConv(nn.Conv1d):
 
 
 class Dilated(nn.Module):
-    """Residual dilated convolutions; what a frame sees is bounded.
-
-    Parameters
-    ----------
-    width, blocks : int
-    dropout : float
-    causal : bool
-
-    Notes
-    -----
-    ``forward(x (N, T, width), mask (N, T) bool)`` gives (N, T, width), 0 where the mask is False.
-    """
+    """Body of residual dilated convolutions; what a frame sees is bounded."""
 
     def __init__(self, width, blocks, dropout, causal):  # noqa: D107
         super().__init__()
@@ -90,20 +80,9 @@ class Dilated(nn.Module):
 
 
 class Recurrent(nn.Module):
-    """Residual layers of gated recurrent units, in both directions unless causal.
+    """Body of residual gated recurrent units, in both directions, each with half the width, unless causal.
 
-    Parameters
-    ----------
-    width : int
-        Even; each of two directions has half of it.
-    blocks : int
-    dropout : float
-    causal : bool
-
-    Notes
-    -----
-    ``forward`` as in `Dilated`. Visible frames are moved together before the units see them, so that no time
-    passes while there is no face.
+    Visible frames are moved together before the units see them, so that no time passes while there is no face.
     """
 
     def __init__(self, width, blocks, dropout, causal):  # noqa: D107
@@ -133,21 +112,10 @@ class Recurrent(nn.Module):
 
 
 class TwoRate(nn.Module):
-    """Selective state spaces at full and at half rate, in both directions unless causal.
+    """Body of selective state spaces at full and at half rate, in both directions unless causal; out is 2 * width.
 
-    Parameters
-    ----------
-    width : int
-        A multiple of 8.
-    blocks : int
-        Of each rate.
-    dropout : float
-    causal : bool
-
-    Notes
-    -----
-    ``forward`` as in `Dilated`, but gives 2 * width channels. The reference's layout (fast path added into the
-    slow one, slow path repeated and set beside the fast one) with fewer and narrower blocks.
+    The reference's layout (fast path added into the slow one, slow path repeated and set beside the fast one) with fewer and
+    narrower blocks, so many of each rate.
     """
 
     def __init__(self, width, blocks, dropout, causal):  # noqa: D107

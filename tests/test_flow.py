@@ -65,35 +65,27 @@ def test_a_movement_below_and_above_one_pixel_is_measured_within_15_percent(text
     share = []
     for place in places:
         commanded = patch(amplitude, place, spread=8)
-        found = flow.dense_flow(warp(texture, 0, 0), warp(texture, 0, commanded))[..., 1]
+        measured = flow.dense_flow(warp(texture, 0, 0), warp(texture, 0, commanded))[..., 1]
         moves = commanded < -0.3 * amplitude
-        share.append((found[moves] * commanded[moves]).sum() / (commanded[moves] ** 2).sum())
+        share.append((measured[moves] * commanded[moves]).sum() / (commanded[moves] ** 2).sum())
     assert np.median(share) == pytest.approx(1, abs=0.15)
-
-
-def test_a_turning_head_is_taken_out_and_a_moving_patch_is_left():
-    dx, dy = rigid((1.2, -0.8), 0.8)
-    whole = np.stack([dx, dy + patch(1.5)], axis=-1).astype(np.float32)
-    left = whole - flow.head_motion(whole, LANDMARKS)
-    assert np.abs(left[95:105, 50:60]).max() < 0.1  # the chin is at rest
-    assert left[70, 40, 1] == pytest.approx(-1.5, rel=0.15)
 
 
 def test_motion_of_skin_is_read_through_motion_of_the_head(texture):
     amplitudes = [0] * 8 + [0.5, 1, 1.5, 1, 0.5] + [0] * 5
     heads = [((0.1 * t, -0.05 * t), 0.03 * t) for t in range(len(amplitudes))]
-    seen = flow.window_inputs(
+    inputs = flow.window_inputs(
         movement(texture, amplitudes, heads), np.ones(len(amplitudes), bool), LANDMARKS, size=56
     )
-    assert np.corrcoef(seen["flow"][:, 1, 35, 20].astype(float), amplitudes)[0, 1] < -0.95
+    assert np.corrcoef(inputs["flow"][:, 1, 35, 20].astype(float), amplitudes)[0, 1] < -0.95
 
 
 def test_the_reference_is_neutral_although_the_apex_is_held(texture):
     amplitudes = [0] * 5 + [0.5, 1] + [1.5] * 5 + [1, 0.5] + [0.1] * 8
-    seen = flow.window_inputs(
+    inputs = flow.window_inputs(
         movement(texture, amplitudes), np.ones(len(amplitudes), bool), LANDMARKS, size=56
     )
-    assert amplitudes[int(seen["reference"])] <= 0.1
+    assert amplitudes[int(inputs["reference"])] <= 0.1
 
 
 def test_nothing_outside_the_face_is_seen(texture):
@@ -122,33 +114,22 @@ def test_the_reference_does_not_depend_on_the_order_of_time():
     assert 23 - flow.calmest(motion[::-1], np.ones(24, bool)) == chosen
 
 
-def test_still_frames_have_no_motion(texture):
-    seen = flow.window_inputs(movement(texture, [0] * 6), np.ones(6, bool), LANDMARKS, size=56)
-    assert np.abs(seen["flow"]).max() < 1e-3
-    assert seen["magnitude"].max() < 1e-3
-
-
 def test_a_brighter_light_is_no_motion(texture):
     frames = movement(texture, [0] * 6).astype(float)
     frames *= np.linspace(0.97, 1.03, 6)[:, None, None]
-    seen = flow.window_inputs(
+    inputs = flow.window_inputs(
         np.rint(frames).clip(0, 255).astype(np.uint8), np.ones(6, bool), LANDMARKS, size=56
     )
-    assert seen["magnitude"].max() < 0.1
+    assert inputs["magnitude"].max() < 0.1
 
 
 def test_a_frame_without_a_face_holds_nothing_and_is_never_the_reference(texture):
     frames = movement(texture, [0, 0, 0, 1, 1, 0])
     mask = np.array([True, False, True, True, True, True])
     frames[1] = 255
-    seen = flow.window_inputs(frames, mask, LANDMARKS, size=56)
-    assert not seen["raw"][1].any() and not seen["flow"][1].any()
-    assert int(seen["reference"]) != 1
-
-
-def test_a_window_without_any_face_is_empty(texture):
-    seen = flow.window_inputs(movement(texture, [0, 1, 0]), np.zeros(3, bool), LANDMARKS, size=56)
-    assert not seen["flow"].any() and not seen["raw"].any()
+    inputs = flow.window_inputs(frames, mask, LANDMARKS, size=56)
+    assert not inputs["raw"][1].any() and not inputs["flow"][1].any()
+    assert int(inputs["reference"]) != 1
 
 
 def test_a_sample_is_the_mean_of_the_frames_it_stands_for():

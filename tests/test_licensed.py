@@ -388,8 +388,8 @@ def long_step(study, folder):
         curves, emotion = spotting.targets(video, "triangular")
         sequences.append(learn.videos.Sequence(video.motion, video.mask, curves[:, :1], emotion))
     fit = learn.videos.VideoSettings(width=8, blocks=1, epochs=1, batch=2, segment=32)
-    fitted = learn.videos.fit(fit, sequences[:1], sequences[1:], seed=0)
-    return np.concatenate([each["scores"] for each in learn.videos.predict(fitted, sequences)])
+    fitted = learn.videos.fit_regressor(fit, sequences[:1], sequences[1:], seed=0)
+    return np.concatenate([each["scores"] for each in learn.videos.predict_curves(fitted, sequences)])
 
 
 @pytest.mark.parametrize("name", ["samm", "samm_lv", "casme_sq", "casme3"])

@@ -22,17 +22,17 @@ def by_hand(p, y, mask, margin):
     p, y, mask = (values.numpy() for values in (p, y, mask))
     mse, smooth, rank = [], [], []
     for window in range(len(p)):
-        seen = np.flatnonzero(mask[window])
-        mse += [(p[window, t] - y[window, t]) ** 2 for t in seen]
+        visible = np.flatnonzero(mask[window])
+        mse += [(p[window, t] - y[window, t]) ** 2 for t in visible]
         smooth += [
             (p[window, t + 1] - 2 * p[window, t] + p[window, t - 1]) ** 2
             for t in range(1, p.shape[1] - 1)
             if mask[window, t - 1 : t + 2].all()
         ]
-        if not len(seen) or not y[window, seen].any():
+        if not len(visible) or not y[window, visible].any():
             continue
-        apex = seen[y[window, seen].argmax()]
-        for t in seen:
+        apex = visible[y[window, visible].argmax()]
+        for t in visible:
             gap = y[window, apex] - y[window, t]
             if gap > 0:
                 rank.append(max(0, margin * gap - (p[window, apex] - p[window, t])))
@@ -62,25 +62,13 @@ def test_masked_frames_have_no_gradient_and_no_say(seed):
     assert torch.equal(torch.autograd.grad(again, other)[0], gradient)
 
 
-def test_a_window_without_event_has_no_ranking_term():
-    predicted = torch.rand(2, 8)
-    nothing, everything = torch.zeros(2, 8), torch.ones(2, 8, dtype=torch.bool)
-    assert intensity_loss(predicted, nothing, everything).rank == 0
-
-
 def test_the_target_itself_costs_no_distance_and_no_ranking_up_to_margin_one():
     target = torch.tensor([[0, 0.5, 1, 0.5, 0]])
-    seen = torch.ones(1, 5, dtype=torch.bool)
-    loss = intensity_loss(target, target, seen, margin=1.0)
+    visible = torch.ones(1, 5, dtype=torch.bool)
+    loss = intensity_loss(target, target, visible, margin=1.0)
     assert loss.mse == 0
     assert loss.rank == 0
-    assert intensity_loss(target.flip(1) * 0, target, seen, margin=1.0).rank > 0
-
-
-def test_a_straight_line_is_smooth():
-    line = torch.linspace(0, 1, 7)[None]
-    loss = intensity_loss(line, line, torch.ones(1, 7, dtype=torch.bool))
-    assert float(loss.smooth) == pytest.approx(0, abs=1e-12)
+    assert intensity_loss(target.flip(1) * 0, target, visible, margin=1.0).rank > 0
 
 
 def test_nothing_visible_is_no_loss_but_a_number():

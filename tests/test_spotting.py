@@ -438,7 +438,7 @@ def test_no_test_subject_reaches_a_fit_but_for_the_fault_that_says_so(monkeypatc
             seen[part] = {places[s.x[0, 0]] for s in read if s.x[0, 0] in places}
         raise ValueError("recorded")
 
-    monkeypatch.setattr(learn.videos, "fit", recorded)
+    monkeypatch.setattr(learn.videos, "fit_regressor", recorded)
     options = unbegun("smoke").settings["spotting"]
     long = spotting.Long(None, material.videos, [], material.videos, material.folds)
     for base in (OURS, REPAIRED):

@@ -12,7 +12,14 @@ from hypothesis import strategies as st
 
 from melib import learn, models
 from melib.errors import DataError
-from melib.learn.videos import Sequence, VideoSettings, augment, fit, fit_scale, predict
+from melib.learn.videos import (
+    Sequence,
+    VideoSettings,
+    augment_segments,
+    fit_feature_scale,
+    fit_regressor,
+    predict_curves,
+)
 from melib.learn.windows import save
 from melib.losses import video_loss
 
@@ -52,7 +59,7 @@ def bumps(n, seed, t=200, kinds=1, events=2):
 
 @pytest.fixture(scope="module")
 def fitted():
-    return fit(TINY, bumps(24, 1), bumps(6, 2), seed=0)
+    return fit_regressor(TINY, bumps(24, 1), bumps(6, 2), seed=0)
 
 
 def same(a, b):
@@ -133,19 +140,21 @@ def test_the_scale_is_that_of_the_visible_training_frames():
     x = np.where(mask[:, None], train[0].x, 1e6).astype(np.float32)
     x[:, 2] = train[1].x[:, 2] = train[2].x[:, 2] = 7
     train[0] = dataclasses.replace(train[0], x=x, mask=mask)
-    scale = fit_scale(train, TINY)
+    scale = fit_feature_scale(train, TINY)
     visible = np.concatenate([x[mask], train[1].x, train[2].x]).astype(float)
     spread = 2 * scipy.stats.median_abs_deviation(visible, axis=0, scale="normal")
     np.testing.assert_allclose(scale["middle"], np.median(visible, axis=0), rtol=1e-6)
     np.testing.assert_allclose(scale["spread"], np.where(np.arange(4) == 2, 1, spread), rtol=1e-3)
     still = [dataclasses.replace(s, x=np.ones_like(s.x)) for s in train]
     with pytest.raises(DataError, match="never change"):
-        fit_scale(still, TINY)
+        fit_feature_scale(still, TINY)
 
 
 def test_classes_weigh_alike_neutral_by_its_factor_and_absent_ones_nothing():
     train = bumps(5, 1)
-    weights = np.array(fit_scale(train, dataclasses.replace(TINY, neutral_factor=3.0))["class_weights"])
+    weights = np.array(
+        fit_feature_scale(train, dataclasses.replace(TINY, neutral_factor=3.0))["class_weights"]
+    )
     counts = np.bincount(np.concatenate([s.emotion for s in train]), minlength=5)
     in_sum = weights * counts / counts.sum()
     np.testing.assert_allclose(in_sum, [1 / 3, 1 / 3, 0, 0, 1])
@@ -189,7 +198,7 @@ def test_warping_time_moves_features_targets_and_emotions_together():
 
 def pixels(*arguments):
     """What `augment` gives, the compression of large movements undone."""
-    return np.sinh(augment(*arguments))
+    return np.sinh(augment_segments(*arguments))
 
 
 def test_mirroring_twice_changes_nothing_and_once_is_the_mirror():
@@ -212,7 +221,7 @@ def test_each_augmentation_does_what_it_says_and_no_more():
 
     def varied(**more):
         settings = dataclasses.replace(TINY, **STILL | more)
-        return augment(x.copy(), scale, settings, None, np.random.default_rng(0))
+        return augment_segments(x.copy(), scale, settings, None, np.random.default_rng(0))
 
     gained = np.sinh(varied(gain=0.25))
     assert (gained == gained[:, :1, :1]).all()
@@ -271,12 +280,12 @@ def test_nothing_is_grafted_on_frames_without_a_face_or_over_another_event():
 
 
 def correlation(fitted, sequences, column=0):
-    predicted = np.concatenate([curves["scores"][:, column] for curves in predict(fitted, sequences)])
+    predicted = np.concatenate([curves["scores"][:, column] for curves in predict_curves(fitted, sequences)])
     return np.corrcoef(predicted, np.concatenate([s.target[:, column] for s in sequences]))[0, 1]
 
 
 def accuracy(fitted, sequences):
-    logits = np.concatenate([curves["logits"] for curves in predict(fitted, sequences)])
+    logits = np.concatenate([curves["logits"] for curves in predict_curves(fitted, sequences)])
     emotion = np.concatenate([s.emotion for s in sequences])
     return (logits.argmax(1) == emotion)[emotion < 4].mean()
 
@@ -291,18 +300,20 @@ def test_a_fit_learns_where_events_are_and_which(fitted):
 @pytest.mark.parametrize("causal", [False, True])
 def test_every_body_fits_and_scores_every_kind(body, causal):
     settings = dataclasses.replace(TINY, body=body, causal=causal, kinds=3, epochs=1)
-    result = fit(settings, bumps(3, 1, kinds=3), bumps(2, 2, kinds=3), seed=0, mirror=MIRROR)
-    (curves,) = predict(result, bumps(1, 3, kinds=3))
+    result = fit_regressor(settings, bumps(3, 1, kinds=3), bumps(2, 2, kinds=3), seed=0, mirror=MIRROR)
+    (curves,) = predict_curves(result, bumps(1, 3, kinds=3))
     assert curves["scores"].shape == (200, 3) and curves["logits"].shape == (200, 5)
     assert curves["scores"].dtype == curves["logits"].dtype == np.float32
     assert ((curves["scores"] > 0) & (curves["scores"] < 1)).all()
 
 
 def test_a_fit_of_one_task_leaves_the_other_head_as_it_started():
-    starts = fit(dataclasses.replace(TINY, epochs=1, lr=0.0), bumps(3, 1), bumps(2, 2), seed=0).state
+    starts = fit_regressor(
+        dataclasses.replace(TINY, epochs=1, lr=0.0), bumps(3, 1), bumps(2, 2), seed=0
+    ).state
     for tasks, idle, busy in [("spotting", "emotion", "score"), ("recognition", "score", "emotion")]:
         settings = dataclasses.replace(TINY, tasks=tasks, epochs=1, weight_decay=0.0)
-        state = fit(settings, bumps(3, 1), bumps(2, 2), seed=0).state
+        state = fit_regressor(settings, bumps(3, 1), bumps(2, 2), seed=0).state
         assert torch.equal(state[f"{idle}.weight"], starts[f"{idle}.weight"])
         assert not torch.equal(state[f"{busy}.weight"], starts[f"{busy}.weight"])
 
@@ -310,14 +321,16 @@ def test_a_fit_of_one_task_leaves_the_other_head_as_it_started():
 def test_the_kept_epoch_is_the_best_on_validation_or_the_last():
     settings = dataclasses.replace(TINY, epochs=5, lr=0.05)
     epochs = []
-    best = fit(settings, bumps(4, 1), bumps(2, 2), seed=0, progress=lambda *epoch: epochs.append(epoch))
+    best = fit_regressor(
+        settings, bumps(4, 1), bumps(2, 2), seed=0, progress=lambda *epoch: epochs.append(epoch)
+    )
     losses = best.history["validation"]
     assert best.history["best"].tolist() == [epoch == losses.idxmin() for epoch in range(5)]
     assert [epoch[:2] for epoch in epochs] == [(epoch, 5) for epoch in range(1, 6)]
-    last = fit(dataclasses.replace(settings, select="last"), bumps(4, 1), bumps(2, 2), seed=0)
+    last = fit_regressor(dataclasses.replace(settings, select="last"), bumps(4, 1), bumps(2, 2), seed=0)
     assert last.history["best"].tolist() == [False] * 4 + [True]
     pd.testing.assert_series_equal(last.history["validation"], losses)
-    alone = fit(dataclasses.replace(settings, select="last"), bumps(4, 1), [], seed=0)
+    alone = fit_regressor(dataclasses.replace(settings, select="last"), bumps(4, 1), [], seed=0)
     assert same(alone.state, last.state) and alone.history["validation"].isna().all()
 
 
@@ -334,7 +347,7 @@ def test_validation_loss_does_not_depend_on_how_frames_are_shared_among_sequence
     )
     settings = dataclasses.replace(TINY, epochs=1)
     losses = [
-        fit(settings, bumps(2, 1), validation, seed=0).history["validation"][0]
+        fit_regressor(settings, bumps(2, 1), validation, seed=0).history["validation"][0]
         for validation in ([video], pieces, [video, dark])
     ]
     assert losses == pytest.approx([losses[0]] * 3)
@@ -345,7 +358,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(tmp_path):
         torch.set_num_threads(threads)
         torch.rand(3)  # what others drew before must not matter
         settings = dataclasses.replace(TINY, body="ssm", epochs=2, dropout=0.2)
-        save(fit(settings, bumps(4, 1), bumps(2, 2), seed, mirror=MIRROR), tmp_path / name)
+        save(fit_regressor(settings, bumps(4, 1), bumps(2, 2), seed, mirror=MIRROR), tmp_path / name)
     files = sorted(path.name for path in (tmp_path / "a").iterdir())
     assert files == ["history.csv", "settings.yml", "weights.safetensors"]
     for file in files:
@@ -357,9 +370,9 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(tmp_path):
 
 
 def test_a_training_fold_without_any_event_still_fits():
-    result = fit(dataclasses.replace(TINY, epochs=2), bumps(3, 1, events=0), bumps(2, 2), seed=0)
+    result = fit_regressor(dataclasses.replace(TINY, epochs=2), bumps(3, 1, events=0), bumps(2, 2), seed=0)
     assert result.scale["class_weights"] == [0, 0, 0, 0, 6]
-    assert all(np.isfinite(curves["scores"]).all() for curves in predict(result, bumps(2, 3)))
+    assert all(np.isfinite(curves["scores"]).all() for curves in predict_curves(result, bumps(2, 3)))
 
 
 @pytest.mark.parametrize("name", ["training", "validation"])
@@ -376,7 +389,7 @@ def test_sets_that_cannot_be_trained_on_are_refused(name):
     ]:
         sets = (full + bad if "channels" in words else bad, full) if name == "training" else (full, bad)
         with pytest.raises(DataError, match=words):
-            fit(dataclasses.replace(TINY, epochs=1), *sets, seed=0)
+            fit_regressor(dataclasses.replace(TINY, epochs=1), *sets, seed=0)
 
 
 # Predictions
@@ -384,34 +397,34 @@ def test_sets_that_cannot_be_trained_on_are_refused(name):
 
 def test_predictions_need_no_labels_and_do_not_depend_on_order_or_company(fitted):
     videos = [Sequence(s.x, s.mask) for s in (*bumps(3, 4), *bumps(2, 5, t=31))]
-    together = predict(fitted, videos)
+    together = predict_curves(fitted, videos)
     for order in ([4, 2, 0, 1, 3], [3]):
-        for row, curves in zip(order, predict(fitted, [videos[row] for row in order]), strict=True):
+        for row, curves in zip(order, predict_curves(fitted, [videos[row] for row in order]), strict=True):
             assert all(np.array_equal(curves[name], together[row][name]) for name in curves)
-    assert predict(fitted, []) == []
+    assert predict_curves(fitted, []) == []
 
 
 def test_short_and_faceless_videos_have_curves_too(fitted):
     one = Sequence(np.zeros((1, 4), np.float32), np.ones(1, bool))
     dark = Sequence(np.full((9, 4), np.nan, np.float32), np.zeros(9, bool))
-    curves = predict(fitted, [one, dark, Sequence(np.zeros((0, 4), np.float32), np.ones(0, bool))])
+    curves = predict_curves(fitted, [one, dark, Sequence(np.zeros((0, 4), np.float32), np.ones(0, bool))])
     assert [len(c["scores"]) for c in curves] == [1, 9, 0]
     assert all(np.isfinite(c["scores"]).all() for c in curves)
     with pytest.raises(DataError, match="3 channels where those trained on have 4"):
-        predict(fitted, [Sequence(np.zeros((5, 3), np.float32), np.ones(5, bool))])
+        predict_curves(fitted, [Sequence(np.zeros((5, 3), np.float32), np.ones(5, bool))])
 
 
 @pytest.mark.parametrize(("body", "tolerance"), [("dilated", 1e-5), ("bigru", 1e-4), ("ssm", 2e-2)])
 def test_chunks_of_a_long_video_agree_with_one_pass(body, tolerance, monkeypatch):
     settings = dataclasses.replace(TINY, body=body, epochs=2)
-    result = fit(settings, bumps(12, 1), bumps(2, 2), seed=0)
+    result = fit_regressor(settings, bumps(12, 1), bumps(2, 2), seed=0)
     (long,) = bumps(1, 3, t=9001, events=40)
     mask = np.ones(len(long), bool)
     mask[4000:4200] = mask[-40:] = False  # a gap across a border of chunks
     long = dataclasses.replace(long, mask=mask)
-    (chunked,) = predict(result, [long])
+    (chunked,) = predict_curves(result, [long])
     monkeypatch.setattr(learn.videos, "_CHUNK", 10**6)  # one chunk
-    (whole,) = predict(result, [long])
+    (whole,) = predict_curves(result, [long])
     np.testing.assert_allclose(chunked["scores"], whole["scores"], atol=tolerance, rtol=0)
 
 
@@ -421,9 +434,9 @@ def test_memory_of_a_prediction_does_not_grow_with_length(fitted, tmp_path):
     program = """
 import resource, sys
 import numpy as np
-from melib.learn.videos import Sequence, load, predict
+from melib.learn.videos import Sequence, load_regressor, predict_curves
 for t in (5400, 54000):
-    predict(load(sys.argv[1]), [Sequence(np.zeros((t, 4), np.float32), np.ones(t, bool))])
+    predict_curves(load_regressor(sys.argv[1]), [Sequence(np.zeros((t, 4), np.float32), np.ones(t, bool))])
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
     command = [sys.executable, "-c", program, str(tmp_path)]

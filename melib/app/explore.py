@@ -251,7 +251,7 @@ def _window(finished, alone, protocol, name, scores):
         for fit in _where(scores, input=input_).head(1).itertuples():
             job = intensity.Job(alone.name, protocol, MODEL, input_, int(fit.fold), int(fit.seed))
             try:
-                fitted = _weights(finished, job.name, learn.windows)
+                fitted = _weights(finished, job.name, learn.windows.load)
             except DataError as error:
                 notes.append(str(error))
                 continue
@@ -262,14 +262,14 @@ def _window(finished, alone, protocol, name, scores):
 
 
 @functools.lru_cache(maxsize=16)
-def _weights(finished, name, kind):
-    """A fit of the run, read by learn.windows or learn.videos."""
+def _weights(finished, name, load):
+    """A fit of the run, read by `load` of its own kind."""
     folder = finished.run.folder / "weights" / name
     if not (folder / "settings.yml").is_file():
         raise DataError(
             f"{finished.run.folder} has no weights of {name}; make them with `{finished.command}`."
         )
-    return kind.load(folder)
+    return load(folder)
 
 
 # ---- a long video ---------------------------------------------------------------------------------------------
@@ -321,12 +321,12 @@ def _fold_curves(finished, study, videos, fold):
     material = spotting_decoding.Material(study.name, videos, [fold], {}, {}, {}, seed)
     (fit,) = spotting_decoding.fits_of(OURS, study.name, [fold], seed)
     try:
-        fitted = _weights(finished, fit.name, learn.videos)
+        fitted = _weights(finished, fit.name, learn.videos.load_regressor)
     except DataError as error:
         return FoldCurves(study, material, (str(error),))
     people = {*fold.validation, *fold.test}
     asked = [v for v in videos if v.dataset == study.name and v.subject in people]
-    spoken = learn.videos.predict(fitted, [spotting.sequences(v, fit)[0] for v in asked], device="cpu")
+    spoken = learn.videos.predict_curves(fitted, [spotting.sequences(v, fit)[0] for v in asked], device="cpu")
     prior = np.array(fitted.scale["class_prior"])
     log_prior = np.log(prior, where=prior > 0, out=np.full(len(prior), -np.inf))
     curves = {

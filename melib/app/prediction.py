@@ -122,7 +122,7 @@ def load(folder: str | Path | None = None) -> Weights:
         raise DataError(
             f"{place} holds no weights to predict with ({why}); name a run whose notebook 06 has finished."
         ) from error
-    both = learn.windows.load(place / "intensity"), learn.videos.load(place / "spotting")
+    both = learn.windows.load(place / "intensity"), learn.videos.load_regressor(place / "spotting")
     return Weights(*both, decoder, least, floor, windows, about)
 
 
@@ -459,7 +459,7 @@ def predict(
         raise DataError(
             f"{source}: no face was found in {len(seen)} frames; it should be frontal and 60 pixels or wider."
         )
-    [said] = learn.videos.predict(used.spotting, [learn.videos.Sequence(regional["motion"], seen)])
+    [said] = learn.videos.predict_curves(used.spotting, [learn.videos.Sequence(regional["motion"], seen)])
     scores = np.where(seen[:, None], said["scores"], np.nan)
     prior = np.asarray(used.spotting.scale["class_prior"])
     with np.errstate(divide="ignore"):

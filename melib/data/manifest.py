@@ -410,7 +410,7 @@ def _frames(
         raise DataError(f"{place} holds no image ({', '.join(IMAGES)}); copy this video again, or remove it.")
     first = _first_number(manifest, place) if first_frame is None else first_frame
     integers = [_INTEGER.findall(name.rpartition(".")[0]) for _, name in names]
-    images = [(int(some[-1]) - first, *name) for some, name in zip(integers, names, strict=True) if some]
+    images = [(int(row[-1]) - first, *name) for row, name in zip(integers, names, strict=True) if row]
     if not images:
         raise DataError(f"{Path(*names[0])} has no frame number in its name; move it out of the folder.")
     images.sort(key=itemgetter(0))

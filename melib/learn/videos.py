@@ -24,7 +24,14 @@ from melib.learn.windows import Fitted
 from melib.losses import video_loss
 from melib.models import BODIES, VideoRegressor
 
-__all__ = ["Sequence", "VideoSettings", "fit", "fit_scale", "load", "predict"]
+__all__ = [
+    "Sequence",
+    "VideoSettings",
+    "fit_feature_scale",
+    "fit_regressor",
+    "load_regressor",
+    "predict_curves",
+]
 
 # Frames. Both even, for the slow path of the state space; 1024 are half a minute at 30 frames/s.
 _CHUNK = 4096
@@ -140,7 +147,7 @@ class VideoSettings:
                 raise DataError(f'{name} "{getattr(self, name)}" is unknown; use {", ".join(values)}.')
 
 
-def fit_scale(train, settings):
+def fit_feature_scale(train, settings):
     """Constants that are fitted on training sequences.
 
     Parameters
@@ -179,7 +186,7 @@ def fit_scale(train, settings):
     }
 
 
-def fit(settings, train, validation, seed, *, donors=(), mirror=None, device=None, progress=None):
+def fit_regressor(settings, train, validation, seed, *, donors=(), mirror=None, device=None, progress=None):
     """Train one network.
 
     Parameters
@@ -202,7 +209,7 @@ def fit(settings, train, validation, seed, *, donors=(), mirror=None, device=Non
     Returns
     -------
     fitted : melib.learn.windows.Fitted
-        Its scale is that of `fit_scale`, and ``class_prior`` (K floats): the share of each class in what the
+        Its scale is that of `fit_feature_scale`, and ``class_prior`` (K floats): the share of each class in what the
         classification loss weighed, that is what the network was told before it saw a frame. The validation loss in its
         history is NaN where there are no sequences.
 
@@ -216,7 +223,7 @@ def fit(settings, train, validation, seed, *, donors=(), mirror=None, device=Non
     _check("training", train, train, settings)
     if validation or not last:
         _check("validation", validation, train, settings)
-    scale = fit_scale(train, settings)
+    scale = fit_feature_scale(train, settings)
     device = windows.find_device(device)
     weights = torch.tensor(scale["class_weights"], dtype=torch.float32, device=device)
     steps = math.ceil(sum(map(len, train)) / settings.segment / settings.batch)
@@ -238,7 +245,7 @@ def fit(settings, train, validation, seed, *, donors=(), mirror=None, device=Non
                 if epoch == 0:
                     labels = emotion[mask]
                     mass[:] += np.bincount(labels, np.take(scale["class_weights"], labels), settings.classes)
-                x = augment(x, scale, settings, mirror, random)
+                x = augment_segments(x, scale, settings, mirror, random)
                 tensors = [torch.from_numpy(part).to(device) for part in (x, mask, target, emotion)]
                 yield _loss(net.curves(*tensors[:2]), tensors[1:], weights, settings).total
 
@@ -252,7 +259,7 @@ def fit(settings, train, validation, seed, *, donors=(), mirror=None, device=Non
     return Fitted(settings, state, scale, history)
 
 
-def augment(x, scale, settings, mirror, random):
+def augment_segments(x, scale, settings, mirror, random):
     """Vary a batch of training segments and bring them to the network's scale; one draw a segment.
 
     Parameters
@@ -260,10 +267,10 @@ def augment(x, scale, settings, mirror, random):
     x : (n, T, C) float32
         Pixels.
     scale : dict
-        From `fit_scale`.
+        From `fit_feature_scale`.
     settings : VideoSettings
     mirror : (order (C,), sign (C,)) or None
-        See `fit`.
+        See `fit_regressor`.
     random : numpy.random.Generator
 
     Returns
@@ -283,7 +290,7 @@ def augment(x, scale, settings, mirror, random):
     return x
 
 
-def predict(fitted, sequences, *, device=None):
+def predict_curves(fitted, sequences, *, device=None):
     """Scores and logits of whole videos, one at a time: nothing depends on the others or on their order.
 
     Parameters
@@ -321,7 +328,7 @@ def predict(fitted, sequences, *, device=None):
         ]
 
 
-def load(folder):
+def load_regressor(folder):
     """Read a fit of this module; see `windows.load`."""
     return windows.load(folder, VideoSettings)
 

@@ -135,7 +135,7 @@ class Fitted:
     state : dict of torch.Tensor
         The best epoch's weights, on the CPU.
     scale : dict
-        ``mean`` and ``sd`` of `prepare`, or `melib.learn.videos.fit_scale`.
+        ``mean`` and ``sd`` of `prepare`, or `melib.learn.videos.fit_feature_scale`.
     history : DataFrame
         epoch, train, validation (losses), best (bool: the epoch whose weights were kept).
     """

@@ -451,7 +451,7 @@ def _run_fit(run, fit, options, long):
         if fit.windowed:
             train, donors = train + donors, []
         mirror = None if fit.windowed else flow.MIRROR
-        fitted = learn.videos.fit(settings, train, validation, fit.seed, donors=donors, mirror=mirror)
+        fitted = learn.videos.fit_regressor(settings, train, validation, fit.seed, donors=donors, mirror=mirror)
         learn.windows.save(fitted, run / "weights" / fit.name)
         predicted = curves_of_videos(fitted, fit, held_out, options["batch_of_windows"])
         return {
@@ -506,7 +506,7 @@ def _settings(fit, options):
 
 def curves_of_videos(fitted, fit, videos, batch):
     """Curves of whole videos, in order."""
-    predicted = [learn.videos.predict(fitted, sequences(video, fit)) for video in videos]
+    predicted = [learn.videos.predict_curves(fitted, sequences(video, fit)) for video in videos]
     if not fit.windowed:
         return [Curves(**curves) for (curves,) in predicted]
     curves, before = [], 0  # windows of the videos before

@@ -358,7 +358,7 @@ def regional(stream):
         fps = stretch.fps
         chain = chain or _Chain(fps)
         pairs = zip(stretch.numbers, stretch.mask, stretch.crops, stretch.landmarks, strict=True)
-        measured = [chain.motion(int(t), *both) if seen else np.zeros(CHANNELS) for t, seen, *both in pairs]
+        measured = [chain.motion(int(t), *both) if face else np.zeros(CHANNELS) for t, face, *both in pairs]
         motions.append(np.array(measured, np.float32))
         masks.append(stretch.mask)
         masked += stretch.masked
