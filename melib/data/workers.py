@@ -323,9 +323,10 @@ def _scheduler_lost_on(*more: type[BaseException]) -> Iterator[None]:
     from distributed.client import ClosedClientError
     from distributed.comm import CommClosedError
 
+    errors: tuple[type[BaseException], ...] = (ClosedClientError, CommClosedError, CancelledError, *more)
     try:
         yield
-    except (ClosedClientError, CommClosedError, CancelledError, *more) as error:
+    except errors as error:
         raise DataError(
             f"the Dask scheduler was lost ({type(error).__name__}): start it and its workers again; {_AGAIN}"
         ) from None

@@ -541,8 +541,8 @@ def _follow(
     def search(indices: Iterable[int], face: Face | None) -> None:
         for index in indices:
             image = read_image(paths[index])
-            usable = image is not None and image.shape == shape
-            face = _find_near(image, face.box if face else None, largest) if usable else None
+            box = face.box if face else None
+            face = None if image is None or image.shape != shape else _find_near(image, box, largest)
             if face:
                 detected[index] = face
 
