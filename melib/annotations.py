@@ -313,52 +313,51 @@ def _interval(
     faults: list[tuple[str, str]] = []
     dropped = False
 
+    def fault(name: str, sentence: str, used: str = "") -> None:
+        """Note a fault; one for which nothing else is used costs the row."""
+        nonlocal dropped
+        dropped |= not used
+        faults.append((name, f"has {sentence}; used {used}" if used else f"has {sentence}"))
+
     def shown(name: str) -> str:
         return f'{name} "{text(cells.get(name))}"'
 
-    def mirror(fault: str, sentence: str, policy: str) -> int | None:
+    def mirrored(name: str, sentence: str) -> int | None:
         """An offset as far behind the apex as the onset lies before it."""
-        nonlocal dropped
-        if policy == "mirror" and onset is not None and apex is not None and onset < apex:
-            faults.append((fault, f"has {sentence}; used the mirrored offset {2 * apex - onset}"))
+        if repair[name] != "mirror":
+            fault(name, sentence)
+        elif onset is None or apex is None or onset >= apex:
+            fault(name, f"{sentence}, which can't be mirrored")
+        else:
+            fault(name, sentence, f"the mirrored offset {2 * apex - onset}")
             return 2 * apex - onset
-        faults.append(
-            (fault, f"has {sentence}" + (", which can't be mirrored" if policy == "mirror" else ""))
-        )
-        dropped = True
         return offset
 
-    if onset is not None and onset < manifest.first_frame and "onset_before_first" in repair:
-        sentence = f"has onset {onset} before the first frame, {manifest.first_frame}"
-        if repair["onset_before_first"] == "first":
-            sentence, onset = f"{sentence}; used {manifest.first_frame}", manifest.first_frame
-        else:
-            dropped = True
-        faults.append(("onset_before_first", sentence))
+    first = manifest.first_frame
+    if onset is not None and onset < first and "onset_before_first" in repair:
+        repaired = repair["onset_before_first"] == "first"
+        fault("onset_before_first", f"onset {onset} before the first frame, {first}", str(first) * repaired)
+        onset = first if repaired else onset
     if onset is None:
-        faults.append(("onset_missing", f"has {shown('onset')}"))
-        dropped = True
+        fault("onset_missing", shown("onset"))
     elif offset is None:
-        offset = mirror("offset_missing", shown("offset"), repair["offset_missing"])
+        offset = mirrored("offset_missing", shown("offset"))
     elif offset <= onset:
-        sentence = f"offset {offset} not after onset {onset}"
-        offset = mirror("offset_not_after_onset", sentence, repair["offset_not_after_onset"])
+        offset = mirrored("offset_not_after_onset", f"offset {offset} not after onset {onset}")
     if not dropped and onset is not None and offset is not None:
         middle = (onset + offset) // 2
-        if apex is None:
-            if repair["apex_missing"] == "midpoint":
-                faults.append(("apex_missing", f"has {shown('apex')}; used the midpoint {middle}"))
-                apex = middle
-            elif repair["apex_missing"] == "drop":
-                faults.append(("apex_missing", f"has {shown('apex')}"))
-                dropped = True
-        elif not onset <= apex <= offset:
+        if apex is None and repair["apex_missing"] == "drop":
+            fault("apex_missing", shown("apex"))
+        elif apex is None and repair["apex_missing"] == "midpoint":
+            fault("apex_missing", shown("apex"), f"the midpoint {middle}")
+            apex = middle
+        elif apex is not None and not onset <= apex <= offset:
             sentence = f"apex {apex} outside {onset} to {offset}"
             if repair["apex_outside"] == "midpoint":
-                faults.append(("apex_outside", f"has {sentence}; used the midpoint {middle}"))
+                fault("apex_outside", sentence, f"the midpoint {middle}")
                 apex = middle
             else:
-                offset = mirror("apex_outside", sentence, repair["apex_outside"])
+                offset = mirrored("apex_outside", sentence)
     return {"onset": onset, "apex": apex, "offset": offset}, faults, dropped
 
 

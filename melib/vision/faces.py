@@ -432,17 +432,10 @@ def _crop_video(paths: Sequence[Image], seconds: np.ndarray) -> dict[str, np.nda
         typical = np.median(smooth_landmarks(points, seconds[indices]), axis=0)
         matrix = crop_transform(typical)
         landmarks = (typical @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32)
-    unreadable = misfits = 0
-    for index, path in enumerate(paths):
-        image = read_image(path)
-        if image is None or image.shape != shape:
-            unreadable += image is None
-            misfits += image is not None
-            mask[index] = False
-        elif matrix is not None:
+    masked = np.zeros(3, np.int64)
+    for index, image in _usable(paths, shape, mask, masked):
+        if matrix is not None:
             frames[index] = crop(image, matrix)
-    faceless = len(paths) - int(mask.sum()) - unreadable - misfits
-    masked = np.array([unreadable, misfits, faceless])
     return {"frames": frames, "mask": mask, "landmarks": landmarks, "masked": masked}
 
 
@@ -506,22 +499,31 @@ def _stretch(
     mask = _bridged((indices - low).tolist(), high - low + 1, stride)[numbers - low]
     crops = np.zeros((len(numbers), size, size), np.uint8)
     landmarks = np.zeros((len(numbers), 68, 2), np.float32)
-    unreadable = misfits = 0
-    for row, number in enumerate(numbers):
-        image = read_image(paths[number])
-        if image is None or image.shape != shape:
-            unreadable += image is None
-            misfits += image is not None
-            mask[row] = False
-        elif mask[row]:
+    masked = np.zeros(3, np.int64)
+    for row, image in _usable([paths[number] for number in numbers], shape, mask, masked):
+        number = numbers[row]
+        if mask[row]:
             near = indices[np.abs(indices - number) <= reach]  # however the video is cut into stretches
             points = np.stack([detected[index].landmarks for index in near])
             smooth = smooth_landmarks(points, near / fps, _FOLLOW_SMOOTH, np.array([number / fps]))[0]
             matrix = crop_transform(smooth, size, margin)
             crops[row] = crop(image, matrix, size)
             landmarks[row] = smooth @ matrix[:, :2].T + matrix[:, 2]
-    faceless = len(numbers) - int(mask.sum()) - unreadable - misfits
-    return Followed(fps, numbers, crops, mask, landmarks, np.array([unreadable, misfits, faceless], np.int64))
+    return Followed(fps, numbers, crops, mask, landmarks, masked)
+
+
+def _usable(
+    paths: Sequence[Image], shape: tuple[int, ...] | None, mask: np.ndarray, masked: np.ndarray
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Rows and images of this shape; others leave the mask, and masked (3,) counts as in `Followed`, both in place."""
+    for row, path in enumerate(paths):
+        image = read_image(path)
+        if image is not None and image.shape == shape:
+            yield row, image
+        else:
+            mask[row] = False
+            masked[0 if image is None else 1] += 1
+    masked[2] = len(paths) - mask.sum() - masked[:2].sum()
 
 
 def _follow(
