@@ -58,7 +58,7 @@ def films(tmp_path_factory, drifting):
 def forgetful(monkeypatch):
     """Keep no more than five frames."""
     monkeypatch.setattr(video_files, "_FEWEST", 5)
-    monkeypatch.setattr(video_files, "_KEPT", 0)
+    monkeypatch.setattr(video_files, "_MEMORY", 0)
     video_files._reader.cache_clear()
     yield
     video_files._reader.cache_clear()

@@ -451,7 +451,9 @@ def _run_fit(run, fit, options, long):
         if fit.windowed:
             train, donors = train + donors, []
         mirror = None if fit.windowed else flow.MIRROR
-        fitted = learn.videos.fit_regressor(settings, train, validation, fit.seed, donors=donors, mirror=mirror)
+        fitted = learn.videos.fit_regressor(
+            settings, train, validation, fit.seed, donors=donors, mirror=mirror
+        )
         learn.windows.save(fitted, run / "weights" / fit.name)
         predicted = curves_of_videos(fitted, fit, held_out, options["batch_of_windows"])
         return {
