@@ -31,6 +31,7 @@ from melib.errors import DataError, Misuse
 from melib.study import grid, intensity, spotting, spotting_runs
 from melib.study.run import Run
 from melib.study.spotting_decoding import fits_of
+from melib.vision import faces
 
 JOBS = [
     intensity.Job("made_up", "paper", fit["model"], fit["input"], fold, seed)
