@@ -152,9 +152,9 @@ def two_against_one(paths):
     """How much faster two processes do eight videos than one does: by the clock, and by CPU time were cores free."""
     clock, cpu = {}, {}
     for jobs in (1, 2):
-        list(workers.run(ours, [(paths[:40],)] * jobs, jobs))  # start and load the models
+        list(workers.run_jobs(ours, [(paths[:40],)] * jobs, jobs))  # start and load the models
         start = time.perf_counter()
-        cpu[jobs] = np.mean(list(workers.run(timed, [(paths,)] * 8, jobs)))
+        cpu[jobs] = np.mean(list(workers.run_jobs(timed, [(paths,)] * 8, jobs)))
         clock[jobs] = time.perf_counter() - start
     return clock[1] / clock[2], 2 * cpu[1] / cpu[2]
 

@@ -30,7 +30,7 @@ def main() -> None:
     run = begin(runner.locate(parser.parse_args().run), PROFILE)
     (study, *_) = clip_studies(run)
     study = with_clips(study, run)
-    windows = {"context": intensity.prepare(study, "context", run)}
+    windows = {"context": intensity.prepare_windows(study, "context", run)}
     folds = folds_of(study, run)
     jobs = [
         intensity.Job(study.name, "context", model, used, fold.index, 0)

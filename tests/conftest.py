@@ -17,7 +17,7 @@ hypothesis.settings.load_profile("melib")
 def tiny_set(tmp_path_factory):
     """Two people, a clip each, as a data set arrives; whoever changes it changes a copy."""
     out = tmp_path_factory.mktemp("tiny") / "synthme"
-    return simulate.write(out, people=2, clips=1, empty=0, fps=100, jobs=1, progress=False)
+    return simulate.write_clips(out, people=2, clips=1, empty=0, fps=100, jobs=1, progress=False)
 
 
 @pytest.fixture

@@ -117,7 +117,7 @@ def test_the_base_s_own_number_of_samples_gives_the_base_s_windows(tiny_set, tmp
     study = open_study(tiny_set / "manifest.yml", tiny_set)
     run = unbegun("smoke", tmp_path / "run")
     study = with_clips(study, run, jobs=1)
-    base = intensity.prepare(study, "paper", run, jobs=1)
+    base = intensity.prepare_windows(study, "paper", run, jobs=1)
     again = intensity.sample_windows(study, base.table, base.positions.shape[1], run, jobs=1)
     assert again.entries == base.entries
     np.testing.assert_array_equal(again.positions, base.positions)
@@ -143,7 +143,7 @@ def test_the_base_is_taken_from_notebook_04_and_nothing_is_fitted_twice(finished
     outcome = outcome_of(finished)
     run = asking(tmp_path, lines("no ranking term"))
     fitted = []
-    fit = learn.windows.fit
+    fit = learn.windows.fit_windows
     monkeypatch.setattr(
         learn.windows,
         "fit",
@@ -175,7 +175,7 @@ def test_a_base_with_a_budget_of_its_own_shares_it_with_its_variants(finished, m
 def test_a_failing_variant_stops_no_other_and_is_named(finished, monkeypatch, tmp_path):
     outcome = outcome_of(finished)
     run = asking(tmp_path, lines("no ranking term", "no smoothness term"))
-    fit, done = learn.windows.fit, []
+    fit, done = learn.windows.fit_windows, []
 
     def fails(settings, *args, **kwargs):
         if settings.rank == 0:
@@ -211,17 +211,17 @@ def test_every_profile_names_changes_that_exist_and_says_what_it_leaves_out(prof
 def tables(prepared, folds, records, tmp_path_factory):
     """A base that sees, a variant that knows position alone, and one that is the base again."""
     outcome = intensity.Outcome([prepared], {}, {"made_up": folds}, {"made_up": records}, 0)
-    known = evaluation.curves_of(prepared, records, folds)
+    known = evaluation.window_curves(prepared, records, folds)
     seen, blind = known["resnet18_bigru", "flow", 0], known["position_only", "none", 0]
     follow = np.where(prepared.complete(), 1.0, np.nan)
     about = ("made_up", "context", "base")
     curves = {
         ("made_up", "context"): [
-            ablations.Curves((*about, "base", "base", "resnet18_bigru", "flow"), 0, seen, follow),
-            ablations.Curves((*about, "temporal", "blind", "framewise", "flow"), 0, blind, follow * 0),
-            ablations.Curves((*about, "loss", "same", "resnet18_bigru", "flow"), 0, seen, follow),
+            ablations.VariantCurves((*about, "base", "base", "resnet18_bigru", "flow"), 0, seen, follow),
+            ablations.VariantCurves((*about, "temporal", "blind", "framewise", "flow"), 0, blind, follow * 0),
+            ablations.VariantCurves((*about, "loss", "same", "resnet18_bigru", "flow"), 0, seen, follow),
             *(
-                ablations.Curves(
+                ablations.VariantCurves(
                     (*about, "labels", f"labels off by {n} frames", "resnet18_bigru", "flow"), 0, seen, follow
                 )
                 for n in (2, 6)
@@ -229,8 +229,8 @@ def tables(prepared, folds, records, tmp_path_factory):
         ]
     }
     run = tmp_path_factory.mktemp("run")
-    found = ablations.evaluate(outcome, curves, run, jobs=1)
-    match = results.write_result(run, "prior_match", ablations.prior_match(outcome, jobs=1))
+    found = ablations.evaluate_ablations(outcome, curves, run, jobs=1)
+    match = results.write_result(run, "prior_match", ablations.match_priors(outcome, jobs=1))
     return run, found["intensity_ablations"], found["ablation_differences"], match
 
 
@@ -274,19 +274,19 @@ def test_one_declared_metric_a_protocol_is_tested_and_corrected_as_one_family(ta
 def test_without_truth_the_pseudo_label_is_what_is_tested(prepared, folds, records, tmp_path):
     bare = replace(prepared, **dict.fromkeys(("truth", "inside", "peak_px", "true")))
     outcome = intensity.Outcome([bare], {}, {"made_up": folds}, {"made_up": records}, 0)
-    known = evaluation.curves_of(bare, records, folds)
+    known = evaluation.window_curves(bare, records, folds)
     about, none = ("made_up", "context", "base"), np.full(len(bare.table), np.nan)
     curves = [
-        ablations.Curves(
+        ablations.VariantCurves(
             (*about, "base", "base", "resnet18_bigru", "flow"), 0, known["resnet18_bigru", "flow", 0], none
         ),
-        ablations.Curves(
+        ablations.VariantCurves(
             (*about, "input", "raw", "resnet18_bigru", "raw"), 0, known["resnet18_bigru", "raw", 0], none
         ),
     ]
-    found = ablations.evaluate(outcome, {("made_up", "context"): curves}, tmp_path, jobs=1)
+    found = ablations.evaluate_ablations(outcome, {("made_up", "context"): curves}, tmp_path, jobs=1)
     assert set(found["ablation_differences"].dropna(subset=["p"])["metric"]) == {"spearman_pseudo"}
-    assert results.write_result(tmp_path, "prior_match", ablations.prior_match(outcome, jobs=1)).empty
+    assert results.write_result(tmp_path, "prior_match", ablations.match_priors(outcome, jobs=1)).empty
     assert len(ablation_figures.draw(tmp_path)) == 1
 
 
@@ -297,7 +297,7 @@ def test_the_prior_that_the_truth_follows_matches_it_best(prepared, folds):
             truth[i] = ablations.PRIORS[prior](*prepared.true[i], truth.shape[1])
         like = replace(prepared, truth=truth, inside=truth > 0)
         outcome = intensity.Outcome([like], {}, {"made_up": folds}, {}, 0)
-        match = ablations.prior_match(outcome, jobs=1)
+        match = ablations.match_priors(outcome, jobs=1)
         exact = match[(match["landmarks"] == "exact") & (match["metric"] == "ccc")].set_index("prior")[
             "estimate"
         ]
@@ -317,5 +317,5 @@ def test_every_landmark_of_a_match_is_in_order_whatever_the_error(prepared, fold
     short = replace(
         prepared, true=np.where(np.isnan(prepared.true), np.nan, prepared.true[:, :1] + [0, 0.1, 0.2])
     )
-    match = ablations.prior_match(intensity.Outcome([short], {}, {"made_up": folds}, {}, 0), jobs=1)
+    match = ablations.match_priors(intensity.Outcome([short], {}, {"made_up": folds}, {}, 0), jobs=1)
     assert np.isfinite(match["estimate"]).all()

@@ -36,7 +36,7 @@ def many(name="made_up", *, long=True, seed=0):
 
 
 def test_an_overlap_is_a_frame_in_common_and_a_gap_leads_to_the_next_onset():
-    found = durations.intervals(
+    found = durations.event_durations(
         [
             study(
                 [
@@ -65,22 +65,22 @@ def test_overlaps_are_those_of_brute_force():
         for o in macro[(macro["subject"] == m.subject) & (macro["video"] == m.video)].itertuples()
         if set(range(m.onset, m.offset + 1)) & set(range(o.onset, o.offset + 1))
     }
-    found = durations.intervals([data])
+    found = durations.event_durations([data])
     assert set(found.loc[found["overlaps_macro"], "event"]) == expected
     assert expected
 
 
 def test_dropped_events_count_nowhere_and_the_others_all():
     data = many()
-    events = durations.intervals([data])
+    events = durations.event_durations([data])
     assert len(events) == (data.events["status"] != "dropped").sum()
-    found = durations.statistics(events)
+    found = durations.duration_statistics(events)
     counted = found[found["statistic"] == "events"]["value"].sum()
     assert counted == durations.fits([data])["events"].sum() == len(events)
 
 
 def test_seconds_are_offset_less_onset_and_position_runs_from_onset_to_offset():
-    found = durations.intervals(
+    found = durations.event_durations(
         [study([("s", "v", "micro", 30, 45, 90, "ok"), ("s", "v", "micro", 3, pd.NA, 9, "ok")])]
     )
     assert found["seconds"].tolist() == [0.2, 2.0]
@@ -92,7 +92,7 @@ def test_what_is_published_stands_beside_the_same_data_set_and_no_other():
     known = durations.published()
     assert not known.duplicated(["dataset", "kind", "statistic"]).any()
     assert known["source"].str.len().min() > 10
-    found = durations.statistics(durations.intervals([many("samm_lv"), many("made_up")]))
+    found = durations.duration_statistics(durations.event_durations([many("samm_lv"), many("made_up")]))
     beside = found.dropna(subset=["published"])
     assert set(beside["dataset"]) == {"samm_lv"}
     assert set(beside["statistic"]) == set(known.loc[known["dataset"] == "samm_lv", "statistic"])
@@ -106,8 +106,8 @@ def test_clips_have_no_events_a_minute():
 
 def test_the_figure_has_a_row_a_data_set_and_a_density_that_fits():
     studies = [many("samm_lv"), study([("s", "v", "micro", 3, 5, 9, "ok")], "one_event", long=False)]
-    events, fits = durations.intervals(studies), durations.fits(studies)
-    fig = data_figures.durations(events, fits, durations.statistics(events))
+    events, fits = durations.event_durations(studies), durations.fits(studies)
+    fig = data_figures.durations(events, fits, durations.duration_statistics(events))
     assert [ax.get_ylabel() for ax in fig.axes[::3]] == ["samm_lv\ndensity", "one_event\ndensity"]
     line = fig.axes[0].lines[0]  # the fitted density over the log of the duration
     assert np.trapezoid(line.get_ydata(), line.get_xdata()) == pytest.approx(1, abs=0.1)

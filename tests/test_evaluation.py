@@ -105,7 +105,7 @@ def records(prepared, folds):
 def tables(prepared, folds, records, tmp_path_factory):
     outcome = intensity.Outcome([prepared], {}, {"made_up": folds}, {"made_up": records}, 0)
     run = tmp_path_factory.mktemp("run")
-    return evaluation.evaluate(outcome, run), outcome, run
+    return evaluation.evaluate_intensity(outcome, run), outcome, run
 
 
 def per_event(tables):
@@ -171,7 +171,7 @@ def test_claims_fail_for_a_model_that_knows_position(prepared, folds, records, t
         for job, record in records.items()
     }
     outcome = intensity.Outcome([prepared], {}, {"made_up": folds}, {"made_up": blind}, 0)
-    assert not evaluation.evaluate(outcome, tmp_path)["claims"]["holds"].any()
+    assert not evaluation.evaluate_intensity(outcome, tmp_path)["claims"]["holds"].any()
 
 
 def test_a_second_training_is_crossed_in_the_face_card_and_one_alone_is_as_it_was(
@@ -179,7 +179,7 @@ def test_a_second_training_is_crossed_in_the_face_card_and_one_alone_is_as_it_wa
 ):
     again = {replace(job, seed=job.seed + 1000): record for job, record in records.items()}
     outcome = intensity.Outcome([prepared], {}, {"made_up": folds}, {"made_up": records | again}, 0)
-    both = evaluation.evaluate(outcome, tmp_path)
+    both = evaluation.evaluate_intensity(outcome, tmp_path)
     alone, card = tables[0]["face_card"], both["face_card"]
     assert alone["seed"].notna().all()
     np.testing.assert_array_equal(results.over_seeds(alone).to_numpy(), alone.to_numpy())
@@ -209,9 +209,11 @@ def test_tested_one_subject_at_a_time_position_alone_never_seems_to_see(prepared
     for person in np.unique(subjects):
         mine = subjects == person
         alone[mine] = controls.position_only(prepared.pseudo[~mine], int(mine.sum()))
-    swapped = evaluation.swaps(alone, prepared.pseudo, subjects, number)
+    swapped = evaluation.swaps_within_folds(alone, prepared.pseudo, subjects, number)
     assert -0.1 < np.nanmean(swapped) <= 0
-    of_one_fold = evaluation.swaps(alone[:1].repeat(len(alone), 0), prepared.pseudo, subjects, number % 2)
+    of_one_fold = evaluation.swaps_within_folds(
+        alone[:1].repeat(len(alone), 0), prepared.pseudo, subjects, number % 2
+    )
     np.testing.assert_array_equal(of_one_fold[np.isfinite(of_one_fold)], 0)
 
 
@@ -219,12 +221,12 @@ def test_a_data_set_of_one_subject_is_refused_by_name(prepared):
     one = prepared.table["subject"].to_numpy() == prepared.table["subject"].iloc[0]
     few = replace(prepared, table=prepared.table[one], pseudo=prepared.pseudo[one])
     with pytest.raises(DataError, match=r"^made_up has usable events of one subject alone; .* name a folder"):
-        evaluation.position_control([few])
+        evaluation.position_alone([few])
 
 
 def test_the_same_predictions_give_the_same_bytes(tables, tmp_path):
     _, outcome, run = tables
-    evaluation.evaluate(outcome, tmp_path)
+    evaluation.evaluate_intensity(outcome, tmp_path)
     for file in sorted((run / "results").iterdir()):
         assert file.read_bytes() == (tmp_path / "results" / file.name).read_bytes()
 
@@ -234,8 +236,8 @@ def test_controls_never_see_their_own_subject(prepared, folds):
     spoilt = prepared.pseudo.copy()
     mine = (prepared.table["subject"] == PEOPLE[0]).to_numpy()
     spoilt[mine] = 1 - spoilt[mine]
-    before = evaluation.curves_of(prepared, {}, folds)
-    after = evaluation.curves_of(replace(prepared, pseudo=spoilt), {}, folds)
+    before = evaluation.window_curves(prepared, {}, folds)
+    after = evaluation.window_curves(replace(prepared, pseudo=spoilt), {}, folds)
     for name in (("position_only", "none", 0), ("oracle_interval", "none", 0), ("flow_magnitude", "flow", 0)):
         np.testing.assert_array_equal(before[name][mine], after[name][mine])
 
@@ -268,7 +270,7 @@ def licensed(prepared, folds, records):
 
 
 def test_data_without_truth_and_without_context_are_evaluated_and_called_not_testable(licensed, tmp_path):
-    found = evaluation.evaluate(licensed, tmp_path)
+    found = evaluation.evaluate_intensity(licensed, tmp_path)
     assert set(found["intensity"]["protocol"]) == {"paper"}
     assert found["claims"].empty
     assert evaluation.transfer_loss(found["intensity"], found["transfer"]).empty
@@ -289,16 +291,18 @@ def test_a_data_set_with_context_is_testable(prepared):
 
 
 def test_published_values_stand_beside_the_same_data_set_alone(licensed, tables, tmp_path):
-    beside = evaluation.beside_published(evaluation.evaluate(licensed, tmp_path)["summary"])
+    beside = evaluation.intensity_beside_published(
+        evaluation.evaluate_intensity(licensed, tmp_path)["summary"]
+    )
     known = published.values("intensity").query("dataset == 'samm'")
     assert len(beside) == len(known) == 4
     assert sorted(beside["published"]) == sorted(known["value"])
-    assert evaluation.beside_published(tables[0]["summary"]).empty
+    assert evaluation.intensity_beside_published(tables[0]["summary"]).empty
 
 
 def test_position_alone_stands_beside_the_paper_with_a_loud_mark_where_data_differ(licensed):
     cut = licensed.prepared[0]
-    control = evaluation.position_control([cut])
+    control = evaluation.position_alone([cut])
     beside = evaluation.control_beside_published(control)
     assert set(beside["of"]) == {"samm"}
     assert set(beside["data"]) == {"OTHER DATA: 36 clips of 12 subjects, not 157 of 29"}
@@ -313,7 +317,7 @@ def test_position_alone_stands_beside_the_paper_with_a_loud_mark_where_data_diff
 
 def test_position_alone_is_averaged_over_events_as_published(licensed):
     (cut,) = licensed.prepared
-    row = evaluation.position_control([cut]).set_index("metric").loc["spearman_pseudo"]
+    row = evaluation.position_alone([cut]).set_index("metric").loc["spearman_pseudo"]
     scores = []
     for i, subject in enumerate(cut.table["subject"]):
         mean = cut.pseudo[(cut.table["subject"] != subject).to_numpy()].mean(0)
@@ -322,7 +326,7 @@ def test_position_alone_is_averaged_over_events_as_published(licensed):
 
 
 def test_a_run_of_long_videos_alone_has_an_empty_control():
-    control = evaluation.position_control([])
+    control = evaluation.position_alone([])
     assert control.empty
     assert evaluation.control_beside_published(control).empty
     assert evaluation.labels([]).empty

@@ -55,7 +55,7 @@ def a_video(shown="all"):
     material = replace(material, folds=material.folds[:1])
     study = SimpleNamespace(name="toy", manifest=SimpleNamespace(show_subjects=shown, fps=30.0))
     source = explore.FoldCurves(study, material, ())
-    video = next(v for v in material.videos if v.subject in source.fold.test and len(v.of("micro")))
+    video = next(v for v in material.videos if v.subject in source.fold.test and len(v.events_of("micro")))
     curves = spotting_decoding.curves_of(explore.OURS, material, source.fold, video)
     return explore.LongVideo(source, video, curves, [])
 

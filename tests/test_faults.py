@@ -44,7 +44,9 @@ def windows(data, run):
     """The path of notebooks 01 and 02: from a folder to what a network sees."""
     study = open_study(data / "manifest.yml", data)
     study = with_clips(study, run, jobs=1)
-    return study, [intensity.prepare(study, protocol, run, jobs=1) for protocol in intensity.PROTOCOLS]
+    return study, [
+        intensity.prepare_windows(study, protocol, run, jobs=1) for protocol in intensity.PROTOCOLS
+    ]
 
 
 def check(data):

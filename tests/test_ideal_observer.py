@@ -29,7 +29,7 @@ def scene(unit=12, strength=0.5, nuisance=0.0, noise=2.5, rise=4):
     apex, stop = rise / FPS, 2 * rise / FPS
     movement = events.Movement(unit, "both", 1.0, 0.0, apex, 0.0, stop, (2, 2), (2, 2), 0.0, np.inf)
     paths = draw_paths(np.random.default_rng(3), resolve(nuisance), 2 * rise + 1, FPS)
-    event = None if unit is None else events.Event("others", strength, (movement,))
+    event = None if unit is None else events.Expression("others", strength, (movement,))
     return render.Scene(canvas(), "patches", event, dataclasses.replace(paths, noise=noise), FPS)
 
 

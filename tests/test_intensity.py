@@ -168,7 +168,7 @@ def test_a_finished_fit_is_never_repeated_and_a_changed_one_never_read(finished,
     def refuse(*args, **kwargs):
         raise ValueError("fitted again")
 
-    monkeypatch.setattr(learn.windows, "fit", refuse)
+    monkeypatch.setattr(learn.windows, "fit_windows", refuse)
     again = grid(run, prepared, folds)
     for job in first:
         np.testing.assert_array_equal(first[job]["curve"], again[job]["curve"])
@@ -178,14 +178,14 @@ def test_a_finished_fit_is_never_repeated_and_a_changed_one_never_read(finished,
 
 def test_a_failed_fit_names_its_reason_and_the_others_are_kept(tiny, monkeypatch):
     run, prepared, folds = tiny
-    fit = learn.windows.fit
+    fit = learn.windows.fit_windows
 
     def fails_once(settings, *args, **kwargs):
         if settings.constant_frame:
             raise RuntimeError("out of memory")
         return fit(settings, *args, **kwargs)
 
-    monkeypatch.setattr(learn.windows, "fit", fails_once)
+    monkeypatch.setattr(learn.windows, "fit_windows", fails_once)
     with pytest.raises(DataError, match=r"2 of 4 fits failed.*constant_frame.*out of memory"):
         grid(run, prepared, folds)
     assert len(weights(run)) == 2
@@ -309,7 +309,7 @@ def test_a_data_set_without_an_apex_says_why_no_window_fits(tmp_path):
             DataError, match=r"x: no window fits protocol 'paper' \(1 because the event has no apex\)"
         ),
     ):
-        intensity.prepare(study, "paper", unbegun("smoke", tmp_path / "run"))
+        intensity.prepare_windows(study, "paper", unbegun("smoke", tmp_path / "run"))
 
 
 def test_a_folder_in_another_case_is_that_of_its_events(tiny_set, tmp_path):

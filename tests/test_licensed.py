@@ -368,24 +368,24 @@ def clip_step(study, folder):
     """Faces, windows and flow of clips; one epoch of the intensity network."""
     run = unbegun("smoke", folder / "run")
     study = with_clips(study, run, jobs=1)
-    prepared = intensity.prepare(study, "paper", run, size=32, jobs=1)
+    prepared = intensity.prepare_windows(study, "paper", run, size=32, jobs=1)
     used = (study.events["status"] != "dropped").sum()
     assert len(prepared.table) == used
     assert prepared.mask.any(axis=1).all()
     rows = np.arange(len(prepared.table))
     fit = learn.windows.FitSettings(input="flow", width=8, hidden=4, epochs=1, batch=4)
-    fitted = learn.windows.fit(fit, prepared.load(rows[:-1]), prepared.load(rows[-1:]), seed=0)
-    return learn.windows.predict(fitted, prepared.load(rows))
+    fitted = learn.windows.fit_windows(fit, prepared.load(rows[:-1]), prepared.load(rows[-1:]), seed=0)
+    return learn.windows.predict_windows(fitted, prepared.load(rows))
 
 
 def long_step(study, folder):
     """Regional motion of whole videos; one epoch of the video network."""
-    found = spotting.prepare(study, unbegun("smoke", folder / "run"), windows=False, jobs=1)
+    found = spotting.prepare_videos(study, unbegun("smoke", folder / "run"), windows=False, jobs=1)
     assert all(video.mask.any() for video in found)
     assert sum(len(video.events) for video in found) == (study.events["status"] != "dropped").sum()
     sequences = []
     for video in found:
-        curves, emotion = spotting.targets(video, "triangular")
+        curves, emotion = spotting.target_curves(video, "triangular")
         sequences.append(learn.videos.Sequence(video.motion, video.mask, curves[:, :1], emotion))
     fit = learn.videos.VideoSettings(width=8, blocks=1, epochs=1, batch=2, segment=32)
     fitted = learn.videos.fit_regressor(fit, sequences[:1], sequences[1:], seed=0)
@@ -475,7 +475,7 @@ def test_a_run_that_tests_one_subject_at_a_time_ends_and_predicts_with_its_own_m
     profiles = yaml.safe_load(file.read_text(encoding="utf-8"))
     profiles["smoke"] |= {"loso": True, "seeds": 2, "ablations": profiles["smoke"]["ablations"][1:]}
     file.write_text(yaml.safe_dump(profiles), encoding="utf-8")
-    simulate.write(tmp_path / "clips", name="clips", people=4, clips=2, empty=0, jobs=2, progress=False)
+    simulate.write_clips(tmp_path / "clips", name="clips", people=4, clips=2, empty=0, jobs=2, progress=False)
     simulate.write_long(
         tmp_path / "videos", name="videos", people=4, videos=1, seconds=(8, 12), progress=False
     )

@@ -163,7 +163,7 @@ def decoded(probe, finds, seed=0):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(limits, "predict", predict)
-        return limits.decode(TOY, probe)
+        return limits.decode_probe(TOY, probe)
 
 
 def measured(probe, finds, condition=limits.BASE, name="toy", seed=0, **asked):

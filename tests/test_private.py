@@ -122,9 +122,9 @@ OF_TABLES = {
     "limits_figures.limits_of_detection": lambda: limits_figures.limits_of_detection(*made_up.limits()),
     "prediction.drawn": lambda: prediction.drawn(a_prediction()),
     "data_figures.durations": lambda: data_figures.durations(
-        durations.intervals([blind_study()]),
+        durations.event_durations([blind_study()]),
         durations.fits([blind_study()]),
-        durations.statistics(durations.intervals([blind_study()])),
+        durations.duration_statistics(durations.event_durations([blind_study()])),
     ),
 }
 

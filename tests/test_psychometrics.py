@@ -10,7 +10,7 @@ from scipy import stats
 
 from melib import DataError
 from melib.study import psychometrics
-from melib.study.psychometrics import fit, guess_rate, least_score
+from melib.study.psychometrics import fit_psychometric, guess_rate, least_score
 
 RANGE = (0.02, 2.5)  # crop pixels of the probe videos
 
@@ -37,7 +37,7 @@ def test_a_fit_recovers_the_curve_that_made_the_data():
     half = 0.25 * math.exp(stats.norm.ppf(0.48 / 0.94) / 1.8)
     covered = []
     for seed in range(12):
-        curve = fit(*simulated(seed), guess=0.02, n=120)
+        curve = fit_psychometric(*simulated(seed), guess=0.02, n=120)
         assert curve.where == "inside"
         assert curve.threshold == pytest.approx(half, rel=0.25)
         assert curve.slope == pytest.approx(1.8, rel=0.45)
@@ -48,7 +48,7 @@ def test_a_fit_recovers_the_curve_that_made_the_data():
 
 def test_no_curve_on_a_fine_grid_is_likelier():
     x, found, subjects = simulated(5)
-    curve = fit(x, found, subjects, guess=0.02, n=0)
+    curve = fit_psychometric(x, found, subjects, guess=0.02, n=0)
 
     def log_likelihood(p):
         p = np.clip(p, 1e-12, 1 - 1e-12)
@@ -66,7 +66,7 @@ def test_no_curve_on_a_fine_grid_is_likelier():
 @pytest.mark.parametrize("lapse", [0.0, 0.3])
 def test_the_threshold_is_where_half_is_detected(lapse):
     x, found, subjects = simulated(7, people=60, events=50, lapse=lapse, guess=0)
-    curve = fit(x, found, subjects, n=20)
+    curve = fit_psychometric(x, found, subjects, n=20)
     assert curve.probability(curve.threshold) == pytest.approx(0.5)
     assert curve.threshold == pytest.approx(0.25 * np.exp(stats.norm.ppf(0.5 / (1 - lapse)) / 1.8), rel=0.12)
     low, high = curve.band(np.array([0.05, curve.threshold, 9.0]))
@@ -74,7 +74,7 @@ def test_the_threshold_is_where_half_is_detected(lapse):
 
 
 def test_a_curve_rises_and_has_no_value_outside_the_tested_amplitudes():
-    curve = fit(*simulated(1), n=0)
+    curve = fit_psychometric(*simulated(1), n=0)
     assert (np.diff(curve.probability(np.geomspace(*curve.tested, 50))) >= 0).all()
     low, high = curve.tested
     assert np.isnan(curve.probability([0.9 * low, 1.1 * high, 0, -1, np.nan])).all()
@@ -84,7 +84,7 @@ def test_a_curve_rises_and_has_no_value_outside_the_tested_amplitudes():
 @pytest.mark.parametrize("unit", [1e-3, 1 / 3, 47.0])
 def test_another_unit_of_amplitude_is_another_unit_of_the_threshold(unit):
     x, found, subjects = simulated(2)
-    one, other = fit(x, found, subjects, n=30), fit(unit * x, found, subjects, n=30)
+    one, other = fit_psychometric(x, found, subjects, n=30), fit_psychometric(unit * x, found, subjects, n=30)
     assert other.threshold == pytest.approx(unit * one.threshold, rel=1e-3)
     assert other.threshold_interval == pytest.approx(np.multiply(unit, one.threshold_interval), rel=1e-2)
     assert other.slope == pytest.approx(one.slope, rel=1e-2)
@@ -94,22 +94,25 @@ def test_another_unit_of_amplitude_is_another_unit_of_the_threshold(unit):
 def test_the_order_of_events_changes_nothing_and_the_same_seed_gives_the_same_numbers():
     x, found, subjects = simulated(2)
     order = np.random.default_rng(0).permutation(len(x))
-    one, other = fit(x, found, subjects, n=30), fit(x[order], found[order], subjects[order], n=30)
+    one, other = (
+        fit_psychometric(x, found, subjects, n=30),
+        fit_psychometric(x[order], found[order], subjects[order], n=30),
+    )
     assert other.threshold == pytest.approx(one.threshold, rel=1e-2)
     assert other.threshold_interval == pytest.approx(one.threshold_interval, rel=2e-2)
-    assert fit(x, found, subjects, n=30) == one
+    assert fit_psychometric(x, found, subjects, n=30) == one
 
 
 @pytest.mark.long
 def test_the_same_data_from_new_people_shrink_the_interval_and_from_the_same_people_are_no_news():
     x, found, subjects = simulated(4, people=15)
-    once = fit(x, found, subjects, n=250)
+    once = fit_psychometric(x, found, subjects, n=250)
     people = np.concatenate([np.char.add(subjects, copy) for copy in "abcd"])
-    four = fit(np.tile(x, 4), np.tile(found, 4), people, n=250)
+    four = fit_psychometric(np.tile(x, 4), np.tile(found, 4), people, n=250)
     assert four.threshold == pytest.approx(once.threshold, rel=1e-3)
     widths = [np.ptp(np.log(curve.threshold_interval)) for curve in (once, four)]
     assert widths[1] == pytest.approx(widths[0] / 2, rel=0.35)
-    twice = fit(np.tile(x, 2), np.tile(found, 2), np.tile(subjects, 2), n=250)
+    twice = fit_psychometric(np.tile(x, 2), np.tile(found, 2), np.tile(subjects, 2), n=250)
     assert twice.threshold_interval == pytest.approx(once.threshold_interval, rel=1e-2)
 
 
@@ -118,15 +121,15 @@ def test_the_same_data_from_new_people_shrink_the_interval_and_from_the_same_peo
 
 def test_a_threshold_outside_the_tested_range_is_a_bound_and_never_a_number():
     x, _, subjects = simulated(7)
-    strong = fit(x, np.ones(len(x), bool), subjects, n=20)
+    strong = fit_psychometric(x, np.ones(len(x), bool), subjects, n=20)
     assert (strong.where, strong.threshold) == ("below", 0.0)
     assert strong.threshold_interval == pytest.approx((0.0, x.min()))
     assert (strong.probability(x) == 1).all() and math.isnan(strong.slope)
-    blind = fit(x, np.zeros(len(x), bool), subjects, guess=0.05, n=20)
+    blind = fit_psychometric(x, np.zeros(len(x), bool), subjects, guess=0.05, n=20)
     assert (blind.where, blind.threshold) == ("above", math.inf)
     assert blind.threshold_interval == pytest.approx((x.max(), math.inf))
     assert (blind.probability(x) == 0.05).all()
-    assert fit(*simulated(8, lapse=0.65), n=5).where == "above"  # it levels off below a half
+    assert fit_psychometric(*simulated(8, lapse=0.65), n=5).where == "above"  # it levels off below a half
 
 
 @pytest.mark.long
@@ -134,7 +137,7 @@ def test_a_threshold_outside_the_tested_range_is_a_bound_and_never_a_number():
 def test_a_curve_that_is_only_half_seen_is_not_extrapolated(threshold, where):
     x, found, subjects = simulated(8, threshold=threshold, slope=0.6, guess=0, lapse=0)
     assert 10 < found.sum() < len(found) - 10
-    curve = fit(x, found, subjects, n=40)
+    curve = fit_psychometric(x, found, subjects, n=40)
     assert curve.where == where
     assert curve.threshold == {"above": math.inf, "below": 0.0}[where]
     low, high = curve.threshold_interval
@@ -144,19 +147,19 @@ def test_a_curve_that_is_only_half_seen_is_not_extrapolated(threshold, where):
 def test_detection_that_falls_has_no_threshold_among_the_tested_amplitudes():
     x, people = np.repeat(np.geomspace(0.02, 2.5, 10), 10), np.tile(list("abcdefghij"), 10)
     for least in (0.2, 0.6):
-        falling = fit(x, x < least, people, n=20)
+        falling = fit_psychometric(x, x < least, people, n=20)
         assert falling.where != "inside" and not 0 < falling.threshold < math.inf
 
 
 def test_a_perfect_step_has_its_threshold_between_its_two_sides():
     x = np.repeat([0.05, 0.1, 0.2, 0.4, 0.8], 6)
-    curve = fit(x, x > 0.15, np.tile(list("abcdef"), 5), n=10)
+    curve = fit_psychometric(x, x > 0.15, np.tile(list("abcdef"), 5), n=10)
     assert 0.1 < curve.threshold < 0.2
 
 
 def test_one_subject_gives_an_estimate_without_an_interval():
     x, found, _ = simulated(10)
-    curve = fit(x, found, ["a"] * len(x))
+    curve = fit_psychometric(x, found, ["a"] * len(x))
     assert curve.where == "inside"
     assert np.isnan([*curve.threshold_interval, *curve.lapse_interval, *np.ravel(curve.band([0.1]))]).all()
 
@@ -180,15 +183,15 @@ FINE = (np.geomspace(0.1, 1, 12), np.arange(12) > 5, ["a", "b"] * 6)
 def test_impossible_data_end_in_one_sentence(change, about):
     arguments = dict(zip(("amplitudes", "detected", "subjects"), FINE, strict=True)) | change
     with pytest.raises(DataError, match=about) as error:
-        fit(**arguments)
+        fit_psychometric(**arguments)
     assert "\n" not in str(error.value)
 
 
 def test_too_few_events_are_refused():
     few = psychometrics.FEWEST - 1
     with pytest.raises(DataError, match=f"at least {few + 1} events, got {few}"):
-        fit(*(values[:few] for values in FINE))
-    assert fit(*(values[: few + 1] for values in FINE), n=5).where == "inside"
+        fit_psychometric(*(values[:few] for values in FINE))
+    assert fit_psychometric(*(values[: few + 1] for values in FINE), n=5).where == "inside"
 
 
 # False alarms an hour -----------------------------------------------------------------------------------------------

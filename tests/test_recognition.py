@@ -37,7 +37,7 @@ def videos(draw):
 def test_a_class_is_the_weighted_mean_of_its_frames(video, adjusted):
     found, score, logits = video
     log_prior = np.log([0.1, 0.02, 0.05, 0.03, 0.8]) if adjusted else None
-    named = recognition.classify(found, score, logits, log_prior=log_prior, reject=False)
+    named = recognition.classify_adjusted(found, score, logits, log_prior=log_prior, reject=False)
     assert len(named) == len(found) and (named.index == found.index).all()
     for row in named.itertuples():
         frames = [t for t in range(row.onset, row.offset + 1) if np.isfinite(score[t])]
@@ -55,8 +55,8 @@ def test_a_class_is_the_weighted_mean_of_its_frames(video, adjusted):
 @given(videos())
 def test_rejection_drops_exactly_the_neutral(video):
     found, score, logits = video
-    everyone = recognition.classify(found, score, logits, reject=False)
-    kept = recognition.classify(found, score, logits)
+    everyone = recognition.classify_adjusted(found, score, logits, reject=False)
+    kept = recognition.classify_adjusted(found, score, logits)
     neutral = everyone[CHANCES].to_numpy().argmax(axis=1) == 4
     pd.testing.assert_frame_equal(kept, everyone[~neutral])
     assert "neutral" not in set(everyone["emotion"])
@@ -65,8 +65,8 @@ def test_rejection_drops_exactly_the_neutral(video):
 @given(videos(), st.floats(-5, 5), st.floats(0.1, 10))
 def test_neither_an_offset_of_logits_nor_the_scale_of_scores_matters(video, offset, scale):
     found, score, logits = video
-    one = recognition.classify(found, score, logits, reject=False)
-    other = recognition.classify(found, scale * score, logits + offset, reject=False)
+    one = recognition.classify_adjusted(found, score, logits, reject=False)
+    other = recognition.classify_adjusted(found, scale * score, logits + offset, reject=False)
     np.testing.assert_allclose(one[CHANCES].astype(float), other[CHANCES].astype(float), atol=1e-9)
 
 
@@ -75,8 +75,8 @@ def test_the_prior_turns_the_scale_and_an_unseen_class_never_wins():
     found, score = intervals((2, 7)), np.ones(10)
     shares = np.array([0.7, 0.1, 0.2, 0.0, 0.01])
     with np.errstate(divide="ignore"):
-        named = recognition.classify(found, score, logits, log_prior=np.log(shares), reject=False)
-    assert recognition.classify(found, score, logits)["emotion"].tolist() == ["others"]
+        named = recognition.classify_adjusted(found, score, logits, log_prior=np.log(shares), reject=False)
+    assert recognition.classify_adjusted(found, score, logits)["emotion"].tolist() == ["others"]
     assert named["emotion"].tolist() == ["positive"] and named["p_others"].tolist() == [0]
 
 
@@ -85,8 +85,8 @@ def test_frames_count_by_their_score():
     logits[2:4, 0], logits[4:8, 1] = 3, 2
     score = np.array([0, 0, 0.9, 0.9, 0.1, 0.1, 0.1, 0.1, 0, 0])
     found = intervals((2, 7))
-    assert recognition.classify(found, score, logits)["emotion"].tolist() == ["negative"]
-    assert recognition.classify(found, -score, logits)["emotion"].tolist() == [
+    assert recognition.classify_adjusted(found, score, logits)["emotion"].tolist() == ["negative"]
+    assert recognition.classify_adjusted(found, -score, logits)["emotion"].tolist() == [
         "positive"
     ]  # no weight: all alike
 
@@ -95,7 +95,7 @@ def test_an_interval_keeps_its_columns_and_its_place():
     found = intervals((0, 4), (5, 9)).assign(apex=[2, 7], score=[0.3, 0.9]).set_index(pd.Index([4, 9]))
     logits = np.zeros((10, 5))
     logits[:5, 4], logits[5:, 2] = 5, 5
-    named = recognition.classify(found, np.ones(10), logits)
+    named = recognition.classify_adjusted(found, np.ones(10), logits)
     assert named.index.tolist() == [9] and named["apex"].tolist() == [7] and named["score"].tolist() == [0.9]
     assert recognition.vote(found, logits - 1)["emotion"].tolist() == ["surprise"]
 
@@ -175,11 +175,14 @@ def test_classes_with_the_same_units_cannot_be_told():
 def test_no_interval_and_no_face_are_defined():
     logits, score = np.full((8, 5), np.nan), np.full(8, np.nan)
     for found in (intervals(), pd.DataFrame()):
-        assert recognition.classify(found, score, logits).empty and recognition.vote(found, logits).empty
+        assert (
+            recognition.classify_adjusted(found, score, logits).empty
+            and recognition.vote(found, logits).empty
+        )
     found = intervals((0, 7))
-    assert recognition.classify(found, score, logits).empty and recognition.vote(found, logits).empty
+    assert recognition.classify_adjusted(found, score, logits).empty and recognition.vote(found, logits).empty
     for named in (
-        recognition.classify(found, score, logits, reject=False),
+        recognition.classify_adjusted(found, score, logits, reject=False),
         recognition.vote(found, logits, reject=False),
     ):
         assert named["emotion"].tolist() == ["negative"]
@@ -192,16 +195,22 @@ ONE, SCORE, LOGITS = intervals((0, 4)), np.ones(5), np.zeros((5, 5))
     ("call", "message"),
     [
         (
-            lambda: recognition.classify(intervals((0, 5)), SCORE, LOGITS),
+            lambda: recognition.classify_adjusted(intervals((0, 5)), SCORE, LOGITS),
             "0 to 5, doesn't lie within the video's 5",
         ),
         (lambda: recognition.vote(intervals((3, 2)), LOGITS), "3 to 2, doesn't lie"),
-        (lambda: recognition.classify(ONE, SCORE[:4], LOGITS), "equally long"),
-        (lambda: recognition.classify(ONE, SCORE * np.inf, LOGITS), "a score is infinite"),
-        (lambda: recognition.classify(ONE, SCORE, LOGITS + np.inf), "a logit is infinite"),
-        (lambda: recognition.classify(ONE, SCORE, LOGITS[:, :4]), r"logits must be \(T, 5\)"),
-        (lambda: recognition.classify(ONE, SCORE, LOGITS, log_prior=[0.5]), "log_prior must be 5 logarithms"),
-        (lambda: recognition.classify(ONE, SCORE, LOGITS, log_prior=[-np.inf] * 5), "of which one is finite"),
+        (lambda: recognition.classify_adjusted(ONE, SCORE[:4], LOGITS), "equally long"),
+        (lambda: recognition.classify_adjusted(ONE, SCORE * np.inf, LOGITS), "a score is infinite"),
+        (lambda: recognition.classify_adjusted(ONE, SCORE, LOGITS + np.inf), "a logit is infinite"),
+        (lambda: recognition.classify_adjusted(ONE, SCORE, LOGITS[:, :4]), r"logits must be \(T, 5\)"),
+        (
+            lambda: recognition.classify_adjusted(ONE, SCORE, LOGITS, log_prior=[0.5]),
+            "log_prior must be 5 logarithms",
+        ),
+        (
+            lambda: recognition.classify_adjusted(ONE, SCORE, LOGITS, log_prior=[-np.inf] * 5),
+            "of which one is finite",
+        ),
         (lambda: recognition.unit_ceiling(["4"], ["others"]), "two or more events"),
     ],
 )

@@ -29,7 +29,9 @@ def scene(unit, side, family, strength, *, person=1, nuisance=0.0, seed=0):
     """A unit that rises for 20 frames and falls for 20."""
     movement = events.Movement(unit, side, 1.0, 0.0, 0.1, 0.0, 0.2, (2, 2), (2, 2), 0.0, np.inf)
     paths = draw_paths(np.random.default_rng(seed), resolve(nuisance), 41, FPS)
-    return render.Scene(canvas(person), family, events.Event("others", strength, (movement,)), paths, FPS)
+    return render.Scene(
+        canvas(person), family, events.Expression("others", strength, (movement,)), paths, FPS
+    )
 
 
 @functools.cache
@@ -231,7 +233,7 @@ def test_a_moved_landmark_carries_its_pixels_along():
     marked = dataclasses.replace(face, portrait=portrait)
     movement = events.Movement(12, "both", 1.0, 0.0, 0.1, 0.0, 0.2, (2, 2), (2, 2), 0.0, np.inf)
     paths = draw_paths(np.random.default_rng(0), resolve(0.0), 41, FPS)
-    clip = render.Scene(marked, "patches", events.Event("others", 1.5, (movement,)), paths, FPS)
+    clip = render.Scene(marked, "patches", events.Expression("others", 1.5, (movement,)), paths, FPS)
     image = np.maximum(clip.frame(20), 0) ** 2
     found = np.array([(image * columns).sum(), (image * rows).sum()]) / image.sum()
     vectors = face.to_image(1.5 * clip.movements[0].displacement(face))
@@ -356,7 +358,7 @@ def test_profiles_are_not_triangles():
 
 @pytest.mark.parametrize("name", ["samm_lv_micro", "casme_sq_micro", "casme3_micro"])
 def test_annotated_durations_and_apexes_follow_the_event_statistics(name):
-    published = events.figures(name)
+    published = events.statistics_of(name)
     labels = np.array([label for *_, label in drawn(statistics=name)])
     duration = (labels[:, 2] - labels[:, 0]) / FPS
     position = (labels[:, 1] - labels[:, 0]) / (labels[:, 2] - labels[:, 0])
@@ -382,7 +384,7 @@ def test_strength_units_and_sides_follow_their_distributions():
     assert {m.unit for event in rows for m in event.movements} == set(events.UNIT_SCALE)
     class_of = {e: name for name, found in read_manifest("synthme").emotion_classes.items() for e in found}
     emotions = [class_of.get(event.emotion, "others") for event in rows]
-    for name, share in events.statistics()["casme3_emotion_share"].items():
+    for name, share in events.event_statistics()["casme3_emotion_share"].items():
         assert np.mean([one == name for one in emotions]) == pytest.approx(share, abs=0.05)
 
 

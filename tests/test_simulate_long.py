@@ -23,7 +23,7 @@ from melib.simulate import events, long, portraits, render, schedule, units
 
 TINY = {"people": 2, "videos": 1, "seconds": (4, 5), "fps": 20, "seed": 4, "progress": False}
 SETTINGS = {"seed": 0, "statistics": "samm_lv", "fps": 30, "seconds": [25, 40], "family": "patches"}
-REAL = events.statistics()
+REAL = events.event_statistics()
 
 
 def hashes(folder):

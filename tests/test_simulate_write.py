@@ -26,7 +26,7 @@ def hashes(folder):
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
-    return simulate.write(tmp_path_factory.mktemp("sim") / "one", jobs=1, **SMALL)
+    return simulate.write_clips(tmp_path_factory.mktemp("sim") / "one", jobs=1, **SMALL)
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def events(written, manifest):
 
 
 def test_same_seed_gives_the_same_bytes_whatever_the_jobs(written, tmp_path):
-    again = simulate.write(tmp_path / "two", jobs=2, **SMALL)
+    again = simulate.write_clips(tmp_path / "two", jobs=2, **SMALL)
     assert hashes(again) == hashes(written)
 
 
@@ -57,7 +57,7 @@ def test_what_was_cut_off_is_finished_and_what_is_finished_is_kept(written, tmp_
     (copy / "annotations.xlsx").unlink()
     kept = copy / "frames" / "s01" / "s01_01" / "img0001.jpg"
     before = kept.stat().st_mtime_ns
-    simulate.write(copy, jobs=1, **SMALL)
+    simulate.write_clips(copy, jobs=1, **SMALL)
     assert hashes(copy) == hashes(written)
     assert kept.stat().st_mtime_ns == before
 
@@ -80,7 +80,7 @@ def test_processes_that_outlive_a_killed_run_disturb_nothing(written, tmp_path, 
         return original(*arguments)
 
     monkeypatch.setattr(cv2, "imencode", slow)
-    simulate.write(copy, jobs=1, **SMALL)
+    simulate.write_clips(copy, jobs=1, **SMALL)
     assert (theirs / "img0001.jpg").exists()
     shutil.rmtree(theirs)
     assert hashes(copy) == hashes(written)
@@ -99,12 +99,12 @@ def test_ctrl_c_loses_nothing_that_was_finished(tmp_path, written, monkeypatch):
 
     monkeypatch.setattr(cv2, "imencode", cut)
     with pytest.raises(KeyboardInterrupt):
-        simulate.write(out, jobs=1, **SMALL)
+        simulate.write_clips(out, jobs=1, **SMALL)
     monkeypatch.undo()
     done = list(out.glob("frames/*/*"))
     assert done
     stamps = {folder: folder.stat().st_mtime_ns for folder in done}
-    simulate.write(out, jobs=1, **SMALL)
+    simulate.write_clips(out, jobs=1, **SMALL)
     assert {folder: folder.stat().st_mtime_ns for folder in done} == stamps
     assert hashes(out) == hashes(written)
 
@@ -121,16 +121,16 @@ def test_a_full_disk_is_one_sentence_and_leaves_no_half_clip(tmp_path, monkeypat
 
     monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(DataError, match="disk is full"):
-        simulate.write(tmp_path / "full", jobs=1, **SMALL)
+        simulate.write_clips(tmp_path / "full", jobs=1, **SMALL)
     assert not list((tmp_path / "full").glob("frames/*/*"))
 
 
 def test_a_folder_of_other_settings_is_refused(written, tmp_path):
     with pytest.raises(DataError, match="other settings"):
-        simulate.write(written, jobs=1, **{**SMALL, "seed": 9})
+        simulate.write_clips(written, jobs=1, **{**SMALL, "seed": 9})
     (tmp_path / "mine.txt").write_text("precious")
     with pytest.raises(DataError, match="isn't empty"):
-        simulate.write(tmp_path, jobs=1, **SMALL)
+        simulate.write_clips(tmp_path, jobs=1, **SMALL)
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_a_folder_of_other_settings_is_refused(written, tmp_path):
 )
 def test_an_impossible_setting_is_one_sentence(tmp_path, setting, word):
     with pytest.raises(DataError, match=word):
-        simulate.write(tmp_path / "out", jobs=1, **{**SMALL, **setting})
+        simulate.write_clips(tmp_path / "out", jobs=1, **{**SMALL, **setting})
     assert not (tmp_path / "out").exists()
 
 
@@ -201,7 +201,7 @@ def test_the_table_names_the_units_that_truly_moved(written, manifest):
 
 
 def test_both_families_show_the_same_events(written, tmp_path):
-    other = simulate.write(tmp_path / "muscles", family="muscles", jobs=1, **SMALL)
+    other = simulate.write_clips(tmp_path / "muscles", family="muscles", jobs=1, **SMALL)
     one, two = (pd.read_excel(path / "annotations.xlsx", engine="openpyxl") for path in (written, other))
     assert one["Action Units"].tolist() == two["Action Units"].tolist()
     assert (one["Apex Frame"] - two["Apex Frame"]).abs().max() <= 3
@@ -212,7 +212,7 @@ def test_both_families_show_the_same_events(written, tmp_path):
 @pytest.mark.long
 def test_every_statistics_and_frame_rate_can_be_written(tmp_path):
     for name in ("samm_lv_macro", "casme_sq_micro", "casme3_micro"):
-        out = simulate.write(
+        out = simulate.write_clips(
             tmp_path / name, people=1, clips=2, empty=0, statistics=name, fps=30, jobs=1, progress=False
         )
         manifest = read_manifest(out / "manifest.yml")

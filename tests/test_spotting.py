@@ -22,8 +22,8 @@ from melib.study.spotting_tables import (
     Evaluation,
     by_run,
     difference,
+    pooled_scores,
     recognition_table,
-    scores,
     subject_weights,
     tally,
     together,
@@ -83,7 +83,7 @@ def made_up_material(seed=0, fault=()):
 
 
 def _nearly(video, fit, rng):
-    curves, emotion = spotting.targets(video, "triangular")
+    curves, emotion = spotting.target_curves(video, "triangular")
     noisy = np.clip(0.1 + 0.7 * curves + rng.normal(0, 0.05, curves.shape), 0.001, 0.999)
     logits = 3 * np.eye(NEUTRAL + 1)[emotion] + rng.normal(0, 0.5, (len(video), NEUTRAL + 1))
     return Curves(
@@ -117,8 +117,8 @@ def counts_of(material, intervals):
 
 def test_the_hard_target_is_one_strictly_between_onset_and_offset(material):
     video = material.videos[0]
-    event = video.of("micro").iloc[0]
-    curves, emotion = spotting.targets(video, "hard")
+    event = video.events_of("micro").iloc[0]
+    curves, emotion = spotting.target_curves(video, "hard")
     inside = np.zeros(len(video), bool)
     inside[int(event.onset) + 1 : int(event.offset)] = True
     np.testing.assert_array_equal(curves[:, 0], inside)
@@ -128,10 +128,10 @@ def test_the_hard_target_is_one_strictly_between_onset_and_offset(material):
 def test_each_kind_has_its_own_curve_and_overlapping_events_don_t_add_up(material):
     video = material.videos[0]
     twice = replace(video, events=pd.concat([video.events, video.events], ignore_index=True))
-    curves, _ = spotting.targets(video, "triangular")
-    np.testing.assert_array_equal(spotting.targets(twice, "triangular")[0], curves)
+    curves, _ = spotting.target_curves(video, "triangular")
+    np.testing.assert_array_equal(spotting.target_curves(twice, "triangular")[0], curves)
     assert (curves.max(axis=0) == 1).all()
-    assert not spotting.targets(material.videos[1], "triangular")[0].any()
+    assert not spotting.target_curves(material.videos[1], "triangular")[0].any()
 
 
 @given(st.integers(30, 400), st.integers(2, 30))
@@ -152,7 +152,7 @@ def test_the_published_stitching_loses_the_first_half_window_of_all_but_the_batc
 def test_windows_hold_what_their_place_in_the_video_holds(material):
     fit = fits_of(REPAIRED, "toy", material.folds, 0)[0]
     video = material.videos[0]
-    curves, _ = spotting.targets(video, "hard")
+    curves, _ = spotting.target_curves(video, "hard")
     parts = spotting.sequences(video, fit)
     assert len(parts) == len(video.starts)
     for part, start in zip(parts, video.starts, strict=True):
@@ -171,7 +171,7 @@ def test_intervals_lie_inside_their_videos_and_have_a_class(material, system):
 
 
 def test_curves_that_nearly_know_the_truth_are_decoded_nearly_right(material):
-    assert scores(counts_of(material, predict(OURS, material)))["spotting_f1"][0] > 0.8
+    assert pooled_scores(counts_of(material, predict(OURS, material)))["spotting_f1"][0] > 0.8
 
 
 def test_a_test_subject_changes_nothing_for_the_others(material):
@@ -214,7 +214,7 @@ def test_the_order_of_videos_changes_nothing(material):
 def test_pooled_counts_give_the_strict_rule_s_scores(material):
     found, truth = predict(REPAIRED, material), truth_of(material)
     counts = counts_of(material, found)
-    ours, theirs = scores(counts), metrics.strs(found, truth, emotions=SCORED)
+    ours, theirs = pooled_scores(counts), metrics.strs(found, truth, emotions=SCORED)
     for name in ("spotting_f1", "recognition_f1", "strs"):
         assert ours[name][0] == pytest.approx(theirs[name])
     assert [counts.tp.sum(), counts.fp.sum(), counts.fn.sum()] == [theirs["tp"], theirs["fp"], theirs["fn"]]
@@ -242,7 +242,7 @@ def test_false_alarms_are_counted_over_the_hours_searched_and_over_those_without
     somewhere = [(v.subject, v.video, 5, 8, 12, 0.5, "negative") for v in material.videos]
     counts = counts_of(material, pd.DataFrame(somewhere, columns=columns))
     hours = sum(len(v) / v.fps for v in material.videos) / 3600
-    rates = scores(counts)
+    rates = pooled_scores(counts)
     assert rates["fp_per_hour"][0] == pytest.approx(counts.fp.sum() / hours)
     # Half of the videos are empty, and each has one alarm.
     assert rates["fp_per_hour_empty"][0] == pytest.approx(len(PEOPLE) / (hours / 2))
@@ -261,7 +261,7 @@ def test_one_training_changes_nothing_and_the_order_of_several_is_free(material)
         np.testing.assert_array_equal(getattr(alone, name), getattr(plain, name))
     for part, again in zip(by_run(together([one, two])), (one, two), strict=True):
         pd.testing.assert_frame_equal(part, again)
-    assert scores(counts_of(material, together([one, two]))) == scores(
+    assert pooled_scores(counts_of(material, together([one, two]))) == pooled_scores(
         counts_of(material, together([two, one]))
     )
 
@@ -278,7 +278,9 @@ def test_equal_trainings_have_the_interval_of_one_and_unequal_ones_a_wider_one(m
 
     def interval(trainings):
         counts = counts_of(material, together(trainings))
-        return np.percentile(scores(counts, subject_weights(counts.subjects))["spotting_f1"], [2.5, 97.5])
+        return np.percentile(
+            pooled_scores(counts, subject_weights(counts.subjects))["spotting_f1"], [2.5, 97.5]
+        )
 
     np.testing.assert_allclose(interval([one, one, one]), interval([one]))
     assert np.ptp(interval([one, one.head(0)])) > np.ptp(interval([one]))
@@ -331,7 +333,7 @@ def test_the_effect_of_a_score_that_is_a_mean_over_subjects_is_cohens_d(material
         rows = [
             (v.subject, v.video, 20 * k, 20 * k + 3, 20 * k + 5, 0.5, "negative")
             for v in material.videos
-            if v.of("micro").empty
+            if v.events_of("micro").empty
             for k in range(rng.poisson(rate))
         ]
         return counts_of(material, pd.DataFrame(rows, columns=columns))
@@ -486,7 +488,7 @@ def test_long_licensed_videos_are_tested_one_subject_at_a_time(monkeypatch, tmp_
     videos = pd.DataFrame({"subject": PEOPLE * 2, "video": [f"v{i}" for i in range(16)]})
     study = types.SimpleNamespace(name="toy", videos=videos, truth=None)
     monkeypatch.setattr("melib.study.spotting.long_studies", lambda *_, **__: [study])
-    monkeypatch.setattr(spotting, "prepare", lambda *_, **__: [])
+    monkeypatch.setattr(spotting, "prepare_videos", lambda *_, **__: [])
     (long,) = spotting.open_long(unbegun("paper", tmp_path, data={"toy": "/toy"}))
     assert [fold.test for fold in long.folds] == [(person,) for person in PEOPLE]
     assert all(fold.validation for fold in long.folds)
@@ -516,8 +518,8 @@ def test_events_without_an_emotion_are_not_recognised_and_a_data_set_without_any
 
 def test_published_scores_stand_beside_the_same_data_set_alone(material):
     table = evaluation(material, {"ours": predict(OURS, material).head(0)}).systems([OURS])
-    assert spotting_tables.beside_published(table).empty
-    beside = spotting_tables.beside_published(table.assign(dataset="samm_lv"))
+    assert spotting_tables.spotting_beside_published(table).empty
+    beside = spotting_tables.spotting_beside_published(table.assign(dataset="samm_lv"))
     assert set(beside["dataset"]) == {"samm_lv"}
     best = beside.set_index("system").loc["BoostingVRME 2025"]
     assert best["strs"] == pytest.approx(best["spotting_f1"] * best["recognition_f1"], abs=5e-4)

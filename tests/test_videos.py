@@ -20,7 +20,7 @@ from melib.learn.videos import (
     fit_regressor,
     predict_curves,
 )
-from melib.learn.windows import save
+from melib.learn.windows import save_fit
 from melib.losses import video_loss
 
 TINY = VideoSettings(
@@ -358,7 +358,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(tmp_path):
         torch.set_num_threads(threads)
         torch.rand(3)  # what others drew before must not matter
         settings = dataclasses.replace(TINY, body="ssm", epochs=2, dropout=0.2)
-        save(fit_regressor(settings, bumps(4, 1), bumps(2, 2), seed, mirror=MIRROR), tmp_path / name)
+        save_fit(fit_regressor(settings, bumps(4, 1), bumps(2, 2), seed, mirror=MIRROR), tmp_path / name)
     files = sorted(path.name for path in (tmp_path / "a").iterdir())
     assert files == ["history.csv", "settings.yml", "weights.safetensors"]
     for file in files:
@@ -430,7 +430,7 @@ def test_chunks_of_a_long_video_agree_with_one_pass(body, tolerance, monkeypatch
 
 def test_memory_of_a_prediction_does_not_grow_with_length(fitted, tmp_path):
     """Peak memory after a 30-minute video is that after a 3-minute one, at 30 frames/s, within 10 %."""
-    save(fitted, tmp_path)
+    save_fit(fitted, tmp_path)
     program = """
 import resource, sys
 import numpy as np

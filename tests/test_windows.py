@@ -11,13 +11,13 @@ from melib.learn.windows import (
     FitSettings,
     Windows,
     augment,
-    fit,
     fit_scale,
-    load,
-    predict,
+    fit_windows,
+    load_fit,
+    network_inputs,
     predict_inputs,
-    prepare,
-    save,
+    predict_windows,
+    save_fit,
 )
 
 TINY = FitSettings(
@@ -46,11 +46,11 @@ def blobs(n, seed, t=12, size=24):
 
 @pytest.fixture(scope="module")
 def fitted():
-    return fit(TINY, blobs(64, 1), blobs(12, 2), seed=0)
+    return fit_windows(TINY, blobs(64, 1), blobs(12, 2), seed=0)
 
 
 def correlation(fitted, windows):
-    return pearsonr(predict(fitted, windows).ravel(), windows.target.ravel()).statistic
+    return pearsonr(predict_windows(fitted, windows).ravel(), windows.target.ravel()).statistic
 
 
 def same(a, b):
@@ -60,18 +60,20 @@ def same(a, b):
 def test_a_model_that_sees_motion_learns_the_curve_and_one_on_a_constant_frame_cannot(fitted):
     unseen = blobs(24, 3)
     assert correlation(fitted, unseen) > 0.8
-    constant = fit(dataclasses.replace(TINY, constant_frame=True), blobs(64, 1), blobs(12, 2), seed=0)
+    constant = fit_windows(dataclasses.replace(TINY, constant_frame=True), blobs(64, 1), blobs(12, 2), seed=0)
     assert correlation(constant, unseen) < 0.6
-    first = predict(constant, unseen)
+    first = predict_windows(constant, unseen)
     frozen = np.repeat(unseen.flow[:, :1], unseen.flow.shape[1], 1)
-    np.testing.assert_allclose(predict(constant, dataclasses.replace(unseen, flow=frozen)), first, atol=1e-6)
+    np.testing.assert_allclose(
+        predict_windows(constant, dataclasses.replace(unseen, flow=frozen)), first, atol=1e-6
+    )
 
 
 @pytest.mark.parametrize("model", ["framewise", "resnet18_bigru"])
 @pytest.mark.parametrize("input", ["raw", "difference"])
 def test_every_model_fits_every_input(model, input):
     settings = dataclasses.replace(TINY, model=model, input=input, epochs=2)
-    curves = predict(fit(settings, blobs(9, 1), blobs(4, 2), seed=0), blobs(3, 3))
+    curves = predict_windows(fit_windows(settings, blobs(9, 1), blobs(4, 2), seed=0), blobs(3, 3))
     assert curves.shape == (3, 12)
     assert curves.dtype == np.float32
     assert ((curves >= 0) & (curves <= 1)).all()
@@ -80,16 +82,16 @@ def test_every_model_fits_every_input(model, input):
 def test_the_curves_do_not_depend_on_the_batch(fitted):
     windows = blobs(7, 4)
     np.testing.assert_allclose(
-        predict(fitted, windows, batch=2), predict(fitted, windows, batch=7), atol=1e-5
+        predict_windows(fitted, windows, batch=2), predict_windows(fitted, windows, batch=7), atol=1e-5
     )
-    assert predict(fitted, blobs(0, 1)).shape == (0, 12)
+    assert predict_windows(fitted, blobs(0, 1)).shape == (0, 12)
 
 
 def test_prepared_inputs_give_the_curves_of_their_windows(fitted):
     windows = blobs(5, 4)
-    x = prepare(windows, slice(None), "flow", fitted.scale)
-    np.testing.assert_array_equal(predict_inputs(fitted, x, windows.mask), predict(fitted, windows))
-    np.testing.assert_array_equal(predict_inputs(fitted, x.numpy()), predict(fitted, windows))
+    x = network_inputs(windows, slice(None), "flow", fitted.scale)
+    np.testing.assert_array_equal(predict_inputs(fitted, x, windows.mask), predict_windows(fitted, windows))
+    np.testing.assert_array_equal(predict_inputs(fitted, x.numpy()), predict_windows(fitted, windows))
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(tmp_path):
@@ -97,7 +99,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(tmp_path):
     for name, seed, threads in [("a", 5, 1), ("b", 5, 2), ("c", 6, 1)]:
         torch.set_num_threads(threads)
         torch.rand(3)  # what others drew before must not matter
-        save(fit(settings, blobs(9, 1), blobs(4, 2), seed), tmp_path / name)
+        save_fit(fit_windows(settings, blobs(9, 1), blobs(4, 2), seed), tmp_path / name)
     files = sorted(path.name for path in (tmp_path / "a").iterdir())
     assert files == ["history.csv", "settings.yml", "weights.safetensors"]
     for file in files:
@@ -107,31 +109,31 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(tmp_path):
 
 def test_fitting_leaves_the_callers_random_state_and_threads_alone():
     state, threads = torch.get_rng_state(), torch.get_num_threads()
-    fit(dataclasses.replace(TINY, epochs=1), blobs(4, 1), blobs(2, 2), seed=0)
+    fit_windows(dataclasses.replace(TINY, epochs=1), blobs(4, 1), blobs(2, 2), seed=0)
     assert torch.equal(torch.get_rng_state(), state)
     assert torch.get_num_threads() == threads
 
 
 def test_what_is_saved_comes_back(fitted, tmp_path):
-    save(fitted, tmp_path / "fit")
-    again = load(tmp_path / "fit")
+    save_fit(fitted, tmp_path / "fit")
+    again = load_fit(tmp_path / "fit")
     assert again.settings == fitted.settings
     assert again.scale == fitted.scale
     assert same(again.state, fitted.state)
     pd.testing.assert_frame_equal(again.history, fitted.history)
     windows = blobs(3, 5)
-    np.testing.assert_array_equal(predict(again, windows), predict(fitted, windows))
+    np.testing.assert_array_equal(predict_windows(again, windows), predict_windows(fitted, windows))
 
 
 @pytest.mark.parametrize("missing", ["settings.yml", "weights.safetensors", "history.csv"])
 def test_half_a_fit_is_not_read(fitted, tmp_path, missing):
-    save(fitted, tmp_path)
+    save_fit(fitted, tmp_path)
     (tmp_path / missing).unlink()
     with pytest.raises(DataError, match="no whole fit"):
-        load(tmp_path)
+        load_fit(tmp_path)
     (tmp_path / missing).write_bytes(b"")
     with pytest.raises(DataError, match="no whole fit"):
-        load(tmp_path)
+        load_fit(tmp_path)
 
 
 def test_the_kept_epoch_is_the_best_on_validation_and_patience_ends_the_fit():
@@ -139,7 +141,7 @@ def test_the_kept_epoch_is_the_best_on_validation_and_patience_ends_the_fit():
     settings = dataclasses.replace(TINY, epochs=8, lr=0.05, patience=2)
     train, validation = blobs(8, 1), blobs(4, 2)
     noise = dataclasses.replace(train, target=np.random.default_rng(0).random((8, 12), dtype=np.float32))
-    result = fit(settings, noise, validation, seed=0, progress=lambda *epoch: epochs.append(epoch))
+    result = fit_windows(settings, noise, validation, seed=0, progress=lambda *epoch: epochs.append(epoch))
     losses = result.history["validation"]
     best = int(losses.idxmin())
     assert result.history["best"].tolist() == [epoch == best for epoch in range(len(losses))]
@@ -150,8 +152,8 @@ def test_the_kept_epoch_is_the_best_on_validation_and_patience_ends_the_fit():
 
 def test_validation_windows_are_never_trained_on():
     settings = dataclasses.replace(TINY, epochs=1)
-    one = fit(settings, blobs(6, 1), blobs(4, 2), seed=0)
-    other = fit(settings, blobs(6, 1), blobs(4, 9), seed=0)
+    one = fit_windows(settings, blobs(6, 1), blobs(4, 2), seed=0)
+    other = fit_windows(settings, blobs(6, 1), blobs(4, 9), seed=0)
     assert same(one.state, other.state)
     assert one.scale == other.scale
 
@@ -163,7 +165,7 @@ def test_an_empty_set_is_refused(name, emptied):
     empty = blobs(0, 1) if emptied == "no windows" else dataclasses.replace(full, mask=full.mask & False)
     sets = (empty, full) if name == "training" else (full, empty)
     with pytest.raises(DataError, match=f"no {name} window"):
-        fit(TINY, *sets, seed=0)
+        fit_windows(TINY, *sets, seed=0)
 
 
 def test_bad_settings_and_shapes_are_refused():
@@ -175,21 +177,21 @@ def test_bad_settings_and_shapes_are_refused():
     with pytest.raises(DataError, match="target has shape"):
         dataclasses.replace(windows, target=windows.target[:2])
     with pytest.raises(DataError, match="no variation"):
-        fit(TINY, dataclasses.replace(windows, flow=windows.flow * 0), windows, seed=0)
+        fit_windows(TINY, dataclasses.replace(windows, flow=windows.flow * 0), windows, seed=0)
 
 
 def test_preparation_is_centred_on_the_training_windows_and_motion_keeps_its_zero():
     windows = blobs(6, 1)
-    x = prepare(windows, slice(None), "raw", fit_scale(windows, "raw"))
+    x = network_inputs(windows, slice(None), "raw", fit_scale(windows, "raw"))
     assert float(x.mean()) == pytest.approx(0, abs=1e-5)
     assert float(x.std(correction=0)) == pytest.approx(1, abs=1e-4)
     for input in ("difference", "flow"):
-        x = prepare(windows, [4, 1], input, fit_scale(windows, input))
+        x = network_inputs(windows, [4, 1], input, fit_scale(windows, input))
         assert x.dtype == torch.float32
         assert x.shape == (2, 12, 2 if input == "flow" else 1, 24, 24)
     scale = fit_scale(windows, "difference")
     assert scale["mean"] == 0
-    x = prepare(windows, [4, 1], "difference", scale)
+    x = network_inputs(windows, [4, 1], "difference", scale)
     for row, window in enumerate([4, 1]):
         at = windows.reference[window]
         calm = windows.raw[window, max(0, at - 1) : at + 2].mean(axis=0)  # every frame shows a face here
@@ -204,8 +206,8 @@ def test_memory_mapped_windows_are_read_and_left_alone(tmp_path, fitted):
         np.save(tmp_path / f"{field.name}.npy", getattr(windows, field.name))
         mapped[field.name] = np.load(tmp_path / f"{field.name}.npy", mmap_mode="r")
     settings = dataclasses.replace(TINY, epochs=1)
-    result = fit(settings, Windows(**mapped), blobs(2, 2), seed=0)
-    assert same(result.state, fit(settings, windows, blobs(2, 2), seed=0).state)
+    result = fit_windows(settings, Windows(**mapped), blobs(2, 2), seed=0)
+    assert same(result.state, fit_windows(settings, windows, blobs(2, 2), seed=0).state)
 
 
 def test_a_mirrored_flow_is_the_flow_of_mirrored_frames():

@@ -168,7 +168,7 @@ def test_a_scheduler_lost_between_two_jobs_is_the_same_sentence(tmp_path, wait):
         cluster(tmp_path) as (address, processes),
         workers.use("dask", address, tmp_path / "run"),
     ):
-        results = workers.run(math.sqrt, [(4,), (9,)] * 50, 1)
+        results = workers.run_jobs(math.sqrt, [(4,), (9,)] * 50, 1)
         assert next(results) == 2
         processes[0].kill()
         time.sleep(wait)
@@ -191,7 +191,7 @@ def test_a_job_whose_process_dies_is_taken_up_again_twice_and_takes_no_other_alo
     tasks = [
         (str(tmp_path / name), kills) for name, kills in (("a", 0), ("b", 2), ("c", 0), ("d", 0), ("e", 1))
     ]
-    pids = list(workers.run(counted, tasks, 2))
+    pids = list(workers.run_jobs(counted, tasks, 2))
     begun = {path.name: path.stat().st_size for path in tmp_path.iterdir()}
     assert begun["b"] == 3 and 2 <= begun["e"] <= 3
     assert begun["a"] <= 2 and begun["c"] <= 2 and begun["d"] <= 2
@@ -199,9 +199,9 @@ def test_a_job_whose_process_dies_is_taken_up_again_twice_and_takes_no_other_alo
 
     end = (str(tmp_path / "end"), 99)
     with pytest.raises(DataError, match=r"^counted killed 3 processes.*memory.*the same command continues"):
-        list(workers.run(counted, [end, *tasks], 2))
+        list(workers.run_jobs(counted, [end, *tasks], 2))
     assert (tmp_path / "end").stat().st_size == 3
-    assert list(workers.run(abs, [(-1,), (-2,)], 2)) == [1, 2]  # and the next call works
+    assert list(workers.run_jobs(abs, [(-1,), (-2,)], 2)) == [1, 2]  # and the next call works
 
 
 @pytest.mark.long
@@ -212,10 +212,10 @@ def test_a_fit_that_kills_every_worker_is_reported_and_the_others_end(tmp_path, 
         with pytest.raises(
             DataError, match=rf"1 of 4 fits failed.*die: killed {killed}, most often because memory"
         ):
-            grid.run(die_or_say, tmp_path, tasks, 2)
+            grid.run_tasks(die_or_say, tmp_path, tasks, 2)
         with pytest.raises(DataError, match=rf"^die killed {killed}.*the same command continues"):
-            list(workers.run(die, [()], 2))
-        assert grid.run(die_or_say, tmp_path, tasks[1:], 2) == ["b", "c", "d"]
+            list(workers.run_jobs(die, [()], 2))
+        assert grid.run_tasks(die_or_say, tmp_path, tasks[1:], 2) == ["b", "c", "d"]
 
 
 def failing(run, job):
@@ -234,7 +234,7 @@ def test_a_fit_that_fails_stops_no_other_and_the_sentence_names_it(tmp_path, err
     with pytest.raises(
         DataError, match=rf"1 of 3 fits failed.*\(b: {error.__name__}: why\); mend and run again"
     ):
-        grid.run(fit, tmp_path, tasks, 1)
+        grid.run_tasks(fit, tmp_path, tasks, 1)
     assert len(list(tmp_path.glob("fits/*/record.json"))) == 3
 
 
@@ -243,7 +243,7 @@ import sys; sys.path.insert(0, {tests!r})
 import small_jobs
 from melib.data import workers
 with workers.use({engine!r}, folder={folder!r}):
-    list(workers.run(small_jobs.endless, [({folder!r} + "/" + name,) for name in "abc"], 2))
+    list(workers.run_jobs(small_jobs.endless, [({folder!r} + "/" + name,) for name in "abc"], 2))
 """
 
 
@@ -283,10 +283,10 @@ def test_ctrl_c_ends_the_jobs_at_once_and_leaves_no_process(tmp_path):
 
 
 def test_results_come_in_the_order_of_the_tasks_and_one_process_is_this_one():
-    assert list(workers.run(slow, [(0.2,), (0.1,), (0.0,)], 2)) == [0.2, 0.1, 0.0]
-    assert list(workers.run(os.getpid, [()] * 2, 1)) == [os.getpid()] * 2
-    assert os.getpid() not in workers.run(os.getpid, [()] * 2, 2)
-    assert list(workers.run(abs, [], 2)) == []
+    assert list(workers.run_jobs(slow, [(0.2,), (0.1,), (0.0,)], 2)) == [0.2, 0.1, 0.0]
+    assert list(workers.run_jobs(os.getpid, [()] * 2, 1)) == [os.getpid()] * 2
+    assert os.getpid() not in workers.run_jobs(os.getpid, [()] * 2, 2)
+    assert list(workers.run_jobs(abs, [], 2)) == []
 
 
 def threads_here():
@@ -306,7 +306,7 @@ def threads_here():
 @pytest.mark.parametrize("engine", workers.ENGINES)
 def test_a_worker_has_one_thread(tmp_path, engine):
     with workers.use(engine, folder=tmp_path):
-        assert list(workers.run(threads_here, [()] * 2, 2)) == [{1}, {1}]
+        assert list(workers.run_jobs(threads_here, [()] * 2, 2)) == [{1}, {1}]
 
 
 @pytest.mark.long
@@ -329,7 +329,7 @@ def page_faults():
 @pytest.mark.long
 def test_a_worker_reuses_the_memory_it_freed_as_a_process_does(tmp_path):
     with workers.use("dask", folder=tmp_path):
-        faults = list(workers.run(page_faults, [()] * 4, 2))
+        faults = list(workers.run_jobs(page_faults, [()] * 4, 2))
     assert max(faults) < 10 * 256  # a megabyte is 256 pages, and handed back each time would be faulted anew
 
 
@@ -343,8 +343,8 @@ def threads():
 def test_an_error_of_a_job_is_its_own_and_the_next_call_works(tmp_path, threads):
     with workers.use("dask", threads, tmp_path):
         with pytest.raises(RuntimeError, match="third"):
-            list(workers.run(fail, [("third",)] * 9, 2))
-        assert list(workers.run(abs, [(-i,) for i in range(9)], 1)) == list(range(9))
+            list(workers.run_jobs(fail, [("third",)] * 9, 2))
+        assert list(workers.run_jobs(abs, [(-i,) for i in range(9)], 1)) == list(range(9))
     assert not list(tmp_path.iterdir())
 
 
@@ -364,7 +364,7 @@ def test_a_worker_with_two_threads_runs_no_job(tmp_path):
         workers.use("dask", inside.scheduler_address, tmp_path),
         pytest.raises(DataError, match=r"worker at .* has 2 threads: start it with --nthreads 1"),
     ):
-        list(workers.run(abs, [(-1,)], 2))
+        list(workers.run_jobs(abs, [(-1,)], 2))
 
 
 # ---- what is asked for wrongly --------------------------------------------------------------------------------
@@ -372,9 +372,9 @@ def test_a_worker_with_two_threads_runs_no_job(tmp_path):
 
 def test_an_engine_that_is_not_there_is_refused():
     with pytest.raises(Misuse, match="engine 'slurm' is unknown: use one of local, dask"):
-        workers.check("slurm")
+        workers.check_engine("slurm")
     with pytest.raises(Misuse, match="engine 'local' has no scheduler"):
-        workers.check("local", "tcp://127.0.0.1:8786")
+        workers.check_engine("local", "tcp://127.0.0.1:8786")
     with pytest.raises(Misuse, match="unknown"), workers.use("slurm"):
         pytest.fail("it ran")
 
@@ -387,7 +387,7 @@ def test_a_scheduler_that_does_not_answer_is_one_sentence(address, monkeypatch):
     monkeypatch.setenv(workers.ADDRESS, address)
     for scheduler in (address, ""):
         with pytest.raises(DataError, match=r"no Dask scheduler answers at .*: start one") as raised:
-            workers.check("dask", scheduler)
+            workers.check_engine("dask", scheduler)
         assert address in str(raised.value)
 
 
@@ -406,7 +406,7 @@ def test_dask_is_imported_only_where_it_is_asked_for():
     code = (
         "import sys; from melib.app import runner; from melib.data import workers\n"
         "from melib.study import intensity, spotting_runs\n"
-        "workers.check('local')\n"
+        "workers.check_engine('local')\n"
         "with workers.use():\n    pass\n"
         "print([name for name in ('dask', 'distributed') if name in sys.modules])"
     )
@@ -428,7 +428,7 @@ def sizes(monkeypatch, call, *arguments, **named):
         raise Sent([(function, *task) for task in tasks])
 
     with monkeypatch.context() as patch:
-        patch.setattr(workers, "run", post)
+        patch.setattr(workers, "run_jobs", post)
         with pytest.raises(Sent) as sent:
             call(*arguments, **named)
     return [len(ForkingPickler.dumps(task)) for task in sent.value.args[0]]
@@ -451,7 +451,7 @@ def test_a_window_of_a_long_clip_weighs_no_more_than_that_of_a_short_one(tmp_pat
             manifest=types.SimpleNamespace(fps=200.0, has_context=False),
         )
         run = Run(tmp_path / "run", "tiny", {"windows": {"paper": {"T": 16}}})
-        weights += sizes(monkeypatch, intensity.prepare, study, "paper", run)
+        weights += sizes(monkeypatch, intensity.prepare_windows, study, "paper", run)
     assert weights[0] == weights[1] < 2000
 
 
@@ -483,8 +483,8 @@ def test_a_fit_weighs_what_its_windows_tables_do_and_no_pixel(tmp_path, monkeypa
 
 def test_a_video_comes_out_of_the_cache_as_it_went_in(tmp_path):
     for video in made_up_material().videos[:2]:
-        kept = spotting.keep(video, tmp_path)
-        again = spotting.opened(kept)
+        kept = spotting.store_video(video, tmp_path)
+        again = spotting.read_video(kept)
         assert spotting._content(again) == spotting._content(video)
         for name in spotting._ARRAYS:
             np.testing.assert_array_equal(getattr(again, name), getattr(video, name))

@@ -116,7 +116,7 @@ def simulate(
         "statistics": statistics,
         "fps": fps,
     }
-    folder = (simulator.write_long if long else simulator.write)(
+    folder = (simulator.write_long if long else simulator.write_clips)(
         out,
         family=family,
         people=people,

@@ -236,7 +236,7 @@ def _window(finished, alone, protocol, name, scores):
     """Of the window that is scored: positions, motion, reference, curves; and what is missing."""
     nothing: tuple = (np.zeros(0), np.zeros((0, 2, 1, 1), np.float32), 0, {})
     try:
-        prepared = intensity.prepare(alone, protocol, finished.run, jobs=1)
+        prepared = intensity.prepare_windows(alone, protocol, finished.run, jobs=1)
     except DataError as error:
         return *nothing, (str(error),)
     rows = [i for i in prepared.first_complete() if prepared.table["event"][i] == name]
@@ -251,11 +251,11 @@ def _window(finished, alone, protocol, name, scores):
         for fit in _where(scores, input=input_).head(1).itertuples():
             job = intensity.Job(alone.name, protocol, MODEL, input_, int(fit.fold), int(fit.seed))
             try:
-                fitted = _weights(finished, job.name, learn.windows.load)
+                fitted = _weights(finished, job.name, learn.windows.load_fit)
             except DataError as error:
                 notes.append(str(error))
                 continue
-            curve = learn.windows.predict(fitted, window, device="cpu")[0]
+            curve = learn.windows.predict_windows(fitted, window, device="cpu")[0]
             curves[input_] = np.where(prepared.mask[rows[0]], curve, np.nan)
     motion, reference = window.flow[0].astype(np.float32), int(window.reference[0])
     return prepared.positions[rows[0]], motion, reference, curves, tuple(notes)
@@ -312,7 +312,7 @@ def fold_curves(finished, dataset):
     study, run = finished.long[dataset], finished.run
     folds = folds_of(study, run, validation_share=run.settings["spotting"]["validation_share"])
     studies = (study, *finished.transfer)
-    videos = [video for s in studies for video in spotting.prepare(s, run, windows=False, jobs=1)]
+    videos = [video for s in studies for video in spotting.prepare_videos(s, run, windows=False, jobs=1)]
     return [_fold_curves(finished, study, videos, fold) for fold in folds]
 
 
@@ -365,7 +365,7 @@ def duration_priors(source):
     material, known = source.material, {}
     for name in dict.fromkeys((material.dataset, *(v.dataset for v in material.videos))):
         train = [v for v in material.videos if v.dataset == name and v.subject in source.fold.train]
-        if any(len(v.of("micro")) for v in train):
+        if any(len(v.events_of("micro")) for v in train):
             known[name] = spotting.prior_of(train)
     return known
 
@@ -627,7 +627,7 @@ def _in_words(shown, intervals):
     if intervals is None:
         return shown.source.notes or ["Nothing was decoded."]
     sure, fps = intervals[intervals["kept"]], shown.video.fps
-    right, events = int(sure["right"].sum()), len(shown.video.of("micro"))
+    right, events = int(sure["right"].sum()), len(shown.video.events_of("micro"))
     lines = [f"{right} of {events} micro-expressions found, {len(sure) - right} invented.", ""]
     for row in sure.head(10).itertuples():
         times = f"{row.onset / fps:6.2f} to {row.offset / fps:.2f} s"

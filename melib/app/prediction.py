@@ -122,7 +122,7 @@ def load(folder: str | Path | None = None) -> Weights:
         raise DataError(
             f"{place} holds no weights to predict with ({why}); name a run whose notebook 06 has finished."
         ) from error
-    both = learn.windows.load(place / "intensity"), learn.videos.load_regressor(place / "spotting")
+    both = learn.windows.load_fit(place / "intensity"), learn.videos.load_regressor(place / "spotting")
     return Weights(*both, decoder, least, floor, windows, about)
 
 
@@ -469,7 +469,7 @@ def predict(
         "logits": said["logits"],
         "log_prior": log_prior,
     }
-    found = recognition.classify(used.decoder(of), of["micro"], of["logits"], log_prior=log_prior)
+    found = recognition.classify_adjusted(used.decoder(of), of["micro"], of["logits"], log_prior=log_prior)
     sizes = [moved(regional["motion"], *ends) for ends in zip(found["onset"], found["offset"], strict=True)]
     kept = (found["score"] >= used.least) & (np.array(sizes) >= used.floor)
     found = found[kept].reset_index(drop=True)

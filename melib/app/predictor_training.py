@@ -146,7 +146,7 @@ def _more(run: Run, spec: dict, fold: Fold, jobs: int) -> list[spotting.Video]:
     untested = pictures.videos[~pictures.videos["subject"].isin(fold.test)]
     found = []
     for kind, study in (("pictures", replace(pictures, videos=untested)), ("films", films)):
-        videos = spotting.prepare(study, run, windows=False, jobs=jobs)
+        videos = spotting.prepare_videos(study, run, windows=False, jobs=jobs)
         found += [replace(video, video=f"{kind}/{video.video}") for video in videos]
     return found
 
@@ -159,7 +159,7 @@ def _stills(study: Study, run: Run, spec: dict, jobs: int) -> list[spotting.Vide
     of = replace(study.manifest, name=_STILLS)
     videos = manifest.spans(of, manifest.videos(of, place))
     still = replace(study, manifest=of, root=place, videos=videos, events=study.events.iloc[:0], truth=None)
-    return spotting.prepare(still, run, windows=False, jobs=jobs)
+    return spotting.prepare_videos(still, run, windows=False, jobs=jobs)
 
 
 def _floor(stills: Sequence[spotting.Video]) -> float:
@@ -210,7 +210,7 @@ def _scores(said: pd.DataFrame, videos: list[spotting.Video]) -> dict[str, float
 
     def pooled(weight):
         found, invented, missed = (weight @ each for each in (counts.tp, counts.fp, counts.fn))
-        of = spotting_tables.scores(counts, weight)
+        of = spotting_tables.pooled_scores(counts, weight)
         return {
             "precision": found / np.maximum(found + invented, 1),
             "recall": found / np.maximum(found + missed, 1),

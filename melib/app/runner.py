@@ -111,7 +111,7 @@ def run(
         If interrupted; the kernel is stopped, and nothing half-written carries a final name.
     """
     profile_settings(profile)  # refuses one that there isn't
-    workers.check(engine, scheduler)
+    workers.check_engine(engine, scheduler)
     places = {name: Path(place).resolve() for name, place in sorted((data or {}).items())}
     for name, place in places.items():
         if not place.is_dir():

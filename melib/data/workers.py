@@ -1,6 +1,6 @@
 """Where jobs run: in this process, in others of this machine, or on the workers of a Dask cluster; results are the same.
 
-    clips = list(workers.run(fill, tasks, jobs=2, label="faces", unit="clip"))      in the order of the tasks
+    clips = list(workers.run_jobs(fill, tasks, jobs=2, label="faces", unit="clip"))      in the order of the tasks
 
     with workers.use("dask", "tcp://host:8786", run):      every run inside sends its jobs there
         outcome = intensity_study(run)
@@ -63,7 +63,7 @@ _AGAIN = "what is finished is kept, the same command continues from there"
 warnings.filterwarnings("ignore", message="A worker stopped while some jobs", category=UserWarning)
 
 
-def run(
+def run_jobs(
     function: Callable,
     tasks: Iterable[tuple],
     jobs: int,
@@ -106,7 +106,7 @@ def run(
     return iter(tqdm(results, total=len(tasks), desc=label, unit=unit, disable=not label))
 
 
-def check(engine: str, scheduler: str = "") -> None:
+def check_engine(engine: str, scheduler: str = "") -> None:
     """Refuse an engine that can't be used, before anything is computed.
 
     Parameters
@@ -139,17 +139,17 @@ def use(engine: str = "local", scheduler: str = "", folder: str | Path = ".") ->
     Parameters
     ----------
     engine, scheduler : str
-        As in `check`.
+        As in `check_engine`.
     folder : str or Path
         The run's, which every worker must see under the same path; made if missing.
 
     Raises
     ------
     Misuse, DataError
-        As `check`, and if the cluster has no worker, loses its scheduler, or a worker can't do the work.
+        As `check_engine`, and if the cluster has no worker, loses its scheduler, or a worker can't do the work.
     """
     if engine != "dask":
-        check(engine, scheduler)
+        check_engine(engine, scheduler)
         yield
         return
     address = scheduler or os.environ.get(ADDRESS, "")

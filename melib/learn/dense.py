@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from melib.learn.windows import Fitted, Windows, predict
+from melib.learn.windows import Fitted, Windows, predict_windows
 from melib.vision import flow
 from melib.vision.faces import Followed
 
@@ -97,4 +97,4 @@ class Dense:
         }
         windows = Windows(**stacked, target=np.zeros(at.shape, np.float32), mask=np.stack(masks))
         for name, model in self.models.items():
-            np.add.at(self.total[name], at, hats * predict(model, windows))
+            np.add.at(self.total[name], at, hats * predict_windows(model, windows))

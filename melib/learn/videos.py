@@ -329,8 +329,8 @@ def predict_curves(fitted, sequences, *, device=None):
 
 
 def load_regressor(folder):
-    """Read a fit of this module; see `windows.load`."""
-    return windows.load(folder, VideoSettings)
+    """Read a fit of this module; see `windows.load_fit`."""
+    return windows.load_fit(folder, VideoSettings)
 
 
 def _check(name, sequences, train, settings):

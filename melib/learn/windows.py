@@ -135,7 +135,7 @@ class Fitted:
     state : dict of torch.Tensor
         The best epoch's weights, on the CPU.
     scale : dict
-        ``mean`` and ``sd`` of `prepare`, or `melib.learn.videos.fit_feature_scale`.
+        ``mean`` and ``sd`` of `network_inputs`, or `melib.learn.videos.fit_feature_scale`.
     history : DataFrame
         epoch, train, validation (losses), best (bool: the epoch whose weights were kept).
     """
@@ -147,7 +147,7 @@ class Fitted:
 
 
 def fit_scale(windows, input):
-    """Constants of `prepare`, from training windows.
+    """Constants of `network_inputs`, from training windows.
 
     Parameters
     ----------
@@ -179,7 +179,7 @@ def fit_scale(windows, input):
     return {"mean": float(mean), "sd": float(math.sqrt(variance))}
 
 
-def prepare(windows, rows, input, scale):
+def network_inputs(windows, rows, input, scale):
     """Make what a network reads of some windows.
 
     Parameters
@@ -202,7 +202,7 @@ def prepare(windows, rows, input, scale):
     return torch.from_numpy(values)
 
 
-def fit(settings, train, validation, seed, *, device=None, progress=None):
+def fit_windows(settings, train, validation, seed, *, device=None, progress=None):
     """Train one network.
 
     Parameters
@@ -273,7 +273,7 @@ def optimise(net, settings, steps, losses, validate, *, last=False, progress=Non
     last : bool
         Keep the last epoch's weights and stop at none before, whatever the validation loss.
     progress : callable or None
-        See `fit`.
+        See `fit_windows`.
 
     Returns
     -------
@@ -383,7 +383,7 @@ def _warp(x, target, mask, most, random):
     return warped, target[left] * (1 - share) + target[left + 1] * share, mask[left] & mask[left + 1]
 
 
-def predict(fitted, windows, *, batch=16, device=None):
+def predict_windows(fitted, windows, *, batch=16, device=None):
     """Intensity curves of windows.
 
     Parameters
@@ -414,11 +414,11 @@ def predict_inputs(fitted, inputs, mask=None, *, batch=16, device=None):
     ----------
     fitted : Fitted
     inputs : (N, T, C, S, S) float32 tensor or array
-        From `prepare`.
+        From `network_inputs`.
     mask : (N, T) bool or None
         None: every frame shows a face.
     batch, device
-        As in `predict`.
+        As in `predict_windows`.
 
     Returns
     -------
@@ -430,7 +430,7 @@ def predict_inputs(fitted, inputs, mask=None, *, batch=16, device=None):
     return _predict(fitted, lambda rows: (inputs[rows, frames], mask[rows]), mask.shape, batch, device)
 
 
-def save(fitted, folder):
+def save_fit(fitted, folder):
     """Write a fitted network; ``settings.yml`` comes last, so a folder that has it is whole.
 
     Parameters
@@ -446,8 +446,8 @@ def save(fitted, folder):
     cache.write_yaml(folder / "settings.yml", record)
 
 
-def load(folder, settings=FitSettings):
-    """Read what `save` wrote.
+def load_fit(folder, settings=FitSettings):
+    """Read what `save_fit` wrote.
 
     Parameters
     ----------
@@ -489,7 +489,7 @@ def _native(windows, rows, input):
 
 def _batch(windows, rows, settings, scale):
     """Prepared x, target and mask of some windows, as tensors of their own memory."""
-    x = prepare(windows, rows, settings.input, scale)
+    x = network_inputs(windows, rows, settings.input, scale)
     if settings.constant_frame:
         x = x[:, :1].contiguous()  # the network encodes it once and lets it stand for all frames
     target = torch.from_numpy(np.array(windows.target[rows], dtype=np.float32))

@@ -20,7 +20,7 @@ def durations(events, fits, statistics):
     Parameters
     ----------
     events, statistics : DataFrame
-        As durations.intervals and durations.statistics return.
+        As durations.event_durations and durations.duration_statistics return.
     fits : DataFrame
         As durations.fits returns.
 

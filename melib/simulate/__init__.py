@@ -23,7 +23,7 @@ from melib.simulate import events, folder, portraits, render, units
 from melib.simulate.long import write_long
 from melib.simulate.nuisance import Nuisance, draw_paths, resolve
 
-__all__ = ["Nuisance", "write", "write_long"]
+__all__ = ["Nuisance", "write_clips", "write_long"]
 
 VERSION = 4  # of the simulator: raise it when the same seed gives other bytes
 NEUTRAL_S = (
@@ -32,7 +32,7 @@ NEUTRAL_S = (
 )  # neutral stretch before and after an expression, seconds: windows of 1.1 s must be able to miss it
 
 
-def write(
+def write_clips(
     out,
     *,
     name: str = "synthme",
@@ -105,7 +105,7 @@ def write(
         (out, person, [c for p, c in missing if p == person], settings, scales)
         for person in sorted({person for person, _ in missing})
     ]
-    folder.fill(_write_person, tasks, jobs, len(missing), "clip", progress)
+    folder.fill_folder(_write_person, tasks, jobs, len(missing), "clip", progress)
     folder.join(out, todo, _COLUMNS, "Micro_Only")
     return out
 
@@ -123,10 +123,12 @@ _COLUMNS = [
 
 def _checked(**settings) -> dict:
     """The settings, or a Misuse that says which is impossible."""
-    folder.check(settings, people=(1, portraits.PEOPLE), clips=(0, 9999), empty=(0, 9999), seed=(0, 2**63))
+    folder.check_settings(
+        settings, people=(1, portraits.PEOPLE), clips=(0, 9999), empty=(0, 9999), seed=(0, 2**63)
+    )
     if settings["clips"] + settings["empty"] == 0:
         raise Misuse("simulate: clips and empty are both 0, so there is nothing to write; raise one.")
-    events.figures(settings["statistics"])
+    events.statistics_of(settings["statistics"])
     return settings
 
 

@@ -81,7 +81,7 @@ class Movement:
 
 
 @dataclass(frozen=True)
-class Event:
+class Expression:
     """One expression; times in seconds from the clip's first frame.
 
     Attributes
@@ -106,7 +106,7 @@ class Event:
         """Last return of any unit."""
         return max(movement.stop for movement in self.movements)
 
-    def moved(self, seconds: float) -> "Event":
+    def moved(self, seconds: float) -> "Expression":
         """The same event, later by ``seconds``."""
         return replace(
             self,
@@ -118,12 +118,12 @@ class Event:
 
 
 @functools.cache
-def statistics() -> dict:
+def event_statistics() -> dict:
     """The shipped figures on real annotated events (event_statistics.json, which names its source)."""
     return json.loads((Path(__file__).parent / "event_statistics.json").read_text())
 
 
-def figures(name: str) -> dict:
+def statistics_of(name: str) -> dict:
     """Durations and apex positions of one data set.
 
     Raises
@@ -131,10 +131,12 @@ def figures(name: str) -> dict:
     Misuse
         If the name isn't one of those shipped.
     """
-    known = [key for key, value in statistics().items() if isinstance(value, dict) and "apex_beta" in value]
+    known = [
+        key for key, value in event_statistics().items() if isinstance(value, dict) and "apex_beta" in value
+    ]
     if name not in known:
         raise Misuse(f"No event statistics are called {name!r}; choose one of {', '.join(known)}.")
-    return statistics()[name]
+    return event_statistics()[name]
 
 
 def duration_quantile(name: str, q: np.ndarray | float) -> np.ndarray:
@@ -143,8 +145,8 @@ def duration_quantile(name: str, q: np.ndarray | float) -> np.ndarray:
     The logarithm is interpolated over normal quantiles, which extends both tails with the slope of their last piece;
     they end at the 1st and 99th percentile.
     """
-    entry = statistics()[name]
-    knots = norm.ppf(np.array(statistics()["percentiles"]) / 100)
+    entry = event_statistics()[name]
+    knots = norm.ppf(np.array(event_statistics()["percentiles"]) / 100)
     logs = np.log(entry["duration_s"])
     z = np.clip(norm.ppf(q), norm.ppf(0.01), norm.ppf(0.99))
     inner = np.interp(z, knots, logs)
@@ -160,7 +162,7 @@ def unit_weights(name: str, emotion: str) -> dict[int, float]:
     CAS(ME)^3 gives the commonest units by emotion; what is left of a unit's count is spread over all emotions by their
     size. For SAMM-LV, whose counts come without emotions, each unit's total is that of SAMM-LV.
     """
-    data = statistics()
+    data = event_statistics()
     sizes = data["casme3_emotion_counts"]
     listed = data["casme3_au_by_emotion"]
     ours = data["samm_lv_micro_au_counts"] if name.startswith("samm") else data["casme3_micro_au_counts"]
@@ -212,7 +214,7 @@ def draw_event(
     start: float,
     strength: float | None = None,
     typical: float = TYPICAL_PEAK,
-) -> Event:
+) -> Expression:
     """Draw one expression.
 
     Parameters
@@ -231,8 +233,8 @@ def draw_event(
     -------
     Event
     """
-    entry = figures(name)
-    data = statistics()
+    entry = statistics_of(name)
+    data = event_statistics()
     duration = float(duration_quantile(name, rng.uniform()))
     position = float(np.clip(rng.beta(*entry["apex_beta"]), 0.05, 0.95))
     emotions, sizes = zip(*data["casme3_emotion_counts"].items(), strict=True)
@@ -279,7 +281,7 @@ def draw_event(
         )
     strongest = max(UNIT_SCALE[movement.unit] * movement.share for movement in movements)
     peak = float(np.clip(effort * strongest, *PEAK_RANGE)) if strength is None else strength
-    return Event(emotion, peak, tuple(movements))
+    return Expression(emotion, peak, tuple(movements))
 
 
 def _flank(rng: np.random.Generator) -> tuple[float, float]:

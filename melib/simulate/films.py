@@ -18,7 +18,7 @@ def write_films(source, out, *, jobs: int = 2, progress: bool = True) -> Path:
     Parameters
     ----------
     source : path
-        Folder that `melib.simulate.write` or `write_long` has finished.
+        Folder that `melib.simulate.write_clips` or `write_long` has finished.
     out : path
         Folder to write to, made if needed: ``frames/<subject>/<video>.mp4``, manifest, table and truth.
     jobs : int
@@ -41,7 +41,7 @@ def write_films(source, out, *, jobs: int = 2, progress: bool = True) -> Path:
     found = manifest.videos(of, source)
     places = [out / "frames" / row.subject / f"{row.video}.mp4" for row in found.itertuples()]
     todo = [(each, of, file) for each, file in zip(found["folder"], places, strict=True) if not file.exists()]
-    folder.fill(_write, todo, jobs, len(todo), "film", progress)
+    folder.fill_folder(_write, todo, jobs, len(todo), "film", progress)
     for name in ("annotations.xlsx", "truth.csv", "record.json", "manifest.yml"):
         with cache.atomic(out / name) as temporary:
             shutil.copyfile(source / name, temporary)
@@ -94,7 +94,7 @@ def write_stills(
             file = out / "frames" / subject / f"{video}.mp4"
             if not file.exists():
                 todo.append((file, person, number, noise, round(seconds * fps), fps, seed))
-    folder.fill(_still, todo, jobs, len(todo), "film", progress)
+    folder.fill_folder(_still, todo, jobs, len(todo), "film", progress)
     return out
 
 

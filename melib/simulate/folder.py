@@ -30,7 +30,7 @@ from melib.simulate import render, units
 PARTS = ".parts"  # truth of finished videos and the video being written
 
 
-def check(settings: dict, **whole: tuple[int, int]) -> None:
+def check_settings(settings: dict, **whole: tuple[int, int]) -> None:
     """Refuse what is impossible in any data set.
 
     Parameters
@@ -143,10 +143,12 @@ def finished(out: Path, person: int, number: int) -> bool:
     return _folder(out, person, number).is_dir() and part.exists() and part.with_suffix(".yml").exists()
 
 
-def fill(function: Callable, tasks: list[tuple], jobs: int, total: int, unit: str, progress: bool) -> None:
+def fill_folder(
+    function: Callable, tasks: list[tuple], jobs: int, total: int, unit: str, progress: bool
+) -> None:
     """Call a function, which returns how many videos it wrote, once for each task in some processes."""
     with tqdm(total=total, desc="simulate", unit=unit, disable=not (progress and total)) as bar:
-        for written in workers.run(function, tasks, max(1, min(jobs, len(tasks)))):
+        for written in workers.run_jobs(function, tasks, max(1, min(jobs, len(tasks)))):
             bar.update(written)
 
 

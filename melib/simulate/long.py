@@ -24,7 +24,7 @@ import pandas as pd
 
 from melib.errors import Misuse
 from melib.simulate import events, folder, portraits, render, units
-from melib.simulate.events import Event
+from melib.simulate.events import Expression
 from melib.simulate.nuisance import Blink, Nuisance, Paths, ease, smooth_path
 from melib.simulate.schedule import LIPS, STATISTICS, Burst, draw_blinks, draw_bursts, probes, schedule
 
@@ -125,7 +125,7 @@ def write_long(
     Returns
     -------
     Path
-        The folder: as :func:`melib.simulate.write` leaves it, frames called ``img00001.jpg``, several rows a
+        The folder: as :func:`melib.simulate.write_clips` leaves it, frames called ``img00001.jpg``, several rows a
         video and a column ``Type`` in the table, and in truth.csv ``macro_px`` and ``talk_px`` (largest
         displacement by macro-expressions and by talking) and ``gaze_px`` (way of the iris), crop pixels.
 
@@ -144,7 +144,7 @@ def write_long(
         "fps": fps,
         "seconds": [float(each) for each in seconds],
     }
-    folder.check(settings, people=(1, portraits.PEOPLE), videos=(1, 9999), seed=(0, 2**63))
+    folder.check_settings(settings, people=(1, portraits.PEOPLE), videos=(1, 9999), seed=(0, 2**63))
     if statistics not in STATISTICS:
         raise Misuse(f"simulate: statistics {statistics!r} must be one of {', '.join(STATISTICS)}.")
     if len(seconds) != 2 or not 3 <= seconds[0] <= seconds[1] <= 600:
@@ -161,7 +161,7 @@ def write_long(
     todo = [(person, number) for person in range(1, people + 1) for number in range(1, videos + 1)]
     missing = [job for job in todo if not folder.finished(out, *job)]
     tasks = [(out, *job, settings, nuisance) for job in missing]
-    folder.fill(_write, tasks, jobs, len(missing), "video", progress)
+    folder.fill_folder(_write, tasks, jobs, len(missing), "video", progress)
     folder.join(out, todo, _COLUMNS, "Events")
     return out
 
@@ -208,7 +208,7 @@ def _generator(seed: int, person: int, number: int, part: str) -> np.random.Gene
 
 
 @dataclass(frozen=True)
-class Video:
+class SimulatedVideo:
     """One long video, ready to be rendered.
 
     Attributes
@@ -228,7 +228,7 @@ class Video:
     courses: dict[str, np.ndarray]
 
 
-def make_video(person: int, number: int, settings: dict, nuisance: float = 1.0) -> Video:
+def make_video(person: int, number: int, settings: dict, nuisance: float = 1.0) -> SimulatedVideo:
     """Draw one video.
 
     Parameters
@@ -267,7 +267,7 @@ def make_video(person: int, number: int, settings: dict, nuisance: float = 1.0) 
     names = folder.names(person, number)
     labels = _annotate(generator("labels"), stage, blinks, paths, names, exact=bool(probe))
     courses = {n: stage.total([s]) for n, s, _ in stage.named(names[1]) if s.kind == "micro"}
-    return Video(scene, _truth(stage, paths, names), labels, courses)
+    return SimulatedVideo(scene, _truth(stage, paths, names), labels, courses)
 
 
 @dataclass
@@ -275,7 +275,7 @@ class _Source:
     """Something that moves the skin: amplitudes (T, k) of the fields whose places are ``index``."""
 
     kind: str
-    event: Event | None
+    event: Expression | None
     index: list[int]
     amplitudes: np.ndarray
 
@@ -299,7 +299,7 @@ class _Stage:
                 self.skin = np.concatenate([self.skin, render.on_skin(self.canvas, self.fields[-1:])])
         return [self.keys.index(key) for key in wanted]
 
-    def express(self, kind: str, event: Event) -> None:
+    def express(self, kind: str, event: Expression) -> None:
         """Add an expression."""
         index = self._index([(m.unit, m.side) for m in event.movements])
         fields = [self.fields[k] for k in index]
@@ -350,7 +350,7 @@ class _Stage:
         """Sources of one kind, as they were added."""
         return [source for source in self.sources if source.kind == kind]
 
-    def named(self, video: str) -> list[tuple[str, _Source, Event]]:
+    def named(self, video: str) -> list[tuple[str, _Source, Expression]]:
         """Expressions by the names of their events."""
         return [
             (f"{video}_{kind}{number}", source, source.event)

@@ -206,8 +206,8 @@ class Blink:
 
 def blink_duration(rng: np.random.Generator) -> float:
     """Draw the duration of a blink, seconds, between the 5th and the 95th percentile of CAS(ME)^3."""
-    knots = events.statistics()["casme3_blink"]["duration_s"]
-    return float(np.interp(rng.uniform(5, 95), events.statistics()["percentiles"], knots))
+    knots = events.event_statistics()["casme3_blink"]["duration_s"]
+    return float(np.interp(rng.uniform(5, 95), events.event_statistics()["percentiles"], knots))
 
 
 def blink_phases(rng: np.random.Generator) -> tuple[float, float]:

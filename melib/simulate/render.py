@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from scipy import ndimage
 
-from melib.simulate.events import UNIT_SCALE, Event, profile
+from melib.simulate.events import UNIT_SCALE, Expression, profile
 from melib.simulate.nuisance import Paths
 from melib.simulate.units import Canvas, Field, unit_field
 
@@ -76,7 +76,7 @@ class Scene:
         self,
         canvas: Canvas,
         family: str,
-        event: Event | None,
+        event: Expression | None,
         paths: Paths,
         fps: float,
         movements: Sequence[Field] = (),
@@ -241,7 +241,7 @@ def on_skin(canvas: Canvas, movements: Sequence[Field]) -> np.ndarray:
 
 
 def driven(
-    canvas: Canvas, event: Event, movements: list[Field], skin: np.ndarray, seconds: np.ndarray
+    canvas: Canvas, event: Expression, movements: list[Field], skin: np.ndarray, seconds: np.ndarray
 ) -> np.ndarray:
     """How far each movement of an event goes.
 
@@ -285,7 +285,9 @@ def peaks(amplitudes: np.ndarray, fields: np.ndarray) -> np.ndarray:
     return out
 
 
-def _truth(event: Event | None, amplitudes: np.ndarray, fields: np.ndarray, seconds: np.ndarray) -> Truth:
+def _truth(
+    event: Expression | None, amplitudes: np.ndarray, fields: np.ndarray, seconds: np.ndarray
+) -> Truth:
     n = len(amplitudes)
     if event is None:
         return Truth(np.zeros(n), np.zeros(n), {}, np.zeros(n, bool))

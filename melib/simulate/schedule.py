@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from melib.simulate import events
-from melib.simulate.events import Event, Movement
+from melib.simulate.events import Expression, Movement
 from melib.simulate.nuisance import Blink, blink_duration, blink_phases
 from melib.simulate.units import JAW
 
@@ -46,7 +46,7 @@ PHRASE = 0.12, (0.2, 0.6)  # chance of a pause after a syllable, and its length 
 LIPS = (JAW, 25, 20, 18, 24)  # jaw, parting, spread, round, pressed together
 
 
-def schedule(rng: np.random.Generator, statistics: str, length: float) -> list[tuple[str, Event]]:
+def schedule(rng: np.random.Generator, statistics: str, length: float) -> list[tuple[str, Expression]]:
     """Draw the expressions of one video.
 
     Parameters
@@ -62,7 +62,7 @@ def schedule(rng: np.random.Generator, statistics: str, length: float) -> list[t
         Micro and macro ones, each by time, all inside the video. True movements of one kind don't overlap.
         A micro-expression that finds no room in 200 attempts is left out: 1 in 50 in videos of 20 s.
     """
-    figures = events.statistics()["samm_lv"]
+    figures = events.event_statistics()["samm_lv"]
     counts = {int(n): videos for n, videos in figures["micro_per_video"].items()}
     macro_expected = _macro_expected(statistics, length)
     macro = _place_macro(rng, statistics, length, int(rng.poisson(macro_expected)))
@@ -71,7 +71,7 @@ def schedule(rng: np.random.Generator, statistics: str, length: float) -> list[t
         n_micro = int(rng.choice(list(counts), p=np.array(list(counts.values())) / sum(counts.values())))
     overlapping = figures["micro_overlapping_macro"] / sum(n * videos for n, videos in counts.items())
     overlapping /= 1 - np.exp(-macro_expected)  # a video without macro-expressions has none to overlap
-    micro: list[Event] = []
+    micro: list[Expression] = []
     for _ in range(n_micro):
         event = _settled(rng, events.draw_event(rng, f"{statistics}_micro", 0.0))
         start = _room(rng, event.stop - event.start, length, macro, micro, bool(rng.uniform() < overlapping))
@@ -82,7 +82,7 @@ def schedule(rng: np.random.Generator, statistics: str, length: float) -> list[t
 
 def probes(
     rng: np.random.Generator, statistics: str, length: float, peaks: tuple[float, float], n: int
-) -> list[tuple[str, Event]]:
+) -> list[tuple[str, Expression]]:
     """Draw the expressions of a video made to measure how small a movement is found.
 
     Parameters
@@ -105,7 +105,7 @@ def probes(
     """
     macro = _place_macro(rng, statistics, length, int(rng.poisson(_macro_expected(statistics, length))))
     shares = (rng.permutation(n) + rng.uniform(size=n)) / n
-    micro: list[Event] = []
+    micro: list[Expression] = []
     for strength in np.exp(np.log(peaks[0]) + shares * np.log(peaks[1] / peaks[0])):
         event = events.draw_event(rng, f"{statistics}_micro", 0.0, float(strength))
         event = replace(event, movements=tuple(replace(m, residual=0.0) for m in event.movements))
@@ -117,13 +117,13 @@ def probes(
 
 def _macro_expected(statistics: str, length: float) -> float:
     """Macro-expressions of a video of ``length`` seconds, on average."""
-    figures, data = events.statistics()["samm_lv"], events.statistics()
+    figures, data = events.event_statistics()["samm_lv"], events.event_statistics()
     micro = sum(int(n) * videos for n, videos in figures["micro_per_video"].items()) / figures["videos"]
     macro_a_micro = data[f"{statistics}_macro"]["n"] / data[f"{statistics}_micro"]["n"]
     return micro * macro_a_micro * length / figures["mean_length_s"]
 
 
-def _place_macro(rng: np.random.Generator, statistics: str, length: float, n: int) -> list[Event]:
+def _place_macro(rng: np.random.Generator, statistics: str, length: float, n: int) -> list[Expression]:
     """Macro-expressions one after the other, apart as in SAMM-LV, the first at any time."""
     chosen, free = [], MACRO_SHARE * length
     for _ in range(n):
@@ -138,7 +138,7 @@ def _place_macro(rng: np.random.Generator, statistics: str, length: float, n: in
     if not chosen:
         return []
     lengths = np.array([event.stop - event.start for event in chosen])
-    figures = events.statistics()
+    figures = events.event_statistics()
     gaps = np.interp(
         100 * rng.uniform(size=len(chosen) - 1), figures["percentiles"], figures["samm_lv"]["gap_s"]
     )
@@ -151,7 +151,12 @@ def _place_macro(rng: np.random.Generator, statistics: str, length: float, n: in
 
 
 def _room(
-    rng: np.random.Generator, own: float, length: float, macro: list[Event], micro: list[Event], over: bool
+    rng: np.random.Generator,
+    own: float,
+    length: float,
+    macro: list[Expression],
+    micro: list[Expression],
+    over: bool,
 ) -> float | None:
     """A start for a micro-expression of ``own`` seconds, half of it at least over a macro one, or clear."""
 
@@ -172,13 +177,13 @@ def _room(
     return None
 
 
-def _settled(rng: np.random.Generator, event: Event) -> Event:
+def _settled(rng: np.random.Generator, event: Expression) -> Expression:
     """The same event without a residual that stays for good."""
     decay = float(rng.uniform(*AFTERGLOW_S))
     return replace(event, movements=tuple(replace(m, decay=min(m.decay, decay)) for m in event.movements))
 
 
-def _shortened(event: Event, longest: float) -> Event:
+def _shortened(event: Expression, longest: float) -> Expression:
     """The same event, in fast motion if it is longer than ``longest`` seconds."""
     factor = min(1.0, longest / (event.stop - event.start))
     return replace(
@@ -192,7 +197,7 @@ def _shortened(event: Event, longest: float) -> Event:
     )
 
 
-def _plateau(rng: np.random.Generator, event: Event) -> Event:
+def _plateau(rng: np.random.Generator, event: Expression) -> Expression:
     """The same event with quick flanks (not too quick), and slowly to the apex and down in between."""
     up, down = rng.uniform(*QUICK_S, size=2)
     movements: list[Movement] = []

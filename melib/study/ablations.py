@@ -95,7 +95,7 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Curves:
+class VariantCurves:
     """Curves of one variant and seed over all windows of its `Prepared`, NaN where it wasn't asked.
 
     ``curve`` (N, T) on the base's samples; ``slope`` (N,) apex_follow; ``about`` the values of `KEYS`.
@@ -218,7 +218,7 @@ def fit_all(outcome, run, *, jobs=2):
                         job = replace(job, variant=job.variant or "base")
                         budget = {**run.settings["fit"], **fit}
                         tasks.append((job, budget, _for_training(cut, pseudo, fold), fold))
-    return _gathered(wanted, iter(grid.run(intensity.run_job, run, tasks, jobs)))
+    return _gathered(wanted, iter(grid.run_tasks(intensity.run_job, run, tasks, jobs)))
 
 
 def _job(p, line, name, change, fold, seed):
@@ -238,7 +238,7 @@ def _gathered(wanted, fitted):
         variants = gathered.setdefault((p.dataset, p.protocol), {})
         if (about, seed) not in variants:
             nothing = np.full(p.pseudo.shape, np.nan, np.float32)
-            variants[about, seed] = Curves(about, seed, nothing, np.full(len(p.table), np.nan))
+            variants[about, seed] = VariantCurves(about, seed, nothing, np.full(len(p.table), np.nan))
         variants[about, seed].curve[record["rows"]] = onto(record["curve"], p.positions.shape[1])
         variants[about, seed].slope[record["rows"]] = record["slope"]
     return {key: [*variants.values()] for key, variants in gathered.items()}
@@ -328,7 +328,7 @@ def onto(curves, n_samples):
 # ---- scores -----------------------------------------------------------------------------------------------------
 
 
-def scores(outcome, curves, *, jobs=2):
+def variant_scores(outcome, curves, *, jobs=2):
     """Score of every variant, control and ceiling, a row an event, seed and metric.
 
     Parameters
@@ -359,11 +359,13 @@ def _controls(outcome, p, variants):
     slopes = evaluation.control_slopes(p)
     unknown = np.full(len(p.table), np.nan)
     out = []
-    known = evaluation.curves_of(p, outcome.records[p.dataset], folds, outcome.seed)
+    known = evaluation.window_curves(p, outcome.records[p.dataset], folds, outcome.seed)
     for (model, used, seed), curve in known.items():
         if model not in results.LEARNED:
             name = results.CEILINGS.get(model, results.label(model, used))
-            out.append(Curves((*start, control, name, model, used), seed, curve, slopes.get(model, unknown)))
+            out.append(
+                VariantCurves((*start, control, name, model, used), seed, curve, slopes.get(model, unknown))
+            )
     for name in dict.fromkeys(variant.about[4] for variant in variants if variant.about[3] == "target"):
         pseudo = relabelled(outcome.studies, p, CHANGES[name], outcome.seed)
         curve = np.full(p.pseudo.shape, np.nan, np.float32)
@@ -371,13 +373,13 @@ def _controls(outcome, p, variants):
             train, test = intensity.rows_of(p, fold.train), intensity.rows_of(p, fold.test)
             curve[test] = controls.position_only(pseudo[train], len(test))
         about = (*start, control, f"position only, {name}", "position_only", "none")
-        out.append(Curves(about, outcome.seed, curve, slopes["position_only"]))
+        out.append(VariantCurves(about, outcome.seed, curve, slopes["position_only"]))
     return out
 
 
 def _scored(p, variants, folds, jobs):
     tasks = [(p, {(str(i), "", variant.seed): variant.curve}, folds) for i, variant in enumerate(variants)]
-    scored = list(workers.run(evaluation.intensity, tasks, jobs))
+    scored = list(workers.run_jobs(evaluation.intensity, tasks, jobs))
     chosen = p.first_complete()
     events = p.table.iloc[chosen][["dataset", "protocol", "subject", "event"]]
     subjects = events["subject"].to_numpy()
@@ -385,7 +387,7 @@ def _scored(p, variants, folds, jobs):
     for i, variant in enumerate(variants):
         if variant.about[5] not in results.CEILINGS:
             rows = events.assign(model=str(i), seed=variant.seed)
-            swap = evaluation.swaps(variant.curve[chosen], p.pseudo[chosen], subjects, fold_of)
+            swap = evaluation.swaps_within_folds(variant.curve[chosen], p.pseudo[chosen], subjects, fold_of)
             scored.append(rows.assign(metric="clip_swap", value=swap))
             scored.append(rows.assign(metric="apex_follow", value=variant.slope[chosen]))
     rows = pd.concat(scored, ignore_index=True)
@@ -394,7 +396,7 @@ def _scored(p, variants, folds, jobs):
     return pd.concat([named, rows[["seed", "subject", "event", "metric", "value"]]], axis=1)
 
 
-def evaluate(outcome, curves, run, *, jobs=2):
+def evaluate_ablations(outcome, curves, run, *, jobs=2):
     """Make and write the tables of the ablations.
 
     Parameters
@@ -410,7 +412,7 @@ def evaluate(outcome, curves, run, *, jobs=2):
     dict of DataFrame
         intensity_ablations, ablation_differences.
     """
-    rows = scores(outcome, curves, jobs=jobs)
+    rows = variant_scores(outcome, curves, jobs=jobs)
     table = results.intervals(rows, [*KEYS, "metric"])
     table = table[[*TABLE, "estimate", "low", "high", "events", "subjects", "base"]]
     tables = {"intensity_ablations": table, "ablation_differences": differences(rows)}
@@ -423,7 +425,7 @@ def differences(rows):
     Parameters
     ----------
     rows : DataFrame
-        As `scores` returns.
+        As `variant_scores` returns.
 
     Returns
     -------
@@ -469,7 +471,7 @@ def _paired(values, base, n):
 # ---- which prior is right? --------------------------------------------------------------------------------------
 
 
-def prior_match(outcome, *, jobs=2):
+def match_priors(outcome, *, jobs=2):
     """How well every prior matches the true intensity, given exact, annotated and disturbed landmarks; no fit.
 
     Parameters
@@ -493,7 +495,7 @@ def prior_match(outcome, *, jobs=2):
     out = []
     for p in asked.values():
         tasks = [(p, prior, *landmarks, outcome.seed) for prior in PRIORS for landmarks in given]
-        rows = pd.concat(workers.run(_matched, tasks, jobs), ignore_index=True)
+        rows = pd.concat(workers.run_jobs(_matched, tasks, jobs), ignore_index=True)
         for about, part in rows.groupby(keys, sort=False, dropna=False):
             wide = part.pivot_table(index=["subject", "event"], columns="prior", values="value", sort=False)
             people = wide.index.get_level_values("subject").to_numpy()

@@ -108,7 +108,7 @@ def simulated(run, *, transfer=False, jobs=2):
     studies = []
     for spec in run.settings["transfer" if transfer else "data"]:
         out = run.folder / "data" / spec["name"]
-        simulate.write(out, seed=run.seed, jobs=jobs, **spec)
+        simulate.write_clips(out, seed=run.seed, jobs=jobs, **spec)
         studies.append(open_study(out / "manifest.yml", out))
     return studies
 

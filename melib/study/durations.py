@@ -18,7 +18,7 @@ from melib.study import results
 PERCENTILES = (5, 25, 50, 75, 95)
 
 
-def intervals(studies):
+def event_durations(studies):
     """Usable events of some data sets, in seconds.
 
     Parameters
@@ -72,13 +72,13 @@ def published():
     return results.read_result(Path(__file__).with_name("published_durations.csv"))
 
 
-def statistics(events):
+def duration_statistics(events):
     """Durations, apex positions, gaps and overlaps in numbers, beside the published ones.
 
     Parameters
     ----------
     events : DataFrame
-        As `intervals` returns.
+        As `event_durations` returns.
 
     Returns
     -------

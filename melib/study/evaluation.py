@@ -36,7 +36,7 @@ _FOLLOW = controls.LEAST_FOLLOW
 AMPLITUDES = (0.0, 0.5, 1.0, np.inf)
 
 
-def curves_of(prepared, records, folds, seed=0):
+def window_curves(prepared, records, folds, seed=0):
     """Curve of every window by every model and control, each made without its own subject.
 
     Parameters
@@ -166,7 +166,7 @@ def over_clips(prepared, curves, records, folds):
         if model in ("truth", "pseudo_label", "frozen_clip", "shuffled_frames"):
             continue
         about = (prepared.dataset, prepared.protocol, model, used)
-        values = {"clip_swap": swaps(curve[chosen], prepared.pseudo[chosen], subjects, fold_of)}
+        values = {"clip_swap": swaps_within_folds(curve[chosen], prepared.pseudo[chosen], subjects, fold_of)}
         slope = slopes.get((model, used, seed), untrained.get(model))
         if slope is not None:
             values["apex_follow"] = slope[chosen]
@@ -200,7 +200,7 @@ def _crossed(about, by_seed, subjects):
     return (*about[:-1], np.nan, about[-1], *estimate, int(known.sum()), len(set(subjects[known])))
 
 
-def swaps(curves, targets, subjects, fold_of):
+def swaps_within_folds(curves, targets, subjects, fold_of):
     """clip_swap of each clip among the subjects of its own fold, whose curves one and the same model made.
 
     Across folds even position alone would differ a little, since each fold has its own mean. Where a fold has just one
@@ -247,7 +247,7 @@ def _spearman(a, b):
     return agreement["spearman"]
 
 
-def windows(prepared, curves, folds):
+def other_windows(prepared, curves, folds):
     """Windows that don't hold one whole event: agreement where it is truncated, the prediction's peak everywhere.
 
     Returns
@@ -278,7 +278,7 @@ def transferred(prepared, there, records, folds):
     DataFrame
         ``COLUMNS`` and ``trained_on``.
     """
-    curves = curves_of(there, {}, folds)
+    curves = window_curves(there, {}, folds)
     for job, record in records.items():
         if job.protocol == there.protocol and job.dataset == prepared.dataset and "transfer_curve" in record:
             curve = curves.setdefault(
@@ -313,7 +313,7 @@ def reference(prepared):
     return pd.DataFrame(out, columns=["dataset", "protocol", "windows", "neutral", "residual"])
 
 
-def position_control(prepared):
+def position_alone(prepared):
     """What position alone scores, leave one subject out, no pixel read.
 
     Parameters
@@ -352,7 +352,7 @@ def control_beside_published(control):
     Parameters
     ----------
     control : DataFrame
-        As `position_control` returns.
+        As `position_alone` returns.
 
     Returns
     -------
@@ -415,7 +415,7 @@ def labels(prepared):
 # ---- from the two files alone ---------------------------------------------------------------------------------
 
 
-def summary(table):
+def summary_by_amplitude(table):
     """Mean over subjects with 95 % intervals, of every metric, for all events and by amplitude.
 
     Parameters
@@ -553,7 +553,7 @@ def paired(table, ours, other, metric):
     return {**less, "events": events, "subjects": len(set(people)), "seeds": len(set(runs))}
 
 
-def evaluate(outcome, run):
+def evaluate_intensity(outcome, run):
     """Make and write every table of the intensity experiment.
 
     Parameters
@@ -569,12 +569,12 @@ def evaluate(outcome, run):
     parts: dict[str, list] = {"intensity": [], "windows": [], "face_card": [], "transfer": []}
     for p in outcome.prepared:
         folds, records = outcome.folds[p.dataset], outcome.records[p.dataset]
-        curves = curves_of(p, records, folds, outcome.seed)
+        curves = window_curves(p, records, folds, outcome.seed)
         rows, card = over_clips(p, curves, records, folds)
         parts["intensity"] += [intensity(p, curves, folds), rows]
         parts["face_card"].append(card)
         if p.protocol == "context":
-            parts["windows"].append(windows(p, curves, folds))
+            parts["windows"].append(other_windows(p, curves, folds))
         if p.protocol in outcome.transfer and outcome.transfer[p.protocol].dataset != p.dataset:
             parts["transfer"].append(transferred(p, outcome.transfer[p.protocol], records, folds))
     # A data set without a second family, or without context, leaves its table empty but there.
@@ -583,7 +583,7 @@ def evaluate(outcome, run):
         name: pd.concat(part, ignore_index=True) if part else pd.DataFrame(columns=empty[name])
         for name, part in parts.items()
     }
-    tables["summary"] = summary(tables["intensity"])
+    tables["summary"] = summary_by_amplitude(tables["intensity"])
     tables["claims"] = claims(tables["intensity"], tables["face_card"])
     tables["model_differences"] = model_differences(tables["intensity"])
     return {name: results.write_result(run, name, table) for name, table in tables.items()}
@@ -698,7 +698,7 @@ def amplitude_verdict(table):
     return "\n\n".join(paragraphs) or "Nobody knows the true peak of these events."
 
 
-def beside_published(summary):
+def intensity_beside_published(summary):
     """What was published for the data sets of a run, beside ours.
 
     Parameters
@@ -759,7 +759,7 @@ def curve_table(outcome, table, protocol, n=6):
     if prepared is None:
         return pd.DataFrame()
     folds, records = outcome.folds[prepared.dataset], outcome.records[prepared.dataset]
-    curves = curves_of(prepared, records, folds, outcome.seed)
+    curves = window_curves(prepared, records, folds, outcome.seed)
     metric = "spearman_pseudo" if prepared.truth is None else "inside_spearman_true"
     part = table[(table["dataset"] == prepared.dataset) & (table["protocol"] == protocol)]
     part = _of_model(part[part["metric"] == metric].dropna(subset=["value"]), *CANDIDATE)

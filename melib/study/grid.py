@@ -1,6 +1,6 @@
 """The grid of both papers: a job is one fit with a name; its record lies on disk, and what failed is told at the end.
 
-    records = grid.run(fit, run, [(job, *arguments), ...], jobs=2)      one record a job, read or computed
+    records = grid.run_tasks(fit, run, [(job, *arguments), ...], jobs=2)      one record a job, read or computed
 
     def fit(run, job, *arguments):                                      in another process, maybe on another machine
         ...
@@ -24,7 +24,7 @@ class Failure(str):
     """Stands for the record of a job that failed: the reason."""
 
 
-def run(fit: Callable, run: str | Path, tasks: Sequence[tuple], jobs: int) -> list[Any]:
+def run_tasks(fit: Callable, run: str | Path, tasks: Sequence[tuple], jobs: int) -> list[Any]:
     """Run fits in several processes, to the last one even where some fail.
 
     Parameters
@@ -50,7 +50,7 @@ def run(fit: Callable, run: str | Path, tasks: Sequence[tuple], jobs: int) -> li
         If a fit failed: says which and why; the others are finished and kept.
     """
     calls = [(fit, Path(run), *task) for task in tasks]
-    done = list(workers.run(_attempt, calls, jobs, label="fits", unit="fit", lost=Failure))
+    done = list(workers.run_jobs(_attempt, calls, jobs, label="fits", unit="fit", lost=Failure))
     failed = [
         (job.name, found) for (job, *_), found in zip(tasks, done, strict=True) if isinstance(found, Failure)
     ]

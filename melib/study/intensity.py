@@ -95,7 +95,7 @@ class Prepared:
         return learn.windows.Windows(raw, motion, self.reference[rows], self.pseudo[rows], self.mask[rows])
 
 
-def prepare(study, protocol, run, *, size=64, jobs=2):
+def prepare_windows(study, protocol, run, *, size=64, jobs=2):
     """Cut a study into windows and compute what is seen in each; cached a video.
 
     Parameters
@@ -160,7 +160,7 @@ def sample_windows(study, table, n_samples, run, *, size=64, jobs=2):
     n_samples : int
         T.
     run, size, jobs
-        As in `prepare`.
+        As in `prepare_windows`.
 
     Returns
     -------
@@ -178,7 +178,7 @@ def sample_windows(study, table, n_samples, run, *, size=64, jobs=2):
         tasks.append((folder, key, run.cache / clip.key, _shown(clip, positions[rows]), size))
         rows_of_videos.append(rows)
     label = f"{study.name} {protocol}: flow"
-    inputs = workers.run(_video_inputs, tasks, jobs, label=label, unit="video")
+    inputs = workers.run_jobs(_video_inputs, tasks, jobs, label=label, unit="video")
 
     n = len(table)
     mask, magnitude = np.zeros((n, n_samples), bool), np.zeros((n, n_samples), np.float32)
@@ -271,7 +271,7 @@ def prepare_all(studies_with_clips, run, *, jobs=2):
         Studies in their order; paper before context, which only a data set with frames around its events has.
     """
     return [
-        prepare(study, protocol, run, jobs=jobs)
+        prepare_windows(study, protocol, run, jobs=jobs)
         for study in studies_with_clips
         for protocol in PROTOCOLS
         if protocol == "paper" or study.manifest.has_context
@@ -348,7 +348,7 @@ def run_grid(run, jobs_list, prepared, folds, *, transfer=None, jobs=2):
         (job, options, prepared[job.protocol], folds[job.fold], transfer.get(job.protocol))
         for job in jobs_list
     ]
-    return dict(zip(jobs_list, grid.run(run_job, run, tasks, jobs), strict=True))
+    return dict(zip(jobs_list, grid.run_tasks(run_job, run, tasks, jobs), strict=True))
 
 
 def run_job(run, job, options, prepared, fold, transfer=None):
@@ -380,15 +380,16 @@ def run_job(run, job, options, prepared, fold, transfer=None):
 
     def compute():
         rows = {part: rows_of(prepared, getattr(fold, part)) for part in ("train", "validation", "test")}
-        fitted = fit_rows(fit, prepared, rows["train"], rows["validation"], job.seed)
+        train, validation = (prepared.load(rows[part]) for part in ("train", "validation"))
+        fitted = learn.windows.fit_windows(fit, train, validation, job.seed)
         result = _predict(fitted, prepared, rows["test"], prepared.first_complete() if asked else None)
         if not asked:
-            learn.windows.save(fitted, run / "weights" / job.name)
+            learn.windows.save_fit(fitted, run / "weights" / job.name)
             result |= _disturbed(fitted, prepared, rows["test"], job.seed)
         if transfer:
             there = rows_of(transfer, fold.test)
             result["transfer_rows"] = there
-            result["transfer_curve"] = learn.windows.predict(fitted, transfer.load(there))
+            result["transfer_curve"] = learn.windows.predict_windows(fitted, transfer.load(there))
         return result
 
     return grid.record(run, cache.code_version(*FIT_CODE), about, contents, compute)
@@ -413,17 +414,10 @@ def rows_of(prepared, subjects):
     return np.flatnonzero(prepared.table["subject"].isin(subjects))
 
 
-def fit_rows(fit, prepared, train, validation, seed, progress=None):
-    """Train on some windows of a study: learn.windows.fit, whose parameters these are, with (n,) int rows as windows."""
-    return learn.windows.fit(
-        fit, prepared.load(train), prepared.load(validation), seed=seed, progress=progress
-    )
-
-
 def inputs_of(fitted, prepared, rows):
-    """What a trained network reads of some windows, (n, T, C, S, S) float32: see learn.windows.prepare."""
+    """What a trained network reads of some windows, (n, T, C, S, S) float32: see learn.windows.network_inputs."""
     windows = prepared.load(rows)
-    return learn.windows.prepare(windows, slice(None), fitted.settings.input, fitted.scale).numpy()
+    return learn.windows.network_inputs(windows, slice(None), fitted.settings.input, fitted.scale).numpy()
 
 
 def _predict(fitted, prepared, rows, followed=None):
@@ -440,7 +434,7 @@ def _predict(fitted, prepared, rows, followed=None):
         prepared.table["subject"].to_numpy()[rows[whole]],
     )
     slope[whole] = follow["slopes"]
-    return {"rows": rows, "curve": learn.windows.predict(fitted, prepared.load(rows)), "slope": slope}
+    return {"rows": rows, "curve": learn.windows.predict_windows(fitted, prepared.load(rows)), "slope": slope}
 
 
 def _disturbed(fitted, prepared, rows, seed):

@@ -145,7 +145,7 @@ def open_probe(run: Run, condition: Condition, systems: list, material, *, jobs:
     simulate.write_long(out, name=name, seed=run.seed, jobs=jobs, **spec)
     study = data.open_study(out / "manifest.yml", out)
     windows = any(system.features == "reference" for system in systems)
-    videos = spotting.prepare(study, run, windows=windows, jobs=jobs)
+    videos = spotting.prepare_videos(study, run, windows=windows, jobs=jobs)
     fits = {f for s in systems for f in fits_of(s, material.dataset, material.folds, run.seed)}
     curves = {fit: material.said[fit] | _curves(run, fit, material.folds[fit.fold], videos) for fit in fits}
     intensities = material.intensity
@@ -159,7 +159,7 @@ def open_probe(run: Run, condition: Condition, systems: list, material, *, jobs:
 def _curves(run, fit, fold, videos):
     """Curves by a finished fit of the videos of its validation and test subjects."""
     videos = [video for video in videos if video.subject in (*fold.validation, *fold.test)]
-    fitted = learn.windows.load(run.folder / "weights" / fit.name, learn.videos.VideoSettings)
+    fitted = learn.windows.load_fit(run.folder / "weights" / fit.name, learn.videos.VideoSettings)
     curves = spotting.curves_of_videos(fitted, fit, videos, run.settings["spotting"]["batch_of_windows"])
     return {(v.dataset, v.subject, v.video): curve for v, curve in zip(videos, curves, strict=True)}
 
@@ -216,7 +216,7 @@ def detect(probe: Probe, decoded: dict, allowed: float, *, label_error: float = 
     ----------
     probe : Probe
     decoded : dict
-        What `decode` returns for the system.
+        What `decode_probe` returns for the system.
     allowed : float
         False alarms an hour.
     label_error : float
@@ -279,7 +279,7 @@ def _calibration(system, probe, fold):
     return videos
 
 
-def decode(system, probe: Probe) -> dict:
+def decode_probe(system, probe: Probe) -> dict:
     """Everything that a system considers, by (fold, side): "test" intervals, "validation" videos and their intervals.
 
     Videos of validation subjects are called ``dataset/video``, since they come from two data sets that name them alike.
@@ -325,7 +325,7 @@ def _inside_agreement(system, probe):
         curve = curves_of(system, probe.material, fold_of[video.subject], video)["micro"]
         truth = truth_of[video.video].iloc[video.numbers]
         profile = np.where(truth["profile"] > intensity.RISEN, truth["profile"], 0)
-        for name in video.of("micro")["event"]:
+        for name in video.events_of("micro")["event"]:
             scores = metrics.curve_agreement(
                 np.nan_to_num(curve), np.where(truth["event"] == name, profile, 0), ~np.isnan(curve)
             )
@@ -345,7 +345,7 @@ def ideal_limits(run: Run, study: data.Study, *, jobs: int = 2) -> dict[tuple[st
     version = cache.code_version(*IDEAL_CODE)
     videos = study.videos["video"].tolist()
     tasks = [(run.cache / "ideal", version, video, settings) for video in videos]
-    done = workers.run(_ideal, tasks, jobs, label="ideal observer", unit="video")
+    done = workers.run_jobs(_ideal, tasks, jobs, label="ideal observer", unit="video")
     return {
         (video, name): sd for video, limits in zip(videos, done, strict=True) for name, sd in limits.items()
     }
@@ -416,7 +416,7 @@ def limits_study(run: Run, longs: list, *, jobs: int = 2) -> dict[str, pd.DataFr
             for system in systems
         ]
         label = f"{condition.name} {condition.level:g}"
-        parts += workers.run(_measure, tasks, jobs, label=label, unit="system")
+        parts += workers.run_jobs(_measure, tasks, jobs, label=label, unit="system")
         parts.append(_ideal_rows(here, condition, ideal, asked))
     tables = {}
     for name in COLUMNS:
@@ -433,12 +433,12 @@ def _rates(condition, asked):
 
 def _measure(probe, condition, system, ideal, asked):
     """Tables of one system under one condition."""
-    decoded, n, seed = decode(system, probe), asked["resamples"], probe.material.seed
+    decoded, n, seed = decode_probe(system, probe), asked["resamples"], probe.material.seed
     rows, fits = [], []
     for rate in _rates(condition, asked):
         detection = detect(probe, decoded, rate, label_error=condition.label_error)
         truth, guess = detection.truth, psychometrics.guess_rate(rate, _catches(probe.truth))
-        curve = psychometrics.fit(
+        curve = psychometrics.fit_psychometric(
             truth["peak_px"], detection.found, truth["subject"], guess=guess, n=n, seed=seed
         )
         rows.append(_row(curve, detection, system))

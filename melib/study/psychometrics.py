@@ -11,7 +11,7 @@
 The curve is guess + (1 - guess - lapse) * Phi(slope * ln(amplitude / middle)): a cumulative normal over the logarithm of the
 amplitude, after Wichmann and Hill (Perception & Psychophysics 63, 2001). First the score that a detection needs is fixed on
 validation subjects (`least_score`), then the events of test subjects are detected or not, then the curve is fitted to them
-(`fit`). A threshold beyond the tested amplitudes is reported as such, never as a number.
+(`fit_psychometric`). A threshold beyond the tested amplitudes is reported as such, never as a number.
 """
 
 import math
@@ -99,7 +99,9 @@ class Psychometric:
         return np.where((x >= low * (1 - 1e-9)) & (x <= high * (1 + 1e-9)), values, np.nan)
 
 
-def fit(amplitudes, detected, subjects, *, guess: float = 0.0, n: int = 1000, seed: int = 0) -> Psychometric:
+def fit_psychometric(
+    amplitudes, detected, subjects, *, guess: float = 0.0, n: int = 1000, seed: int = 0
+) -> Psychometric:
     """Fit detection over amplitude by maximum likelihood.
 
     Parameters

@@ -5,7 +5,7 @@
     score        . . . . . . . / / / / ^ \\ \\ \\ . . . . . .        frames count by it
     interval                |------- positive -------|
 
-`classify` weighs evidence; `vote` is the reference's rule, kept as it is coded. Both look at one video.
+`classify_adjusted` weighs evidence; `vote` is the reference's rule, kept as it is coded. Both look at one video.
 """
 
 import re
@@ -22,7 +22,7 @@ CLASSES = ("negative", "positive", "surprise", "others")
 _NAMES = (*CLASSES, "neutral")  # of the logits
 
 
-def classify(intervals, score, logits, *, log_prior=None, reject=True):
+def classify_adjusted(intervals, score, logits, *, log_prior=None, reject=True):
     """Give each interval the class for which its frames together speak most.
 
     Frames count by their score, negative scores as 0; where it is 0 throughout, all count the same.
@@ -104,7 +104,7 @@ def vote(intervals, logits, *, reject=True):
     Parameters
     ----------
     intervals, logits
-        As in `classify`. NaN frames don't vote.
+        As in `classify_adjusted`. NaN frames don't vote.
     reject : bool
         Drop intervals voted neutral. Otherwise frames vote among the expressions only, and an interval
         without an inner frame lets all of its frames vote; without any it gets the first class.
@@ -117,7 +117,7 @@ def vote(intervals, logits, *, reject=True):
     Raises
     ------
     DataError
-        As `classify`.
+        As `classify_adjusted`.
     """
     onsets, offsets, logits = _checked(intervals, logits)
     usable = np.isfinite(logits).all(axis=1)

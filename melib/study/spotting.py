@@ -78,13 +78,13 @@ class Video:
         """Count the samples."""
         return len(self.numbers)
 
-    def of(self, kind):
+    def events_of(self, kind):
         """Events of one kind."""
         return self.events[self.events["kind"] == kind]
 
 
 @dataclass(frozen=True)
-class Kept:
+class StoredVideo:
     """A video whose arrays lie in the cache: what another process is sent of it.
 
     ``entry`` folder of the arrays; ``rest`` the Video without them.
@@ -97,18 +97,18 @@ class Kept:
 _ARRAYS = ("numbers", "motion", "mask", "windows", "starts", "ok")
 
 
-def keep(video, folder):
-    """Put a video's arrays into a cache, addressed by their content: Kept."""
+def store_video(video, folder):
+    """Put a video's arrays into a cache, addressed by their content: StoredVideo."""
     arrays = {name: getattr(video, name) for name in _ARRAYS}
     key = cache.key(1, {}, *map(_hashed, arrays.values()))
     cache.arrays(folder, key, lambda: arrays)
-    return Kept(folder / key, replace(video, **dict.fromkeys(_ARRAYS)))
+    return StoredVideo(folder / key, replace(video, **dict.fromkeys(_ARRAYS)))
 
 
-def opened(kept):
-    """Read a kept video: Video."""
-    arrays = cache.arrays(kept.entry.parent, kept.entry.name, partial(_lost, kept.entry))
-    return replace(kept.rest, **{name: np.array(arrays[name]) for name in _ARRAYS})
+def read_video(stored):
+    """Read a stored video: Video."""
+    arrays = cache.arrays(stored.entry.parent, stored.entry.name, partial(_lost, stored.entry))
+    return replace(stored.rest, **{name: np.array(arrays[name]) for name in _ARRAYS})
 
 
 def _hashed(array):
@@ -121,7 +121,7 @@ def _lost(entry):
     raise DataError(f"{entry} was removed while it was in use; run the same command again.")
 
 
-def prepare(study, run, *, windows=True, jobs=2):
+def prepare_videos(study, run, *, windows=True, jobs=2):
     """Compute the features of every video of a study; cached by content.
 
     Parameters
@@ -144,7 +144,7 @@ def prepare(study, run, *, windows=True, jobs=2):
         (study.manifest, study.root, row, folder, step, k)
         for row in study.videos[["subject", "video", "folder"]].itertuples(index=False, name=None)
     ]
-    features = workers.run(_features, tasks, jobs, label=f"{study.name}: motion", unit="video")
+    features = workers.run_jobs(_features, tasks, jobs, label=f"{study.name}: motion", unit="video")
     return [_video(study, *pair, step) for pair in zip(study.videos.itertuples(), features, strict=True)]
 
 
@@ -214,7 +214,7 @@ def annotated(videos, kind="micro"):
         raise DataError("no video to take events from; give every fold training subjects with videos.")
     parts = []
     for video in videos:
-        events, macro = video.of(kind), video.of("macro")
+        events, macro = video.events_of(kind), video.events_of("macro")
         overlap = [
             ((macro["onset"] <= e.offset) & (macro["offset"] >= e.onset)).any() for e in events.itertuples()
         ]
@@ -294,7 +294,7 @@ def hard(onset, apex, offset, n_frames):
 TARGETS = {"hard": hard, "triangular": priors.triangular, "gaussian": priors.gaussian}
 
 
-def targets(video, target):
+def target_curves(video, target):
     """Target curves and classes of a video.
 
     Parameters
@@ -328,7 +328,7 @@ def sequences(video, fit):
     -------
     list of learn.videos.Sequence
     """
-    curves, emotion = targets(video, fit.target)
+    curves, emotion = target_curves(video, fit.target)
     if not fit.windowed:
         x = video.motion if fit.features == "regional" else stitch(video.windows, video.starts, len(video))
         return [learn.videos.Sequence(x, video.mask, curves, emotion)]
@@ -411,19 +411,21 @@ def run_fits(run, fits, long, *, options=None, jobs=2):
         If a fit failed: says which and why; the others are finished and kept.
     """
     options = options or run.settings["spotting"]
-    places = {part: [keep(video, run.cache / "videos") for video in getattr(long, part)] for part in _PARTS}
+    places = {
+        part: [store_video(video, run.cache / "videos") for video in getattr(long, part)] for part in _PARTS
+    }
     light = replace(long, study=None, **places)
     tasks = [(fit, options, light) for fit in fits]
-    return dict(zip(fits, grid.run(_run_kept_fit, run, tasks, jobs), strict=True))
+    return dict(zip(fits, grid.run_tasks(_run_stored_fit, run, tasks, jobs), strict=True))
 
 
 # Of what a Long holds, its lists of videos.
 _PARTS = ("videos", "transfer", "clips")
 
 
-def _run_kept_fit(run, fit, options, light):
+def _run_stored_fit(run, fit, options, light):
     """Open the videos that a fit is sent the places of, and run it."""
-    videos = {part: [opened(place) for place in getattr(light, part)] for part in _PARTS}
+    videos = {part: [read_video(place) for place in getattr(light, part)] for part in _PARTS}
     return _run_fit(run, fit, options, replace(light, **videos))
 
 
@@ -454,7 +456,7 @@ def _run_fit(run, fit, options, long):
         fitted = learn.videos.fit_regressor(
             settings, train, validation, fit.seed, donors=donors, mirror=mirror
         )
-        learn.windows.save(fitted, run / "weights" / fit.name)
+        learn.windows.save_fit(fitted, run / "weights" / fit.name)
         predicted = curves_of_videos(fitted, fit, held_out, options["batch_of_windows"])
         return {
             "scores": np.concatenate([curves.scores for curves in predicted]),
@@ -483,7 +485,7 @@ def _split(videos, fit, fold):
     train = [video for video in videos if video.subject in fold.train]
     validation = [video for video in videos if video.subject in fold.validation]
     if fit.published:
-        train = [video for video in (*train, *validation) if len(video.of("micro"))]
+        train = [video for video in (*train, *validation) if len(video.events_of("micro"))]
     if fit.peek:
         validation = [video for video in videos if video.subject in fold.test]
     return train, validation
@@ -563,7 +565,7 @@ def intensity_curves(run, study, videos, folds, seed, *, jobs=2):
         own = {f.index: weights[f.index] for f in folds if video.subject in (*f.validation, *f.test)}
         place, options = frames[video.subject, video.video], run.settings["windows"]["context"]
         tasks.append((run.cache / "intensity", own, study.manifest, place, _step(study), options))
-    done = workers.run(_intensity, tasks, jobs, label=f"{study.name}: intensity", unit="video")
+    done = workers.run_jobs(_intensity, tasks, jobs, label=f"{study.name}: intensity", unit="video")
     curves: dict[int, dict] = {fold.index: {} for fold in folds}
     for video, by_fold in zip(videos, done, strict=True):
         for index, curve in by_fold.items():
@@ -614,7 +616,7 @@ def _intensity(folder, weights, about, frames, step, options):
     key = cache.key(version, settings, pixels, cache.content_hash(files))
 
     def compute():
-        fitted = {str(index): learn.windows.load(path) for index, path in weights.items()}
+        fitted = {str(index): learn.windows.load_fit(path) for index, path in weights.items()}
         windows = dense.Dense(fitted, len(paths), length, stride)
         for part in faces.follow(paths, fps):
             windows.feed(part)
@@ -669,12 +671,12 @@ def open_long(run, *, jobs=2):
     longs, transfer, clips = [], [], []
     if not run.data:
         for study in long_studies(run, transfer=True, jobs=jobs):
-            transfer += prepare(study, run, windows=False, jobs=jobs)
+            transfer += prepare_videos(study, run, windows=False, jobs=jobs)
         clips = _clips(run, jobs)
     share = run.settings["spotting"]["validation_share"]
     for study in long_studies(run, jobs=jobs):
         folds = folds_of(study, run, validation_share=share)
-        videos = prepare(study, run, jobs=jobs)
+        videos = prepare_videos(study, run, jobs=jobs)
         longs.append(Long(study, videos, transfer, clips, folds))
     if not longs:
         raise DataError(
@@ -689,7 +691,7 @@ def _clips(run, jobs):
     micro = study.events[(study.events["kind"] == "micro") & (study.events["status"] != "dropped")]
     chosen = study.videos[study.videos["video"].isin(micro["video"])]
     chosen = chosen.groupby("subject").head(run.settings["spotting"]["clips"])
-    return prepare(replace(study, videos=chosen), run, jobs=jobs)
+    return prepare_videos(replace(study, videos=chosen), run, jobs=jobs)
 
 
 def without_emotions(longs):
@@ -716,8 +718,8 @@ def overview(long):
         "subjects": len({video.subject for video in long.videos}),
         "videos": len(long.videos),
         "minutes": round(sum(len(video) / video.fps for video in long.videos) / 60, 1),
-        **{kind: sum(len(video.of(kind)) for video in long.videos) for kind in KINDS},
-        "videos without micro": sum(video.of("micro").empty for video in long.videos),
+        **{kind: sum(len(video.events_of(kind)) for video in long.videos) for kind in KINDS},
+        "videos without micro": sum(video.events_of("micro").empty for video in long.videos),
         "micro overlapping macro": int(micro["overlapped"].sum()),
         "frames with a face": round(sum(int(video.mask.sum()) for video in long.videos) / frames, 4),
     }

@@ -251,7 +251,7 @@ def classify(system, intervals, curves, *, reject=True):
     """
     if system.recognition == "vote":
         return recognition.vote(intervals, curves["logits"], reject=reject)
-    return recognition.classify(
+    return recognition.classify_adjusted(
         intervals, curves["micro"], curves["logits"], log_prior=curves["log_prior"], reject=reject
     )
 
@@ -353,7 +353,7 @@ def _decoder(system, train, videos, curves, prior):
         decoder = replace(decoder, emission=emission([decoder.score(of) for of in curves]))
     others = {}
     for kind in KINDS[1:]:
-        if kind in curves[0] and any(len(video.of(kind)) for video in train):
+        if kind in curves[0] and any(len(video.events_of(kind)) for video in train):
             own = spotting.prior_of(train, kind)
             seconds = np.exp(own.duration.log_mean + own.duration.log_spread**2 / 2) / own.duration.fps
             known = emission([of[kind] for of in curves], kind, own)
@@ -364,7 +364,7 @@ def _decoder(system, train, videos, curves, prior):
 def _inside(video, kind):
     """Frames of a video that lie in an event of a kind, (T,) bool."""
     out = np.zeros(len(video), bool)
-    for event in video.of(kind).itertuples():
+    for event in video.events_of(kind).itertuples():
         out[int(np.rint(event.onset)) : int(np.rint(event.offset)) + 1] = True
     return out
 
@@ -392,7 +392,7 @@ def _least_score(intervals, videos, prior):
 
 def most_frequent(videos):
     """The class of most micro-expressions of some videos; the first of CLASSES where there is none."""
-    names = pd.concat([video.of("micro")["emotion_class"] for video in videos])
+    names = pd.concat([video.events_of("micro")["emotion_class"] for video in videos])
     counts = names.value_counts().reindex(CLASSES, fill_value=0)
     return str(counts.idxmax())
 

@@ -18,8 +18,8 @@ from melib.study.spotting_tables import (
     Evaluation,
     by_run,
     difference,
+    pooled_scores,
     recognition_table,
-    scores,
     subject_weights,
     tally,
     together,
@@ -71,7 +71,7 @@ def factorial(full=True):
     return combinations
 
 
-def variants(full=True):
+def spotting_variants(full=True):
     """Our system with one part changed: bodies, targets, decoders, training; list of System.
 
     Parameters
@@ -154,7 +154,7 @@ def _predict_all(systems, material, jobs, settings=(("", ""),)):
     for system in systems:
         light = lighter(system, material)
         tasks += [(system, light, *setting) for setting in settings]
-    done = workers.run(predict, tasks, jobs, label="decode", unit="system")
+    done = workers.run_jobs(predict, tasks, jobs, label="decode", unit="system")
     return {(task[0].name, *task[2:]): intervals for task, intervals in zip(tasks, done, strict=True)}
 
 
@@ -196,7 +196,7 @@ def _spotting_study(run, long, jobs):
         **evaluation.details(systems),
         "recognition": recognition_table([s for s in systems if s.learned], materials[0]),
         "inflation_ledger": pd.concat(map(evaluation.ledger, (REPAIRED, OURS)), ignore_index=True),
-        **timelines(first[OURS.name], materials[0]),
+        **chosen_timelines(first[OURS.name], materials[0]),
     }
 
 
@@ -215,7 +215,7 @@ def _export(run, long, name, intervals):
     annotations.export_challenge(intervals, numbers, long.study.manifest, path)
 
 
-def timelines(predicted, material, n=6):
+def chosen_timelines(predicted, material, n=6):
     """Curves and intervals of some videos, chosen evenly over the share of their events that were found.
 
     Parameters
@@ -231,7 +231,7 @@ def timelines(predicted, material, n=6):
     dict of DataFrame
         ``spotting_curves``: panel, seconds, score; ``spotting_intervals``: panel, what, start, stop (seconds), score.
     """
-    home = {(v.subject, v.video): v for v in material.home if len(v.of("micro"))}
+    home = {(v.subject, v.video): v for v in material.home if len(v.events_of("micro"))}
     truth = spotting.annotated(list(home.values()))
     hit = truth.index.isin(metrics.spotting(predicted, truth)["matches"]["truth"])
     share = truth.assign(hit=hit).groupby(["subject", "video"])["hit"].mean()
@@ -240,7 +240,7 @@ def timelines(predicted, material, n=6):
     curves, intervals = [], []
     for i in np.unique(np.linspace(0, len(order) - 1, n).round().astype(int)):
         video, (subject, name) = home[order[i]], order[i]
-        panel = f"{subject}, {name}: {share[order[i]]:.0%} of {len(video.of('micro'))} found"
+        panel = f"{subject}, {name}: {share[order[i]]:.0%} of {len(video.events_of('micro'))} found"
         score = curves_of(OURS, material, fold_of[subject], video)["micro"]
         seconds = np.arange(len(video)) / video.fps
         curves.append(pd.DataFrame({"panel": panel, "seconds": seconds, "score": score}))
@@ -272,7 +272,7 @@ def ablations(run, longs, *, jobs=2):
 
 def _ablations(run, long, jobs):
     full = run.settings["spotting"]["full_factorial"]
-    combinations, changed = factorial(full), variants(full)
+    combinations, changed = factorial(full), spotting_variants(full)
     materials, candidates = _repeated([*combinations, *changed], run, long, jobs)
     evaluation = Evaluation(materials[0], candidates)
     compared, differences = decoder_comparison(materials, jobs=jobs)
@@ -318,8 +318,8 @@ def decoder_comparison(materials, *, jobs=2):
             intervals = kept(together([part[decoder, dataset, statistics] for part in trainings]))
             for iou in IOUS:
                 tallied = tally(intervals, truth, videos, iou)
-                drawn = scores(tallied, subject_weights(tallied.subjects, seed))["spotting_f1"]
-                f1 = scores(tallied)["spotting_f1"][0]
+                drawn = pooled_scores(tallied, subject_weights(tallied.subjects, seed))["spotting_f1"]
+                f1 = pooled_scores(tallied)["spotting_f1"][0]
                 rows.append((setting, decoder, iou, f1, *stats.interval(drawn)))
                 if iou == 0.5:
                     counts[decoder] = tallied

@@ -143,7 +143,7 @@ def _pairs(table):
     return table["subject"].astype(str) + "/" + table["video"].astype(str)
 
 
-def scores(counts, weight=None, *, skip_absent=False):
+def pooled_scores(counts, weight=None, *, skip_absent=False):
     """Pooled scores of a tally.
 
     Parameters
@@ -233,9 +233,9 @@ def difference(ours, other, seed=0):
     seeds = len(owner) // people.size
     weight = subject_weights(ours.subjects, seed)
     swap = stats.swaps((seed, _SWAPS), people.size, n=len(weight), uniform=True)
-    one, two = scores(ours), scores(other)
-    drawn = [scores(counts, weight) for counts in (ours, other)]
-    without = [scores(counts, 1 - np.eye(people.size)[:, owner]) for counts in (ours, other)]
+    one, two = pooled_scores(ours), pooled_scores(other)
+    drawn = [pooled_scores(counts, weight) for counts in (ours, other)]
+    without = [pooled_scores(counts, 1 - np.eye(people.size)[:, owner]) for counts in (ours, other)]
     swapped = _swapped(ours, other, swap[:, owner])
     events = round(float(ours.tp.sum() + ours.fn.sum()) / seeds)
     rows = []
@@ -257,8 +257,8 @@ def _swapped(ours, other, swap):
     """Difference of scores after swapping the two systems for some subjects: dict metric -> (n,)."""
     stays = (~swap).astype(float)
     both = _joined([ours, other])
-    first = scores(both, np.hstack([stays, 1 - stays]))
-    second = scores(both, np.hstack([1 - stays, stays]))
+    first = pooled_scores(both, np.hstack([stays, 1 - stays]))
+    second = pooled_scores(both, np.hstack([1 - stays, stays]))
     return {name: first[name] - second[name] for name in first}
 
 
@@ -446,8 +446,8 @@ class Evaluation:
             factor, reference, ours, metric, effect, low, high (95 %, over subjects), combinations (how many systems).
         """
         weight = subject_weights(self.counts(systems[0].name).subjects, self.material.seed)
-        known = [scores(self.counts(system.name)) for system in systems]
-        drawn = [scores(self.counts(system.name), weight) for system in systems]
+        known = [pooled_scores(self.counts(system.name)) for system in systems]
+        drawn = [pooled_scores(self.counts(system.name), weight) for system in systems]
         half, rows = len(systems) / 2, []
         for factor, (reference, ours) in factors.items():
             signs = [1 if getattr(system, factor) == ours else -1 for system in systems]
@@ -473,7 +473,7 @@ class Evaluation:
         """
         truth, clean = self.truth, self.counts(system.name)
         weight = subject_weights(clean.subjects, self.material.seed)
-        base, base_drawn = scores(clean)["strs"][0], scores(clean, weight)["strs"]
+        base, base_drawn = pooled_scores(clean)["strs"][0], pooled_scores(clean, weight)["strs"]
         size = len(truth), len(set(clean.subjects))
         rows = [(system.name, "none", "nothing is wrong", base, 0.0, 0.0, 0.0, *size)]
         for fault, meaning in FAULTS.items():
@@ -485,8 +485,8 @@ class Evaluation:
             if fault == "dropped_subjects":
                 counts = replace(counts, fn=np.where(counts.tp + counts.fp == 0, 0, counts.fn))
             skipping = fault == "skipped_classes"
-            value = scores(counts, skip_absent=skipping)["strs"][0]
-            ends = stats.interval(scores(counts, weight, skip_absent=skipping)["strs"] - base_drawn)
+            value = pooled_scores(counts, skip_absent=skipping)["strs"][0]
+            ends = stats.interval(pooled_scores(counts, weight, skip_absent=skipping)["strs"] - base_drawn)
             rows.append((system.name, fault, meaning, value, value - base, *ends, *size))
         columns = ["system", "fault", "meaning", "strs", "inflation", "low", "high", "events", "subjects"]
         return pd.DataFrame(rows, columns=columns)
@@ -529,7 +529,7 @@ class Evaluation:
         }
 
 
-def beside_published(table):
+def spotting_beside_published(table):
     """Every system's scores above those published for the same data set.
 
     Parameters
@@ -630,8 +630,8 @@ def _counted(confusion):
 
 def _bounded(counts, seed):
     """Pooled scores of a tally, some with the bounds of their 95 % interval: dict of float."""
-    drawn = scores(counts, subject_weights(counts.subjects, seed))
-    return {name: float(value[0]) for name, value in scores(counts).items()} | {
+    drawn = pooled_scores(counts, subject_weights(counts.subjects, seed))
+    return {name: float(value[0]) for name, value in pooled_scores(counts).items()} | {
         f"{name}_{side}": float(end)
         for name in _BOUNDED
         for side, end in zip(("low", "high"), stats.interval(drawn[name]), strict=True)

@@ -201,7 +201,7 @@ def load_clips(
     manifest = effective(manifest, root) if names else manifest  # the layout is looked for once
     tasks = [(manifest, root, *name, cache_folder) for name in names]
     label = f"{manifest.name}: faces" if progress else ""
-    filled = workers.run(_fill, tasks, max(1, min(jobs, len(names))), label=label, unit="clip")
+    filled = workers.run_jobs(_fill, tasks, max(1, min(jobs, len(names))), label=label, unit="clip")
     return [_clip(source, cache_folder) for source in filled]
 
 
