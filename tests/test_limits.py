@@ -171,7 +171,7 @@ def measured(probe, finds, condition=limits.BASE, name="toy", seed=0, **asked):
     intervals = decoded(probe, finds, seed)
     ideal = {(v.video, e): 0.002 for v in probe.videos for e in v.events["event"]}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(limits, "decode", lambda *_: intervals)
+        patch.setattr(limits, "decode_probe", lambda *_: intervals)
         patch.setattr(limits, "curves_of", lambda *_: {"micro": np.arange(360.0)})
         asked = {"per_hour": [60], "resamples": 30, **asked}
         return limits._measure(probe, condition, System(name), ideal, asked)
@@ -193,7 +193,7 @@ def test_there_is_a_threshold_unless_words_begin_by_saying_why_not(probe):
     """As notebook 08 asserts: an interval with an open end is no lack of a threshold."""
     detection = limits.detect(probe, decoded(probe, lambda peak: float(peak > 0.3)), 60)
     truth = detection.truth
-    curve = limits.psychometrics.fit(truth["peak_px"], detection.found, truth["subject"], n=30)
+    curve = limits.psychometrics.fit_psychometric(truth["peak_px"], detection.found, truth["subject"], n=30)
     for low, high in itertools.product((0.0, 0.1), (1.0, np.inf)):
         row = limits._row(dataclasses.replace(curve, threshold_interval=(low, high)), detection, TOY)
         assert np.isfinite(row["threshold_px"])

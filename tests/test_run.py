@@ -178,7 +178,7 @@ def test_nothing_is_simulated_before_the_configuration_is_frozen(run, monkeypatc
         there.append((run / CONFIGURATION).is_file())
         raise DataError("enough")
 
-    monkeypatch.setattr(simulate, "write", write)
+    monkeypatch.setattr(simulate, "write_clips", write)
     with pytest.raises(DataError, match="enough"):
         data.clip_studies(begin(run, "smoke"))
     assert there == [True]
