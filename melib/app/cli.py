@@ -63,7 +63,7 @@ def doctor() -> None:
     findings = health.health()
     for finding in findings:
         mark = "[red]wrong[/]" if finding.remedy else "[green]ok[/]   "
-        console.print(f"{mark}  {finding.what:20}{escape(finding.found)}")
+        console.print(f"{mark}  {finding.what:20}{escape(finding.seen)}")
         if finding.remedy:
             console.print(f"       {'':20}[bold]do:[/] {escape(finding.remedy)}")
     if any(finding.remedy for finding in findings):

@@ -13,7 +13,7 @@ import io
 import json
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from PIL import Image
 
 from melib import PACKAGE
 from melib.data import cache
+from melib.data.machine import locked
 from melib.errors import DataError
 from melib.paper import answers, latex
 from melib.study.provenance import configuration_checks, recorded
@@ -222,13 +223,18 @@ def _files(folder: Path, name: str, *suffixes: str) -> list[str]:
 def checklist(run: str | Path) -> list[Check]:
     """What may be claimed of a run and what makes it reproducible, each looked up in its files; what doesn't hold first."""
     run = Path(run)
-    made_with = _json(run / "environment.json")
+    made_with, pins = _json(run / "environment.json"), locked()
     code = str(made_with.get("commit", "unknown"))
+    strays = [
+        f"{name} {version} (locked {pins[name]})"
+        for name, version in made_with.get("packages", {}).items()
+        if pins.get(name, version) != version
+    ]
     checks = [
         *_claim_checks(run),
         *_notebook_checks(run),
         (bool(re.fullmatch("[0-9a-f]{40}", code)), "The code that ran is a commit", code),
-        _check("Package versions are those of requirements.lock", _not_locked(made_with.get("packages", {}))),
+        _check("Package versions are those of requirements.lock", strays),
         *configuration_checks(run),
         *(check for table in read_results(run, "intensity") for check in _protocol_checks(table)),
         _control_check(run),
@@ -356,18 +362,6 @@ def _shipped() -> set[str]:
     """Names of the notebooks of a run."""
     places = (PACKAGE.parent / "notebooks", PACKAGE / "notebooks_shipped")
     return {path.stem for place in places for path in place.glob("0[0-9]_*.ipynb")}
-
-
-def _not_locked(made_with: Mapping[str, str]) -> list[str]:
-    """Packages whose version isn't the lock's; nothing where there is no checkout to compare with."""
-    lock = PACKAGE.parent / "requirements.lock"
-    text = lock.read_text(encoding="utf-8") if lock.is_file() else ""
-    pins = dict(re.findall(r"^([\w.-]+)==([^\s;]+)", text, re.MULTILINE))
-    return [
-        f"{name} {version} (locked {pins[name]})"
-        for name, version in made_with.items()
-        if pins.get(name, version) != version
-    ]
 
 
 def _json(file: Path) -> dict[str, Any]:
