@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -122,34 +123,66 @@ def test_large_arrays_are_mapped_and_small_ones_hold_no_file_open(tmp_path):
     assert not isinstance(read["small"], np.memmap)
 
 
+VALUES = {"x": np.arange(1000), "y": np.eye(3, dtype=np.float32)}
+
+
+def stored(folder, key="k"):
+    """What the cache gives for VALUES, checked; its warnings are the caller's."""
+    read = cache.arrays(folder, key, lambda: VALUES)
+    assert read.keys() == VALUES.keys()
+    for name, value in VALUES.items():
+        np.testing.assert_array_equal(read[name], value, strict=True)
+
+
 @pytest.mark.parametrize(
-    "damage", ["cut", "changed byte", "missing array", "missing record", "no json", "a file"]
+    "damage",
+    [
+        lambda entry: (entry / "x.npy").unlink(),
+        lambda entry: (entry / "record.json").unlink(),
+        lambda entry: (entry / "record.json").write_text("{"),
+        lambda entry: (entry / "record.json").write_text("[]"),
+        lambda entry: (entry / "record.json").write_text(
+            '{"x": {"crc32": 0}}'
+        ),  # as it was before entries held their key
+        lambda entry: (entry / "y.npy").write_bytes((entry / "x.npy").read_bytes()),
+        lambda entry: (shutil.rmtree(entry), entry.write_text("")),
+    ],
 )
 def test_a_broken_entry_is_rebuilt_with_a_warning(tmp_path, damage):
-    value = np.arange(1000)
-    cache.arrays(tmp_path, "k", lambda: {"x": value})
-    array, record = tmp_path / "k" / "x.npy", tmp_path / "k" / "record.json"
-    data = array.read_bytes()
-    if damage == "cut":
-        array.write_bytes(data[:-100])
-    elif damage == "changed byte":
-        array.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
-    elif damage == "missing array":
-        array.unlink()
-    elif damage == "missing record":
-        record.unlink()
-    elif damage == "no json":
-        record.write_text("{")
-    else:
-        array.unlink()
-        record.unlink()
-        (tmp_path / "k").rmdir()
-        (tmp_path / "k").write_text("")
+    stored(tmp_path)
+    damage(tmp_path / "k")
     with pytest.warns(UserWarning, match="computed again"):
-        read = cache.arrays(tmp_path, "k", lambda: {"x": value})
-    np.testing.assert_array_equal(read["x"], value)
-    np.testing.assert_array_equal(cache.arrays(tmp_path, "k", dict)["x"], value)
-    assert files(tmp_path) == ["record.json", "x.npy"]
+        stored(tmp_path)
+    cache.arrays(tmp_path, "k", lambda: pytest.fail("computed a third time"))
+    assert files(tmp_path) == ["record.json", "x.npy", "y.npy"]
+
+
+@pytest.mark.filterwarnings("ignore:.*computed again")
+@settings(max_examples=60)
+@given(
+    st.sampled_from(["record.json", "x.npy", "y.npy"]), st.floats(0, 1, exclude_max=True), st.integers(0, 7)
+)
+def test_no_flipped_bit_and_no_cut_of_an_entry_changes_what_is_read(tmp_path_factory, name, place, bit):
+    folder = tmp_path_factory.mktemp("cache")
+    stored(folder)
+    data = bytearray((folder / "k" / name).read_bytes())
+    at = int(place * len(data))
+    (folder / "k" / name).write_bytes(data[:at])
+    stored(folder)
+    data[at] ^= 1 << bit
+    (folder / "k" / name).write_bytes(data)
+    stored(folder)
+
+
+def test_two_entries_whose_folders_were_swapped_are_not_read_as_each_other(tmp_path):
+    stored(tmp_path, "a")
+    cache.arrays(tmp_path, "b", lambda: {name: value + 1 for name, value in VALUES.items()})
+    (tmp_path / "a").rename(tmp_path / "c")
+    (tmp_path / "b").rename(tmp_path / "a")
+    (tmp_path / "c").rename(tmp_path / "b")
+    for key in "ab":
+        with pytest.warns(UserWarning, match="it was written as"):
+            stored(tmp_path, key)
 
 
 def test_objects_are_never_stored(tmp_path):
@@ -274,10 +307,24 @@ def test_files_that_did_not_change_are_not_read_again(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(cache, "_add", lambda *_: pytest.fail("read again"))
         assert cache.content_hash(paths, index) == known
-    for path in index.iterdir():
-        path.write_text("cut")  # a broken note is written again
-    assert cache.content_hash(paths, index) == known
-    assert {path.read_text() for path in index.iterdir()} == {known}
+    [note] = index.iterdir()
+    whole = note.read_text()
+    for broken in ("cut", whole.replace(known[:4], "0000"), whole.replace(note.name, note.name[::-1])):
+        note.write_text(broken)
+        assert cache.content_hash(paths, index) == known
+        assert note.read_text() == whole  # written again
+
+
+def test_a_note_on_other_files_is_not_believed(tmp_path, monkeypatch):
+    paths = large(tmp_path, monkeypatch)
+    index = tmp_path / "index"
+    time.sleep(0.02)
+    cache.content_hash(paths[:1], index)
+    [first] = index.iterdir()
+    cache.content_hash(paths[1:], index)
+    [second] = set(index.iterdir()) - {first}
+    second.write_bytes(first.read_bytes())
+    assert cache.content_hash(paths[1:], index) == cache.content_hash(paths[1:])
 
 
 @pytest.mark.parametrize("change", ["bytes", "bytes, with the old time", "name", "order", "another file"])

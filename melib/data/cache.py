@@ -4,7 +4,7 @@ Everything that melib writes goes through :func:`atomic`: a temporary name in th
 rename. A process that is killed leaves its temporary file behind and nothing else, so whatever carries its
 final name is finished and the rerun continues from there.
 
-    cache/<key>/record.json     shapes, dtypes and checksums
+    cache/<key>/record.json     its key, checksums of the arrays, and one of itself
     cache/<key>/<name>.npy      one file an array, read back read-only, large ones memory-mapped
     cache/hashes/               hashes of large sources, so that they aren't read at every start
     cache/.<key>.<host>-<pid>   being written; swept by the next build of the same key if that process is dead
@@ -119,7 +119,7 @@ def content_hash(paths: Iterable[str | Path | tuple], index: str | Path | None =
         numbers = [frame[1] for frame in frames if isinstance(frame, tuple)]
         files += [(path, np.array(numbers, "<i8").tobytes())] if numbers else [(path, b"")] * len(frames)
     note = _note(files, Path(index)) if index is not None else None
-    if note is not None and note.is_file() and len(remembered := note.read_text(encoding="utf-8")) == 32:
+    if note is not None and (remembered := _remembered(note)):
         return remembered
     digest = hashlib.blake2b(digest_size=16)
     for path, used in files:
@@ -128,8 +128,40 @@ def content_hash(paths: Iterable[str | Path | tuple], index: str | Path | None =
     if note is not None:
         # A full disk only costs the next run time.
         with contextlib.suppress(DataError), atomic(note) as temporary:
-            temporary.write_text(digest.hexdigest(), encoding="utf-8")
+            record = seal({"of": note.name, "hash": digest.hexdigest()})
+            temporary.write_text(json.dumps(record), encoding="utf-8")
     return digest.hexdigest()
+
+
+def _remembered(note: Path) -> str | None:
+    """The hash that a note holds; None where there is none, or one of other files or changed: they are read again."""
+    try:
+        record = unseal(json.loads(note.read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return None
+    return record["hash"] if record.get("of") == note.name else None
+
+
+def seal(record: dict) -> dict:
+    """Add a checksum of a record that json can hold, for `unseal` to check."""
+    text = json.dumps(record, sort_keys=True, default=_plain)
+    return {**record, "checksum": hashlib.blake2b(text.encode(), digest_size=8).hexdigest()}
+
+
+def unseal(record: Any) -> dict:
+    """Give a sealed record without its checksum.
+
+    Raises
+    ------
+    ValueError
+        If the record isn't what `seal` returned.
+    """
+    if not isinstance(record, dict) or "checksum" not in record:
+        raise ValueError("its record has no checksum")
+    bare = {name: value for name, value in record.items() if name != "checksum"}
+    if seal(bare)["checksum"] != record["checksum"]:
+        raise ValueError("its record has changed since it was written")
+    return bare
 
 
 def _file(path: str | Path | tuple) -> Path:
@@ -191,8 +223,8 @@ def arrays(
     Returns
     -------
     dict of arrays
-        As computed, read-only, large ones memory-mapped. A broken entry (a file missing, cut or changed)
-        is rebuilt with a warning.
+        As computed, read-only, large ones memory-mapped. A broken entry (a file missing, cut or changed, another
+        key's folder) is rebuilt with a warning.
 
     Raises
     ------
@@ -204,7 +236,7 @@ def arrays(
     if entry.exists():
         try:
             return _read(entry)
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError) as error:
             warnings.warn(f"{entry} is broken ({error}); it is computed again.", stacklevel=2)
     with _disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -212,29 +244,32 @@ def arrays(
         temporary = folder / f".{key}.{_HOST}-{os.getpid()}"
         temporary.mkdir()
         try:
-            _write(temporary, compute())
+            _write(temporary, key, compute())
             _replace_folder(temporary, entry)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
     return _read(entry)
 
 
-def _write(entry: Path, values: dict[str, np.ndarray]) -> None:
-    record = {}
+def _write(entry: Path, key: str, values: dict[str, np.ndarray]) -> None:
+    checksums = {}
     for name, value in values.items():
-        value = np.asarray(value)
         path = entry / f"{name}.npy"
-        np.save(path, value, allow_pickle=False)
-        record[name] = {"shape": list(value.shape), "dtype": value.dtype.str, "crc32": _checksum(path)}
+        np.save(path, np.asarray(value), allow_pickle=False)
+        checksums[name] = _checksum(path)
+    record = seal({"key": key, "crc32": checksums})
     (entry / "record.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
 def _read(entry: Path) -> dict[str, np.ndarray]:
-    record = json.loads((entry / "record.json").read_text(encoding="utf-8"))
+    """Arrays of an entry; OSError or ValueError where it isn't what was written under this key."""
+    record = unseal(json.loads((entry / "record.json").read_text(encoding="utf-8")))
+    if record.get("key") != entry.name:
+        raise ValueError(f"it was written as {record.get('key')}")
     values = {}
-    for name, expected in record.items():
+    for name, checksum in record["crc32"].items():
         path = entry / f"{name}.npy"
-        if _checksum(path) != expected["crc32"]:
+        if _checksum(path) != checksum:
             raise ValueError(f"{path.name} has changed since it was written")
         large = path.stat().st_size > _CHUNK  # a map holds a file descriptor, so small arrays go into memory
         values[name] = np.load(path, mmap_mode="r" if large else None, allow_pickle=False)
@@ -257,7 +292,7 @@ def _replace_folder(temporary: Path, entry: Path) -> None:
     except OSError as error:
         if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
             raise
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        with contextlib.suppress(OSError, ValueError):
             _read(entry)
             return
         aside = temporary.with_name(temporary.name + "-old")
