@@ -4,6 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy.stats import pearsonr
 
 from melib.errors import DataError
@@ -133,6 +135,25 @@ def test_half_a_fit_is_not_read(fitted, tmp_path, missing):
         load_fit(tmp_path)
     (tmp_path / missing).write_bytes(b"")
     with pytest.raises(DataError, match="no whole fit"):
+        load_fit(tmp_path)
+
+
+@given(st.floats(0, 1, exclude_max=True), st.integers(0, 7))
+def test_no_flipped_bit_of_the_weights_passes(fitted, tmp_path_factory, place, bit):
+    folder = tmp_path_factory.mktemp("fit")
+    save_fit(fitted, folder)
+    data = bytearray((folder / "weights.safetensors").read_bytes())
+    data[int(place * len(data))] ^= 1 << bit
+    (folder / "weights.safetensors").write_bytes(data)
+    with pytest.raises(DataError, match="changed since"):
+        load_fit(folder)
+
+
+def test_settings_that_somebody_edited_are_not_those_of_the_weights(fitted, tmp_path):
+    save_fit(fitted, tmp_path)
+    text = (tmp_path / "settings.yml").read_text()
+    (tmp_path / "settings.yml").write_text(text.replace("flip: true", "flip: false"))
+    with pytest.raises(DataError, match="changed since"):
         load_fit(tmp_path)
 
 

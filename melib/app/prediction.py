@@ -113,7 +113,9 @@ def load(folder: str | Path | None = None) -> Weights:
     place = SHIPPED if folder is None else Path(folder)
     place = place / "predictor" if (place / "predictor").is_dir() else place
     try:
-        record = json.loads((place / "predictor.json").read_text(encoding="utf-8"))
+        record = cache.unseal(json.loads((place / "predictor.json").read_text(encoding="utf-8")))
+        if record["models"] != _models_hash(place):
+            raise ValueError("its models aren't those that it was written with")
         decoder = Decoder.from_dict(record["decoder"])
         least, windows, about = float(record["least"]), record["windows"], record["card"]
         floor = float(record.get("floor", 0))  # runs before there was one have none
@@ -205,9 +207,15 @@ def put(
         "floor": floor,
         "windows": run.settings["windows"]["context"],
         "card": about,
+        "models": _models_hash(place),
     }
-    cache.write_json(place / "predictor.json", record)
+    cache.write_json(place / "predictor.json", cache.seal(record))
     return place
+
+
+def _models_hash(place: Path) -> str:
+    """Hash of both models' settings, which hold one of their weights."""
+    return cache.content_hash([place / name / "settings.yml" for name in ("intensity", "spotting")])
 
 
 def card(run: Run, clips: str, dataset: str) -> dict:

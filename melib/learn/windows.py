@@ -431,7 +431,7 @@ def predict_inputs(fitted, inputs, mask=None, *, batch=16, device=None):
 
 
 def save_fit(fitted, folder):
-    """Write a fitted network; ``settings.yml`` comes last, so a folder that has it is whole.
+    """Write a fitted network; ``settings.yml`` comes last and holds a hash of the rest, so a folder that has it is whole.
 
     Parameters
     ----------
@@ -443,7 +443,11 @@ def save_fit(fitted, folder):
         save_file(fitted.state, temporary)
     cache.write_table(folder / "history.csv", fitted.history, float_format="%.9g")
     record = {"settings": dataclasses.asdict(fitted.settings), "scale": dict(fitted.scale)}
-    cache.write_yaml(folder / "settings.yml", record)
+    cache.write_yaml(folder / "settings.yml", cache.seal(record | {"files": _files_hash(folder)}))
+
+
+def _files_hash(folder):
+    return cache.content_hash([folder / "weights.safetensors", folder / "history.csv"])
 
 
 def load_fit(folder, settings=FitSettings):
@@ -462,11 +466,13 @@ def load_fit(folder, settings=FitSettings):
     Raises
     ------
     DataError
-        If the folder holds no whole fit.
+        If the folder holds no whole fit, or a file isn't what `save_fit` wrote.
     """
     folder = Path(folder)
     try:
-        record = yaml.safe_load((folder / "settings.yml").read_text())
+        record = cache.unseal(yaml.safe_load((folder / "settings.yml").read_text(encoding="utf-8")))
+        if record["files"] != _files_hash(folder):
+            raise ValueError("its weights or its history have changed since they were written")
         state = load_file(folder / "weights.safetensors")
         history = pd.read_csv(folder / "history.csv")
         return Fitted(settings(**record["settings"]), state, record["scale"], history)
