@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import yaml
 
 from melib import DataError
 from melib.app import runner
+from melib.data import cache
 from melib.paper import report
 from melib.study import provenance
 
@@ -158,7 +160,7 @@ def test_what_is_finished_is_skipped_until_something_it_depends_on_changes(go, s
     assert (times(folder, "01_first"), times(folder, "02_second")) == (2, 1)
 
 
-def test_the_stamp_follows_code_settings_and_tables_but_not_place(source, tmp_path, monkeypatch):
+def test_the_stamp_follows_code_settings_and_data_but_not_place(source, tmp_path, monkeypatch):
     write(source, "01_first", "1")
     path = source / "01_first.ipynb"
     base = {"run": "a", "profile": "smoke", "seed": 0, "data": ""}
@@ -167,13 +169,9 @@ def test_the_stamp_follows_code_settings_and_tables_but_not_place(source, tmp_pa
     (package / "priors.py").write_text("one")
     (package / "app" / "cli.py").write_text("one")
     monkeypatch.setattr(provenance, "PACKAGE", package)
-    monkeypatch.setattr(runner, "_manifest_hash", lambda name: name)
-    samm = tmp_path / "samm"
-    samm.mkdir()
-    (samm / "table.csv").write_text("one")
 
-    def stamp(**changed):
-        return runner.stamp(path, tmp_path, {**base, **changed}, {"samm": samm})
+    def stamp(data="one", **changed):
+        return runner.stamp(path, tmp_path, {**base, **changed}, {"samm": data})
 
     before = stamp()
     assert stamp(run="b") == before
@@ -181,11 +179,43 @@ def test_the_stamp_follows_code_settings_and_tables_but_not_place(source, tmp_pa
     assert stamp(seed=1) != before
     (package / "app" / "cli.py").write_text("two")
     assert stamp() == before
-    (samm / "table.csv").write_text("two")
-    assert stamp() != before
-    (samm / "table.csv").write_text("one")
+    assert stamp(data="two") != before
     (package / "priors.py").write_text("two")
     assert stamp() != before
+
+
+def test_data_are_their_bytes_wherever_they_lie_and_whenever_they_were_copied(tmp_path, monkeypatch):
+    monkeypatch.setattr(runner, "_manifest_hash", lambda name: name)
+    monkeypatch.setattr(cache, "_LARGE", 0)  # everything is remembered by size and time, ...
+    monkeypatch.setattr(cache, "_YOUNG", 0)
+    data, copy = tmp_path / "samm", tmp_path / "elsewhere"
+    for name in ("sheets/table.csv", "006/006_1/1.jpg", "006/006_1/2.jpg", "006/006_2/1.jpg"):
+        cache.write_json(data / name, name)
+
+    def data_hash(place):
+        time.sleep(0.02)  # coarser than some disks' clocks
+        return runner.data_hash("samm", place, tmp_path / "cache")
+
+    before = data_hash(data)
+    shutil.copytree(data, copy)
+    (copy / "readme.txt").write_text("")
+    (copy / ".DS_Store").write_text("")
+    cache.write_yaml(copy / "runs" / "smoke" / provenance.CONFIGURATION, {})
+    (copy / "runs" / "smoke" / "intensity.csv").write_text("what a run writes isn't data")
+    (copy / "again").symlink_to(copy)
+    assert data_hash(copy) == data_hash(data) == before
+    changes = [  # ... and every change shows
+        lambda: (copy / "006/006_2/2.jpg").write_text("unpacked later"),
+        lambda: (copy / "006/006_1/1.jpg").write_text('"006/006_1/9.jpg"\n'),
+        lambda: (copy / "006/006_1/2.jpg").unlink(),
+        lambda: (copy / "006/006_2").rename(copy / "006/006_3"),
+        lambda: (copy / "sheets/table.csv").write_text("another"),
+    ]
+    seen = {before}
+    for change in changes:
+        change()
+        seen.add(data_hash(copy))
+    assert len(seen) == 1 + len(changes)
 
 
 def test_an_unknown_parameter_is_refused_before_anything_runs(go, source):
@@ -359,6 +389,7 @@ def test_a_name_lies_below_the_root_and_a_path_is_a_path(tmp_path, monkeypatch):
 PROGRAM = """
 import sys
 from melib.app import runner
+from melib.data import cache
 from melib.paper import report
 report.build = lambda folder: folder
 try:

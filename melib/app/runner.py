@@ -11,8 +11,8 @@ A notebook declares what it needs to be resumed and timed in its own metadata, a
 
 What needs clips, long videos, or the truth (which only the simulator knows), is passed over where a run's data sets hold
 none. Paths are relative to the run's folder. The stamp is a hash of all that may change what a notebook writes: its source
-and parameters, melib's source, the profile's settings, manifests and tables of the data, its inputs. A notebook is skipped
-while its stamp is the recorded one, its outputs exist, and its results have the recorded hashes.
+and parameters, melib's source, the profile's settings, manifests, tables and frames of the data, its inputs. A notebook is
+skipped while its stamp is the recorded one, its outputs exist, and its results have the recorded hashes.
 """
 
 import contextlib
@@ -34,10 +34,10 @@ import nbformat
 from filelock import FileLock, Timeout
 
 from melib import PACKAGE
-from melib.data import cache, manifest, workers
+from melib.data import cache, layouts, manifest, workers
 from melib.errors import DataError, Misuse
 from melib.paper import report
-from melib.study.provenance import environment, package_files
+from melib.study.provenance import CONFIGURATION, environment, package_files
 from melib.study.run import begin, profile_settings
 
 # For a profile that states no limit: a hung notebook must end, a slow machine must not be punished.
@@ -124,13 +124,14 @@ def run(
     asked = {path: _parameters(path, folder, common, where, parameters or {}) for path in sources}
 
     with _only_one(folder):
-        begin(folder, profile, seed, paths)
+        settled = begin(folder, profile, seed, paths)
+        contents = {name: data_hash(name, place, settled.cache) for name, place in places.items()}
         cache.write_yaml(folder / "parameters.yml", common)
         for reason in unfit:
             _say(folder, reason)
 
         for number, path in enumerate(sources, start=1):
-            executed = _step(path, f"{number}/{len(sources)} {path.stem}", folder, asked[path], places)
+            executed = _step(path, f"{number}/{len(sources)} {path.stem}", folder, asked[path], contents)
             if executed:
                 cache.write_json(folder / "environment.json", environment())
         with _timed(folder, "report"):
@@ -172,9 +173,10 @@ def locate(run: str | Path, root: str | Path = "runs") -> Path:
     return (Path(run) if is_path else Path(root) / text).resolve()
 
 
-def stamp(path: Path, folder: Path, parameters: Mapping[str, Any], data: Mapping[str, Path]) -> str:
+def stamp(path: Path, folder: Path, parameters: Mapping[str, Any], data: Mapping[str, str]) -> str:
     """Hash of all that may change what the notebook at ``path`` writes into ``folder``; hex text.
 
+    ``data`` has the `data_hash` of each data set.
     Neither the run's own path nor the engine is part of it: a run may be moved, and go on elsewhere.
     """
     source = nbformat.read(path, as_version=4)
@@ -188,14 +190,30 @@ def stamp(path: Path, folder: Path, parameters: Mapping[str, Any], data: Mapping
         json.dumps(profile_settings(str(parameters["profile"])), sort_keys=True, default=str).encode()
     )
     digest.update(cache.content_hash(package_files()).encode())
-    for name, place in data.items():
-        tables = [file for pattern in ("*", "*/*") for file in sorted(place.glob(pattern)) if _is_table(file)]
-        digest.update(json.dumps([name, _manifest_hash(name), cache.content_hash(tables)]).encode())
+    digest.update(json.dumps(sorted(data.items())).encode())
     # What somebody moved in simulated data; of licensed data it goes with the manifest.
     digest.update(cache.content_hash(sorted((folder / "data").glob("*/corrections/[!.]*.csv"))).encode())
     inputs = [folder / file for file in _declared(source).get("inputs", [])]
     digest.update(cache.content_hash([file for file in inputs if file.is_file()]).encode())
     return digest.hexdigest()
+
+
+def data_hash(name: str, place: Path, cache_folder: Path) -> str:
+    """Hash of a data set: its manifest, corrections, and the bytes of its tables, images and videos.
+
+    Files whose size and time are known aren't read again; a copy has the hash of what it was copied from.
+    """
+    files = cache.tree_hash(place, _is_data, _is_run, cache_folder / "hashes")
+    return cache.key(1, {"name": name}, _manifest_hash(name), files)
+
+
+def _is_data(name: str) -> bool:
+    table = name.lower().endswith((".xlsx", ".xls", ".csv", ".yml")) and not name.startswith(".")
+    return table or layouts.is_image(name) or layouts.is_video(name)
+
+
+def _is_run(folder: Path) -> bool:
+    return (folder / CONFIGURATION).is_file()
 
 
 def _fitting(sources: Sequence[Path], places: Mapping[str, Path]) -> tuple[list[Path], list[str]]:
@@ -217,7 +235,7 @@ def _fitting(sources: Sequence[Path], places: Mapping[str, Path]) -> tuple[list[
 
 
 def _step(
-    path: Path, title: str, folder: Path, parameters: Mapping[str, Any], data: Mapping[str, Path]
+    path: Path, title: str, folder: Path, parameters: Mapping[str, Any], data: Mapping[str, str]
 ) -> bool:
     """Execute one notebook unless it is finished, and say whether; leave its copy, its record and its page."""
     declared = _declared(nbformat.read(path, as_version=4))
@@ -358,10 +376,6 @@ def _manifest_hash(name: str) -> str:
     corrections = found.source.parent / "corrections" / f"{found.name}.csv"
     parts = [manifest.manifest_hash(found), cache.content_hash([f for f in [corrections] if f.is_file()])]
     return "".join([*parts, _manifest_hash(found.join["dataset"]) if found.join else ""])
-
-
-def _is_table(file: Path) -> bool:
-    return file.suffix.lower() in {".xlsx", ".xls", ".csv", ".yml"} and file.is_file()
 
 
 def _declared(source: Any) -> dict[str, Any]:

@@ -30,12 +30,13 @@ import numpy as np
 import pandas as pd
 import psutil
 import yaml
+from tqdm import tqdm
 
 from melib.errors import DataError
 
 _HOST = socket.gethostname().replace("-", "_").replace(".", "_") or "host"
 _KEY_LENGTH = 20  # hex digits: 80 bits, no collision among any number of clips we could store
-_LARGE = 8 << 20  # bytes: what reads slower than it is looked up
+_LARGE = 1 << 20  # bytes: what reads slower than it is looked up
 _YOUNG = 2_000_000_000  # nanoseconds: times of files are this coarse on some disks
 _CHUNK = 1 << 20  # bytes: read at a time for checksums, and where memory-mapping begins
 
@@ -131,6 +132,54 @@ def content_hash(paths: Iterable[str | Path | tuple], index: str | Path | None =
             record = seal({"of": note.name, "hash": digest.hexdigest()})
             temporary.write_text(json.dumps(record), encoding="utf-8")
     return digest.hexdigest()
+
+
+def tree_hash(
+    root: str | Path, wanted: Callable[[str], bool], skipped: Callable[[Path], bool], index: str | Path
+) -> str:
+    """Hash the files below a folder by their places in it and their bytes, so that a copy has the same hash.
+
+    Parameters
+    ----------
+    root : str or Path
+        Links are followed; hidden folders aren't.
+    wanted : callable
+        Says of a file's name whether the file counts.
+    skipped : callable
+        Says of a folder whether it is passed over.
+    index : str or Path
+        As in `content_hash`: what is unchanged isn't read again.
+
+    Raises
+    ------
+    DataError
+        If a file can't be read.
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    places = list(_places(Path(root), wanted, skipped))
+    # A hundred gigabytes take minutes the first time.
+    for folder, names in tqdm(
+        places, desc=f"reading {root}", unit="folder", delay=2, leave=False, disable=None
+    ):
+        content = content_hash([folder / name for name in names], index)
+        digest.update(json.dumps([folder.relative_to(root).as_posix(), content]).encode())
+    return digest.hexdigest()
+
+
+def _places(
+    root: Path, wanted: Callable[[str], bool], skipped: Callable[[Path], bool]
+) -> Iterator[tuple[Path, list[str]]]:
+    """Folders below root, in order, and those of their files that count."""
+    visited = set()
+    for folder, below, names in os.walk(root, followlinks=True):
+        below[:] = sorted(name for name in below if not name.startswith("."))
+        real = os.path.realpath(folder)
+        if real in visited or skipped(Path(folder)):  # a link that leads back, or what isn't asked for
+            below.clear()
+            continue
+        visited.add(real)
+        if chosen := sorted(filter(wanted, names)):
+            yield Path(folder), chosen
 
 
 def _remembered(note: Path) -> str | None:
