@@ -14,7 +14,7 @@ from made_up import unbegun
 
 from melib import learn, priors, stats
 from melib.errors import DataError
-from melib.paper import ablation_figures
+from melib.paper import ablation_figures, style
 from melib.study import ablations, comparisons, evaluation, intensity, results
 from melib.study.ablations import CHANGES
 from melib.study.data import open_study, with_clips
@@ -287,7 +287,7 @@ def test_without_truth_the_pseudo_label_is_what_is_tested(prepared, folds, recor
     found = ablations.evaluate_ablations(outcome, {("made_up", "context"): curves}, tmp_path, jobs=1)
     assert set(found["ablation_differences"].dropna(subset=["p"])["metric"]) == {"spearman_pseudo"}
     assert results.write_result(tmp_path, "prior_match", ablations.match_priors(outcome, jobs=1)).empty
-    assert len(ablation_figures.draw(tmp_path)) == 1
+    assert len(style.draw(tmp_path, ablation_figures.PLOTS)) == 1
 
 
 def test_the_prior_that_the_truth_follows_matches_it_best(prepared, folds):
@@ -309,7 +309,7 @@ def test_the_prior_that_the_truth_follows_matches_it_best(prepared, folds):
 
 def test_all_figures_are_drawn_from_the_tables_alone(tables):
     run, *_ = tables
-    names = [path.stem for path in ablation_figures.draw(run)]
+    names = [path.stem for path in style.draw(run, ablation_figures.PLOTS)]
     assert names == ["intensity_ablations", "label_errors", "prior_match"]
 
 

@@ -15,7 +15,7 @@ from scipy import stats
 from melib import protocols, simulate
 from melib.data import cache
 from melib.errors import DataError, Misuse
-from melib.paper import latex, limits_figures
+from melib.paper import latex, limits_figures, style
 from melib.simulate import events, long, schedule
 from melib.study import ideal_observer, limits
 from melib.study.data import open_study
@@ -339,8 +339,8 @@ def test_the_figure_is_drawn_from_the_tables_alone_to_the_same_pixels(tables, tm
     for run, drawn in (("one", tables), ("two", tables), ("blind", blind)):
         for name, table in drawn.items():
             cache.write_table(tmp_path / run / "results" / f"{name}.csv", table)
-    one, two, _ = (limits_figures.draw(tmp_path / run)[0] for run in ("one", "two", "blind"))
+    one, two, _ = (style.draw(tmp_path / run, limits_figures.PLOTS)[0] for run in ("one", "two", "blind"))
     assert one.read_bytes() == two.read_bytes()
     record = json.loads(one.with_suffix(".json").read_text())
     assert set(record["results"]) == {f"{name}.csv" for name in limits.COLUMNS}
-    assert limits_figures.draw(tmp_path) == []
+    assert style.draw(tmp_path, limits_figures.PLOTS) == []

@@ -7,7 +7,7 @@ import pytest
 from test_figures import nothing_overlaps, places
 
 from melib.data import cache
-from melib.paper import spotting_figures
+from melib.paper import spotting_figures, style
 from melib.study import spotting_runs
 from melib.study.spotting_decoding import DECODERS, FAULTS
 
@@ -105,11 +105,11 @@ def test_no_text_leaves_the_page_or_lies_on_another(name):
 
 
 def test_a_run_s_results_give_every_figure_one_a_data_set(tmp_path):
-    assert spotting_figures.draw(tmp_path) == []
+    assert style.draw(tmp_path, spotting_figures.PLOTS) == []
     both = pd.concat([TABLES["spotting"], TABLES["spotting"].assign(dataset="other")])
     for name, table in (TABLES | {"spotting": both}).items():
         cache.write_table(tmp_path / "results" / f"{name}.csv", table)
-    drawn = [path.stem for path in spotting_figures.draw(tmp_path)]
+    drawn = [path.stem for path in style.draw(tmp_path, spotting_figures.PLOTS)]
     names = [f"spotting_{name}" for name in DRAW]
     assert drawn == ["spotting_systems_toy", "spotting_systems_other", *names[1:]]
 

@@ -5,7 +5,6 @@ Each function takes tables of one data set as ablations.py writes them and retur
 
 import textwrap
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -213,8 +212,3 @@ PLOTS = (
     Plot("label_errors", jitter, _TABLES[:1]),
     Plot("prior_match", prior_match, ("prior_match",)),
 )
-
-
-def draw(run: str | Path) -> list[Path]:
-    """Draw what the results of a run allow; the PNGs written."""
-    return style.draw(run, PLOTS)

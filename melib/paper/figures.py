@@ -335,8 +335,8 @@ def draw_all(run: str | Path, style_file: str | Path | None = None) -> list[Path
     run = Path(run)
     plt.switch_backend("Agg")
     with style.styled(style_file):
-        drawn = style.draw(run, (*PLOTS, *ablation_figures.PLOTS, *spotting_figures.PLOTS))
-        drawn += limits_figures.draw(run)
+        others = (ablation_figures, spotting_figures, limits_figures)
+        drawn = style.draw(run, [*PLOTS, *(plot for module in others for plot in module.PLOTS)])
     if not drawn:
         missing = run / "results" / "intensity.csv"
         raise DataError(

@@ -3,7 +3,6 @@
 Each function takes tables of one data set as spotting_tables.py writes them and returns a figure whose label is its caption.
 """
 
-from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -289,11 +288,6 @@ PLOTS = (
     Plot("spotting_effects", effects, ("factorial", "ablations")),
     Plot("spotting_decoders", decoders, ("decoders", "decoder_differences")),
 )
-
-
-def draw(run: str | Path) -> list[Path]:
-    """Draw what the results of a run allow; the PNGs written."""
-    return style.draw(run, PLOTS)
 
 
 def _colour(system: str) -> str:
