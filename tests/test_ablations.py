@@ -146,7 +146,7 @@ def test_the_base_is_taken_from_notebook_04_and_nothing_is_fitted_twice(finished
     fit = learn.windows.fit_windows
     monkeypatch.setattr(
         learn.windows,
-        "fit",
+        "fit_windows",
         lambda settings, *a, **k: fitted.append(settings) or fit(settings, *a, **k),
     )
     first = ablations.fit_all(outcome, run, jobs=1)
@@ -163,7 +163,7 @@ def test_a_base_with_a_budget_of_its_own_shares_it_with_its_variants(finished, m
     asked = []
     monkeypatch.setattr(
         learn.windows,
-        "fit",
+        "fit_windows",
         lambda settings, *a, **k: asked.append(settings) or (_ for _ in ()).throw(ValueError("stop")),
     )
     with pytest.raises(DataError, match="4 of 4 fits failed"):
@@ -183,7 +183,7 @@ def test_a_failing_variant_stops_no_other_and_is_named(finished, monkeypatch, tm
         done.append(settings)
         return fit(settings, *args, **kwargs)
 
-    monkeypatch.setattr(learn.windows, "fit", fails)
+    monkeypatch.setattr(learn.windows, "fit_windows", fails)
     with pytest.raises(DataError, match=r"2 of 4 fits failed.*no_ranking_term.*no memory"):
         ablations.fit_all(outcome, run, jobs=1)
     assert [settings.smooth for settings in done] == [0.0, 0.0]

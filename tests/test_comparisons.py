@@ -130,17 +130,11 @@ def test_a_pair_with_the_same_seeds_is_paired_seed_by_seed():
     table = results_with_one_model_that_sees((0, 1000, 2000))
     same = table[(table["model"] == "resnet18_bigru") & (table["input"] == "flow")]
     lower = same.assign(model="framewise", value=same["value"] - 0.25)
-    pair = pd.concat([same, lower])
-    found = evaluation.paired(
-        pair[pair["protocol"] == "paper"],
-        ("resnet18_bigru", "flow"),
-        ("framewise", "flow"),
-        "spearman_pseudo",
-    )
+    found = evaluation.paired(*(rows[rows["protocol"] == "paper"] for rows in (same, lower)))
     # Whatever a training adds, it adds to both: nothing is uncertain.
     assert found["low"] == pytest.approx(0.25)
     assert found["high"] == pytest.approx(0.25)
-    assert evaluation.paired(table, ("nobody", "flow"), ("framewise", "flow"), "spearman_pseudo") == {}
+    assert evaluation.paired(same, lower.head(0)) == {}
 
 
 def test_statistics_hold_every_paired_test_of_a_run_once(tmp_path):

@@ -269,8 +269,16 @@ def licensed(prepared, folds, records):
     return intensity.Outcome([cut], {}, {"samm": folds}, {"samm": mine}, 0)
 
 
-def test_data_without_truth_and_without_context_are_evaluated_and_called_not_testable(licensed, tmp_path):
-    found = evaluation.evaluate_intensity(licensed, tmp_path)
+@pytest.fixture(scope="module")
+def licensed_tables(licensed, tmp_path_factory):
+    run = tmp_path_factory.mktemp("licensed")
+    return run, evaluation.evaluate_intensity(licensed, run)
+
+
+def test_data_without_truth_and_without_context_are_evaluated_and_called_not_testable(
+    licensed, licensed_tables
+):
+    run, found = licensed_tables
     assert set(found["intensity"]["protocol"]) == {"paper"}
     assert found["claims"].empty
     assert evaluation.transfer_loss(found["intensity"], found["transfer"]).empty
@@ -279,7 +287,7 @@ def test_data_without_truth_and_without_context_are_evaluated_and_called_not_tes
     assert evaluation.curve_table(licensed, found["intensity"], "context").empty
     plt.close(figures.curves(evaluation.curve_table(licensed, found["intensity"], "paper")))
     assert len(evaluation.ceilings(licensed, found["summary"]))
-    assert len(figures.draw_all(tmp_path)) >= 2
+    assert len(figures.draw_all(run)) >= 2
     verdicts = evaluation.untestable(licensed.prepared)
     assert verdicts[["dataset", "protocol", "verdict"]].to_numpy().tolist() == [
         ["samm", "context", "not testable"]
@@ -290,10 +298,8 @@ def test_a_data_set_with_context_is_testable(prepared):
     assert evaluation.untestable([prepared]).empty
 
 
-def test_published_values_stand_beside_the_same_data_set_alone(licensed, tables, tmp_path):
-    beside = evaluation.intensity_beside_published(
-        evaluation.evaluate_intensity(licensed, tmp_path)["summary"]
-    )
+def test_published_values_stand_beside_the_same_data_set_alone(licensed_tables, tables):
+    beside = evaluation.intensity_beside_published(licensed_tables[1]["summary"])
     known = published.values("intensity").query("dataset == 'samm'")
     assert len(beside) == len(known) == 4
     assert sorted(beside["published"]) == sorted(known["value"])

@@ -447,25 +447,13 @@ def differences(rows):
                 continue
             tested = row["metric"] == declared and row["family"] != "control"
             for base in [row["base"]] if row["base"] else dict.fromkeys(base for base, _ in bases):
-                paired = _paired(values, bases[base, row["metric"]], _SWAPS if tested else 2000)
-                if paired:
+                if paired := evaluation.paired(
+                    values, bases[base, row["metric"]], **({"n": _SWAPS} if tested else {})
+                ):
                     out.append({**row, "base": base, **paired, **({} if tested else {"p": np.nan})})
     table = pd.DataFrame(out, columns=DIFFERENCES)
     table["p_holm"] = table.groupby("dataset")["p"].transform(stats.holm)
     return table.assign(significant=table["p_holm"] <= comparisons.alpha())
-
-
-def _paired(values, base, n):
-    """The one less the other on the same events and seeds; a control without seeds stands beside every seed."""
-    keys = ["subject", "event", "seed"] if set(base["seed"]) <= set(values["seed"]) else ["subject", "event"]
-    both = base.merge(values, on=keys, suffixes=("_base", "")).dropna(subset=["value", "value_base"])
-    if both.empty:
-        return None
-    runs = both["seed_base" if "seed_base" in both else "seed"].to_numpy()
-    less = [both[name].to_numpy() for name in ("value", "value_base", "subject")]
-    events, subjects = len(both.drop_duplicates(["subject", "event"])), both["subject"].nunique()
-    paired = stats.paired_difference(*less, runs=runs, n=n)
-    return paired | {"events": events, "subjects": subjects, "seeds": len(set(runs))}
 
 
 # ---- which prior is right? --------------------------------------------------------------------------------------

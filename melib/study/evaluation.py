@@ -51,17 +51,15 @@ def window_curves(prepared, records, folds, seed=0):
     -------
     dict (model, input, seed) -> (N, T) float32
     """
+    asked = (records, prepared.dataset, prepared)
+    shuffled, frozen = (_put_together(*asked, name) for name in ("shuffled", "frozen"))
+    out = {}
+    for (model, used, training), curve in _put_together(*asked, "curve").items():
+        out[model, used, training] = curve
+        if model == "resnet18_bigru":
+            out["shuffled_frames", used, training] = shuffled[model, used, training]
+            out["frozen_clip", used, training] = frozen[model, used, training]
     n_windows, n_frames = prepared.pseudo.shape
-    out: dict[tuple, np.ndarray] = {}
-    for job, record in records.items():
-        if job.protocol != prepared.protocol or job.dataset != prepared.dataset:
-            continue
-        kinds = {(job.model, job.input): "curve"}
-        if job.model == "resnet18_bigru":
-            kinds |= {("shuffled_frames", job.input): "shuffled", ("frozen_clip", job.input): "frozen"}
-        for name, kind in kinds.items():
-            curve = out.setdefault((*name, job.seed), np.full((n_windows, n_frames), np.nan, np.float32))
-            curve[record["rows"]] = record[kind]
     place = np.full((n_windows, n_frames), np.nan, np.float32)
     oracle = place.copy()
     landmarks = prepared.annotated if prepared.true is None else prepared.true
@@ -87,6 +85,19 @@ def window_curves(prepared, records, folds, seed=0):
     return out
 
 
+def _put_together(records, dataset, prepared, name, rows="rows"):
+    """One array of the folds' records: dict (model, input, seed) -> (N, ...), NaN where no record says anything.
+
+    ``dataset`` is what the models were trained on, ``rows`` the record's numbers of the windows of ``prepared``.
+    """
+    out: dict[tuple, np.ndarray] = {}
+    for job, record in records.items():
+        if (job.dataset, job.protocol) == (dataset, prepared.protocol) and name in record:
+            nothing = np.full((len(prepared.table), *record[name].shape[1:]), np.nan, record[name].dtype)
+            out.setdefault((job.model, job.input, job.seed), nothing)[record[rows]] = record[name]
+    return out
+
+
 def tested_in(prepared, folds):
     """Fold that each window's subject is tested in, (N,) int."""
     tested = {subject: fold.index for fold in folds for subject in fold.test}
@@ -107,10 +118,7 @@ def intensity(prepared, curves, folds):
     DataFrame
         ``COLUMNS``; one window an event: the one that holds it whole.
     """
-    return _rows_of_agreement(prepared, curves, tested_in(prepared, folds))
-
-
-def _rows_of_agreement(prepared, curves, fold_of):
+    fold_of = tested_in(prepared, folds)
     milliseconds = prepared.step() / prepared.fps * 1000
     out = []
     for (model, used, seed), curve in curves.items():
@@ -159,7 +167,8 @@ def over_clips(prepared, curves, records, folds):
     chosen = prepared.first_complete()
     subjects = prepared.table["subject"].to_numpy()[chosen]
     fold_of = tested_in(prepared, folds)[chosen]
-    slopes, untrained = _slopes(prepared, records), control_slopes(prepared)
+    slopes = _put_together(records, prepared.dataset, prepared, "slope")
+    untrained = control_slopes(prepared)
     rows, card = [], []
     by_seed: dict[tuple, dict] = {}
     for (model, used, seed), curve in curves.items():
@@ -184,7 +193,10 @@ def over_clips(prepared, curves, records, folds):
             by_seed.setdefault((*about, quantity), {})[seed] = value
         if prepared.peak_px is not None:
             top = prepared.magnitude if model == "flow_magnitude" else curve
-            rho = _spearman(top[chosen].max(axis=1), prepared.peak_px[chosen])
+            highest = top[chosen].max(axis=1)
+            rho = metrics.curve_agreement(highest / max(highest.max(), 1e-9), prepared.peak_px[chosen])[
+                "spearman"
+            ]
             rows.append((*about, "", seed, "", "", np.nan, "amplitude_spearman", rho))
     card += [_crossed(about, seeds, subjects) for about, seeds in by_seed.items() if len(seeds) > 1]
     names = [*KEYS, "seed", "quantity", "estimate", "low", "high", "clips", "subjects"]
@@ -216,16 +228,6 @@ def swaps_within_folds(curves, targets, subjects, fold_of):
     return np.where(np.abs(out) < 1e-9, 0, out)  # equal curves differ by rounding alone
 
 
-def _slopes(prepared, records):
-    """apex_follow of every window by every trained model, NaN where it can't be asked."""
-    out: dict[tuple, np.ndarray] = {}
-    for job, record in records.items():
-        if job.protocol == prepared.protocol and job.dataset == prepared.dataset:
-            slope = out.setdefault((job.model, job.input, job.seed), np.full(len(prepared.table), np.nan))
-            slope[record["rows"]] = record["slope"]
-    return out
-
-
 def control_slopes(prepared):
     """apex_follow of every window by the controls that aren't trained: dict model -> (N,), NaN where it can't be asked."""
     chosen = prepared.first_complete()
@@ -239,12 +241,6 @@ def control_slopes(prepared):
     )["slopes"]
     # Position alone reads no frame, so that re-timing changes nothing.
     return {"position_only": np.zeros(len(prepared.table)), "flow_magnitude": magnitude}
-
-
-def _spearman(a, b):
-    """Rank correlation over events; 0 where one side never changes."""
-    agreement = metrics.curve_agreement(a / max(np.abs(a).max(), 1e-9), b)
-    return agreement["spearman"]
 
 
 def other_windows(prepared, curves, folds):
@@ -279,14 +275,8 @@ def transferred(prepared, there, records, folds):
         ``COLUMNS`` and ``trained_on``.
     """
     curves = window_curves(there, {}, folds)
-    for job, record in records.items():
-        if job.protocol == there.protocol and job.dataset == prepared.dataset and "transfer_curve" in record:
-            curve = curves.setdefault(
-                (job.model, job.input, job.seed), np.full(there.pseudo.shape, np.nan, np.float32)
-            )
-            curve[record["transfer_rows"]] = record["transfer_curve"]
-    table = intensity(there, curves, folds)
-    return table.assign(trained_on=prepared.dataset)
+    curves |= _put_together(records, prepared.dataset, there, "transfer_curve", "transfer_rows")
+    return intensity(there, curves, folds).assign(trained_on=prepared.dataset)
 
 
 # ---- before any fit -----------------------------------------------------------------------------------------
@@ -340,7 +330,7 @@ def position_alone(prepared):
         for subject in np.unique(subjects):
             tested = subjects == subject
             curve[tested] = controls.position_only(p.pseudo[~tested], int(tested.sum()))
-        rows = _rows_of_agreement(p, {("position_only", "none", 0): curve}, np.zeros(len(subjects), int))
+        rows = intensity(p, {("position_only", "none", 0): curve}, [])
         plain = rows.groupby(keys)["value"].mean().rename("over_events")
         out.append(results.intervals(rows, keys).merge(plain, on=keys))
     return pd.concat(out[1:] or out, ignore_index=True)
@@ -471,8 +461,8 @@ def claims(table, card):
                 claim = {"claim": metric, "needed": f"at least {least} at 1 px or more"}
                 out.append({**row, **about, **claim, "holds": row["estimate"] >= least})
         for control, least in itertools.product(family["controls"], family["least_px"]):
-            less = paired(part[part["peak_px"] >= least], family["ours"], control, family["metric"])
-            if less:
+            large = part[(part["peak_px"] >= least) & (part["metric"] == family["metric"])]
+            if less := paired(_of_model(large, *family["ours"]), _of_model(large, *control)):
                 size = f"at {least:g} px or more" if least else "any size"
                 needed = f"interval of the difference above 0, {size}"
                 claim = {"claim": f"{family['metric']} over {control[0]}", "needed": needed}
@@ -511,28 +501,29 @@ def model_differences(table):
     out = []
     for asked in comparisons.declared()["intensity_models"]:
         protocol, metric = asked["protocol"], asked["metric"]
-        for dataset, part in table[table["protocol"] == protocol].groupby("dataset", sort=False):
+        asked_rows = table[(table["protocol"] == protocol) & (table["metric"] == metric)]
+        for dataset, part in asked_rows.groupby("dataset", sort=False):
             models = [pair for pair in results.ordered(part) if pair[0] in results.LEARNED]
             for ours, control in itertools.product(models, asked["controls"]):
                 if (protocol, metric, ours, control) in claimed:
                     continue
-                if less := paired(part, ours, control, metric):
+                if less := paired(_of_model(part, *ours), _of_model(part, *control)):
                     about = (dataset, protocol, *ours, *control, metric)
                     out.append(dict(zip(keys, about, strict=True)) | less)
     names = [*keys, "difference", "low", "high", "p", "effect", "events", "subjects", "seeds"]
     return comparisons.corrected(pd.DataFrame(out, columns=names), "intensity_models", keys)
 
 
-def paired(table, ours, other, metric):
+def paired(ours, other, n=2000):
     """One model less another on the same events: over subjects, crossed with seeds.
 
     Parameters
     ----------
-    table : DataFrame
-        intensity.csv, of one data set and protocol.
-    ours, other : (model, input)
-        Trained with the same seeds, seed is paired with seed; else each of ours with the mean of the other's.
-    metric : str
+    ours, other : DataFrame
+        subject, event, seed, value of one metric, of one data set and protocol. Trained with the same seeds, seed is paired
+        with seed; else each of the one that has more with the mean of the other's.
+    n : int
+        Resamples and swaps.
 
     Returns
     -------
@@ -540,17 +531,20 @@ def paired(table, ours, other, metric):
         As stats.paired_difference, and events, subjects, seeds; empty where they share no event.
     """
     keys = ["subject", "event", "seed"]
-    values = table[table["metric"] == metric].dropna(subset=["value"])
-    first, second = (_of_model(values, *model).groupby(keys)["value"].mean() for model in (ours, other))
-    if set(first.index.unique("seed")) != set(second.index.unique("seed")):
-        second = second.groupby(keys[:2]).mean()
-    pair = first.to_frame("a").join(second.rename("b"), how="inner").dropna().sort_index()
+    sides = [rows.dropna(subset=["value"]).groupby(keys)["value"].mean() for rows in (ours, other)]
+    seeds = [set(side.index.unique("seed")) for side in sides]
+    if seeds[0] != seeds[1]:
+        fewer = int(len(seeds[1]) <= len(seeds[0]))
+        sides[fewer] = sides[fewer].groupby(keys[:2]).mean()
+    first, second = (side.rename(name).reset_index() for side, name in zip(sides, "ab", strict=True))
+    pair = first.merge(second).sort_values(keys)
     if pair.empty:
         return {}
-    people, runs = (pair.index.get_level_values(name).to_numpy() for name in ("subject", "seed"))
-    less = stats.paired_difference(pair["a"].to_numpy(), pair["b"].to_numpy(), people, runs=runs)
-    events = len(pair.groupby(keys[:2]))
-    return {**less, "events": events, "subjects": len(set(people)), "seeds": len(set(runs))}
+    less = stats.paired_difference(
+        *(pair[name].to_numpy() for name in ("a", "b", "subject")), runs=pair["seed"], n=n
+    )
+    events = len(pair.drop_duplicates(keys[:2]))
+    return {**less, "events": events, "subjects": pair["subject"].nunique(), "seeds": pair["seed"].nunique()}
 
 
 def evaluate_intensity(outcome, run):
