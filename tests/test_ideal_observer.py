@@ -41,10 +41,9 @@ def limit(amplitude=None, **of):
 # On a simulated clip ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("nuisance", [0.0, 1.0])
-@pytest.mark.parametrize("unit", [4, 12, 25])
-def test_d_prime_grows_in_proportion_to_a_small_amplitude(unit, nuisance):
-    one, other = (limit(a, unit=unit, nuisance=nuisance) for a in (0.04, 0.08))
+@pytest.mark.parametrize("unit", [4, 25])
+def test_d_prime_grows_in_proportion_to_a_small_amplitude(unit):
+    one, other = (limit(a, unit=unit, nuisance=1.0) for a in (0.04, 0.08))
     assert one.d_prime > 1
     assert other.d_prime == pytest.approx(2 * one.d_prime, rel=0.04)
     # In that regime detection and measurement are one thing.
@@ -63,6 +62,8 @@ def test_no_movement_gives_nothing_to_see():
     assert still.d_prime == still.amplitude == 0 and still.sd_px == math.inf
     with pytest.raises(DataError, match="nothing moves"):
         limit(1, unit=None)
+    with pytest.raises(DataError, match="no noise"):
+        limit(noise=0.0)
 
 
 def test_the_clip_as_it_is_has_its_own_amplitude():
@@ -73,9 +74,8 @@ def test_the_clip_as_it_is_has_its_own_amplitude():
     assert whole.energy[[0, -1]].tolist() == [0, 0]
 
 
-@pytest.mark.parametrize("nuisance", [0.0, 1.0])
-def test_the_signal_is_that_of_the_frames_as_the_simulator_renders_them(nuisance):
-    moved = scene(nuisance=nuisance)
+def test_the_signal_is_that_of_the_frames_as_the_simulator_renders_them():
+    moved = scene(nuisance=1.0)
     still = render.Scene(canvas(), "patches", None, moved.paths, FPS)
     theirs = []
     for t in range(moved.n_frames):
@@ -84,7 +84,7 @@ def test_the_signal_is_that_of_the_frames_as_the_simulator_renders_them(nuisance
             0.5 + clean / 256
         )  # the camera's: read and shot noise in equal parts at mid grey
         theirs.append(((moved.frame(t) - clean) ** 2 / variance).sum())
-    ours = limit(nuisance=nuisance)
+    ours = limit(nuisance=1.0)
     # The simulator stops undoing a warp at .03 pixel of the photograph, the observer doesn't.
     assert ours.d_prime == pytest.approx(math.sqrt(sum(theirs)), rel=0.02)
     np.testing.assert_allclose(ours.energy, theirs, rtol=0.1, atol=1)
@@ -155,22 +155,6 @@ def test_enough_iterations_are_enough(monkeypatch):
     many = clip_limit(scene(nuisance=1.0), "patches")
     assert few.d_prime == pytest.approx(many.d_prime, rel=1e-3)
     assert few.sd_px == pytest.approx(many.sd_px, rel=1e-3)
-
-
-@pytest.mark.parametrize(
-    ("change", "about"),
-    [
-        ({"amplitude": 0}, "amplitude is 0"),
-        ({"amplitude": math.nan}, "amplitude is nan"),
-        ({"every": 0}, "every is 0"),
-        ({"course": np.zeros((3, 1))}, "course is"),
-    ],
-)
-def test_impossible_questions_end_in_one_sentence(change, about):
-    with pytest.raises(DataError, match=about):
-        clip_limit(scene(), "patches", **change)
-    with pytest.raises(DataError, match="no noise"):
-        clip_limit(scene(noise=0.0), "patches")
 
 
 # Over many events ---------------------------------------------------------------------------------------------------
@@ -265,22 +249,5 @@ def test_the_same_trials_from_new_people_shrink_the_interval_and_one_person_give
     alone = efficiency(hits, alarms, ["a"] * 120, ["a"] * 120, ideal)
     assert math.isnan(alone["efficiency_low"]) and math.isnan(alone["efficiency_high"])
     assert alone["efficiency"] == pytest.approx(once["efficiency"])
-
-
-GOOD = {
-    "hits": [1, 0], "alarms": [0, 1], "hit_subjects": ["a", "b"], "alarm_subjects": ["a", "b"], "ideal": [1.0, 1.0],
-}  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("change", "about"),
-    [
-        ({"ideal": [1.0, 0.0]}, "isn't a number above 0"),
-        ({"ideal": [1.0]}, "an ideal d' for each"),
-        ({"hits": [1.0, math.nan]}, "counted from 0 and 1"),
-        ({"alarms": [], "alarm_subjects": []}, "with and without"),
-    ],
-)
-def test_impossible_trials_are_refused(change, about):
-    with pytest.raises(DataError, match=about):
-        efficiency(**(GOOD | change))
+    with pytest.raises(DataError, match="with and without"):
+        efficiency(hits, [], who, [], ideal)

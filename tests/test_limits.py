@@ -101,16 +101,6 @@ def test_a_probe_data_set_is_read_like_any_other_and_not_mixed_with_another(tmp_
     assert sd.keys() == set(zip(micro["video"], micro["event"], strict=True)) and min(sd.values()) > 0
 
 
-def test_a_finished_limit_is_never_computed_again(tmp_path, monkeypatch, made):
-    calls = []
-    monkeypatch.setattr(limits.long, "make_video", lambda *asked: calls.append(asked) or made)
-    first = limits._ideal(tmp_path, "1", "s01_01", PROBE)
-    assert limits._ideal(tmp_path, "1", "s01_01", PROBE) == first
-    assert calls == [(1, 1, PROBE)] and set(first) == set(made.courses)
-    limits._ideal(tmp_path, "1", "s01_01", PROBE | {"seed": 1})
-    assert len(calls) == 2
-
-
 # Found or not -----------------------------------------------------------------------------------------------------
 
 
@@ -187,18 +177,6 @@ def test_a_threshold_lies_where_finding_begins_and_is_a_number_only_inside_what_
         assert np.isnan(row["threshold_px"]) and re.match(words, row["remark"])
     row = measured(probe, lambda peak: 0.3 * (peak > 0.1))["limits"].iloc[0]
     assert np.isnan(row["threshold_px"]) and row["remark"].startswith("above")
-
-
-def test_there_is_a_threshold_unless_words_begin_by_saying_why_not(probe):
-    """As notebook 08 asserts: an interval with an open end is no lack of a threshold."""
-    detection = limits.detect(probe, decoded(probe, lambda peak: float(peak > 0.3)), 60)
-    truth = detection.truth
-    curve = limits.psychometrics.fit_psychometric(truth["peak_px"], detection.found, truth["subject"], n=30)
-    for low, high in itertools.product((0.0, 0.1), (1.0, np.inf)):
-        row = limits._row(dataclasses.replace(curve, threshold_interval=(low, high)), detection, TOY)
-        assert np.isfinite(row["threshold_px"])
-        assert not re.match("above|below|doesn't rise", row["remark"])
-        assert bool(row["remark"]) == (low == 0 or high == np.inf)
 
 
 def test_the_least_score_comes_from_validation_subjects_only(probe):

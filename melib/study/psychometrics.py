@@ -135,7 +135,19 @@ def fit_psychometric(
     >>> round(curve.threshold, 2), curve.where
     (0.28, 'inside')
     """
-    x, y, subjects = _checked(amplitudes, detected, subjects, guess)
+    x, y, subjects = (
+        np.asarray(amplitudes, dtype=float),
+        np.asarray(detected, dtype=bool),
+        np.asarray(subjects),
+    )
+    if x.size < FEWEST:
+        raise DataError(
+            f"a psychometric function needs at least {FEWEST} events, got {x.size}; pool conditions."
+        )
+    if not (np.isfinite(x) & (x > 0)).all():
+        raise DataError("an event doesn't move; leave it out and give its false alarms as guess.")
+    if np.ptp(x) == 0:
+        raise DataError(f"all events have the amplitude {x[0]:g}; a psychometric function needs several.")
     tested = float(x.min()), float(x.max())
     centre, half = float(np.log(tested).mean()), float(np.diff(np.log(tested))[0]) / 2
     u = (np.log(x) - centre) / half
@@ -187,8 +199,6 @@ def guess_rate(per_hour: float, seconds: float) -> float:
     >>> round(guess_rate(60, 1), 4)
     0.0165
     """
-    if not (per_hour >= 0 and seconds >= 0 and math.isfinite(per_hour * seconds)):
-        raise DataError(f"a rate of {per_hour} per hour over {seconds} s is impossible; both are 0 or more.")
     return -math.expm1(-per_hour * seconds / 3600)
 
 
@@ -212,11 +222,6 @@ def least_score(scores, true, hours: float, allowed: float) -> float:
         Candidates from this score on count; equal scores count together. Just above the first false candidate that is
         one too many; the lowest score of all where none is, since nothing lower was tried; -inf without candidates.
 
-    Raises
-    ------
-    DataError
-        If a score isn't finite, ``hours`` isn't above 0 or ``allowed`` is below 0.
-
     Examples
     --------
     >>> least_score([0.9, 0.8, 0.7], [True, False, True], hours=2, allowed=0.5)
@@ -225,12 +230,6 @@ def least_score(scores, true, hours: float, allowed: float) -> float:
     True
     """
     scores, true = np.asarray(scores, dtype=float), np.asarray(true, dtype=bool)
-    if scores.ndim != 1 or scores.shape != true.shape or not np.isfinite(scores).all():
-        raise DataError(f"candidates need one finite score each, got {scores.shape} and {true.shape}.")
-    if not (0 < hours < math.inf and 0 <= allowed < math.inf):
-        raise DataError(
-            f"{allowed} false alarms per hour in {hours} hours: give a rate of 0 or more and a length."
-        )
     if scores.size == 0:
         return -math.inf
     false = np.sort(scores[~true])[::-1]
@@ -301,27 +300,3 @@ def _ends(samples) -> Interval:
     """95 % of the resamples; between a number and infinity there is nothing to interpolate, hence "higher"."""
     low, high = stats.interval(samples, upper="higher")
     return float(low), float(high)
-
-
-def _checked(amplitudes, detected, subjects, guess) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    x, y, subjects = np.asarray(amplitudes, dtype=float), np.asarray(detected), np.asarray(subjects)
-    if x.ndim != 1 or not x.shape == y.shape == subjects.shape:
-        raise DataError(f"events need an amplitude, a detection and a subject each, got {x.shape}, {y.shape} and "
-                        f"{subjects.shape}.")  # fmt: skip
-    wrong = np.flatnonzero(~(np.isfinite(x) & (x > 0)))
-    if wrong.size:
-        raise DataError(f"event {wrong[0]} has the amplitude {x[wrong[0]]}; leave out what doesn't move "
-                        "and give its false alarms as guess.")  # fmt: skip
-    if not np.isin(y, (0, 1)).all():
-        raise DataError(
-            "detected holds something else than True and False; compare scores with a least score first."
-        )
-    if x.size < FEWEST:
-        raise DataError(
-            f"a psychometric function needs at least {FEWEST} events, got {x.size}; pool conditions."
-        )
-    if np.ptp(x) == 0:
-        raise DataError(f"all events have the amplitude {x[0]:g}; a psychometric function needs several.")
-    if not 0 <= guess < HALF:
-        raise DataError(f"guess is {guess}; it lies in [0, {HALF}), or guessing alone would find half.")
-    return x, y.astype(bool), subjects
