@@ -99,13 +99,8 @@ def write_clips(
     out = Path(out)
     folder.claim(out, {**settings, "nuisance": asdict(scales)}, VERSION, like="synthme")
     todo = [(person, clip) for person in range(1, people + 1) for clip in range(1, clips + empty + 1)]
-    missing = [job for job in todo if not folder.finished(out, *job)]
-    # A process takes all of a person's clips, so that each photograph is found and laid out once.
-    tasks = [
-        (out, person, [c for p, c in missing if p == person], settings, scales)
-        for person in sorted({person for person, _ in missing})
-    ]
-    folder.fill_folder(_write_person, tasks, jobs, len(missing), "clip", progress)
+    tasks = [(out, *job, settings, scales) for job in todo if not folder.finished(out, *job)]
+    folder.fill_folder(_write, tasks, jobs, "clip", progress)
     folder.join(out, todo, _COLUMNS, "Micro_Only")
     return out
 
@@ -147,16 +142,13 @@ def make_scene(person: int, clip: int, settings: dict, scales: Nuisance) -> rend
     return render.Scene(canvas, settings["family"], present, paths, settings["fps"])
 
 
-def _write_person(out: Path, person: int, clips: list[int], settings: dict, scales: Nuisance) -> int:
+def _write(out: Path, person: int, clip: int, settings: dict, scales: Nuisance) -> None:
     cv2.setNumThreads(1)
-    for clip in clips:
-        subject, video = folder.names(person, clip)
-        scene = make_scene(person, clip, settings, scales)
-        noise = np.random.default_rng([settings["seed"], person, clip, 1])
-        truth = _truth_table(scene, subject, video)
-        label = _label(scene, person, clip, settings)
-        folder.write_video(out, person, clip, scene, noise, truth, label, digits=4)
-    return len(clips)
+    scene = make_scene(person, clip, settings, scales)
+    noise = np.random.default_rng([settings["seed"], person, clip, 1])
+    truth = _truth_table(scene, *folder.names(person, clip))
+    label = _label(scene, person, clip, settings)
+    folder.write_video(out, person, clip, scene, noise, truth, label, digits=4)
 
 
 def _truth_table(scene: render.Scene, subject: str, video: str) -> pd.DataFrame:

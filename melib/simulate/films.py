@@ -37,11 +37,13 @@ def write_films(source, out, *, jobs: int = 2, progress: bool = True) -> Path:
         If the source isn't complete, or the disk is full.
     """
     source, out = Path(source), Path(out)
-    of = manifest.read_manifest(source / "manifest.yml")
-    found = manifest.videos(of, source)
-    places = [out / "frames" / row.subject / f"{row.video}.mp4" for row in found.itertuples()]
-    todo = [(each, of, file) for each, file in zip(found["folder"], places, strict=True) if not file.exists()]
-    folder.fill_folder(_write, todo, jobs, len(todo), "film", progress)
+    about = manifest.read_manifest(source / "manifest.yml")
+    todo = []
+    for video in manifest.videos(about, source).itertuples():
+        file = out / "frames" / video.subject / f"{video.video}.mp4"
+        if not file.exists():
+            todo.append((video.folder, about, file))
+    folder.fill_folder(_write, todo, jobs, "film", progress)
     for name in ("annotations.xlsx", "truth.csv", "record.json", "manifest.yml"):
         with cache.atomic(out / name) as temporary:
             shutil.copyfile(source / name, temporary)
@@ -94,25 +96,25 @@ def write_stills(
             file = out / "frames" / subject / f"{video}.mp4"
             if not file.exists():
                 todo.append((file, person, number, noise, round(seconds * fps), fps, seed))
-    folder.fill_folder(_still, todo, jobs, len(todo), "film", progress)
+    folder.fill_folder(_still, todo, jobs, "film", progress)
     return out
 
 
-def _write(source: Path, of: manifest.Manifest, file: Path) -> int:
-    _, frames = manifest.frame_files(source, of)
-    return _film(file, (_picture(frame) for frame in frames), len(frames), of.fps)
+def _write(source: Path, about: manifest.Manifest, file: Path) -> None:
+    _, frames = manifest.frame_files(source, about)
+    _film(file, (_picture(frame) for frame in frames), len(frames), about.fps)
 
 
-def _still(file: Path, person: int, number: int, noise: float, n_frames: int, fps: float, seed: int) -> int:
+def _still(file: Path, person: int, number: int, noise: float, n_frames: int, fps: float, seed: int) -> None:
     photographs = portraits.portraits(person)
     image = photographs[(number - 1) % len(photographs)].image
     rng = np.random.default_rng([seed, person, number])
     noisy = (image + rng.normal(0, noise, image.shape) for _ in range(n_frames))
-    pictures = (cv2.cvtColor(np.clip(each, 0, 255).astype(np.uint8), cv2.COLOR_GRAY2BGR) for each in noisy)
-    return _film(file, pictures, n_frames, fps)
+    pictures = (cv2.cvtColor(np.clip(grey, 0, 255).astype(np.uint8), cv2.COLOR_GRAY2BGR) for grey in noisy)
+    _film(file, pictures, n_frames, fps)
 
 
-def _film(file: Path, pictures: Iterable[np.ndarray], n_frames: int, fps: float) -> int:
+def _film(file: Path, pictures: Iterable[np.ndarray], n_frames: int, fps: float) -> None:
     """Write pictures (H, W, 3) uint8 as MPEG-4."""
     cv2.setNumThreads(1)
     film = None
@@ -126,12 +128,11 @@ def _film(file: Path, pictures: Iterable[np.ndarray], n_frames: int, fps: float)
             film.release()
         if not video_files.holds(temporary, n_frames):
             raise DataError(f"{file} can't be written; make room and run again: finished films are kept.")
-    return 1
 
 
 def _picture(frame: Path | video_files.Frame) -> np.ndarray:
     """(H, W, 3) uint8."""
-    found = cv2.imread(str(frame))
-    if found is None:
+    picture = cv2.imread(str(frame))
+    if picture is None:
         raise DataError(f"{frame} can't be read; remove the data set's folder and simulate it again.")
-    return found
+    return picture

@@ -20,7 +20,6 @@ import cv2
 import numpy as np
 import pandas as pd
 import yaml
-from tqdm import tqdm
 
 from melib.data import cache, workers
 from melib.data.manifest import read_manifest
@@ -116,9 +115,9 @@ def claim(out: Path, settings: dict, simulator_version: int, like: str) -> None:
 
 def _plain(value):
     if isinstance(value, dict):
-        return {key: _plain(each) for key, each in value.items()}
+        return {key: _plain(part) for key, part in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
+        return [_plain(part) for part in value]
     return value.item() if isinstance(value, np.generic) else value
 
 
@@ -143,13 +142,11 @@ def finished(out: Path, person: int, number: int) -> bool:
     return _folder(out, person, number).is_dir() and part.exists() and part.with_suffix(".yml").exists()
 
 
-def fill_folder(
-    function: Callable, tasks: list[tuple], jobs: int, total: int, unit: str, progress: bool
-) -> None:
-    """Call a function, which returns how many videos it wrote, once for each task in some processes."""
-    with tqdm(total=total, desc="simulate", unit=unit, disable=not (progress and total)) as bar:
-        for written in workers.run_jobs(function, tasks, max(1, min(jobs, len(tasks)))):
-            bar.update(written)
+def fill_folder(function: Callable, tasks: list[tuple], jobs: int, unit: str, progress: bool) -> None:
+    """Call a function, which writes one video, once for each task in some processes."""
+    label = "simulate" if progress and tasks else ""
+    for _ in workers.run_jobs(function, tasks, max(1, min(jobs, len(tasks))), label=label, unit=unit):
+        pass
 
 
 def write_video(

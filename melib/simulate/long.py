@@ -142,7 +142,7 @@ def write_long(
         "seed": seed,
         "statistics": statistics,
         "fps": fps,
-        "seconds": [float(each) for each in seconds],
+        "seconds": [float(bound) for bound in seconds],
     }
     folder.check_settings(settings, people=(1, portraits.PEOPLE), videos=(1, 9999), seed=(0, 2**63))
     if statistics not in STATISTICS:
@@ -159,9 +159,8 @@ def write_long(
         out, {**settings, "factor": nuisance, "nuisance": asdict(scales)}, VERSION, like="synthme_lv"
     )
     todo = [(person, number) for person in range(1, people + 1) for number in range(1, videos + 1)]
-    missing = [job for job in todo if not folder.finished(out, *job)]
-    tasks = [(out, *job, settings, nuisance) for job in missing]
-    folder.fill_folder(_write, tasks, jobs, len(missing), "video", progress)
+    tasks = [(out, *job, settings, nuisance) for job in todo if not folder.finished(out, *job)]
+    folder.fill_folder(_write, tasks, jobs, "video", progress)
     folder.join(out, todo, _COLUMNS, "Events")
     return out
 
@@ -179,7 +178,7 @@ def _extra(noise: float, peaks: tuple[float, float] | None, micro: int) -> dict:
         )
     if not (isinstance(micro, int | np.integer) and 1 <= micro <= 20):
         raise Misuse(f"simulate: micro = {micro!r} must be a whole number from 1 to 20.")
-    return extra | {"peaks": [float(each) for each in peaks], "micro": int(micro)}
+    return extra | {"peaks": [float(bound) for bound in peaks], "micro": int(micro)}
 
 
 def _scales(settings: dict, nuisance: float) -> Nuisance:
@@ -189,12 +188,11 @@ def _scales(settings: dict, nuisance: float) -> Nuisance:
     return replace(scales, noise=(factor * scales.noise[0], factor * scales.noise[1]))
 
 
-def _write(out: Path, person: int, number: int, settings: dict, nuisance: float) -> int:
+def _write(out: Path, person: int, number: int, settings: dict, nuisance: float) -> None:
     cv2.setNumThreads(1)
     video = make_video(person, number, settings, nuisance)
     noise = _generator(settings["seed"], person, number, "noise")
     folder.write_video(out, person, number, video.scene, noise, video.truth, video.labels, digits=5)
-    return 1
 
 
 _PARTS = ("length", "expressions", "talking", "blinks", "head", "eyes", "camera", "labels", "noise")
@@ -291,13 +289,13 @@ class _Stage:
         self.skin = np.zeros((0, int(canvas.skin.sum()), 2), np.float32)
         self.sources: list[_Source] = []
 
-    def _index(self, wanted: list[tuple[int, str]]) -> list[int]:
-        for unit, side in wanted:
+    def _index(self, keys: list[tuple[int, str]]) -> list[int]:
+        for unit, side in keys:
             if (unit, side) not in self.keys:
                 self.keys.append((unit, side))
                 self.fields.append(units.unit_field(self.canvas, self.family, unit, side))
                 self.skin = np.concatenate([self.skin, render.on_skin(self.canvas, self.fields[-1:])])
-        return [self.keys.index(key) for key in wanted]
+        return [self.keys.index(key) for key in keys]
 
     def express(self, kind: str, event: Expression) -> None:
         """Add an expression."""
@@ -317,8 +315,8 @@ class _Stage:
         slope = self.total(self.sources) @ steep
         window = np.arange(len(slope)) // max(1, round(0.25 * self.fps))
         # Two slopes of (1 - J) / 2 together leave a Jacobian of J.
-        for each in np.unique(window[slope > (1 - render.SMALLEST_JACOBIAN) / 2]):
-            frames = np.flatnonzero(window == each)
+        for steep_one in np.unique(window[slope > (1 - render.SMALLEST_JACOBIAN) / 2]):
+            frames = np.flatnonzero(window == steep_one)
             t = int(frames[np.argmax(slope[frames])])
             strong = [s for s in self.sources if s.kind != "micro" and s.amplitudes[t].any()]
             for _ in range(40):  # to a twentieth at most: micro-expressions alone may leave less, and stay
@@ -346,7 +344,7 @@ class _Stage:
         used = np.flatnonzero(together.any(axis=0))
         return render.peaks(together[:, used], self.skin[used])
 
-    def of(self, kind: str) -> list[_Source]:
+    def of_kind(self, kind: str) -> list[_Source]:
         """Sources of one kind, as they were added."""
         return [source for source in self.sources if source.kind == kind]
 
@@ -355,7 +353,7 @@ class _Stage:
         return [
             (f"{video}_{kind}{number}", source, source.event)
             for kind in ("micro", "macro")
-            for number, source in enumerate(self.of(kind), 1)
+            for number, source in enumerate(self.of_kind(kind), 1)
             if source.event is not None
         ]
 
@@ -377,9 +375,9 @@ def _truth(stage: _Stage, paths: Paths, names: tuple[str, str]) -> pd.DataFrame:
         event[(stage.seconds > movement.start) & (stage.seconds < movement.stop)] = name
         own = render.root_mean_squares(source.amplitudes, stage.skin[source.index])[0]
         profile_ = np.maximum(profile_, own / own.max())
-    micro = stage.total(stage.of("micro"))
+    micro = stage.total(stage.of_kind("micro"))
     rms, alone = np.zeros(n), micro
-    if stage.of("micro"):
+    if stage.of_kind("micro"):
         rms, alone = render.root_mean_squares(micro, stage.skin)
     by_unit = {
         unit: sum((alone[:, k] for k, key in enumerate(stage.keys) if key[0] == unit), np.zeros(n))
@@ -392,11 +390,11 @@ def _truth(stage: _Stage, paths: Paths, names: tuple[str, str]) -> pd.DataFrame:
             "frame": np.arange(1, n + 1),
             "event": event,
             "rms_px": rms,
-            "peak_px": stage.peak(stage.of("micro")),
+            "peak_px": stage.peak(stage.of_kind("micro")),
             "profile": profile_,
             "blink": paths.blink,
-            "macro_px": stage.peak(stage.of("macro")),
-            "talk_px": stage.peak(stage.of("talk")),
+            "macro_px": stage.peak(stage.of_kind("macro")),
+            "talk_px": stage.peak(stage.of_kind("talk")),
             "gaze_px": np.linalg.norm(paths.gaze, axis=1),
             **{f"au{unit}": course for unit, course in by_unit.items()},
         }
