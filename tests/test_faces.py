@@ -376,7 +376,7 @@ faces.load_clips(synthme, sys.argv[1], table, sys.argv[2], jobs=int(sys.argv[3])
 
 @pytest.mark.long
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs kill -9")
-@pytest.mark.parametrize(("with_signal", "jobs"), [("SIGKILL", 1), ("SIGINT", 1), ("SIGINT", 2)])
+@pytest.mark.parametrize(("with_signal", "jobs"), [("SIGKILL", 1), ("SIGINT", 2)])
 def test_a_killed_run_keeps_finished_clips_and_the_rerun_continues(
     tmp_path, synthme, still, with_signal, jobs
 ):
