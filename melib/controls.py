@@ -29,6 +29,7 @@ LEAST_FOLLOW = 0.8
 # and a whole flank would be squeezed into less than two frames.
 _ROOM = 2.0
 _SHUFFLES = 0
+_SHAPE = 101  # points of a mean shape
 
 
 def position_only(train_targets, n):
@@ -54,7 +55,7 @@ def position_only(train_targets, n):
     return np.tile(train_targets.mean(axis=0, dtype=float).astype(np.float32), (n, 1))
 
 
-def mean_shape(targets, onsets, offsets, n=101):
+def mean_shape(targets, onsets, offsets):
     """Mean target on normalised time between onset and offset.
 
     Parameters
@@ -64,12 +65,10 @@ def mean_shape(targets, onsets, offsets, n=101):
     onsets, offsets : (N,) float
         In samples (see `melib.protocols.landmarks`); NaN where a window shows no event. What a window cuts
         off is left out of the mean.
-    n : int
-        Points of the shape, at least 2.
 
     Returns
     -------
-    shape : (n,) float32
+    shape : (101,) float32
 
     Raises
     ------
@@ -79,11 +78,11 @@ def mean_shape(targets, onsets, offsets, n=101):
     targets = np.asarray(targets, dtype=float)
     onsets, offsets = np.asarray(onsets, dtype=float), np.asarray(offsets, dtype=float)
     sample = np.arange(targets.shape[1])
-    total, count = np.zeros(n), np.zeros(n)
+    total, count = np.zeros(_SHAPE), np.zeros(_SHAPE)
     for target, onset, offset in zip(targets, onsets, offsets, strict=True):
         if not offset > onset:  # also skips NaN; a single frame has no shape
             continue
-        place = np.linspace(onset, offset, n)
+        place = np.linspace(onset, offset, _SHAPE)
         inside = (place >= 0) & (place <= sample[-1])
         total[inside] += np.interp(place[inside], sample, target)
         count[inside] += 1

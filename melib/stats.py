@@ -207,7 +207,7 @@ def effect_size(difference, subjects):
     return float(difference / spread) if spread > _HAIR else math.nan
 
 
-def paired_difference(a, b, subjects, *, n=2000, seed=0, runs=None):
+def paired_difference(a, b, subjects, *, n=2000, runs=None):
     """Return the mean difference of two models on the same clips, with its interval and p over subjects.
 
     Parameters
@@ -218,7 +218,6 @@ def paired_difference(a, b, subjects, *, n=2000, seed=0, runs=None):
     subjects : (N,) of str
     n : int
         Resamples, and swaps.
-    seed : int
     runs : (N,) of int, optional
         Seed of the training run behind each value: the interval is then drawn over subjects crossed with
         runs.
@@ -239,11 +238,11 @@ def paired_difference(a, b, subjects, *, n=2000, seed=0, runs=None):
     a, b, subjects = np.asarray(a, dtype=float), np.asarray(b, dtype=float), np.asarray(subjects)
     if not a.shape == b.shape == subjects.shape or a.ndim != 1:
         raise DataError(f"paired values must be equally many, got {a.shape}, {b.shape} and {subjects.shape}.")
-    estimate, low, high = bootstrap(a - b, subjects, n=n, seed=seed, runs=runs)
+    estimate, low, high = bootstrap(a - b, subjects, n=n, runs=runs)
     means, present = _subject_means(a - b, subjects, runs, np.isfinite(a - b))
     # A subject is swapped in all runs at once: its clips are the same in each.
     total = means.sum(axis=1)
-    signs = np.where(swaps((seed, _SWAPS), len(means), n=n), -1.0, 1.0)
+    signs = np.where(swaps((0, _SWAPS), len(means), n=n), -1.0, 1.0)
     by_subject = total / present.sum(axis=1)
     return {
         "difference": estimate,

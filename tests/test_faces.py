@@ -172,7 +172,7 @@ def test_crops_keep_positions_at_every_scale(scale):
     image = (200 * np.exp(-((x - 150.3) ** 2 + (y - 170.8) ** 2) / (2 * width**2))).round().astype(np.uint8)
     matrix = similarity(scale, 7, 0, 0)
     matrix[:, 2] = [50.2, 61.7] - matrix[:, :2] @ [150.3, 170.8]
-    small = faces.crop(image, matrix, 112).astype(float)
+    small = faces.crop(image, matrix).astype(float)
     rows, columns = np.mgrid[:112, :112]
     centre = [(small * columns).sum() / small.sum(), (small * rows).sum() / small.sum()]
     np.testing.assert_allclose(centre, [50.2, 61.7], atol=0.05)
@@ -180,7 +180,7 @@ def test_crops_keep_positions_at_every_scale(scale):
 
 def test_fine_texture_averages_out_instead_of_aliasing():
     image = (255 * (np.indices((448, 448)).sum(0) % 2)).astype(np.uint8)
-    small = faces.crop(image, similarity(0.25, 0, -0.375, -0.375), 112)
+    small = faces.crop(image, similarity(0.25, 0, -0.375, -0.375))
     assert np.abs(small.astype(int) - 127).max() <= 1
 
 

@@ -186,7 +186,7 @@ def fit_feature_scale(train, settings):
     }
 
 
-def fit_regressor(settings, train, validation, seed, *, donors=(), mirror=None, device=None, progress=None):
+def fit_regressor(settings, train, validation, seed, *, donors=(), mirror=None):
     """Train one network.
 
     Parameters
@@ -201,10 +201,6 @@ def fit_regressor(settings, train, validation, seed, *, donors=(), mirror=None, 
         More of the training subjects, such as clips: only their micro-expressions are read, to be grafted (``graft``).
     mirror : (order (C,) int, sign (C,) float), or None
         ``x[:, order] * sign`` are the features of the mirrored face: every other segment is mirrored. None: none is.
-    device : str or None
-        None takes CUDA where there is one.
-    progress : callable or None
-        Called after each epoch with (epoch from 1, epochs, training loss, validation loss).
 
     Returns
     -------
@@ -224,7 +220,7 @@ def fit_regressor(settings, train, validation, seed, *, donors=(), mirror=None, 
     if validation or not last:
         _check("validation", validation, train, settings)
     scale = fit_feature_scale(train, settings)
-    device = windows.find_device(device)
+    device = windows.find_device()
     weights = torch.tensor(scale["class_weights"], dtype=torch.float32, device=device)
     steps = math.ceil(sum(map(len, train)) / settings.segment / settings.batch)
     with windows.reproducible(device):
@@ -252,9 +248,7 @@ def fit_regressor(settings, train, validation, seed, *, donors=(), mirror=None, 
         def validate():
             return _validate(net, validation, scale, weights, settings, device) if validation else math.nan
 
-        state, history = windows.optimise(
-            net, settings, steps, losses, validate, last=last, progress=progress
-        )
+        state, history = windows.optimise(net, settings, steps, losses, validate, last=last)
     scale["class_prior"] = (mass / max(mass.sum(), 1e-12)).tolist()
     return Fitted(settings, state, scale, history)
 

@@ -32,6 +32,7 @@ from melib.models import CHANNELS, FramewiseNet, IntensityNet
 from melib.vision import flow
 
 _STATISTICS = 64  # windows, evenly spaced, that preparation constants are taken from: memory stays bounded
+_BATCH = 16  # windows that are predicted at a time: memory only, the curves don't depend on it
 _LOSS = ("mse", "smooth", "rank", "margin")  # settings of the loss
 
 
@@ -66,13 +67,13 @@ class Windows:
         """Check the shapes once, where the mistake was made."""
         n, t = self.mask.shape
         size = self.raw.shape[-1]
-        wanted = {
+        shapes = {
             "raw": (n, t, size, size),
             "flow": (n, t, 2, size, size),
             "reference": (n,),
             "target": (n, t),
         }
-        for name, shape in wanted.items():
+        for name, shape in shapes.items():
             if getattr(self, name).shape != shape:
                 raise DataError(
                     f"windows: {name} has shape {getattr(self, name).shape} where {shape} is due; "
@@ -202,7 +203,7 @@ def network_inputs(windows, rows, input, scale):
     return torch.from_numpy(values)
 
 
-def fit_windows(settings, train, validation, seed, *, device=None, progress=None):
+def fit_windows(settings, train, validation, seed):
     """Train one network.
 
     Parameters
@@ -212,10 +213,6 @@ def fit_windows(settings, train, validation, seed, *, device=None, progress=None
         Of different subjects. Validation windows choose the epoch and are never trained on.
     seed : int
         Of first weights, dropout, order and augmentation.
-    device : str or None
-        None takes CUDA where there is one.
-    progress : callable or None
-        Called after each epoch with (epoch from 1, epochs, training loss, validation loss).
 
     Returns
     -------
@@ -230,7 +227,7 @@ def fit_windows(settings, train, validation, seed, *, device=None, progress=None
         if not np.asarray(windows.mask).any():
             raise DataError(f"no {name} window with a visible face; give more subjects, or check the masks.")
     scale = fit_scale(train, settings.input)
-    device = find_device(device)
+    device = find_device()
     steps = math.ceil(len(train) / settings.batch)
     with reproducible(device):
         torch.manual_seed(seed)
@@ -245,17 +242,12 @@ def fit_windows(settings, train, validation, seed, *, device=None, progress=None
                     yield _loss(net, x.to(device), target.to(device), mask.to(device), settings)
 
         state, history = optimise(
-            net,
-            settings,
-            steps,
-            losses,
-            lambda: _validate(net, validation, settings, scale, device),
-            progress=progress,
+            net, settings, steps, losses, lambda: _validate(net, validation, settings, scale, device)
         )
     return Fitted(settings, state, scale, history)
 
 
-def optimise(net, settings, steps, losses, validate, *, last=False, progress=None):
+def optimise(net, settings, steps, losses, validate, *, last=False):
     """Descend epoch by epoch (AdamW, one cycle of the learning rate) and keep the best weights.
 
     Parameters
@@ -272,8 +264,6 @@ def optimise(net, settings, steps, losses, validate, *, last=False, progress=Non
         Gives the validation loss (float) of the network as it stands.
     last : bool
         Keep the last epoch's weights and stop at none before, whatever the validation loss.
-    progress : callable or None
-        See `fit_windows`.
 
     Returns
     -------
@@ -315,8 +305,6 @@ def optimise(net, settings, steps, losses, validate, *, last=False, progress=Non
                 name: value.to("cpu", copy=True).contiguous() for name, value in net.state_dict().items()
             }
         rows.append({"epoch": epoch + 1, "train": trained, "validation": validated})
-        if progress:
-            progress(epoch + 1, settings.epochs, trained, validated)
         if epoch - best >= settings.patience:
             break
     history = pd.DataFrame(rows)
@@ -383,15 +371,13 @@ def _warp(x, target, mask, most, random):
     return warped, target[left] * (1 - share) + target[left + 1] * share, mask[left] & mask[left + 1]
 
 
-def predict_windows(fitted, windows, *, batch=16, device=None):
+def predict_windows(fitted, windows, *, device=None):
     """Intensity curves of windows.
 
     Parameters
     ----------
     fitted : Fitted
     windows : Windows
-    batch : int
-        Windows at a time: memory only, the curves don't depend on it.
     device : str or None
         None takes CUDA where there is one.
 
@@ -404,10 +390,10 @@ def predict_windows(fitted, windows, *, batch=16, device=None):
         x, _, mask = _batch(windows, rows, fitted.settings, fitted.scale)
         return x, mask
 
-    return _predict(fitted, inputs, windows.mask.shape, batch, device)
+    return _predict(fitted, inputs, windows.mask.shape, find_device(device))
 
 
-def predict_inputs(fitted, inputs, mask=None, *, batch=16, device=None):
+def predict_inputs(fitted, inputs, mask=None):
     """Intensity curves of prepared inputs, such as re-timed or frozen ones.
 
     Parameters
@@ -417,8 +403,6 @@ def predict_inputs(fitted, inputs, mask=None, *, batch=16, device=None):
         From `network_inputs`.
     mask : (N, T) bool or None
         None: every frame shows a face.
-    batch, device
-        As in `predict_windows`.
 
     Returns
     -------
@@ -427,7 +411,7 @@ def predict_inputs(fitted, inputs, mask=None, *, batch=16, device=None):
     inputs = torch.as_tensor(inputs)
     mask = torch.ones(inputs.shape[:2], dtype=torch.bool) if mask is None else torch.as_tensor(np.array(mask))
     frames = slice(0, 1) if fitted.settings.constant_frame else slice(None)
-    return _predict(fitted, lambda rows: (inputs[rows, frames], mask[rows]), mask.shape, batch, device)
+    return _predict(fitted, lambda rows: (inputs[rows, frames], mask[rows]), mask.shape, find_device())
 
 
 def save_fit(fitted, folder):
@@ -514,15 +498,14 @@ def _network(settings, weights):
 
 
 @torch.no_grad()
-def _predict(fitted, inputs, shape, batch, device):
+def _predict(fitted, inputs, shape, device):
     """Curves of `shape` (N, T); ``inputs(rows)`` gives x and mask of some windows."""
-    device = find_device(device)
     curves = np.zeros(shape, np.float32)
     with reproducible(device):
         net = _network(fitted.settings, None)
         net.load_state_dict(fitted.state)
         net.to(device, memory_format=torch.channels_last).eval()
-        for rows in _slices(len(curves), batch):
+        for rows in _slices(len(curves), _BATCH):
             x, mask = inputs(rows)
             curves[rows] = net(x.to(device), mask.to(device)).cpu().numpy()
     return curves
@@ -562,7 +545,7 @@ def _per_window(values):
     return torch.from_numpy(np.asarray(values, dtype=np.float32)).reshape(-1, 1, 1, 1, 1)
 
 
-def find_device(name):
+def find_device(name=None):
     """Give the torch device of a name; None takes CUDA where there is one."""
     return torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
 

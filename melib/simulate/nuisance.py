@@ -83,7 +83,7 @@ class Nuisance:
             elif entry.name == "jpeg":
                 new[entry.name] = tuple(round(max(30.0, 100 - factor * (100 - quality))) for quality in value)
             else:
-                new[entry.name] = tuple(factor * each for each in value)
+                new[entry.name] = tuple(factor * bound for bound in value)
         return replace(self, **new)
 
 

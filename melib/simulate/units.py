@@ -200,9 +200,9 @@ def unit_field(canvas: Canvas, family: str, unit: int, side: str = "both") -> Fi
         if value not in known:
             raise DataError(f"{value!r} is not one of {', '.join(map(str, known))}.")
     layer = _Layer(canvas)
-    for each in ("left", "right") if side == "both" else (side,):
-        (_patches if family == "patches" else _muscles)(layer, anchors(canvas.points, each), unit)
-        _creases(layer, anchors(canvas.points, each), unit)
+    for one_side in ("left", "right") if side == "both" else (side,):
+        (_patches if family == "patches" else _muscles)(layer, anchors(canvas.points, one_side), unit)
+        _creases(layer, anchors(canvas.points, one_side), unit)
     return layer.finish(smooth=0.0 if family == "patches" else 0.8)
 
 

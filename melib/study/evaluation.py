@@ -32,6 +32,7 @@ _SEES = {
     "not asked": "couldn't be asked whether it sees the face",
 }
 _FOLLOW = controls.LEAST_FOLLOW
+_CURVES = 6  # events whose curves are drawn
 # Peak of an event in pixels of the 112-pixel crop: the steps of every table by amplitude.
 AMPLITUDES = (0.0, 0.5, 1.0, np.inf)
 
@@ -733,7 +734,7 @@ def untestable(prepared):
     return pd.DataFrame(rows, columns=["dataset", "protocol", "verdict", "reason"])
 
 
-def curve_table(outcome, table, protocol, n=6):
+def curve_table(outcome, table, protocol):
     """Curves of some events of the first data set, evenly from the worst to the best agreement of the candidate.
 
     Parameters
@@ -742,7 +743,6 @@ def curve_table(outcome, table, protocol, n=6):
     table : DataFrame
         intensity.csv.
     protocol : str
-    n : int
 
     Returns
     -------
@@ -758,7 +758,7 @@ def curve_table(outcome, table, protocol, n=6):
     part = table[(table["dataset"] == prepared.dataset) & (table["protocol"] == protocol)]
     part = _of_model(part[part["metric"] == metric].dropna(subset=["value"]), *CANDIDATE)
     order = part.groupby(["subject", "event"])["value"].mean().sort_values(kind="stable")  # over seeds
-    chosen = order.iloc[np.unique(np.linspace(0, len(order) - 1, min(n, len(order))).astype(int))]
+    chosen = order.iloc[np.unique(np.linspace(0, len(order) - 1, min(_CURVES, len(order))).astype(int))]
     whole = prepared.first_complete()
     names = prepared.table.loc[whole, ["subject", "event"]].itertuples(index=False, name=None)
     window_of = dict(zip(names, whole, strict=True))

@@ -52,12 +52,14 @@ def run_tasks(fit: Callable, run: str | Path, tasks: Sequence[tuple], jobs: int)
     calls = [(fit, Path(run), *task) for task in tasks]
     done = list(workers.run_jobs(_attempt, calls, jobs, label="fits", unit="fit", lost=Failure))
     failed = [
-        (job.name, found) for (job, *_), found in zip(tasks, done, strict=True) if isinstance(found, Failure)
+        (job.name, record)
+        for (job, *_), record in zip(tasks, done, strict=True)
+        if isinstance(record, Failure)
     ]
     if failed:
-        said = "; ".join(f"{name}: {reason}" for name, reason in failed)
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in failed)
         raise DataError(
-            f"{len(failed)} of {len(done)} fits failed, the others are kept ({said}); mend and run again."
+            f"{len(failed)} of {len(done)} fits failed, the others are kept ({reasons}); mend and run again."
         )
     return done
 

@@ -38,6 +38,7 @@ STEP = 0.02
 # clip's d'); a count that changes with the amplitude would leave a trace of the nuisance in the signal.
 _ITERATIONS = 6
 _BOOTSTRAP = 0  # stream of random numbers
+_CURVE_RESAMPLES = 1000  # of the ideal curve
 _LARGEST = 1e6  # a factor on d' is looked for between this and its inverse
 
 
@@ -211,7 +212,7 @@ def hit_rate(d_prime, false_alarm) -> np.ndarray:
     return special.ndtr(np.asarray(d_prime, dtype=float) + special.ndtri(false_alarm))
 
 
-def ideal_curve(px, sd_px, subjects, false_alarm: float, *, n: int = 1000, seed: int = 0):
+def ideal_curve(px, sd_px, subjects, false_alarm: float, *, seed: int = 0):
     """Detection of all events by the ideal observer, each scaled to the same amplitude.
 
     Parameters
@@ -223,8 +224,6 @@ def ideal_curve(px, sd_px, subjects, false_alarm: float, *, n: int = 1000, seed:
     subjects : (N,) of str
     false_alarm : float in (0, HALF)
         Probability of a false alarm where an event could be.
-    n : int
-        Bootstrap resamples of subjects.
     seed : int
 
     Returns
@@ -234,7 +233,7 @@ def ideal_curve(px, sd_px, subjects, false_alarm: float, *, n: int = 1000, seed:
     threshold, low, high : float
         Crop pixels at which half is detected, and its 95 % interval over subjects.
     """
-    weight = _weights(subjects, n, seed)  # (1 + n, N)
+    weight = _weights(subjects, _CURVE_RESAMPLES, seed)  # (1 + n, N)
     hits = hit_rate(px[:, None] / np.asarray(sd_px, dtype=float), false_alarm)  # (P, N)
     curves = weight @ hits.T / weight.sum(axis=1, keepdims=True)  # (1 + n, P)
     crossed = [float(np.exp(np.interp(HALF, curve, np.log(px)))) for curve in curves]

@@ -131,7 +131,7 @@ def fit_psychometric(
     --------
     >>> amplitudes = np.repeat([0.1, 0.2, 0.4, 0.8], 10)
     >>> found = np.tile(np.arange(10), 4) < np.repeat([0, 2, 8, 10], 10)
-    >>> curve = fit(amplitudes, found, np.tile(list("abcdefghij"), 4), n=20)
+    >>> curve = fit_psychometric(amplitudes, found, np.tile(list("abcdefghij"), 4), n=20)
     >>> round(curve.threshold, 2), curve.where
     (0.28, 'inside')
     """
@@ -156,7 +156,7 @@ def fit_psychometric(
     best = _likeliest(u, y, np.ones(len(y)), guess)
     assert best is not None  # two amplitudes with weight can always be fitted
     again = [_likeliest(u, y, weight, guess, best) for weight in drawn[:, owner].astype(float)]
-    fits = np.array([best, *(each for each in again if each is not None)])  # (1 + B, 4)
+    fits = np.array([best, *(curve for curve in again if curve is not None)])  # (1 + B, 4)
     places = np.array([_place(_Curve(*row)) for row in fits])  # (1 + B,)
     flat = np.isnan(places)
     least = np.where(flat | (places < -1), -np.inf, np.minimum(places, 1))

@@ -59,7 +59,7 @@ def classify_adjusted(intervals, score, logits, *, log_prior=None, reject=True):
     --------
     >>> intervals = pd.DataFrame({"onset": [1], "offset": [2]})
     >>> logits = np.array([[0, 0, 0, 0, 9], [0, 3, 0, 0, 1], [0, 3, 0, 0, 1]])
-    >>> classify(intervals, np.array([0.1, 0.8, 0.9]), logits)["emotion"].tolist()
+    >>> classify_adjusted(intervals, np.array([0.1, 0.8, 0.9]), logits)["emotion"].tolist()
     ['positive']
     """
     onsets, offsets, logits = _checked(intervals, logits)

@@ -86,12 +86,12 @@ def intervals(results: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     if "seed" not in rows:
         rows = rows.assign(seed=0)
     for group, part in rows.groupby(by, sort=False, observed=True):
-        each = part.groupby(["subject", "event", "seed"], as_index=False)["value"].mean()
-        found = stats.bootstrap(
-            each["value"].to_numpy(), each["subject"].to_numpy(), runs=each["seed"].to_numpy()
+        means = part.groupby(["subject", "event", "seed"], as_index=False)["value"].mean()
+        estimate = stats.bootstrap(
+            *(means[name].to_numpy() for name in ("value", "subject")), runs=means["seed"]
         )
-        events = len(each.drop_duplicates(["subject", "event"]))
-        out.append((*group, *found, events, each["subject"].nunique()))
+        events = len(means.drop_duplicates(["subject", "event"]))
+        out.append((*group, *estimate, events, means["subject"].nunique()))
     return pd.DataFrame(out, columns=[*by, "estimate", "low", "high", "events", "subjects"])
 
 

@@ -44,6 +44,8 @@ CHANCE = System("chance", body="chance", features="none", target="none", trainin
 MOTION = System("motion", body="motion", target="none", training="none")
 SYSTEMS = (CHANCE, MOTION, PUBLISHED, REPAIRED, OURS, INTENSITY, BOTH)
 
+_TIMELINES = 6  # videos that are drawn
+
 FACTORS = {
     "features": ("reference", "regional"),
     "target": ("hard", "triangular"),
@@ -215,7 +217,7 @@ def _export(run, long, name, intervals):
     annotations.export_challenge(intervals, numbers, long.study.manifest, path)
 
 
-def chosen_timelines(predicted, material, n=6):
+def chosen_timelines(predicted, material):
     """Curves and intervals of some videos, chosen evenly over the share of their events that were found.
 
     Parameters
@@ -223,8 +225,6 @@ def chosen_timelines(predicted, material, n=6):
     predicted : DataFrame
         Intervals of our system.
     material : Material
-    n : int
-        Videos.
 
     Returns
     -------
@@ -238,7 +238,7 @@ def chosen_timelines(predicted, material, n=6):
     order = sorted(home, key=lambda place: (share[place], *place))
     fold_of = {subject: fold for fold in material.folds for subject in fold.test}
     curves, intervals = [], []
-    for i in np.unique(np.linspace(0, len(order) - 1, n).round().astype(int)):
+    for i in np.unique(np.linspace(0, len(order) - 1, _TIMELINES).round().astype(int)):
         video, (subject, name) = home[order[i]], order[i]
         panel = f"{subject}, {name}: {share[order[i]]:.0%} of {len(video.events_of('micro'))} found"
         score = curves_of(OURS, material, fold_of[subject], video)["micro"]

@@ -187,7 +187,7 @@ def _ratio(a, b):
     return np.divide(a, b, out=np.zeros(np.broadcast(a, b).shape), where=b > 0)
 
 
-def subject_weights(subjects, seed=0, n=2000):
+def subject_weights(subjects, seed=0):
     """How often each row of a tally is drawn in each resample: the same draws for all that is compared.
 
     Parameters
@@ -195,7 +195,7 @@ def subject_weights(subjects, seed=0, n=2000):
     subjects : (S,) of str
         A subject that stands there several times was scored in as many training runs: runs are then drawn too, crossed with
         the subjects.
-    seed, n : int
+    seed : int
 
     Returns
     -------
@@ -203,7 +203,7 @@ def subject_weights(subjects, seed=0, n=2000):
     """
     people, owner = np.unique(subjects, return_inverse=True)
     run = pd.Series(owner).groupby(owner).cumcount().to_numpy()
-    weight, run_weight = stats.draws((seed, _BOOTSTRAP), people.size, int(run.max()) + 1, n=n, lone=True)
+    weight, run_weight = stats.draws((seed, _BOOTSTRAP), people.size, int(run.max()) + 1, lone=True)
     return (weight[:, owner] * run_weight[:, run]).astype(float)
 
 

@@ -205,14 +205,7 @@ def load_clips(
     return [_clip(source, cache_folder) for source in filled]
 
 
-def follow(
-    paths: Sequence[Image],
-    fps: float,
-    *,
-    size: int = SIZE,
-    margin: float = MARGIN,
-    largest: bool = False,
-) -> Iterator[Followed]:
+def follow(paths: Sequence[Image], fps: float, *, largest: bool = False) -> Iterator[Followed]:
     """Stream a video of any length, its crop following the face; memory doesn't grow with the video.
 
     Each frame has a similarity of its own, from landmarks that are smoothed over time with a look-ahead. The crop may
@@ -224,8 +217,6 @@ def follow(
         The frames in order.
     fps : float
         Frames a second.
-    size, margin
-        See :func:`crop_transform`.
     largest : bool
         Of several faces begin with the largest, not with the best-scoring one; from then on the face is looked for where
         it was.
@@ -257,7 +248,7 @@ def follow(
         detected |= _follow(paths, shape, ahead, before, largest)
         searched += len(ahead)
         detected = {index: face for index, face in detected.items() if index >= start - reach}
-        yield _stretch(paths, shape, np.arange(start, stop), detected, (stride, reach), fps, size, margin)
+        yield _stretch(paths, shape, np.arange(start, stop), detected, (stride, reach), fps)
 
 
 def may_show(manifest: Manifest, subject: str) -> bool:
@@ -300,7 +291,7 @@ def count_faces(image: np.ndarray) -> int:
     return len(_detector().run(np.ascontiguousarray(image), int(min(image.shape) < _SMALL), 0.0)[0])
 
 
-def crop_transform(landmarks: np.ndarray, size: int = SIZE, margin: float = MARGIN) -> np.ndarray:
+def crop_transform(landmarks: np.ndarray, size: int = SIZE) -> np.ndarray:
     """Similarity that takes image pixels to crop pixels.
 
     Parameters
@@ -309,8 +300,6 @@ def crop_transform(landmarks: np.ndarray, size: int = SIZE, margin: float = MARG
         In image pixels (centres of pixels at whole numbers).
     size : int
         Side of the crop in pixels.
-    margin : float
-        Free height above the brows and below the chin of an average face, as a share of brows to chin.
 
     Returns
     -------
@@ -319,8 +308,8 @@ def crop_transform(landmarks: np.ndarray, size: int = SIZE, margin: float = MARG
         pixel, is ``np.hypot(matrix[0, 0], matrix[1, 0])``.
     """
     height = _CHIN - _BROWS
-    eyes_apart = size / (height * (1 + 2 * margin))  # pixels of the crop
-    eye_line = (margin * height - _BROWS) * eyes_apart
+    eyes_apart = size / (height * (1 + 2 * MARGIN))  # pixels of the crop
+    eye_line = (MARGIN * height - _BROWS) * eyes_apart
     target = _RIGID_SHAPE * eyes_apart + [size / 2 - 0.5, eye_line - 0.5]
     # As complex numbers a similarity is z -> a z + b, and least squares has a closed form.
     source_z = np.asarray(landmarks, float)[list(_RIGID)] @ [1, 1j]
@@ -439,7 +428,7 @@ def _crop_video(paths: Sequence[Image], seconds: np.ndarray) -> dict[str, np.nda
     return {"frames": frames, "mask": mask, "landmarks": landmarks, "masked": masked}
 
 
-def crop(image: np.ndarray, matrix: np.ndarray, size: int = SIZE) -> np.ndarray:
+def crop(image: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     """Resample an image into a crop.
 
     Parameters
@@ -447,22 +436,20 @@ def crop(image: np.ndarray, matrix: np.ndarray, size: int = SIZE) -> np.ndarray:
     image : (H, W) uint8
     matrix : (2, 3) float
         From :func:`crop_transform`.
-    size : int
-        Side of the crop in pixels.
 
     Returns
     -------
-    (size, size) uint8
-        Linear at the smallest multiple of ``size`` that doesn't shrink the image, then averaged down.
+    (SIZE, SIZE) uint8
+        Linear at the smallest multiple of ``SIZE`` that doesn't shrink the image, then averaged down.
     """
     factor = max(1, int(np.ceil(1 / np.hypot(matrix[0, 0], matrix[1, 0]) - 1e-6)))
     larger = factor * matrix  # pixel centres are whole numbers: x -> factor x + (factor - 1) / 2
     larger[:, 2] += (factor - 1) / 2
-    side = factor * size
+    side = factor * SIZE
     fine = cv2.warpAffine(
         image, larger, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
     )
-    return fine if factor == 1 else cv2.resize(fine, (size, size), interpolation=cv2.INTER_AREA)
+    return fine if factor == 1 else cv2.resize(fine, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
 
 
 def read_image(path: Image) -> np.ndarray | None:
@@ -489,15 +476,13 @@ def _stretch(
     detected: dict[int, Face],
     frames: tuple[int, int],
     fps: float,
-    size: int,
-    margin: float,
 ) -> Followed:
     """Crop some frames in a row, given the faces detected at a stride in them and within reach around them."""
     stride, reach = frames
     indices = np.array(sorted(detected), np.int64)
     low, high = min([*indices[:1], numbers[0]]), max([*indices[-1:], numbers[-1]])
     mask = _bridged((indices - low).tolist(), high - low + 1, stride)[numbers - low]
-    crops = np.zeros((len(numbers), size, size), np.uint8)
+    crops = np.zeros((len(numbers), SIZE, SIZE), np.uint8)
     landmarks = np.zeros((len(numbers), 68, 2), np.float32)
     masked = np.zeros(3, np.int64)
     for row, image in _usable([paths[number] for number in numbers], shape, mask, masked):
@@ -506,8 +491,8 @@ def _stretch(
             near = indices[np.abs(indices - number) <= reach]  # however the video is cut into stretches
             points = np.stack([detected[index].landmarks for index in near])
             smooth = smooth_landmarks(points, near / fps, _FOLLOW_SMOOTH, np.array([number / fps]))[0]
-            matrix = crop_transform(smooth, size, margin)
-            crops[row] = crop(image, matrix, size)
+            matrix = crop_transform(smooth)
+            crops[row] = crop(image, matrix)
             landmarks[row] = smooth @ matrix[:, :2].T + matrix[:, 2]
     return Followed(fps, numbers, crops, mask, landmarks, masked)
 
