@@ -152,16 +152,6 @@ def test_a_test_subject_changes_no_weight(tiny, finished):
     assert all(weights(run)[name] == value for name, value in same.items())
 
 
-@pytest.mark.long
-def test_same_seed_same_bytes_on_one_process_and_on_two(tiny, finished):
-    run, prepared, folds = tiny
-    one, two = finished[3], grid(run, prepared, folds, jobs=2)
-    for job in one:
-        for name, value in one[job].items():
-            np.testing.assert_array_equal(value, two[job][name])
-    assert weights(run) == weights(finished[0])
-
-
 def test_a_finished_fit_is_never_repeated_and_a_changed_one_never_read(finished, monkeypatch):
     run, prepared, folds, first = finished
 
