@@ -10,7 +10,7 @@ once::
                                  1 ----------- 3 -------- 5                     closed: [1, 5], 5 frames
     seconds                  .005            .015      .025                     frame / fps, at 200 fps
 
-A row is valid if onset <= apex <= offset and onset < offset. What happens to others is the manifest's
+A row is valid if first frame <= onset <= apex <= offset and onset < offset. What happens to others is the manifest's
 ``repair`` policy; every row of the table comes out, with ``status`` and ``reason``. Row numbers in
 messages are 0-based data rows, lines are those that a spreadsheet shows. Frames in messages are numbered
 as in the table.
@@ -20,21 +20,23 @@ the table still says what the correction found.
 """
 
 import csv
+import difflib
 import io
 import math
 import re
 import warnings
 from collections import Counter, defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
-from melib.data import cache, tables
-from melib.data.manifest import Manifest, line_of, parts, read_manifest
-from melib.data.tables import Row, text
+from melib.data import cache, layouts, tables
+from melib.data.manifest import Manifest, line_of, parts, read_manifest, variants
+from melib.data.sheets import Sheets, read_sheets, short
+from melib.data.tables import Row, number, text
 from melib.errors import DataError
 
 Policy = Literal["repair", "drop", "strict"]
@@ -62,6 +64,12 @@ CELLS = ("subject", "video", *CORRECTABLE)
 CHALLENGE_COLUMNS = ("subject", "video", "onset", "offset", "emotion")
 CORRECTION = ("subject", "video", "onset", "field", "old", "new", "reason", "source")
 
+# No recording has so many frames, and a table of whole numbers holds no larger one.
+_LAST = 10**9
+# Events of the face last less, in seconds; and more, in frames, where most frames are fractions (SAMM Long Videos).
+_LONGEST = 20
+_SHOWN = 8  # emotions in one sentence
+
 
 @dataclass(frozen=True)
 class Audit:
@@ -75,8 +83,13 @@ class Audit:
         row (int, index into ``events``), fault (str, a key of the manifest's ``known``), name (str, the event's).
     version : str
         Version of the table, "" where none of the manifest's fits.
+    expected : dict
+        Counts of the whole release of that version, as :func:`counts` names them.
     notes : tuple of str
-        Sentences: an absent table to join, a correction that didn't fit, a subject in two spellings.
+        Sentences: an absent table to join, a correction that didn't fit, a subject in two spellings, events that overlap,
+        emotions that the manifest's ``emotion_classes`` don't list.
+    misspelt : str
+        A sentence on those of the latter that are nearly a listed one, or "".
     cells : DataFrame
         A row a row of ``events``: subject, video and the `CORRECTABLE` cells as the table writes them, before any
         correction; what a row of corrections is written from.
@@ -85,7 +98,9 @@ class Audit:
     events: pd.DataFrame
     faults: pd.DataFrame
     version: str
+    expected: dict[str, int]
     notes: tuple[str, ...]
+    misspelt: str
     cells: pd.DataFrame
 
 
@@ -134,7 +149,7 @@ def read_events(
     >>> events = read_events("synthme", "data/synthme/annotations.xlsx")  # doctest: +SKIP
     """
     result = audit(dataset, table, *more_tables, policy=policy)
-    for note in result.notes:
+    for note in filter(None, (*result.notes, result.misspelt)):
         warnings.warn(note, stacklevel=2)
     return result.events
 
@@ -149,13 +164,14 @@ def audit(
     manifest = dataset if isinstance(dataset, Manifest) else read_manifest(dataset)
     if policy not in ("repair", "drop", "strict"):
         raise DataError(f"policy is {policy!r}; use repair, drop or strict.")
-    files = {path: tables.read_sheets(path) for path in map(Path, (table, *more_tables))}
+    files = {path: read_sheets(path) for path in map(Path, (table, *more_tables))}
     joined, notes = _joined(manifest, files)
-    rest = {path: sheets for path, sheets in files.items() if path not in joined}
+    rest = {path: held for path, held in files.items() if path not in joined}
     own, others = _own(manifest, rest, list(joined))
     corrections = _Corrections(manifest)
     records, cells = [], []
     for path, rows in own.items():
+        _refuse_other_unit(manifest, path, rows)
         lookups = _lookups(manifest, files[path])
         notes += [
             f"{path} doesn't say what the folders of a {role} are called; its own names are kept."
@@ -171,17 +187,33 @@ def audit(
     if joined:
         _take(manifest, records, joined)
     _name_events(records)
+    unlisted, misspelt = _unlisted(manifest, records)
+    notes += _overlapping(manifest, records) + unlisted
     columns = {name: pd.Series([record[name] for record in records], dtype=COLUMNS[name]) for name in COLUMNS}
     faults = [
         (row, fault, record["event"]) for row, record in enumerate(records) for fault in record["faults"]
     ]
+    events = pd.DataFrame(columns)
+    version = _version(manifest, [files[path] for path in own], counts(events))
     return Audit(
-        pd.DataFrame(columns),
+        events,
         pd.DataFrame(faults, columns=["row", "fault", "name"]),
-        _version(manifest, [files[path] for path in own], len(records)),
+        version.get("name", ""),
+        version.get("expected", manifest.expected),
         tuple(notes),
+        misspelt,
         pd.DataFrame(cells, columns=CELLS, dtype=str),
     )
+
+
+def counts(events: pd.DataFrame) -> dict[str, int]:
+    """What a release is recognised by: how many rows, subjects and videos there are, and events of each kind."""
+    return {
+        "rows": len(events),
+        "subjects": events["subject"].nunique(),
+        "videos": len(events[["subject", "video"]].drop_duplicates()),
+        **events["kind"].value_counts(sort=False).to_dict(),
+    }
 
 
 def check_frames(events: pd.DataFrame, clips: pd.DataFrame) -> pd.DataFrame:
@@ -242,22 +274,21 @@ def check_frames(events: pd.DataFrame, clips: pd.DataFrame) -> pd.DataFrame:
 def _event(manifest: Manifest, row: Row, corrected: str, lookups: dict, policy: Policy) -> dict[str, Any]:
     """One row of the table as an event, with ``faults`` and what the table calls it (``raw``)."""
     cells, part = row.cells, row.part
-    subject = _subject(cells["subject"], part.get("subject_digits", 0))
-    video = text(cells["video"])
-    event = text(cells.get("event"))
-    if "video_pattern" in part:
-        event = event or video
-        match = re.search(part["video_pattern"], video)
-        video = match[1] if match else video
+    subject = _subject(cells["subject"], part)
+    video, event = _video(row)
     if "video" in lookups:
         event = event or video
         video = _look_up(lookups["video"], video)
     subject = lookups.get("subject", {}).get(subject, subject)
     kind, unknown = _kind(row)
-    frames, faults, dropped = _interval(
-        cells, set(part["missing"]), _policies(manifest, part, policy), manifest
-    )
-    if unknown:
+    fps, no_fps = _rate(manifest, row)
+    rules = _policies(manifest, part, policy)
+    frames, faults, dropped = _interval(cells, set(part["missing"]), rules, manifest, fps)
+    if no_fps:
+        faults, dropped = [("fps_missing", no_fps), *faults], dropped or policy == "drop"
+    if row.fault:
+        faults, dropped = [("uneven", row.fault)], True
+    elif unknown:
         faults, dropped = [("unknown_kind", unknown)], True
     elif not subject or not video:
         empty = "video" if subject else "subject"
@@ -265,7 +296,7 @@ def _event(manifest: Manifest, row: Row, corrected: str, lookups: dict, policy: 
             [(f"no_{empty}", f"{row.titles[empty]} is empty; fill it in, merged cells too")],
             True,
         )
-    elif not dropped and (sentence := _too_long(manifest, kind, frames)):
+    elif not dropped and (sentence := _too_long(manifest, kind, frames, fps)):
         faults, dropped = [*faults, ("too_long", sentence)], True
     reason = " and ".join(sentence for _, sentence in faults)
     if faults and policy == "strict":
@@ -275,7 +306,7 @@ def _event(manifest: Manifest, row: Row, corrected: str, lookups: dict, policy: 
         )
     if corrected:
         faults, reason = [("corrected", corrected), *faults], " and ".join(filter(None, [corrected, reason]))
-    emotion = text(cells.get("emotion")).lower()
+    emotion = " ".join(text(cells.get("emotion")).lower().split())
     return {
         "dataset": manifest.name,
         "subject": subject,
@@ -285,7 +316,7 @@ def _event(manifest: Manifest, row: Row, corrected: str, lookups: dict, policy: 
             name: pd.NA if number is None else number - manifest.first_frame
             for name, number in frames.items()
         },
-        "fps": manifest.fps,
+        "fps": fps,
         "kind": kind,
         "emotion": emotion,
         "emotion_class": _emotion_class(manifest, emotion),
@@ -297,19 +328,31 @@ def _event(manifest: Manifest, row: Row, corrected: str, lookups: dict, policy: 
     }
 
 
+def _video(row: Row) -> tuple[str, str]:
+    """What the table calls the video and the event."""
+    video, event = text(row.cells["video"]), text(row.cells.get("event"))
+    if "video_pattern" not in row.part:
+        return video, event
+    match = re.search(row.part["video_pattern"], video)
+    return match[1] if match else video, event or video
+
+
 def _policies(manifest: Manifest, part: dict, policy: Policy) -> dict[str, str]:
     """What to do with each fault; a table that knows no apex can't be blamed for it."""
-    rules = manifest.repair if policy == "repair" else dict.fromkeys(manifest.repair, "drop")
+    rules = {"onset_before_first": "drop"} | manifest.repair
+    rules = rules if policy == "repair" else dict.fromkeys(rules, "drop")
     if manifest.repair["apex_missing"] == "keep" or "apex" not in part["columns"]:
         rules = rules | {"apex_missing": "keep"}
     return rules
 
 
 def _interval(
-    cells: dict[str, Any], missing: set[str], repair: dict[str, str], manifest: Manifest
+    cells: dict[str, Any], missing: set[str], repair: dict[str, str], manifest: Manifest, fps: float
 ) -> tuple[dict[str, int | None], list[tuple[str, str]], bool]:
     """Frames (in the table's numbering), faults with a sentence each, and whether the row is lost."""
-    onset, apex, offset = (_frame(cells.get(name), missing) for name in ("onset", "apex", "offset"))
+    onset, apex, offset = (
+        _frame(cells.get(name), missing, manifest, fps) for name in ("onset", "apex", "offset")
+    )
     faults: list[tuple[str, str]] = []
     dropped = False
 
@@ -320,7 +363,7 @@ def _interval(
         faults.append((name, f"has {sentence}; used {used}" if used else f"has {sentence}"))
 
     def shown(name: str) -> str:
-        return f'{name} "{text(cells.get(name))}"'
+        return f'{name} "{short(text(cells.get(name)))}"'
 
     def mirrored(name: str, sentence: str) -> int | None:
         """An offset as far behind the apex as the onset lies before it."""
@@ -334,7 +377,7 @@ def _interval(
         return offset
 
     first = manifest.first_frame
-    if onset is not None and onset < first and "onset_before_first" in repair:
+    if onset is not None and onset < first:
         repaired = repair["onset_before_first"] == "first"
         fault("onset_before_first", f"onset {onset} before the first frame, {first}", str(first) * repaired)
         onset = first if repaired else onset
@@ -361,29 +404,62 @@ def _interval(
     return {"onset": onset, "apex": apex, "offset": offset}, faults, dropped
 
 
-def _too_long(manifest: Manifest, kind: str, frames: dict[str, int | None]) -> str:
+def _too_long(manifest: Manifest, kind: str, frames: dict[str, int | None], fps: float) -> str:
     """The fault of an event that lasts longer than the manifest finds plausible, or ""."""
     onset, offset, limit = frames["onset"], frames["offset"], manifest.longest_s.get(kind, math.inf)
-    if onset is None or offset is None or (seconds := (offset - onset + 1) / manifest.fps) <= limit:
+    if onset is None or offset is None or (seconds := (offset - onset + 1) / fps) <= limit:
         return ""
     return f"lasts {seconds:.1f} s, a {kind} of more than {limit:g} s isn't trusted"
 
 
-def _frame(cell: Any, missing: set[str]) -> int | None:
+def _rate(manifest: Manifest, row: Row) -> tuple[float, str]:
+    """Frames a second of an event, and a fault if the table has a column of them whose cell holds none."""
+    if "fps" not in row.titles:
+        return manifest.fps, ""
+    rate = number(row.cells["fps"])
+    if rate is not None and 0 < rate < _LAST:
+        return rate, ""
+    content = short(text(row.cells["fps"]))
+    return manifest.fps, f'has {row.titles["fps"]} "{content}"; used {manifest.fps:g}, the manifest\'s fps'
+
+
+def _frame(cell: Any, missing: set[str], manifest: Manifest, fps: float) -> int | None:
     """A frame number from text, float, int or a formula's result; None where it is missing or no number."""
-    content = text(cell)
-    if content in missing:
+    value = number(cell)
+    if value is None or abs(value) > _LAST or {text(cell), f"{value:g}"} & missing:
         return None
-    try:
-        number = float(content)
-    except ValueError:
-        return None
-    return int(number) if math.isfinite(number) and str(int(number)) not in missing else None
+    if manifest.unit == "seconds":
+        return manifest.first_frame + round(value * fps)
+    return None if str(int(value)) in missing else int(value)
 
 
-def _subject(cell: Any, digits: int) -> str:
+def _refuse_other_unit(manifest: Manifest, path: Path, rows: list[Row]) -> None:
+    """Seconds where the manifest says frames, and frames where it says seconds: told by fractions and by lengths."""
+    ends = [(number(row.cells.get("onset")), number(row.cells.get("offset"))) for row in rows]
+    lengths = [abs(offset - onset) for onset, offset in ends if onset is not None and offset is not None]
+    typical = np.median(lengths) if lengths else 0
+    for role in ("onset", "apex", "offset"):
+        title = next((row.titles[role] for row in rows if role in row.titles), role)
+        values = [value for row in rows if (value := number(row.cells.get(role))) is not None]
+        fractions = [value for value in values if not value.is_integer()]
+        if manifest.unit == "frames" and 2 * len(fractions) > len(values) and typical <= _LONGEST:
+            raise DataError(
+                f"{path}: most cells of column {title} hold small fractions such as {fractions[0]:g}, so it seems to be in "
+                f"seconds, not frames; write unit: seconds into a copy of {manifest.source} and give its path."
+            )
+        if manifest.unit == "seconds" and values and not fractions and typical > _LONGEST:
+            raise DataError(
+                f"{path}: column {title} holds whole numbers and events of {typical:g}, so it seems to be in frames, not "
+                f"seconds; correct unit in {manifest.source}."
+            )
+
+
+def _subject(cell: Any, part: dict) -> str:
+    """What a subject's folder is called."""
     content = text(cell)
-    return content.zfill(digits) if content.isdecimal() else content
+    if not content.isdecimal():
+        return content
+    return part.get("subject_prefix", "") + content.zfill(part.get("subject_digits", 0))
 
 
 def _kind(row: Row) -> tuple[str, str]:
@@ -395,7 +471,10 @@ def _kind(row: Row) -> tuple[str, str]:
     kinds = {name.lower(): kind for name, kind in rule["values"].items()}
     if content.lower() in kinds:
         return kinds[content.lower()], ""
-    return "", f'has {row.titles["kind"]} "{content}", which table.kind.values of the manifest doesn\'t list'
+    return (
+        "",
+        f'has {row.titles["kind"]} "{short(content)}", which table.kind.values of the manifest doesn\'t list',
+    )
 
 
 def _emotion_class(manifest: Manifest, emotion: str) -> str:
@@ -403,6 +482,26 @@ def _emotion_class(manifest: Manifest, emotion: str) -> str:
         return ""
     classes = manifest.emotion_classes.items()
     return next((name for name, members in classes if emotion in members), "others")
+
+
+def _unlisted(manifest: Manifest, records: list[dict[str, Any]]) -> tuple[list[str], str]:
+    """A note on emotions that no class lists, with their counts, and a sentence on those that are nearly a listed one."""
+    listed = {"other", "others"}.union(*manifest.emotion_classes.values())
+    counted = Counter(record["emotion"] for record in records if record["emotion"] not in {"", *listed})
+    near = {name: difflib.get_close_matches(name, listed, n=1, cutoff=0.75) for name in counted}
+    strange = [f'{n} "{short(name)}"' for name, n in counted.most_common() if not near[name]]
+    wrong = [f'{n} "{short(name)}", {near[name][0]}?' for name, n in counted.most_common() if near[name]]
+
+    def sentence(named: list[str], remedy: str) -> str:
+        more = f"; {len(named) - _SHOWN} more" if len(named) > _SHOWN else ""
+        return (
+            f"{manifest.name}: events with an emotion that emotion_classes doesn't list count as others "
+            f"({'; '.join(named[:_SHOWN])}{more}): {remedy} ({manifest.source}, "
+            f"line {line_of(manifest, 'emotion_classes')})."
+        )
+
+    misspelt = sentence(wrong, "correct the table, or list them") if wrong else ""
+    return [sentence(strange, "list them where they belong")] if strange else [], misspelt
 
 
 # From rows to events of one data set
@@ -428,23 +527,48 @@ def _one_spelling(records: list[dict[str, Any]]) -> list[str]:
 
 
 def _drop_repeated(manifest: Manifest, records: list[dict[str, Any]], policy: Policy) -> None:
-    """A row that says the same as an earlier one is one event, not two."""
-    earlier = set()
+    """A row that says the same as an earlier one is one event, not two; nor are two emotions of the same frames."""
+    earlier: dict[tuple, dict[str, Any]] = {}
     for record in records:
         if record["status"] == "dropped":
             continue
         row = tuple(str(record[name]) for name in ("subject", "video", "onset", "apex", "offset", "kind"))
-        if row in earlier:
-            fault = "repeats an earlier row"
-            if policy == "strict":
-                raise DataError(
-                    f"{manifest.name}: an event of {record['subject']}/{record['video']} {fault} (onset "
-                    f"{record['onset'] + manifest.first_frame}); remove one of the two."
-                )
-            record["status"] = "dropped"
-            record["reason"] = "; ".join(filter(None, [record["reason"], fault]))
-            record["faults"].append("repeated")
-        earlier.add(row)
+        first = earlier.setdefault(row, record)
+        if first is record:
+            continue
+        fault, sentence = "repeated", "repeats an earlier row"
+        if record["emotion"] and first["emotion"] and record["emotion"] != first["emotion"]:
+            fault = "two_emotions"
+            sentence = f"has the frames of an earlier row, with emotion {record['emotion']} instead of {first['emotion']}"
+        if policy == "strict":
+            raise DataError(
+                f"{manifest.name}: an event of {record['subject']}/{record['video']} {sentence} (onset "
+                f"{record['onset'] + manifest.first_frame}); remove one of the two."
+            )
+        record["status"] = "dropped"
+        record["reason"] = "; ".join(filter(None, [record["reason"], sentence]))
+        record["faults"].append(fault)
+
+
+def _overlapping(manifest: Manifest, records: list[dict[str, Any]]) -> list[str]:
+    """A note on events that share frames with another of their kind; both are kept."""
+    used = [record for record in records if record["status"] != "dropped"]
+    used.sort(key=lambda record: (record["subject"], record["video"], record["kind"], record["onset"]))
+    pairs, last = [], used[0] if used else {}
+    for record in used[1:]:
+        if all(record[name] == last[name] for name in ("subject", "video", "kind")):
+            if record["onset"] <= last["offset"]:
+                pairs.append((last, record))
+            if record["offset"] <= last["offset"]:
+                continue
+        last = record
+    if not pairs:
+        return []
+    one, other = pairs[0]
+    return [
+        f"{manifest.name}: {len(pairs)} of {len(used)} events overlap another of the same kind (first: {one['subject']}/"
+        f"{one['event']} and {other['event']}); all are kept."
+    ]
 
 
 def _name_events(records: list[dict[str, Any]]) -> None:
@@ -472,7 +596,7 @@ def _name_events(records: list[dict[str, Any]]) -> None:
 
 
 def _own(
-    manifest: Manifest, files: dict[Path, tables.Sheets], only_joined: list[Path]
+    manifest: Manifest, files: dict[Path, Sheets], only_joined: list[Path]
 ) -> tuple[dict[Path, list[Row]], list[str]]:
     """Rows of the files that hold the data set's table, and notes on the others."""
     rows_by_file, errors = {}, []
@@ -480,6 +604,7 @@ def _own(
         try:
             rows = tables.rows(manifest, path, sheets)
             _refuse_unknown_version(manifest, path, sheets)
+            _refuse_other_names(manifest, path, rows)
             rows_by_file[path] = rows
         except DataError as error:
             errors.append(error)
@@ -500,7 +625,7 @@ def _own(
     return rows_by_file, notes
 
 
-def _lookups(manifest: Manifest, sheets: tables.Sheets) -> dict[str, dict[str, str]]:
+def _lookups(manifest: Manifest, sheets: Sheets) -> dict[str, dict[str, str]]:
     """Names of folders by role and cell, from the sheets that the manifest's part names."""
     rules: dict[str, dict] = next((part["lookup"] for part in parts(manifest) if "lookup" in part), {})
     return {role: tables.looked_up(rule, sheets) for role, rule in rules.items()}
@@ -511,9 +636,7 @@ def _look_up(names: dict[str, str], cell: str) -> str:
     return names.get(cell) or names.get(re.sub(r"_\d+$", "", cell), cell)
 
 
-def _joined(
-    manifest: Manifest, files: dict[Path, tables.Sheets]
-) -> tuple[dict[Path, pd.DataFrame], list[str]]:
+def _joined(manifest: Manifest, files: dict[Path, Sheets]) -> tuple[dict[Path, pd.DataFrame], list[str]]:
     """Files that are another data set's table, with its events; a note if there is none."""
     if manifest.join is None:
         return {}, []
@@ -532,7 +655,7 @@ def _joined(
     return events, []
 
 
-def _holds(manifest: Manifest, path: Path, sheets: tables.Sheets) -> bool:
+def _holds(manifest: Manifest, path: Path, sheets: Sheets) -> bool:
     try:
         return bool(tables.rows(manifest, path, sheets))
     except DataError:
@@ -561,13 +684,19 @@ def _take(manifest: Manifest, records: list[dict[str, Any]], joined: dict[Path, 
         record["emotion_class"] = _emotion_class(manifest, record["emotion"])
 
 
-def _version(manifest: Manifest, files: list[tables.Sheets], n_rows: int) -> str:
-    """Name of the first version that fits the columns and the number of rows."""
-    fitting = [version for version in _fitting(manifest, files) if version.get("rows", n_rows) == n_rows]
-    return fitting[0]["name"] if fitting else ""
+def _version(manifest: Manifest, files: list[Sheets], held: dict[str, int]) -> dict:
+    """The first version that fits the columns and the number of rows; one whose counts all agree goes first."""
+    fitting = [v for v in _fitting(manifest, files) if v.get("rows", held["rows"]) == held["rows"]]
+    whole = [v for v in fitting if not differing(held, v.get("expected", manifest.expected))]
+    return next(iter(whole or fitting), {})
 
 
-def _fitting(manifest: Manifest, files: list[tables.Sheets]) -> list[dict]:
+def differing(held: dict[str, int], expected: dict[str, int]) -> dict[str, int]:
+    """Counts of a release that those held differ from."""
+    return {name: n for name, n in expected.items() if held.get(name, 0) != n}
+
+
+def _fitting(manifest: Manifest, files: list[Sheets]) -> list[dict]:
     """Versions that fit the columns."""
     titles = set().union(*(tables.titles(manifest, sheets) for sheets in files))
 
@@ -581,13 +710,28 @@ def _fitting(manifest: Manifest, files: list[tables.Sheets]) -> list[dict]:
     ]
 
 
-def _refuse_unknown_version(manifest: Manifest, path: Path, sheets: tables.Sheets) -> None:
+def _refuse_unknown_version(manifest: Manifest, path: Path, sheets: Sheets) -> None:
     """Another data set's table may have every column that is asked for: its other columns tell."""
     if manifest.versions and not _fitting(manifest, [sheets]):
         known = ", ".join(version["name"] for version in manifest.versions)
         raise DataError(
             f"{path} is none of the versions of {manifest.name}'s table that are known ({known}): its columns differ; give "
             f"the right file, or add its version ({manifest.source}, line {line_of(manifest, 'versions')})."
+        )
+
+
+def _refuse_other_names(manifest: Manifest, path: Path, rows: list[Row]) -> None:
+    """Another data set's table may have the same columns, too: its videos are called otherwise."""
+    if any("video" in part.get("lookup", {}) for part in parts(manifest)):
+        return
+    videos = [video for row in rows if (video := _video(row)[0])]
+    if videos and not any(
+        layouts.names_video(layout, v) for layout in variants(manifest) for v in set(videos)
+    ):
+        raise DataError(
+            f"{path} isn't the annotation table of {manifest.name}: none of its videos, such as {short(videos[0])}, is "
+            f"called as frames.pattern says; give the right file, or correct the pattern ({manifest.source}, line "
+            f"{line_of(manifest, 'frames')})."
         )
 
 
@@ -599,24 +743,23 @@ class _Corrections:
         self.rows = read_corrections(self.file)
         self.used: set[int] = set()
         self.by_event = defaultdict(list)
-        digits = {part.get("subject_digits", 0) for part in parts(manifest)}
-        for number, row in enumerate(self.rows):
-            for subject in {_subject(row["subject"], count).casefold() for count in digits}:
-                self.by_event[subject, row["video"], row["onset"]].append(number)
+        for place, row in enumerate(self.rows):
+            for subject in {_subject(row["subject"], part).casefold() for part in parts(manifest)}:
+                self.by_event[subject, row["video"], row["onset"]].append(place)
 
     def apply(self, row: Row) -> tuple[Row, str]:
         """The row with its corrections, and a sentence on them."""
         cells, reasons = dict(row.cells), []
-        subject = _subject(cells["subject"], row.part.get("subject_digits", 0)).casefold()
-        for number in self.by_event.get((subject, text(cells["video"]), text(cells["onset"])), []):
-            change = self.rows[number]
+        subject = _subject(cells["subject"], row.part).casefold()
+        for place in self.by_event.get((subject, text(cells["video"]), text(cells["onset"])), []):
+            change = self.rows[place]
             field, old, new = change["field"], change["old"], change["new"]
             if text(row.cells.get(field)) == old:
                 cells[field] = new
                 source = ", ".join(filter(None, [change["reason"], change["source"]]))
                 reasons.append(f'has {field} "{old}"; corrected to {new} ({source})')
-                self.used.add(number)
-        return Row(row.part, row.where, cells, row.titles), " and ".join(reasons)
+                self.used.add(place)
+        return replace(row, cells=cells), " and ".join(reasons)
 
     def unused(self) -> list[str]:
         """A note on corrections that fitted no row."""

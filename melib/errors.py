@@ -10,6 +10,7 @@ class DataError(ValueError):
     """
 
     def __init__(self, sentence: str):
+        """Make one line of it."""
         super().__init__(re.sub(r"\s*[\x00-\x1f\x7f-\x9f\u2028\u2029]+\s*", " ", str(sentence)))
 
     def _render_traceback_(self) -> list[str]:

@@ -6,18 +6,23 @@ All rows are invented; the headers are those that real tables have.
 import csv
 import math
 import re
+import resource
+import time
+import zipfile
 
+import licensed
 import openpyxl
 import pandas as pd
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
 from melib import DataError
 from melib.annotations import COLUMNS, CORRECTION, audit, check_frames, read_events
-from melib.data.manifest import read_manifest
+from melib.data.manifest import parts, read_manifest
 
+SHIPPED = list(licensed.MINIATURES)
 HEADER = [
     "Subject",
     "Filename",
@@ -149,11 +154,14 @@ def oracle(cell):
 def test_every_row_comes_out_valid_or_dropped_and_every_change_has_a_reason(tmp_path_factory, rows, policy):
     folder = tmp_path_factory.mktemp("table")
     cells = [row(*frames, video=f"v{number}") for number, frames in enumerate(rows)]
-    events = read_events(manifest(folder), xlsx(folder / "t.xlsx", [HEADER, *cells]), policy=policy)
+    table = xlsx(folder / "t.xlsx", [HEADER, *cells])
+    if any(2 * sum("." in str(cell) for cell in column) > len(rows) for column in zip(*rows, strict=True)):
+        reject()  # they may be taken for seconds
+    events = read_events(manifest(folder), table, policy=policy)
     assert events["video"].tolist() == [f"v{number}" for number in range(len(rows))]
     for frames, event in zip(rows, events.itertuples(), strict=True):
         onset, apex, offset = map(oracle, frames)
-        raw_valid = None not in (onset, apex, offset) and onset <= apex <= offset and onset < offset
+        raw_valid = None not in (onset, apex, offset) and 1 <= onset <= apex <= offset and onset < offset
         assert (event.status == "ok") == raw_valid
         assert (event.reason == "") == raw_valid
         if raw_valid:
@@ -470,7 +478,10 @@ def test_further_events_of_a_row_are_events(tmp_path):
 def test_an_onset_before_the_video_is_its_first_frame_where_the_manifest_says_so(tmp_path, onset, expected):
     [event] = events_of(tmp_path, row(onset, 5, 9), repair={"onset_before_first": "first"}).to_dict("records")
     assert (event["onset"], event["status"]) == (expected, "repaired" if onset == 0 else "ok")
-    [event] = events_of(tmp_path, row(onset, 5, 9), repair={"onset_before_first": "drop"}).to_dict("records")
+    for rule in ({"onset_before_first": "drop"}, {}):
+        [event] = events_of(tmp_path, row(onset, 5, 9), repair=rule).to_dict("records")
+        assert event["status"] == ("dropped" if onset == 0 else "ok")
+    [event] = events_of(tmp_path, row(onset, 5, 9), policy="drop").to_dict("records")
     assert event["status"] == ("dropped" if onset == 0 else "ok")
 
 
@@ -633,3 +644,200 @@ def test_a_column_may_have_several_titles_or_be_optional(tmp_path):
         read_events(
             path, xlsx(tmp_path / "t.xlsx", [["Subject", "Filename", "Start", "Offset"], ["a", "b", 1, 5]])
         )
+
+
+# Seconds, frame rates, emotions, events on the same frames
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize("policy", ["repair", "drop"])
+def test_no_event_of_any_data_set_begins_before_its_first_frame(tmp_path, name, policy):
+    mini = licensed.MINIATURES[name]
+    described = read_manifest(name)
+    part = parts(described)[0]
+    sheets = {title: [list(cells) for cells in rows] for title, rows in mini.sheets.items()}
+    rows = next(iter(sheets.values()))
+    head = next((at for at, cells in enumerate(rows) if part.get("header") in cells), -1)
+    names = part["columns"]["onset"]
+    names = [names] if isinstance(names, str) else names
+    at = names if isinstance(names, int) else next(rows[head].index(n) for n in names if n in rows[head])
+    for cells in rows[head + 1 :]:
+        cells[at] = -5
+    events = audit(described, licensed.save_xlsx(tmp_path / "t.xlsx", sheets), policy=policy).events
+    used = events[events["status"] != "dropped"]
+    assert (used["onset"] >= 0).all()
+
+
+def test_seconds_are_converted_where_the_manifest_says_so_and_refused_where_it_does_not(tmp_path):
+    rows = [row(4.10, 4.25, 4.40), row(12.4, 12.5, 12.75, video="b"), row(20, 20.5, 21, video="c")]
+    table = xlsx(tmp_path / "t.xlsx", [HEADER, *rows])
+    events = read_events(raw_manifest(tmp_path, unit="seconds"), table)
+    assert events[["onset", "apex", "offset"]].to_numpy().tolist() == [
+        [820, 850, 880],
+        [2480, 2500, 2550],
+        [4000, 4100, 4200],
+    ]
+    with pytest.raises(DataError, match="unit: seconds"):
+        read_events(raw_manifest(tmp_path), table)
+    frames = xlsx(tmp_path / "f.xlsx", [HEADER, row(820, 850, 880)])
+    with pytest.raises(DataError, match="in frames"):
+        read_events(raw_manifest(tmp_path, unit="seconds"), frames)
+    long = xlsx(tmp_path / "l.xlsx", [HEADER, row(566.4, 640.2, 901.6)])
+    assert read_events(raw_manifest(tmp_path), long)["onset"].tolist() == [565], "frames may be fractions"
+
+
+def test_a_frame_rate_may_be_a_column(tmp_path):
+    path = manifest(tmp_path).source
+    record = yaml.safe_load(path.read_text(encoding="utf-8"))
+    record["table"]["columns"]["fps"] = "Frame rate"
+    path.write_text(yaml.safe_dump(record | {"longest_s": {"micro": 1}}), encoding="utf-8")
+    rows = [[*row(1, 200, 400, video=str(n)), rate] for n, rate in enumerate([200, "300", 500.0, "", "fast"])]
+    table = xlsx(tmp_path / "t.xlsx", [[*HEADER, "Frame rate"], *rows])
+    events = read_events(path, table)
+    assert events["fps"].tolist() == [200, 300, 500, 200, 200]
+    assert events["status"].tolist() == ["dropped", "dropped", "ok", "dropped", "dropped"], (
+        "400 frames at 500/s"
+    )
+    assert audit(path, table).faults["fault"].tolist().count("fps_missing") == 2
+
+
+@given(
+    emotion=st.sampled_from(["happiness", "surprise", "anger"]),
+    place=st.integers(0, 9),
+    sign=st.sampled_from(["\u200b", "\ufeff", "\u00ad", ""]),
+    case=st.sampled_from([str.upper, str.title, str.lower]),
+)
+@settings(max_examples=20)
+def test_an_emotion_is_known_in_any_case_and_with_signs_that_nobody_sees(
+    tmp_path_factory, emotion, place, sign, case
+):
+    written = case(emotion[:place] + sign + emotion[place:])
+    [event] = events_of(tmp_path_factory.mktemp("e"), row(1, 2, 3, emotion=written)).to_dict("records")
+    assert event["emotion"] == emotion and event["emotion_class"] != "others"
+
+
+def test_emotions_that_no_class_lists_are_counted_and_what_may_be_meant_is_said(tmp_path):
+    names = ["suprise", "suprise", "tense", "Others", "anger"]
+    rows = [row(n * 10 + 1, n * 10 + 2, n * 10 + 3, emotion=name) for n, name in enumerate(names)]
+    result = audit(manifest(tmp_path), xlsx(tmp_path / "t.xlsx", [HEADER, *rows]))
+    [note] = result.notes
+    assert '(1 "tense")' in note and '(2 "suprise", surprise?)' in result.misspelt
+    with pytest.warns(UserWarning, match="suprise"), pytest.warns(UserWarning, match="tense"):
+        events_of(tmp_path, *rows)
+    result = audit(manifest(tmp_path), xlsx(tmp_path / "t.xlsx", [HEADER, *rows[3:]]))
+    assert not result.notes and not result.misspelt
+
+
+def test_two_emotions_of_the_same_frames_and_events_that_overlap_are_called_so(tmp_path):
+    rows = [row(1, 5, 9), row(1, 5, 9, emotion="Anger"), row(1, 5, 9), row(9, 12, 20), row(21, 22, 23)]
+    result = audit(manifest(tmp_path), xlsx(tmp_path / "t.xlsx", [HEADER, *rows]))
+    assert result.faults[["row", "fault"]].to_numpy().tolist() == [[1, "two_emotions"], [2, "repeated"]]
+    assert result.events["status"].tolist() == ["ok", "dropped", "dropped", "ok", "ok"]
+    [note] = result.notes
+    assert "1 of 3 events overlap" in note
+
+
+def test_a_table_whose_videos_are_called_otherwise_is_another_data_sets(tmp_path):
+    with pytest.raises(DataError, match="isn't the annotation table of mmew"):
+        read_events("mmew", *licensed.write_table("casme2", tmp_path))
+
+
+def test_a_version_has_counts_of_its_own(tmp_path):
+    versions = [{"name": "v2", "expected": {"rows": 1}}, {"name": "v1", "expected": {"rows": 2}}]
+    path = raw_manifest(tmp_path, versions=versions)
+    rows = [row(1, 2, 3), row(4, 5, 6), row(7, 8, 9)]
+    found = [audit(path, xlsx(tmp_path / "t.xlsx", [HEADER, *rows[:n]])) for n in (1, 2, 3)]
+    assert [(each.version, each.expected) for each in found] == [
+        ("v2", {"rows": 1}),
+        ("v1", {"rows": 2}),
+        ("v2", {"rows": 1}),
+    ]
+
+
+# Files
+
+
+@pytest.mark.parametrize("frame", ["1e30", "-1e30", "1e99", 1e30, "1_0", "٣", "infinity", "0x10"])
+def test_what_is_no_frame_number_costs_its_row_alone(tmp_path, frame):
+    events = events_of(tmp_path, row(frame, 20, 30), row(10, 20, 30, video="b"))
+    assert events["status"].tolist() == ["dropped", "ok"]
+
+
+def write_text(path, *lines, end="\n"):
+    path.write_text(end.join(lines), encoding="utf-8", newline="")
+    return path
+
+
+LINE = "006;v{n};{n}0;{n}5;{n}9;4,12,17;Anger"
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_the_separator_is_the_one_that_makes_rows_alike_whatever_ends_a_line(tmp_path, end):
+    lines = [LINE.format(n=n) for n in range(1, 6)]
+    events = read_events(
+        manifest(tmp_path), write_text(tmp_path / "t.csv", ";".join(HEADER), *lines, end=end)
+    )
+    assert events["status"].eq("ok").all() and set(events["aus"]) == {"4,12,17"}
+
+
+def test_a_row_with_a_separator_too_many_or_too_few_is_dropped_with_its_reason(tmp_path):
+    rows = [",".join(map(str, row(10, 20, 30, video=f"v{n}"))) for n in range(4)]
+    rows[1] = rows[1].replace("L12+R4", "12,4")
+    rows[2] = rows[2].replace("006,v2", "006 v2")
+    result = audit(manifest(tmp_path), write_text(tmp_path / "t.csv", ",".join(HEADER), *rows))
+    assert result.events["status"].tolist() == ["ok", "dropped", "dropped", "ok"]
+    assert result.faults["fault"].tolist() == ["uneven", "uneven"]
+
+
+def zipped(path, **parts):
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in parts.items():
+            archive.writestr(name, content)
+    return path
+
+
+def stray(path, cell):
+    """A table with one more cell far away."""
+    book = openpyxl.Workbook()
+    for cells in (HEADER, row(10, 20, 30)):
+        book.active.append(cells)
+    book.active[cell] = "stray"
+    book.save(path)
+    return path
+
+
+def bad_files(folder):
+    header = ",".join(HEADER)
+    good = "006,v,10,20,30,4,Anger"
+    xls = licensed.save_xls(
+        folder / "cut.xls", {"label": [HEADER, ["006", "v", "1", "2", "3", "4", "Anger"]]}
+    )
+    yield "web page", write_text(folder / "t.xls", "<html><table><tr><td>Subject</td></tr></table></html>")
+    yield "spreadsheet", write_text(folder / "zero.xlsx", "PK\3\4")
+    for n in (513, 600, 1500):
+        (folder / f"cut{n}.xls").write_bytes(xls.read_bytes()[:n])
+        yield "spreadsheet", folder / f"cut{n}.xls"
+    yield "unpacks", zipped(folder / "bomb.xlsx", **{f"{n}.xml": bytes(90 << 20) for n in range(3)})
+    yield "quotation", write_text(folder / "open.csv", header, '006,"v,10,20,30,4,Anger', good)
+    yield (
+        "quotation",
+        write_text(folder / "two.csv", header, good, f'006,"{good}', good, '006,v",1,2,3,4,Anger', good),
+    )
+    yield "csv", write_text(folder / "long.csv", header, good, "x" * 140_000)
+
+
+def test_a_file_that_can_t_be_read_is_one_sentence(tmp_path):
+    for message, path in bad_files(tmp_path):
+        with pytest.raises(DataError, match=message) as caught:
+            read_events(manifest(tmp_path), path)
+        assert str(path) in str(caught.value) and len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize("cell", ["A1048576", "XFD1048576"])
+def test_a_stray_cell_costs_neither_time_nor_memory(tmp_path, cell):
+    table = stray(tmp_path / "t.xlsx", cell)
+    began, before = time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    events = read_events(manifest(tmp_path), table)
+    assert time.process_time() - began < 5
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300 << 10
+    assert events["status"].tolist() == (["ok", "dropped"] if cell[0] == "A" else ["ok"])

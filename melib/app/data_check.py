@@ -53,6 +53,9 @@ FAULTS = {  # key of ``known`` -> what is told of rows that have it, and what to
     "onset_before_first": ("that begin before the first frame", "check first_frame in the manifest"),
     "too_long": ("longer than is plausible", _COMPARE),
     "repeated": ("that repeat an earlier row", "give one version of the table with --table"),
+    "two_emotions": ("with the frames of an earlier row, but another emotion", "keep one of the two"),
+    "fps_missing": ("without a frame rate", "fill in its cell"),
+    "uneven": ("with other cells than their header", "give every row the header's separators"),
     "unknown_kind": ("of a kind that the manifest doesn't list", "add it to kind.values in the manifest"),
     "no_subject": ("without a subject", "fill in its cell, merged cells too"),
     "no_video": ("without a video", "fill in its cell, merged cells too"),
@@ -316,16 +319,8 @@ def _check_tables(check: _Check, audit: annotations.Audit) -> None:
         names = [_names(*cells) for cells in _cells(about)]
         cases = [(f"{name[0]}: {reason}", *name) for name, reason in zip(names, about["reason"], strict=True)]
         check.explain(str(fault), cases, "row", what, remedy)
-    kinds = events["kind"].value_counts(sort=False)
-    counts = {
-        "rows": len(events),
-        "subjects": events["subject"].nunique(),
-        "videos": len(events[["subject", "video"]].drop_duplicates()),
-        **kinds.to_dict(),
-    }
-    expected = {
-        name: n for name, n in manifest.expected.items() if n is not None and counts.get(name, 0) != n
-    }
+    counts = annotations.counts(events)
+    expected = annotations.differing(counts, audit.expected)
     if expected:
         held = ", ".join(_n(counts.get(name, 0), _COUNTED[name]) for name in expected)
         released = ", ".join(_n(n, _COUNTED[name]) for name, n in expected.items())
@@ -333,6 +328,8 @@ def _check_tables(check: _Check, audit: annotations.Audit) -> None:
             f"The table holds {held}; the whole release of {manifest.name} holds {released}: give the release's table, "
             "or, if you hold only a part of it, don't compare your numbers with those published on the whole."
         )
+    if audit.misspelt:
+        check.problems.append(audit.misspelt)
     if manifest.versions and not audit.version:
         versions = ", ".join(version["name"] for version in manifest.versions)
         check.problems.append(
@@ -352,7 +349,7 @@ def _check_tables(check: _Check, audit: annotations.Audit) -> None:
             for name, faults in reasons.items()
             if len(faults)
         },
-        kinds={str(kind) or "unknown": int(n) for kind, n in kinds.items()},
+        kinds={str(kind) or "unknown": int(n) for kind, n in events["kind"].value_counts(sort=False).items()},
         subjects=int(counts["subjects"]),
     )
 

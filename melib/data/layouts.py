@@ -76,6 +76,13 @@ def walk(variant: dict, root: Path, **known: str) -> Iterator[Place]:
             yield Place(subject, fields["video"], path, glob)
 
 
+def names_video(variant: dict, video: str) -> bool:
+    """Whether a video may be called so."""
+    fields = [piece for level in levels(variant["pattern"]) for piece in level if _name(piece) == "video"]
+    own = fields[0][1:-1].partition(":")[2] or ".+"
+    return re.fullmatch(own, video, re.IGNORECASE | re.DOTALL) is not None
+
+
 def fits_pattern(variant: dict, path: Path) -> bool:
     """Whether the end of a path fits the pattern."""
     return len(path.parts) > len(levels(variant["pattern"])) and _above(variant, path, 0) is not None

@@ -56,6 +56,7 @@ class Manifest:
     truth: str | None
     source: Path
     long: bool = False
+    unit: Literal["frames", "seconds"] = "frames"
     versions: tuple = ()
     join: dict | None = None
     longest_s: dict = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""Annotation files -> cells: which sheet of which file holds what a manifest describes, and what stands in it.
+"""Sheets -> cells: which sheet of which file holds what a manifest describes, and what stands in it.
 
     file.xlsx    notes above, a header somewhere     sheet, header, columns of the manifest's part
                  Subject | Filename | Onset | ...  ------------------------------------------------>  Row(role -> cell)
@@ -6,8 +6,6 @@
 Files are recognised by their cells, never by their names. What the cells mean is for annotations.py.
 """
 
-import csv
-import io
 import math
 import re
 import unicodedata
@@ -15,13 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from melib.data.manifest import Manifest, line_of, parts
+from melib.data.sheets import TEXT, Sheets, short
 from melib.errors import DataError
 
-Sheets = dict[str, list[list[Any]]]
 _FRAMES = ("onset", "apex", "offset")
+_SHOWN = 40  # titles in one message
+_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]{1,2})?")
 
 
 @dataclass(frozen=True)
@@ -35,51 +33,18 @@ class Row:
     where : str
         Row, line and file, for messages.
     cells : dict
-        Role (subject, video, event, onset, apex, offset, aus, emotion, kind) -> cell.
+        Role (subject, video, event, onset, apex, offset, aus, emotion, fps, kind) -> cell.
     titles : dict
         Role -> what the column is called in this file.
+    fault : str
+        Why the cells can't be told apart, or "".
     """
 
     part: dict
     where: str
     cells: dict
     titles: dict
-
-
-def read_sheets(path: Path) -> Sheets:
-    """Every sheet as rows of raw cells; what kind of file it is is read from its first bytes.
-
-    Raises
-    ------
-    DataError
-        If the file is missing, empty or neither a spreadsheet nor text.
-    """
-    if not path.is_file():
-        raise DataError(f"{path} is missing or no file; give the annotation table (xlsx, xls or csv).")
-    data = path.read_bytes()
-    if data[:4] in (b"PK\x03\x04", b"\xd0\xcf\x11\xe0"):
-        try:
-            sheets = pd.read_excel(
-                io.BytesIO(data),
-                sheet_name=None,
-                header=None,
-                dtype=object,
-                engine="calamine",
-                keep_default_na=False,
-            )
-        except Exception as error:  # the reader has exceptions of its own, which all mean this
-            raise DataError(
-                f"{path} can't be read as a spreadsheet ({error}); save it again as xlsx."
-            ) from error
-        return {str(name): sheet.to_numpy().tolist() for name, sheet in sheets.items()}
-    try:
-        content = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{path} is neither a spreadsheet nor UTF-8 text; save it as xlsx or UTF-8 csv."
-        ) from error
-    separator = max(",;\t", key=content.count)
-    return {"csv": list(csv.reader(io.StringIO(content), delimiter=separator))}
+    fault: str = ""
 
 
 def held(manifest: Manifest, sheets: Sheets) -> list[int]:
@@ -105,7 +70,7 @@ def titles(manifest: Manifest, sheets: Sheets) -> set[str]:
     for part in parts(manifest):
         for content in _sheets_of(part, sheets).values():
             head = _header(content, part)
-            if head is not None and content:
+            if head is not None and head >= 0:
                 result |= {_plain(text(cell)) for cell in content[head]}
     return result
 
@@ -114,17 +79,29 @@ def looked_up(rule: dict, sheets: Sheets) -> dict[str, str]:
     """The table's cell -> the folder's name, from a sheet that names folders; nothing without that sheet."""
     chosen = _named(sheets, rule["sheet"])
     width = max(rule["key"], rule["value"])
-    content = next(iter(chosen.values()), [])
-    return {text(row[rule["key"]]): text(row[rule["value"]]) for row in content if len(row) > width}
+    content = next(iter(chosen.values()), {})
+    return {text(row[rule["key"]]): text(row[rule["value"]]) for row in content.values() if len(row) > width}
 
 
 def text(cell: Any) -> str:
-    """A cell as text: whole floats lose their ".0", nothing and NaN become "", full-width signs become usual ones."""
+    """A cell as text: whole floats lose their ".0", nothing and NaN become "", full-width signs become usual ones.
+
+    Signs of no width, which nobody sees, are left out.
+    """
     if cell is None or (isinstance(cell, float) and math.isnan(cell)):
         return ""
     if isinstance(cell, float) and cell.is_integer():
         return str(int(cell))
-    return unicodedata.normalize("NFKC", str(cell)).strip()
+    content = str(cell)
+    if not content.isascii():
+        content = "".join(sign for sign in content if unicodedata.category(sign) != "Cf")
+    return unicodedata.normalize("NFKC", content).strip()
+
+
+def number(cell: Any) -> float | None:
+    """A cell's number, None where it holds none; Python alone would read ``1_0`` and ``infinity``, too."""
+    content = text(cell)
+    return float(content) if _NUMBER.fullmatch(content) else None
 
 
 def same(one: str, other: str) -> bool:
@@ -161,8 +138,12 @@ def _rows_of_part(manifest: Manifest, place: int, path: Path, sheets: Sheets) ->
     if not complete:
         name, columns = next(iter(fitting.items()))
         role = _lacking(columns, wanted, part)[0]
-        present = ", ".join(filter(None, map(text, chosen[name][headed[name]]))) if headed[name] >= 0 else ""
-        present = f"it has: {present}" if present else f"its rows have {_width(chosen[name])} cells"
+        filled = [short(title) for title in map(text, chosen[name].get(headed[name], [])) if title]
+        present = (
+            f"it has: {', '.join(filled[:_SHOWN])}"
+            if filled
+            else f"its rows have {_width(chosen[name])} cells"
+        )
         field = (*own, "kind", "column") if role == "kind" else (*own, "columns", role)
         raise DataError(
             f"{path} has no column {_quoted(wanted[role])} ({present}); rename the column, or correct "
@@ -174,32 +155,46 @@ def _rows_of_part(manifest: Manifest, place: int, path: Path, sheets: Sheets) ->
             f"{manifest.source}."
         )
     name, columns = next(iter(complete.items()))
-    return _rows_of_sheet(part, path, chosen[name], headed[name], columns)
+    return _rows_of_sheet(part, path, name, chosen[name], headed[name], columns)
 
 
-def _rows_of_sheet(part: dict, path: Path, content: list, head: int, columns: dict[str, int]) -> list[Row]:
-    header = content[head] if head >= 0 else []
+def _rows_of_sheet(part: dict, path: Path, sheet: str, content: dict, head: int, columns: dict) -> list[Row]:
+    header = content.get(head, [])
     named = {role: text(header[at]) if at < len(header) else f"column {at}" for role, at in columns.items()}
     more = [
         {role: at for role, at in _columns(header, event, part).items() if at >= 0}
         for event in part.get("more_events", [])
     ]
     rows = []
-    for line, cells in enumerate(content[head + 1 :], start=head + 2):
+    for line, cells in ((line, cells) for line, cells in content.items() if line > head):
         values = {role: cells[at] if at < len(cells) else None for role, at in columns.items()}
-        if not any(text(values[role]) for role in ("subject", "video", "onset")):
-            continue  # a blank line or a note
-        where = f"row {line - head - 2} (line {line} of {path.name})"
-        rows.append(Row(part, where, values, named))
+        if not any(map(text, values.values())):
+            continue  # a note beside the table
+        where = f"row {line - head - 1} (line {line + 1} of {path.name})"
+        fault = _uneven(header, cells) if sheet == TEXT and header else ""
+        rows.append(Row(part, where, values, named, fault))
         for others in more:
             again = {role: cells[at] if at < len(cells) else None for role, at in others.items()}
-            if text(again.get("onset")):
+            if not {text(cell) for cell in again.values()} <= {"", *part["missing"]}:
                 # What the row says of its first event alone isn't known of the next.
                 rest = {role: cell for role, cell in values.items() if role not in _FRAMES}
-                rows.append(Row(part, where, rest | again, named))
+                rows.append(Row(part, where, rest | again, named, fault))
     if not rows:
         raise DataError(f"{path} holds no row under its header (line {head + 1}); give the complete table.")
     return rows
+
+
+def _uneven(header: list[str], cells: list[str]) -> str:
+    """In text a separator too many or too few moves all cells behind it."""
+    extra = any(map(text, cells[len(header) :]))
+    if not extra and len(cells) >= len(header):
+        return ""
+    n = len(cells) if extra else len(header) - len(cells)
+    return (
+        f"has {n} cells under a header of {len(header)}; put text that holds the separator in quotes"
+        if extra
+        else f"has {n} cells fewer than the header; give empty ones their separators"
+    )
 
 
 def _sheets_of(part: dict, sheets: Sheets) -> Sheets:
@@ -212,7 +207,9 @@ def _named(sheets: Sheets, name: str | int | None) -> Sheets:
         return sheets
     if isinstance(name, int):
         return dict(list(sheets.items())[name : name + 1])
-    return {title: content for title, content in sheets.items() if same(title, name)}
+    exact = {title: content for title, content in sheets.items() if same(title, name)}
+    word = re.compile(rf"(?<![^\W_]){re.escape(name)}(?![^\W_])", re.IGNORECASE)
+    return exact or {title: content for title, content in sheets.items() if word.search(title)}
 
 
 def _lacks_sheet(manifest: Manifest, place: int, sheets: Sheets) -> bool:
@@ -223,22 +220,19 @@ def _lacks_sheet(manifest: Manifest, place: int, sheets: Sheets) -> bool:
     )
 
 
-def _header(content: list[list[Any]], part: dict) -> int | None:
+def _header(content: dict[int, list[Any]], part: dict) -> int | None:
     """Index of the first row that holds the header's cell; -1 where the part has no header and most rows are events."""
     if "header" not in part:
-        filled = [row for row in content if any(map(text, row))]
+        filled = [row for row in content.values() if any(map(text, row))]
         return -1 if 2 * sum(_is_event(row, part) for row in filled) > len(filled) else None
     title = part["header"]
-    return next((i for i, row in enumerate(content) if any(same(text(cell), title) for cell in row)), None)
+    return next((at for at, row in content.items() if any(same(text(cell), title) for cell in row)), None)
 
 
 def _is_event(row: list[Any], part: dict) -> bool:
     """Whether a row of a table without header has a frame and a known kind of event where the part says so."""
     at = part["columns"]["onset"]
-    try:
-        fits = isinstance(at, int) and at < len(row) and math.isfinite(float(text(row[at])))
-    except ValueError:
-        return False
+    fits = isinstance(at, int) and at < len(row) and number(row[at]) is not None
     if not isinstance(part["kind"], dict):
         return fits
     at, known = part["kind"]["column"], {name.casefold() for name in part["kind"]["values"]}
@@ -250,7 +244,7 @@ def _columns(header: list[Any], wanted: dict, part: dict) -> dict[str, int]:
     places: dict[str, int] = {}
     for at, cell in enumerate(header):
         places.setdefault(_plain(text(cell)), at)
-    columns = {}
+    columns: dict[str, int] = {}
     for role, title in wanted.items():
         if isinstance(title, int):
             columns[role] = title if title < len(header) else -1
@@ -265,8 +259,8 @@ def _lacking(columns: dict[str, int], wanted: dict, part: dict) -> list[str]:
     return [role for role in wanted if columns.get(role, -1) < 0 and role not in part.get("optional", [])]
 
 
-def _width(content: list[list[Any]]) -> int:
-    return max(map(len, content), default=0)
+def _width(content: dict[int, list[Any]]) -> int:
+    return max(map(len, content.values()), default=0)
 
 
 def _quoted(title: str | list[str] | int) -> str:
