@@ -108,7 +108,9 @@ def test_every_row_of_a_table_comes_out_with_its_fault_and_reason(name, table_of
     events = found.events
     assert found.version == mini.version
     alone = read_manifest(name).join is not None and not mini.joined
-    assert all("differs by case" in note or (alone and "no table of" in note) for note in found.notes)
+    assert all(
+        "differs by case" in n or "overlap" in n or (alone and "no table of" in n) for n in found.notes
+    )
     assert events["kind"].value_counts().to_dict() == mini.kinds
     assert found.faults["fault"].value_counts().to_dict() == mini.faults
     assert (events["status"] == "dropped").sum() == mini.dropped
@@ -184,6 +186,20 @@ def test_full_width_commas_and_further_events_of_a_row_are_read(table_of):
     assert events["onset"].tolist() == [1004, 1039, 2009]
     assert events["apex"].isna().all()
     assert set(events["status"]) == {"ok"}
+
+
+def test_of_a_workbook_of_three_cameras_the_manifests_is_read_and_subjects_are_called_like_folders(tmp_path):
+    rows = [list(row) for row in licensed.MINIATURES["smic"].sheets["Sheet1"]]
+    for row in rows[1:]:
+        row[0] = int(row[0].removeprefix("s"))
+    path = licensed.save_xlsx(tmp_path / "t.xlsx", {"HS": rows, "VIS": rows[:2], "NIR": rows[:2]})
+    found = audit("smic", path)
+    assert len(found.events) == licensed.MINIATURES["smic"].rows
+    assert found.events["subject"].tolist() == ["s01", "s01", "s02"]
+    third = [[*row, title] for row, title in zip(rows, ["Onset3F", 1060, None], strict=True)]
+    for row, offset in zip(third, ["Offset3F", 1063, None], strict=True):
+        row.append(offset)
+    assert len(audit("smic", licensed.save_xlsx(path, {"SMIC-HS-E": third})).events) == len(found.events) + 1
 
 
 def test_ten_thousand_rows_are_read_and_checked_in_two_seconds(tmp_path):
