@@ -34,6 +34,7 @@ import numpy as np
 import pandas as pd
 
 from melib.data import cache, layouts, tables
+from melib.data import manifest as manifests
 from melib.data.manifest import Manifest, line_of, parts, read_manifest, variants
 from melib.data.sheets import Sheets, read_sheets, short
 from melib.data.tables import Row, number, text
@@ -334,7 +335,7 @@ def _video(row: Row) -> tuple[str, str]:
     if "video_pattern" not in row.part:
         return video, event
     match = re.search(row.part["video_pattern"], video)
-    return match[1] if match else video, event or video
+    return (match[1] if match and match[1] else video), event or video
 
 
 def _policies(manifest: Manifest, part: dict, policy: Policy) -> dict[str, str]:
@@ -638,9 +639,9 @@ def _look_up(names: dict[str, str], cell: str) -> str:
 
 def _joined(manifest: Manifest, files: dict[Path, Sheets]) -> tuple[dict[Path, pd.DataFrame], list[str]]:
     """Files that are another data set's table, with its events; a note if there is none."""
-    if manifest.join is None:
+    other = manifests.joined(manifest)
+    if manifest.join is None or other is None:
         return {}, []
-    other = read_manifest(manifest.join["dataset"])
     events = {
         path: audit(other, path).events
         for path, sheets in files.items()

@@ -1,5 +1,6 @@
 """A manifest is checked line by line, and finds exactly the frames that it describes."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +74,58 @@ def test_a_fault_is_named_with_file_line_and_remedy(tmp_path, old, new, message)
     assert str(path) in str(caught.value)
     assert "correct that line" in str(caught.value) or "remove one" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("fps: 200", "fps: 2024-13-45"),
+        ("fps: 200", "fps: .nan"),
+        ("fps: 200", "fps: 1" + "0" * 400),
+        ("fps: 200", "fps: 200\n[a]: b"),
+        ("fps: 200", "fps: " + "[" * 5000),
+        ("fps: 200", "fps: &a [*a]"),
+        ("name: synthme", 'name: "a\\n"'),
+        ("frames/{subject}/{video}", "'{subject}/{video:(a+)+b}'"),
+        ("frames/{subject}/{video}", "'{subject}/{video:a{9999999999}}'"),
+        ("kind: micro", "kind: micro\n  video_pattern: no group"),
+        ("surprise: [surprise]", "surprise: [surprise, Sad]"),
+    ],
+)
+def test_whatever_stands_in_a_yml_ends_in_one_sentence_that_names_it(tmp_path, old, new):
+    path = changed(tmp_path, old, new)
+    with pytest.raises(DataError) as caught:
+        manifests.read_manifest(path)
+    assert str(path) in str(caught.value) and len(str(caught.value)) < 600
+
+
+def test_a_yml_that_grows_by_its_aliases_is_refused_and_one_that_names_a_part_twice_is_read(tmp_path):
+    laughs = "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 10))
+    path = changed(tmp_path, "name: synthme", f"a0: &a0 ha\n{laughs}name: synthme")
+    with pytest.raises(DataError, match="without end"):
+        manifests.read_manifest(path)
+    path = changed(tmp_path, "missing: [", "missing: &m [")
+    assert manifests.read_manifest(path).table["missing"] == ["/", "", "-1"]
+
+
+def test_a_truth_outside_the_data_sets_folder_is_not_opened(tmp_path, synthme):
+    header = "subject,video,frame,event,rms_px,peak_px,profile,blink\n"
+    outside, root = truth(tmp_path / "outside", header) / "truth.csv", truth(tmp_path / "root", header)
+    (root / "linked.csv").symlink_to(outside)
+    for place in ("../outside/truth.csv", str(outside), "linked.csv"):
+        with pytest.raises(DataError, match="lies outside"):
+            manifests.load_truth(replace(synthme, truth=place), root)
+    (tmp_path / "link").symlink_to(root)
+    assert manifests.load_truth(synthme, tmp_path / "link").empty
+
+
+@pytest.mark.parametrize("name", ["../other.yml", "/etc/other.yml", "../../melib/samm"])
+def test_a_manifest_joins_none_that_lies_elsewhere(tmp_path, name):
+    here = described(tmp_path / "here", join={"dataset": name, "take": ["emotion"]})
+    with pytest.raises(DataError, match="lies elsewhere"):
+        manifests.joined(here)
+    beside = described(tmp_path / "here", join={"dataset": "manifest.yml", "take": ["emotion"]})
+    assert manifests.joined(beside).name == "synthme"
 
 
 def test_an_unknown_name_a_missing_file_and_an_empty_file_end_in_one_sentence(tmp_path):
@@ -229,15 +282,15 @@ PART = {
         ),
         (
             {"frames": {"pattern": "{video}", "subject": r"\d+"}},
-            "frames",
-            "frames",
+            "frames.subject",
+            "subject: ",
             "needs one group in parentheses",
         ),
         (
             {"frames": {"pattern": "{video}", "subject": "(x"}},
             "frames.subject",
             "subject: (x",
-            "is not a 'regex'",
+            "is no regular expression",
         ),
         (
             {"table": PART | {"columns": PART["columns"] | {"onset": 2.5}}},

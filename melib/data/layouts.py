@@ -22,6 +22,10 @@ IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".pgm", ".tif", ".tiff")
 VIDEOS = (".mp4", ".avi", ".mov", ".mkv")
 # A field, whose regular expression may hold counts in braces, or a star.
 _PIECE = re.compile(r"(\{\w+(?::(?:[^{}]|\{[\d,]*\})*)?\}|\*)")
+# An innermost group of a regular expression, and what repeats it.
+_GROUP = re.compile(r"\((?:\?(?::|P?<\w+>|<?[=!]|[a-zA-Z-]+:))?([^()]*)\)([*+?]|\{\d*,?\d*\})?")
+_MOST_REPEATS = 6
+_QUOTED = 80  # signs of an expression in a message
 # Folders that are looked into below a root that was given too shallow.
 _MOST_FOLDERS = 200
 
@@ -49,18 +53,42 @@ def levels(pattern: str) -> tuple[Level, ...]:
 
 
 def fault(variant: dict) -> str | None:
-    """What is wrong with a variant's expressions, in words, or None."""
+    """What is wrong with a variant's pattern, in words, or None."""
+    pieces = [piece for level in levels(variant["pattern"]) for piece in level]
+    for own in (piece[1:-1].partition(":")[2] for piece in pieces if _name(piece)):
+        if found := expression_fault(own):
+            return found
     try:
         for level in levels(variant["pattern"]):
             _expression(level, ())
-        groups = re.compile(variant.get("subject", "()")).groups
     except re.error as error:
         return f"{error.pattern!r} is no regular expression ({error})"
-    if groups != 1:
-        return f"{variant['subject']!r} needs one group in parentheses, the subject"
-    stray = [text for level in levels(variant["pattern"]) for text in level if set(text) & {"{", "}"}]
-    stray = [text for text in stray if not _PIECE.fullmatch(text)]
+    stray = [piece for piece in pieces if set(piece) & {"{", "}"} and not _PIECE.fullmatch(piece)]
     return f"{stray[0]!r} holds a brace that belongs to no field like {{video}}" if stray else None
+
+
+def expression_fault(expression: str, group: str = "") -> str | None:
+    """What is wrong with a regular expression, in words, or None; ``group`` is what its one group must be."""
+    try:
+        groups = re.compile(expression).groups
+    except (re.error, OverflowError, RecursionError) as error:
+        return f"{expression[:_QUOTED]!r} is no regular expression ({error})"
+    if group and groups != 1:
+        return f"{expression[:_QUOTED]!r} needs one group in parentheses, {group}"
+    if _may_hang(expression):
+        return f"{expression[:_QUOTED]!r} repeats what itself repeats, which may take for ever; write it out"
+    return None
+
+
+def _may_hang(expression: str) -> bool:
+    """Whether a group that repeats, or has alternatives, is repeated: such search takes time exponential in a name."""
+    plain = re.sub(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]", "x", expression, flags=re.DOTALL)
+    while match := _GROUP.search(plain):
+        varies = re.search(r"[*+?|]|\{\d*,\d*\}", match[1]) is not None
+        if varies and match[2] and match[2] != "?":
+            return True
+        plain = f"{plain[: match.start()]}{'x+' if varies else 'x'}{plain[match.end() :]}"
+    return len(re.findall(r"[*+]|\{\d*,\}", plain)) > _MOST_REPEATS
 
 
 def spelled(pattern: str, **fields: str) -> str:

@@ -9,6 +9,7 @@ a video file. Frames may be missing in between; nothing assumes that they are co
 """
 
 import filecmp
+import math
 import os
 import re
 import reprlib
@@ -32,7 +33,10 @@ from melib.data.layouts import IMAGES
 from melib.errors import DataError
 
 _TABLES = (".xlsx", ".xls")
+_YML = (".yml", ".yaml")
 _INTEGER = re.compile(r"\d+")
+_LARGEST = 100_000  # bytes of a manifest, and nodes
+_DEEPEST = 12  # mappings and lists in each other; the schema knows 6
 _HELP = "data_manifests/README.md explains every field"
 
 
@@ -78,19 +82,7 @@ def read_manifest(name_or_path: str | Path) -> Manifest:
         If there is no such manifest, or it breaks the schema: file, line and remedy are named.
     """
     path = _locate(name_or_path)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} isn't UTF-8 text (byte {error.start}); save it as UTF-8.") from error
-    try:
-        root = yaml.compose(text)
-        record = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark, reason = getattr(error, "problem_mark", None), getattr(error, "reason", "it can't be parsed")
-        raise DataError(
-            f"{path}, line {mark.line + 1 if mark else 1}: not valid yaml ({getattr(error, 'problem', reason)}); "
-            "correct that line."
-        ) from error
+    root, record = _parsed(path)
     if root is None:
         raise DataError(f"{path} is empty; copy data_manifests/synthme.yml and change it ({_HELP}).")
     _refuse_repeated_keys(path, root)
@@ -101,15 +93,87 @@ def read_manifest(name_or_path: str | Path) -> Manifest:
         raise DataError(
             f"{path}, line {_line(root, *faults[0])}: {place}{message}; correct that line ({_HELP})."
         )
+    classes = record["emotion_classes"]
+    record["emotion_classes"] = {name: [e.strip().lower() for e in classes[name]] for name in classes}
     shown = record["show_subjects"]
     record["show_subjects"] = shown if shown == "all" else tuple(shown)
     record["versions"] = tuple(record.get("versions", ()))
     return Manifest(**{"truth": None, **record, "fps": float(record["fps"])}, source=path)
 
 
+def _parsed(path: Path) -> tuple[Any, Any]:
+    """The yml as nodes, which know their lines, and as values; without what makes a small file large or deep."""
+    try:
+        if path.stat().st_size > _LARGEST:
+            raise DataError(
+                f"{path} is larger than {_LARGEST // 1000} kB, so no manifest; give the right file."
+            )
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} isn't UTF-8 text (byte {error.start}); save it as UTF-8.") from error
+    except OSError as error:
+        raise DataError(f"{path} can't be read ({error.strerror}); check its rights.") from error
+    try:
+        depth = 0
+        for event in yaml.parse(text):
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > _DEEPEST:
+                raise DataError(
+                    f"{path} nests lists or mappings more than {_DEEPEST} deep; no manifest does ({_HELP})."
+                )
+        root = yaml.compose(text)
+        if _size(root, {}) > _LARGEST:
+            raise DataError(
+                f"{path} grows without end where it repeats itself (*); write out what is meant ({_HELP})."
+            )
+        return root, yaml.safe_load(text)
+    except (yaml.YAMLError, OverflowError) as error:
+        mark, reason = getattr(error, "problem_mark", None), getattr(error, "reason", "it can't be parsed")
+        raise DataError(
+            f"{path}, line {mark.line + 1 if mark else 1}: not valid yaml ({getattr(error, 'problem', reason)}); "
+            "correct that line."
+        ) from error
+    except DataError:
+        raise
+    except ValueError as error:  # a date or a number that there can't be
+        raise DataError(f"{path} isn't valid yaml ({error}); put that value in quotes.") from error
+
+
+def _size(node: Any, sizes: dict[int, float]) -> float:
+    """Nodes of a yml with all its aliases written out; infinite where one holds itself."""
+    if id(node) not in sizes:
+        sizes[id(node)] = math.inf
+        pairs = node.value if isinstance(node, yaml.CollectionNode) else []
+        inner = [child for pair in pairs for child in (pair if isinstance(pair, tuple) else [pair])]
+        sizes[id(node)] = 1 + sum(_size(child, sizes) for child in inner)
+    return sizes[id(node)]
+
+
 def manifest_hash(manifest: Manifest) -> str:
     """20 hex digits over everything that the manifest says, not over comments or where the file lies."""
     return cache.key(1, {name: value for name, value in asdict(manifest).items() if name != "source"})
+
+
+def joined(manifest: Manifest) -> Manifest | None:
+    """The manifest whose table is joined: one of ours by its name, or a file beside this one.
+
+    Raises
+    ------
+    DataError
+        If it lies elsewhere, is missing or breaks the schema.
+    """
+    if manifest.join is None:
+        return None
+    name, folder = manifest.join["dataset"], manifest.source.parent.resolve()
+    beside = (folder / name).resolve()
+    if beside.suffix in _YML and beside.is_relative_to(folder):
+        return read_manifest(beside)
+    if not re.fullmatch(r"\w+", name):
+        raise DataError(
+            f"{manifest.source}, line {line_of(manifest, 'join', 'dataset')}: {name} lies elsewhere; name a manifest of "
+            "melib, or a file beside this one."
+        )
+    return read_manifest(name)
 
 
 def parts(manifest: Manifest) -> list[dict]:
@@ -279,6 +343,10 @@ def load_truth(manifest: Manifest, root: str | Path) -> pd.DataFrame | None:
     if manifest.truth is None:
         return None
     path = _existing(root, manifest) / manifest.truth
+    if not path.resolve().is_relative_to(Path(root).resolve()):
+        raise DataError(
+            f"{path} lies outside {root}, so it isn't opened; copy it there, and name it in {manifest.source}."
+        )
     if not path.is_file():
         raise DataError(
             f"{path} is missing; simulate {manifest.name} again, or remove truth from its manifest."
@@ -306,7 +374,7 @@ def line_of(manifest: Manifest, *path: str) -> int:
 
 def _locate(name_or_path: str | Path) -> Path:
     path = Path(name_or_path)
-    if path.suffix in (".yml", ".yaml"):
+    if path.suffix in _YML:
         if not path.is_file():
             raise DataError(f"{path} is missing; give a manifest's path, or one of {', '.join(_names())}.")
         return path
@@ -469,8 +537,7 @@ def natural(text: str) -> list[tuple[int, str]]:
 @remember
 def _validator() -> jsonschema.Draft202012Validator:
     schema = (Path(__file__).parent / "manifest_schema.yml").read_text(encoding="utf-8")
-    with_formats = jsonschema.Draft202012Validator.FORMAT_CHECKER
-    return jsonschema.Draft202012Validator(yaml.safe_load(schema), format_checker=with_formats)
+    return jsonschema.Draft202012Validator(yaml.safe_load(schema))
 
 
 _Fault = tuple[list, str, str]  # where, what, and the key there that the schema doesn't know
@@ -489,10 +556,23 @@ def _faults(record: Any) -> Iterator[_Fault]:
         yield list(error.absolute_path), _message(error), str(unknown[0]) if unknown else ""
     if broken:
         return
-    frames = record["frames"]
+    frames, table = record["frames"], record["table"]
     for number, variant in enumerate(frames.get("variants", [frames])):
+        where = ["frames", *(["variants", number] if "variants" in frames else [])]
         if fault := layouts.fault(variant):
-            yield ["frames", *(["variants", number] if "variants" in frames else [])], fault, ""
+            yield where, fault, ""
+        if fault := layouts.expression_fault(variant.get("subject", "()"), "the subject"):
+            yield [*where, "subject"], fault, ""
+    for number, part in enumerate(table.get("parts", [table])):
+        if fault := layouts.expression_fault(part.get("video_pattern", "()"), "the video"):
+            yield ["table", *(["parts", number] if "parts" in table else []), "video_pattern"], fault, ""
+    limits = [(["longest_s", kind], limit) for kind, limit in record.get("longest_s", {}).items()]
+    for where, value in [(["fps"], record["fps"]), *limits]:
+        if math.isnan(value):
+            yield where, "nan is no number", ""
+    members = [name.strip().lower() for names in record["emotion_classes"].values() for name in names]
+    for name in {name for name in members if members.count(name) > 1}:
+        yield ["emotion_classes"], f"{name} stands there twice", ""
 
 
 def _relevance(error: jsonschema.ValidationError) -> tuple[int, ...]:
@@ -539,8 +619,10 @@ def _refuse_repeated_keys(path: Path, node: Any) -> None:
     if isinstance(node, yaml.MappingNode):
         keys: set[str] = set()
         for name, value in node.value:
+            line = name.start_mark.line + 1
+            if not isinstance(name.value, str):
+                raise DataError(f"{path}, line {line}: a name must be a text; correct that line ({_HELP}).")
             if name.value in keys:
-                line = name.start_mark.line + 1
                 raise DataError(f"{path}, line {line}: {name.value} stands there twice; remove one of them.")
             keys.add(name.value)
             _refuse_repeated_keys(path, value)
