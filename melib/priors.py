@@ -320,7 +320,8 @@ class IntervalPrior:
         Parameters
         ----------
         events : DataFrame
-            Events table; as in `DurationPrior.fit`, with apex.
+            Events table; as in `DurationPrior.fit`. Rows without an apex, or a table without that column, say
+            nothing of where it lies.
         videos : DataFrame
             Every video of the fold, those without events included: n_first and n_last (closed) or n_frames,
             and fps; without that column the rate is that of the events (which must be one), or else `fps`.
@@ -340,7 +341,11 @@ class IntervalPrior:
         events = _usable(events)
         minutes = _minutes(videos, _rates(events, fps))
         length = (events["offset"] - events["onset"]).to_numpy(float)
-        position = (events["apex"] - events["onset"]).to_numpy(float) / np.where(length > 0, length, np.nan)
+        position = np.zeros(0)
+        if "apex" in events:
+            apex = events["apex"].astype("Float64").to_numpy(float, na_value=np.nan)
+            rise = apex - events["onset"].to_numpy(float)
+            position = rise / np.where(length > 0, length, np.nan)
         a, b = _beta_by_moments(position[np.isfinite(position)])
         return cls(duration, a, b, len(events) / minutes)
 

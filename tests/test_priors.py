@@ -255,9 +255,19 @@ def test_the_apex_position_stays_a_proper_beta_for_degenerate_apexes():
         prior = priors.IntervalPrior.fit(some_events([101, 101], apex_share=share), videos, 200)
         assert prior.apex_a > 0
         assert prior.apex_b > 0
-    unknown = some_events([101, 101]).assign(apex=np.nan)
-    prior = priors.IntervalPrior.fit(unknown, videos, 200)
-    assert (prior.apex_a, prior.apex_b) == (1, 1)
+
+
+def test_events_without_an_apex_say_nothing_of_where_it_lies():
+    videos = pd.DataFrame({"n_frames": [12000]})
+    events = some_events([101, 101, 81, 61])
+    some = events.assign(apex=events["apex"].astype("Int64").where([True, True, False, False]))
+    known = priors.IntervalPrior.fit(events[:2], videos, 200)
+    prior = priors.IntervalPrior.fit(some, videos, 200)
+    assert (prior.apex_a, prior.apex_b) == (known.apex_a, known.apex_b)
+    assert prior.duration == priors.DurationPrior.fit(events, 200)
+    for unknown in (events.assign(apex=np.nan), events.assign(apex=pd.NA), events.drop(columns="apex")):
+        prior = priors.IntervalPrior.fit(unknown, videos, 200)
+        assert (prior.apex_a, prior.apex_b) == (1, 1)
 
 
 def test_an_interval_prior_needs_an_unambiguous_time_base():
