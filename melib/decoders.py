@@ -11,9 +11,10 @@ Four decoders share one answer, a DataFrame with onset, apex, offset (int64) and
     half_height          down to half the peak's height, length clamped to what the prior holds usual
     semi_markov          the most probable set of events under a duration, apex and rate prior
 
-What remains to tune on validation videos is one number for all: the least score of an interval that is kept. The
-first three take their threshold from the highest peak of the whole curve, so they find something in every
-video that moves at all; the semi-Markov model can find nothing.
+What remains to tune on validation videos is one number for all: the least score of an interval that is kept. `fit`
+tunes it, and whatever else a decoder has to learn, and gives a `Decoder`. The first three take their threshold
+from the highest peak of the whole curve, so they find something in every video that moves at all; the
+semi-Markov model can find nothing.
 
 A masked frame (NaN) is no evidence. The first three read it as the curve's lowest score, the semi-Markov
 model as a log-likelihood ratio of 0; an apex never lies on one. A curve without any scored frame has no
@@ -30,11 +31,11 @@ from numba import njit
 from scipy.optimize import isotonic_regression, minimize_scalar
 from scipy.signal import find_peaks
 from scipy.special import logit
-from scipy.stats import beta
+from scipy.stats import beta, rankdata
 
-from melib import _semi_markov
+from melib import _semi_markov, metrics
 from melib.errors import DataError
-from melib.priors import IntervalPrior
+from melib.priors import DurationPrior, IntervalPrior
 
 # Lengths that `half_height` allows, as shares of the prior's durations that are shorter.
 _USUAL = (0.05, 0.97)
@@ -61,6 +62,19 @@ _CERTAIN = 0.005
 _ABOVE_MEDIAN = 2.0
 # ... and all frames of an event together count as this many independent looks.
 _LOOKS = 6.0
+# What `fit` fits.
+NAMES = ("fixed_window", "extensible_interval", "half_height", "semi_markov")
+# The search for the most probable set is cautious; at this many times the prior's rate it also brings what is doubtful,
+# and the least score decides.
+SEARCH_RATE = 16.0
+_NEEDS_INTERVAL_PRIOR = (
+    "the semi-Markov model needs a prior over durations, apexes and events a minute; "
+    "fit one by priors.IntervalPrior.fit(events, videos, fps)."
+)
+# Groups of subjects at most that are left out in turn while a decoder is fitted.
+_GROUPS = 3
+# Scores at most that are tried as the least one, evenly spaced over their ranks.
+_TRIED = 60
 
 
 def fixed_window(scores, prior, *, half_length=None, peak_fraction=0.55):
@@ -84,8 +98,8 @@ def fixed_window(scores, prior, *, half_length=None, peak_fraction=0.55):
     -------
     intervals : DataFrame
         onset, apex, offset (int64): the peak, and half_length frames to either side as far as the curve
-        goes. On a masked frame the apex moves to the nearest scored one. score (float64): the smoothed curve
-        at the peak.
+        goes. On a masked frame the apex moves to the nearest scored one, of two equally near ones to the
+        first. score (float64): the smoothed curve at the peak.
 
     Raises
     ------
@@ -398,6 +412,159 @@ def posterior(scores, prior, *, emission=None, nuisance=()):
     return _semi_markov.backward(model, forward)[1].clip(0, 1)
 
 
+def fit(name, curves, events, prior, *, subjects=None, others=None):
+    """Fit a decoder, and the least score of an interval that it keeps, on validation curves.
+
+    The least score is the one with the highest spotting F1, averaged over IoU of .3 to .7; of equals the
+    lowest. Where the curves hold no event to judge by, as many intervals are kept as the prior expects. For
+    semi_markov an `Emission` is fitted, on the scores as they are or on their ranks within a video, whichever
+    finds more in subjects that it wasn't fitted on; the least score, too, is tuned on those.
+
+    Parameters
+    ----------
+    name : str
+        fixed_window, extensible_interval, half_height or semi_markov.
+    curves : list of (T_i,) float
+        Curves of validation videos, none of which the scores' model was trained on; videos without an event
+        included. NaN where no face was seen.
+    events : list of DataFrame
+        onset, offset of each curve's events, closed, in frames of the curve (0 is its first number); other
+        columns aren't read. What lies outside the curve is missed by every decoder.
+    prior : IntervalPrior, or DurationPrior for the first three
+        At the curves' frame rate, of other subjects or of these.
+    subjects : sequence, optional
+        Whose curve it is. By default every curve is a subject's of its own.
+    others : dict of lists of (T_i,) float, optional
+        Curves of macro-expressions and blinks, kind -> one a video. The four decoders don't read them.
+
+    Returns
+    -------
+    decoder : Decoder
+
+    Raises
+    ------
+    DataError
+        If the name is unknown, curves, events, subjects and others differ in number or length, a table lacks
+        onset or offset or an event ends before it starts, scores are infinite, or the prior doesn't suit.
+    """
+    if name not in NAMES:
+        raise DataError(f"there is no decoder {name!r}; use {', '.join(NAMES)}.")
+    curves, truth, subjects, others = _checked(curves, events, subjects, others)
+    if name != "semi_markov":
+        decoder = Decoder(name, prior, -np.inf)
+        return _with_least(decoder, [decoder.propose(curve) for curve in curves], truth, curves)[0]
+    if not isinstance(prior, IntervalPrior):
+        raise DataError(_NEEDS_INTERVAL_PRIOR)
+    tried = []
+    for ranked in (False, True):
+        decoder = Decoder(name, prior, -np.inf, ranked=ranked)
+        tried.append(_with_least(decoder, _propose_nested(decoder, curves, truth, subjects), truth, curves))
+    best = max(tried, key=lambda decoder_and_f1: decoder_and_f1[1])[0]  # of equals the scores as they are
+    return _with_emission(best, curves, truth)
+
+
+@dataclass(frozen=True)
+class Decoder:
+    """A decoder with all that was fitted for it; called with a curve it gives the intervals that are kept.
+
+    Attributes
+    ----------
+    name : str
+        One of ``NAMES``.
+    prior : DurationPrior or IntervalPrior
+    least : float
+        Score from which on an interval is kept.
+    emission : Emission, optional
+        What a score is worth, for semi_markov.
+    ranked : bool
+        Whether scores are replaced by their ranks within the curve first.
+    """
+
+    name: str
+    prior: DurationPrior | IntervalPrior
+    least: float
+    emission: Emission | None = None
+    ranked: bool = False
+
+    def __call__(self, scores, others=None):
+        """Intervals of one curve that are kept.
+
+        Parameters
+        ----------
+        scores : (T,) float
+            NaN where no face was seen.
+        others : dict of (T,) float, optional
+            Curves of macro-expressions and blinks of the same video, of the kinds that it was fitted with.
+
+        Returns
+        -------
+        intervals : DataFrame
+            onset, apex, offset (int64), score (float64), sorted by onset.
+        """
+        intervals = self.propose(scores, others)
+        return intervals[intervals["score"] >= self.least].reset_index(drop=True)
+
+    def propose(self, scores, others=None):
+        """Intervals of one curve, those that score less than the least included; parameters as for a call."""
+        if self.ranked:
+            scores = _ranks(scores)
+        if self.name == "semi_markov":
+            return semi_markov(scores, self.prior, emission=self.emission, rate=SEARCH_RATE)
+        return globals()[self.name](scores, self.prior)
+
+    def to_dict(self):
+        """Return plain numbers and text, for a settings file."""
+        return {
+            "name": self.name,
+            "prior": self.prior.to_dict(),
+            "least": self.least if np.isfinite(self.least) else str(self.least),  # json knows no infinity
+            "emission": None if self.emission is None else self.emission.to_dict(),
+            "ranked": self.ranked,
+        }
+
+    @classmethod
+    def from_dict(cls, record):
+        """Rebuild what `to_dict` wrote."""
+        kind = IntervalPrior if "duration" in record["prior"] else DurationPrior
+        emission = record["emission"]
+        return cls(
+            record["name"],
+            kind.from_dict(record["prior"]),
+            float(record["least"]),
+            None if emission is None else Emission.from_dict(emission),
+            record["ranked"],
+        )
+
+
+def least_score(intervals, truth, expected):
+    """Score below which intervals are dropped: the one with the highest spotting F1, averaged over IoU of .3 to .7.
+
+    Parameters
+    ----------
+    intervals : DataFrame
+        subject, video, onset, offset, score.
+    truth : DataFrame
+        subject, video, onset, offset.
+    expected : float
+        As many intervals are kept where there is no truth to judge by, at least one.
+
+    Returns
+    -------
+    least : float
+        Halfway between two scores, so that an interval a little less sure than those seen is kept; of equally
+        good ones the lowest. -inf keeps all.
+    """
+    known = np.unique(intervals["score"].to_numpy(float))
+    if not known.size:
+        return np.inf if truth.empty else -np.inf
+    if truth.empty:
+        return float(intervals["score"].nlargest(max(1, round(expected))).min())
+    known = known[np.unique(np.linspace(0, len(known) - 1, _TRIED).astype(int))]
+    tried = np.append(-np.inf, (known[1:] + known[:-1]) / 2)
+    f1 = [np.mean(metrics.f1_over_iou(intervals[intervals["score"] >= least], truth)) for least in tried]
+    return float(tried[int(np.argmax(f1))])
+
+
 class _Curve(NamedTuple):
     """A checked curve: scores with the lowest one at masked frames, and which frames are scored."""
 
@@ -423,6 +590,95 @@ class _Curve(NamedTuple):
     def ranked(self):
         """Scores (T,) with masked frames below every other."""
         return np.where(self.scored, self.filled, -np.inf)
+
+
+def _checked(curves, events, subjects, others):
+    """What `fit` was given: curves (T_i,) float64, events (N_i, 2) float64, subjects, and kind -> curves."""
+    curves = [np.asarray(curve, dtype=float) for curve in curves]
+    for curve in curves:
+        _Curve.read(curve)
+    subjects = list(range(len(curves)) if subjects is None else subjects)
+    others = {kind: [np.asarray(o, dtype=float) for o in of] for kind, of in (others or {}).items()}
+    for what, given in (("tables of events", events), ("subjects", subjects), *others.items()):
+        if len(given) != len(curves):
+            raise DataError(f"{len(curves)} curves, but {len(given)} {what}; give one a curve.")
+    for kind, given in others.items():
+        for number, (curve, other) in enumerate(zip(curves, given, strict=True)):
+            if other.shape != curve.shape:
+                raise DataError(
+                    f"the {kind} curve of video {number} has shape {other.shape}, its scores {curve.shape}; "
+                    "give it one value a frame."
+                )
+    return curves, [_spans(table, number) for number, table in enumerate(events)], subjects, others
+
+
+def _spans(table, number):
+    """Onset and offset (N, 2) float64 of one curve's events."""
+    if not {"onset", "offset"} <= set(table.columns):
+        raise DataError(f"the events of curve {number} need the columns onset and offset.")
+    try:
+        spans = table[["onset", "offset"]].to_numpy(float)
+    except (TypeError, ValueError):
+        spans = np.array([[np.nan, np.nan]])
+    if not np.isfinite(spans).all() or (spans[:, 1] < spans[:, 0]).any():
+        raise DataError(
+            f"an event of curve {number} has no onset or offset in frames, or ends before it starts; "
+            "correct or remove it."
+        )
+    return spans
+
+
+def _propose_nested(decoder, curves, truth, subjects):
+    """Intervals of each curve, with an emission from curves of other subjects."""
+    names = {subject: i for i, subject in enumerate(dict.fromkeys(subjects))}
+    group = np.array([names[subject] % _GROUPS for subject in subjects], dtype=int)
+    proposed = {}
+    for left_out in np.unique(group):
+        # One subject alone can't be left out.
+        known = np.flatnonzero(group != left_out) if len(names) > 1 else np.arange(len(curves))
+        fitted = _with_emission(decoder, [curves[i] for i in known], [truth[i] for i in known])
+        proposed.update({i: fitted.propose(curves[i]) for i in np.flatnonzero(group == left_out)})
+    return [proposed[i] for i in range(len(curves))]
+
+
+def _with_least(decoder, proposed, truth, curves):
+    """The decoder with the best least score for the intervals of each curve, and its F1."""
+    intervals = _of_videos([_table([]), *proposed])
+    events = _of_videos(
+        [pd.DataFrame(spans, columns=["onset", "offset"]) for spans in [np.zeros((0, 2)), *truth]]
+    )
+    expected = 0.0  # a prior over durations alone doesn't say how many
+    if isinstance(decoder.prior, IntervalPrior):
+        frames = sum(np.isfinite(curve).sum() for curve in curves)
+        expected = decoder.prior.events_per_minute * frames / decoder.prior.duration.fps / 60
+    least = least_score(intervals, events, expected)
+    f1 = metrics.f1_over_iou(intervals[intervals["score"] >= least], events)
+    return dataclasses.replace(decoder, least=least), float(np.mean(f1))
+
+
+def _of_videos(tables):
+    """Tables of many videos as one, with the columns that metrics ask for."""
+    video = np.repeat(np.arange(len(tables)), [len(table) for table in tables]).astype(str)
+    return pd.concat(tables, ignore_index=True).assign(subject="any", video=video)
+
+
+def _with_emission(decoder, curves, truth):
+    inside = []
+    for curve, spans in zip(curves, truth, strict=True):
+        frames = np.zeros(curve.size, bool)
+        for onset, offset in np.rint(spans).astype(int):
+            frames[max(onset, 0) : max(offset + 1, 0)] = True
+        inside.append(frames)
+    scores = [_ranks(curve) for curve in curves] if decoder.ranked else curves
+    return dataclasses.replace(decoder, emission=Emission.fit(scores, inside, decoder.prior))
+
+
+def _ranks(scores):
+    """Rank of each score within its curve, (T,) in (0, 1); NaN stays."""
+    curve = _Curve.read(scores)
+    ranks = np.full(curve.filled.size, np.nan)
+    ranks[curve.scored] = (rankdata(curve.filled[curve.scored]) - 0.5) / max(curve.scored.sum(), 1)
+    return ranks
 
 
 def _duration(prior):
@@ -585,10 +841,7 @@ class _Model(NamedTuple):
 def _model(scores, prior, emission, nuisance):
     """Model of one curve, and its log-likelihood ratios (T,)."""
     if not isinstance(prior, IntervalPrior):
-        raise DataError(
-            "the semi-Markov model needs a prior over durations, apexes and events a minute; "
-            "fit one by priors.IntervalPrior.fit(events, videos, fps)."
-        )
+        raise DataError(_NEEDS_INTERVAL_PRIOR)
     curve = _Curve.read(scores)
     fps = prior.duration.fps
     llr = _ratio_of_probability(curve, prior) if emission is None else emission.llr(scores)

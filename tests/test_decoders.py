@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import signal, stats
 
-from melib import DataError, _semi_markov, decoders, priors
+from melib import DataError, _semi_markov, decoders, metrics, priors
 
 # 13 frames in the median, as in SAMM-LV at 30 frames a second.
 PRIOR = priors.IntervalPrior(priors.DurationPrior(30.0, np.log(13), 0.3, 6, 157), 3.2, 3.7, 2.0)
@@ -198,6 +198,19 @@ def test_the_fixed_window_is_the_peak_and_half_a_length_to_both_sides(curve, k):
     last = len(curve) - 1
     expected = [[max(0, q - k), q, min(last, q + k)] for q in peaks_of_the_reference(curve, k, 0.55)]
     assert spans(intervals) == expected
+
+
+@given(gap=st.integers(0, 4), shift=st.integers(-2, 2))
+def test_an_apex_on_a_masked_frame_moves_to_the_nearest_scored_one_and_of_two_to_the_first(gap, shift):
+    curve = priors.triangular(20, 40, 60, 81).astype(float)
+    peak = decoders.fixed_window(curve, None, half_length=10)["apex"][0]
+    low, high = peak - gap + min(shift, 0), peak + gap + max(shift, 0)
+    curve[low : high + 1] = np.nan
+    # Masked frames read as the lowest score; a wide box keeps the peak where it was.
+    [[onset, apex, offset]] = spans(decoders.fixed_window(curve, None, half_length=20))
+    peak = (onset + offset) // 2
+    scored = np.flatnonzero(~np.isnan(curve))
+    assert apex == min(scored, key=lambda frame: (abs(frame - peak), frame))
 
 
 def test_the_half_height_of_a_triangle_is_the_half_of_its_width():
@@ -439,3 +452,132 @@ def test_a_million_frames_do_not_lose_precision(emission):
     assert len(intervals) == 600
     first = intervals.iloc[300:303]["score"].to_numpy()
     np.testing.assert_allclose(intervals.iloc[-300:-297]["score"], first, atol=1e-7)
+
+
+# Fitting
+# ---------------------------------------------------------------------------------------
+
+EVERY_NAME = pytest.mark.parametrize("name", decoders.NAMES)
+
+
+def weak_set(seed, n_videos=12, strength=0.5, empty=False):
+    """Curves of a video each on a level and scale of its own, their events without an apex, and whose they are."""
+    rng = np.random.default_rng(seed)
+    curves, events = [], []
+    for video in range(n_videos):
+        spans = [] if empty else [(on, on + int(rng.integers(9, 18))) for on in (80, 210)[: 1 + video % 2]]
+        noise = np.convolve(rng.normal(0, 0.3, 324), np.ones(5) / 5, "valid")
+        rise = sum((priors.boxcar(on, on, off, 320) for on, off in spans), np.zeros(320))
+        curves.append(np.exp(rng.normal(0, 1)) * (noise + strength * rise) + rng.normal(0, 2))
+        events.append(pd.DataFrame(spans, columns=["onset", "offset"]))
+    return curves, events, [f"s{video // 2}" for video in range(n_videos)]
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    """Every decoder, fitted on curves whose levels don't carry over between videos."""
+    curves, events, subjects = weak_set(0)
+    return {name: decoders.fit(name, curves, events, PRIOR, subjects=subjects) for name in decoders.NAMES}
+
+
+def f1(decoder, curves, events):
+    def table(parts):
+        return pd.concat(
+            [p.assign(subject="s", video=str(i)) for i, p in enumerate(parts)], ignore_index=True
+        )
+
+    return metrics.spotting(table([decoder(curve) for curve in curves]), table(events))["f1"]
+
+
+@EVERY_NAME
+def test_a_fitted_decoder_finds_events_of_other_subjects_on_levels_of_their_own(fitted, name):
+    curves, events, _ = weak_set(1)
+    assert f1(fitted[name], curves, events) > 0.4
+
+
+@EVERY_NAME
+def test_a_fitted_decoder_survives_a_settings_file(fitted, name):
+    text = json.dumps(fitted[name].to_dict(), allow_nan=False)
+    again = decoders.Decoder.from_dict(json.loads(text))
+    assert again == fitted[name]
+    curve = weak_set(2)[0][0]
+    pd.testing.assert_frame_equal(again(curve), fitted[name](curve))
+
+
+@EVERY_NAME
+def test_what_is_kept_scores_at_least_the_least_and_is_all_of_that(fitted, name):
+    for curve in weak_set(3, 4)[0]:
+        proposed = fitted[name].propose(curve)
+        kept = proposed[proposed["score"] >= fitted[name].least].reset_index(drop=True)
+        pd.testing.assert_frame_equal(fitted[name](curve), kept)
+
+
+@EVERY_NAME
+def test_an_affine_change_of_all_scores_changes_nothing(fitted, name):
+    # The reference smooths with zeros beyond both ends, and so do the rules: there a constant isn't nothing.
+    shift = 7 if name == "semi_markov" else 0
+    curves, events, subjects = weak_set(0)
+    changed = decoders.fit(name, [4 * curve - shift for curve in curves], events, PRIOR, subjects=subjects)
+    for curve in weak_set(4, 3)[0]:
+        assert spans(changed(4 * curve - shift)) == spans(fitted[name](curve))
+
+
+@EVERY_NAME
+@pytest.mark.parametrize(
+    "curves",
+    [
+        [],
+        [np.zeros(0)],
+        [np.full(200, 0.3)],
+        [np.full(200, np.nan)],
+        [np.r_[np.full(9, np.nan), np.arange(9.0)]] * 2,
+    ],
+    ids=["none", "empty", "constant", "without a face", "too short"],
+)
+@pytest.mark.parametrize("n_events", [0, 1, 2])
+def test_a_fit_has_a_defined_result_whatever_the_curves_hold(name, curves, n_events):
+    # The second event lies outside of every curve.
+    events = pd.DataFrame({"onset": [4, 900], "offset": [9, 911]}).head(n_events)
+    decoder = decoders.fit(name, curves, [events] * len(curves), PRIOR, subjects=["one"] * len(curves))
+    assert decoders.Decoder.from_dict(json.loads(json.dumps(decoder.to_dict(), allow_nan=False))) == decoder
+    for curve in [*curves, *weak_set(5, 1)[0]]:
+        assert decoder(curve).columns.tolist() == ["onset", "apex", "offset", "score"]
+
+
+@EVERY_NAME
+def test_without_an_event_as_many_are_kept_as_the_prior_expects(name):
+    curves, events, subjects = weak_set(6, empty=True)
+    decoder = decoders.fit(name, curves, events, PRIOR, subjects=subjects)
+    minutes = sum(map(len, curves)) / PRIOR.duration.fps / 60
+    assert sum(len(decoder(curve)) for curve in curves) <= 2 * PRIOR.events_per_minute * minutes + 1
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"name": "semi"}, "no decoder 'semi'"),
+        ({"events": []}, "12 curves, but 0 tables of events"),
+        ({"subjects": ["a"]}, "12 curves, but 1 subjects"),
+        ({"others": {"blink": [np.zeros(3)] * 12}}, "the blink curve of video 0"),
+        ({"events": [pd.DataFrame({"onset": [1]})] * 12}, "columns onset and offset"),
+        ({"events": [pd.DataFrame({"onset": [9], "offset": [3]})] * 12}, "ends before it starts"),
+        ({"events": [pd.DataFrame({"onset": ["x"], "offset": [3]})] * 12}, "no onset or offset in frames"),
+        ({"prior": PRIOR.duration}, "fit one by priors.IntervalPrior"),
+    ],
+)
+def test_what_cannot_be_fitted_on_is_refused_in_one_sentence(change, sentence):
+    curves, events, subjects = weak_set(0)
+    given = {"name": "semi_markov", "curves": curves, "events": events, "prior": PRIOR, "subjects": subjects}
+    with pytest.raises(DataError, match=sentence):
+        decoders.fit(**(given | change))
+
+
+def test_the_least_score_is_that_with_the_best_mean_f1():
+    rng = np.random.default_rng(3)
+    onset = 40 * np.arange(50)
+    truth = pd.DataFrame({"subject": "s", "video": "v", "onset": onset, "offset": onset + 12}).iloc[::3]
+    found = pd.DataFrame({"subject": "s", "video": "v", "onset": onset + 2, "offset": onset + 12})
+    found["score"] = rng.normal(0, 1, 50) + np.isin(onset, truth["onset"])
+    best = decoders.least_score(found, truth, 0)
+    means = [np.mean(metrics.f1_over_iou(found[found["score"] >= least], truth)) for least in found["score"]]
+    assert np.mean(metrics.f1_over_iou(found[found["score"] >= best], truth)) == pytest.approx(max(means))

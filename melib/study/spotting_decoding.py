@@ -12,17 +12,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from melib import decoders, metrics, priors
+from melib import decoders, priors
 from melib.study import recognition, spotting
 from melib.study.spotting import CLASSES, KINDS
 
 IOUS = (0.3, 0.4, 0.5, 0.6, 0.7)
 DECODERS = ("fixed_window", "extensible_interval", "half_height", "semi_markov")
-# The search for the most probable set is cautious; at this many times the prior's rate it also brings what is doubtful,
-# and the confidence decides.
-_SEARCH_RATE = 16.0
 _COLUMNS = ["subject", "video", "onset", "apex", "offset", "score", "emotion", "kept"]
-_TRIED = 60  # scores at most that are tried as the least one, evenly spaced over their ranks
 
 
 @dataclass(frozen=True)
@@ -216,7 +212,9 @@ def fitted(system, material, fold, statistics="", test=()):
         decoder(of).assign(subject=video.subject, video=video.video)
         for video, of in zip(validation, curves, strict=True)
     ]
-    return decoder, _least_score(pd.concat(parts, ignore_index=True), validation, prior)
+    expected = prior.events_per_minute * sum(len(v) / v.fps for v in validation) / 60
+    truth = spotting.annotated(validation)
+    return decoder, decoders.least_score(pd.concat(parts, ignore_index=True), truth, expected)
 
 
 def _prior(system, material, fold, statistics):
@@ -304,7 +302,11 @@ class Decoder:
         """Intervals of one video: curves as `curves_of` returns."""
         nuisance = [(curves[kind], *about) for kind, about in self.others.items()]
         return decoders.semi_markov(
-            self.score(curves), self.prior, emission=self.emission, rate=_SEARCH_RATE, nuisance=nuisance
+            self.score(curves),
+            self.prior,
+            emission=self.emission,
+            rate=decoders.SEARCH_RATE,
+            nuisance=nuisance,
         )
 
     def score(self, curves):
@@ -367,27 +369,6 @@ def _inside(video, kind):
     for event in video.events_of(kind).itertuples():
         out[int(np.rint(event.onset)) : int(np.rint(event.offset)) + 1] = True
     return out
-
-
-def _least_score(intervals, videos, prior):
-    """The one number that every decoder tunes: the score below which intervals are dropped.
-
-    It is the one with the highest spotting F1, averaged over several IoU, on some videos; of equals the lowest. Where these
-    hold no event to judge by, as many intervals are kept as the prior expects.
-    """
-    truth, known = (spotting.annotated(videos), np.unique(intervals["score"].to_numpy(float)))
-    if not known.size:
-        return np.inf if truth.empty else -np.inf
-    if truth.empty:
-        expected = prior.events_per_minute * sum(len(v) / v.fps for v in videos) / 60
-        return float(intervals["score"].nlargest(max(1, round(expected))).min())
-    known = known[np.unique(np.linspace(0, len(known) - 1, _TRIED).astype(int))]
-    # Halfway between two scores, so that an interval a little less sure than those seen is kept.
-    tried = np.append(-np.inf, (known[1:] + known[:-1]) / 2)
-    f1 = [
-        np.mean(metrics.f1_over_iou(intervals[intervals["score"] >= least], truth, IOUS)) for least in tried
-    ]
-    return float(tried[int(np.argmax(f1))])
 
 
 def most_frequent(videos):
