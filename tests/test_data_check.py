@@ -264,6 +264,15 @@ def test_an_empty_folder_is_told_and_the_rest_is_checked(tmp_path):
     assert the_problem(found).startswith("1 of 3 videos can't be used")
 
 
+def test_frames_whose_order_is_not_certain_and_numbers_that_lack_are_said(tmp_path):
+    manifest, root = a_set(tmp_path, numbers={"02/c": [n for n in range(1, 41) if n not in (4, 5, 39)]})
+    (root / "frames" / "01" / "a" / "img5 (1).png").touch()
+    code, found = check(manifest, root)
+    assert code == 1
+    assert "img5 (1).png" in the_problem(found)
+    assert any("02/c, 3" in note for note in found["notes"])
+
+
 def test_a_missing_root_is_one_sentence(tmp_path):
     manifest, root = a_set(tmp_path)
     code, said = check(manifest, root / "nowhere")

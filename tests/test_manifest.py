@@ -176,6 +176,9 @@ def test_a_missing_an_empty_and_a_wrong_root_end_in_one_sentence(tmp_path, synth
         (["cover.jpg"], "no frame number"),
         (["img1.jpg", "img01.jpg"], "same frame"),
         (["img0.jpg"], "before the first frame"),
+        (["img1.jpg", "img2.jpg", "img1 (1).jpg"], "two kinds of names"),
+        (["left1.jpg", "right1.jpg"], "two kinds of names"),
+        (["1_1.jpg", "1_2.jpg", "2_1.jpg", "2_2.jpg"], "no number in the names"),
     ],
 )
 def test_a_folder_that_makes_no_sense_ends_in_one_sentence(tmp_path, synthme, names, message):
@@ -519,3 +522,19 @@ def test_frames_are_ordered_by_the_last_integer_of_their_names_whatever_else_lie
     frames, paths = manifests.frame_files(folder, manifest)
     assert frames.tolist() == [number - 1 for number in sorted(numbers)] and frames.dtype == np.int64
     assert [int(path.stem.split("_")[-1]) for path in paths] == sorted(numbers)
+
+
+@settings(max_examples=40)
+@given(
+    st.lists(st.integers(0, 40), min_size=3, max_size=30, unique=True),
+    st.sampled_from(
+        ["frame{n}_30fps.jpg", "11-26-{s}-{n:05}.png", "{n}_t{ms}.jpg", "s01_ep2_{n:03}.JPG", "{n}.bmp"]
+    ),
+)
+def test_the_frame_number_is_the_integer_that_counts_one_by_one(tmp_path_factory, numbers, form):
+    manifest, folder = manifests.read_manifest("synthme"), tmp_path_factory.mktemp("forms")
+    name = {n: form.format(n=n + 1, s=n // 9, ms=n * 33) for n in numbers}
+    put(folder, *name.values())
+    frames, paths = manifests.frame_files(folder, manifest)
+    assert frames.tolist() == sorted(numbers)
+    assert [path.name for path in paths] == [name[n] for n in sorted(numbers)]

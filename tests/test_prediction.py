@@ -161,12 +161,49 @@ def test_too_few_frames_are_said_to_be_too_few(tmp_path, weights, frames):
 
 
 def test_a_folder_is_read_in_the_order_of_its_numbers(tmp_path):
-    for number in (10, 2, 1):
+    for number in (3, 2, 1):
         cv2.imwrite(str(tmp_path / f"img{number}.png"), np.zeros((8, 8), np.uint8))
     shown = prediction.footage(tmp_path, fps=30)
-    assert [path.name for path in shown.frames] == ["img1.png", "img2.png", "img10.png"]
+    assert [path.name for path in shown.frames] == ["img1.png", "img2.png", "img3.png"]
     assert not any("were assumed" in note for note in shown.notes)
     assert any("were assumed" in note for note in prediction.footage(tmp_path).notes)
+
+
+@pytest.mark.parametrize(
+    ("names", "note"),
+    [
+        ([f"RGB-11-{58 + n // 60}-{n % 60}-{n * 370 % 1000}.jpg" for n in range(55, 65)], "several numbers"),
+        ([f"frame{n}_30fps.jpg" for n in range(8, 13)], ""),
+        ([f"frame{n}.jpg" for n in (1, 2, 3, 7, 8)], "3 numbers are missing"),
+        ([f"{name}.jpg" for name in "abc"], "no name of an image holds a number"),
+        (["1.jpg", "2.jpg", "cover.jpg"], "passed over: 1"),
+    ],
+)
+def test_images_are_in_the_order_of_all_their_numbers_and_what_is_not_certain_is_said(tmp_path, names, note):
+    for name in sorted(names, key=hash):
+        (tmp_path / name).touch()
+    shown = prediction.footage(tmp_path, fps=30)
+    assert [path.name for path in shown.frames] == [name for name in names if name != "cover.jpg"]
+    said = [text for text in shown.notes if "too few" not in text]
+    assert any(note in text for text in said) if note else not said
+
+
+@pytest.mark.parametrize(
+    "second", ["img0005 (1).jpg", "img0005 - Copy.jpg", "right0005.jpg", "img5.jpg", "img0005.png"]
+)
+def test_images_whose_order_is_not_certain_are_refused(tmp_path, second):
+    for name in (*(f"img{n:04d}.jpg" for n in range(9)), second):
+        (tmp_path / name).touch()
+    with pytest.raises(DataError, match=r"the order of .* isn't certain"):
+        prediction.footage(tmp_path, fps=30)
+
+
+def test_images_that_are_cut_are_called_unreadable_and_not_without_a_face(weights, frames, tmp_path):
+    for number, frame in enumerate(frames[:40]):
+        data = cv2.imencode(".jpg", frame)[1].tobytes()
+        (tmp_path / f"{number}.jpg").write_bytes(data[: len(data) // 2])
+    with pytest.raises(DataError, match="40 of 40 images can't be read"):
+        prediction.predict(tmp_path, weights, fps=30)
 
 
 # Dense windows

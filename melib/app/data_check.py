@@ -69,6 +69,7 @@ class _Check:
 
     manifest: Manifest
     record: dict[str, Any]
+    notes: list[str]
     known: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
@@ -94,8 +95,8 @@ class _Check:
             names = _several([others[0][0], *(case[1] for case in others[1:])])
             self.problems.append(f"{_n(len(others), noun)} {what} ({names}){release}: {remedy}.")
 
-    def result(self, notes: Sequence[str]) -> dict[str, Any]:
-        return self.record | {"notes": list(notes), "known": self.known, "problems": self.problems}
+    def result(self) -> dict[str, Any]:
+        return self.record | {"notes": self.notes, "known": self.known, "problems": self.problems}
 
 
 class _Held(NamedTuple):
@@ -149,13 +150,13 @@ def check_data(
     audit = annotations.audit(manifest, *(tables or manifests.tables(manifest, root)))
     used = audit.events[audit.events["status"] != "dropped"]
     held = _read_folders(manifest, videos, sample)
-    check = _Check(manifest, {"dataset": manifest.name, "root": str(root)})
+    check = _Check(manifest, {"dataset": manifest.name, "root": str(root)}, [*audit.notes])
     _check_tables(check, audit)
     _check_videos(check, used, held)
     _check_frames(check, used, held)
     _check_images(check, held.sample)
     _check_truth(check, root, held)
-    return check.result(audit.notes)
+    return check.result()
 
 
 def check_tables(
@@ -185,9 +186,9 @@ def check_tables(
     """
     manifest = manifests.read_manifest(dataset)
     audit = annotations.audit(manifest, *tables, policy=policy)
-    check = _Check(manifest, {"dataset": manifest.name})
+    check = _Check(manifest, {"dataset": manifest.name}, [*audit.notes])
     _check_tables(check, audit)
-    return audit.events, check.result(audit.notes)
+    return audit.events, check.result()
 
 
 def summary(record: dict[str, Any]) -> list[tuple[str, str]]:
@@ -479,6 +480,17 @@ def _check_frames(check: _Check, used: pd.DataFrame, held: _Held) -> None:
     wholly = sum(gap["missing"] == gap["of"] for gap in gaps) > len(gaps) / 2
     remedy = "name the files by the numbers of the table" if wholly else "unpack their videos again"
     check.explain("frames_missing", lacking, "event", "without all of its frames", remedy)
+    incomplete = {
+        key: n
+        for key, numbers in held.numbers.items()
+        if (n := int(numbers[-1] - numbers[0]) + 1 - len(numbers))
+    }
+    if incomplete:
+        video, n = next(iter(incomplete.items()))
+        check.notes.append(
+            f"Numbers are missing between the first and the last frame of {_n(len(incomplete), 'video')} (first: "
+            f"{held.names[video]}, {n})."
+        )
     check.record.update(
         frames_found=int(sum(map(len, held.numbers.values()))),
         frames_missing=int(sum(gap["missing"] for gap in gaps)),

@@ -7,6 +7,7 @@ One pass over the video, in stretches: memory holds some seconds of it, whatever
 are those that the package ships, which were trained on simulated faces only; their card says what they were worth.
 """
 
+import itertools
 import json
 import os
 import tempfile
@@ -44,6 +45,8 @@ _SLOW = 25.0
 _SHORTEST = 0.5
 # Frames of a video, evenly spaced, in which faces are counted.
 _LOOKS = 9
+# Images without a face that are looked at again, so that broken ones are called so.
+_READ_AGAIN = 200
 # Colours of the film, blue first: those of the figure, lighter on dark.
 _DARK, _INSIDE, _LIGHT = (30, 30, 30), (30, 90, 120), (255, 255, 255)
 _INTENSITY, _SCORE = (240, 190, 100), (60, 130, 240)
@@ -302,9 +305,10 @@ def footage(source: str | Path, fps: float | None = None, *, progress: bool = Fa
     source = Path(source)
     if fps is not None and not (np.isfinite(fps) and fps > 0):
         raise Misuse(f"{fps:g} frames a second isn't a rate; give a number above 0.")
-    notes = []
+    notes: list[str] = []
     if source.is_dir():
-        frames: list = _images(source)
+        frames: list
+        frames, notes = _images(source)
         if fps is None:
             notes.append(
                 f"images hold no times: {spotting.RATE} frames a second were assumed (--fps says otherwise)"
@@ -330,14 +334,39 @@ def footage(source: str | Path, fps: float | None = None, *, progress: bool = Fa
     return Footage(source, [frames[i] for i in numbers], numbers, seconds[numbers], rate, tuple(notes))
 
 
-def _images(folder: Path) -> list[Path]:
-    """Images of a folder in the order of their numbers."""
+def _images(folder: Path) -> tuple[list[Path], list[str]]:
+    """Images of a folder in the order of all numbers of their names, and what isn't certain of it."""
     names = [entry.name for entry in layouts.entries(folder) if layouts.is_image(entry.name)]
     if not names:
         raise DataError(
             f"{folder} holds no image ({', '.join(layouts.IMAGES)}); name a folder of frames, or video files."
         )
-    return [folder / name for name in sorted(names, key=layouts.frame_order)]
+    numbered = layouts.series(names)
+    by_integers = sorted((row, name) for row, name in zip(numbered.integers, names, strict=True) if row)
+    pairs = itertools.pairwise(by_integers)
+    strangers = numbered.strangers or next(((a[1], b[1]) for a, b in pairs if a[0] == b[0]), ())
+    if strangers:
+        raise DataError(
+            f"{folder}: the order of {' and '.join(strangers)} isn't certain; leave the images of one camera there, and no "
+            "copies."
+        )
+    if not by_integers:
+        return [folder / name for name in names], [
+            "no name of an image holds a number: they are in the order of names"
+        ]
+    notes = []
+    if n := len(names) - len(by_integers):
+        notes.append(f"images without a number in their names are passed over: {n}")
+    if numbered.column is None:
+        notes.append(
+            f"several numbers vary in the names: images are in the order of all of them, {by_integers[0][1]} first"
+        )
+    else:
+        steps = np.diff([row[numbered.column] for row, _ in by_integers])
+        usual = int(np.median(steps)) if len(steps) else 1
+        if missing := int((steps[steps > usual] // usual - 1).sum()):
+            notes.append(f"{missing} numbers are missing among the names: times behind a gap are too early")
+    return [folder / name for _, name in by_integers], notes
 
 
 def sampled(seconds: np.ndarray) -> tuple[np.ndarray, float]:
@@ -463,7 +492,14 @@ def predict(
 
     regional = flow.regional(tapped())
     seen = regional["mask"]
+    missing = int((~seen).sum())
+    unreadable = _unreadable(shown, np.flatnonzero(~seen))
     if not seen.any():
+        if unreadable:
+            raise DataError(
+                f"{source}: {unreadable} of {min(_READ_AGAIN, missing)} images can't be read, and no face was found in the "
+                "others; copy them again."
+            )
         raise DataError(
             f"{source}: no face was found in {len(seen)} frames; it should be frontal and 60 pixels or wider."
         )
@@ -493,8 +529,8 @@ def predict(
     motion, landmarks = _apex(shown, found, used.windows["T"], stride)
     most = max(counts)
     several = (f"up to {most} faces at a time: the largest is followed",) if most > 1 else ()
-    missing = int((~seen).sum())
     gone = (f"no face in {missing} of {len(seen)} frames read: masked, drawn as a gap",) if missing else ()
+    cut = (f"images that can't be read: {unreadable} at least; copy them again",) if unreadable else ()
     return Prediction(
         Path(source),
         shown.fps,
@@ -502,7 +538,7 @@ def predict(
         _in_time(found, curve),
         motion,
         landmarks,
-        (*shown.notes, *several, *gone),
+        (*shown.notes, *several, *gone, *cut),
         used.card,
     )
 
@@ -526,6 +562,12 @@ def _faces(path: Path | video_files.Frame) -> int:
     """How many faces a frame shows."""
     image = faces.read_image(path)
     return 0 if image is None else faces.count_faces(image)
+
+
+def _unreadable(shown: Footage, missing: np.ndarray) -> int:
+    """How many of a folder's images without a face, the first ones, can't even be read."""
+    images = [shown.frames[t] for t in missing[:_READ_AGAIN]] if shown.source.is_dir() else []
+    return sum(faces.read_image(image) is None for image in images)
 
 
 def _in_time(found: pd.DataFrame, curve: pd.DataFrame) -> pd.DataFrame:
@@ -731,7 +773,7 @@ def _pictures(made: Prediction, numbers: Sequence[int]) -> Iterator[np.ndarray |
     if not made.source.is_dir():
         yield from video_files.pictures(made.source, numbers)
         return
-    paths = _images(made.source)
+    paths, _ = _images(made.source)
     for number in numbers:
         data = paths[number].read_bytes()
         yield cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None

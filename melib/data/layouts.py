@@ -11,8 +11,9 @@ a time and never below a pattern's last, so that a million frames cost no more t
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache as remember
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,6 +23,7 @@ IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".pgm", ".tif", ".tiff")
 VIDEOS = (".mp4", ".avi", ".mov", ".mkv")
 # A field, whose regular expression may hold counts in braces, or a star.
 _PIECE = re.compile(r"(\{\w+(?::(?:[^{}]|\{[\d,]*\})*)?\}|\*)")
+_INTEGER = re.compile(r"[0-9]+")
 # An innermost group of a regular expression, and what repeats it.
 _GROUP = re.compile(r"\((?:\?(?::|P?<\w+>|<?[=!]|[a-zA-Z-]+:))?([^()]*)\)([*+?]|\{\d*,?\d*\})?")
 _MOST_REPEATS = 6
@@ -169,10 +171,41 @@ def is_image(name: str) -> bool:
     return name[-5:].lower().endswith(IMAGES) and not name.startswith(".")
 
 
-def frame_order(name: str) -> tuple[int, str]:
-    """Sort key of an image: the last integer of its name (2 before 10), names without any first."""
-    integers = re.findall(r"\d+", name.rpartition(".")[0])
-    return int(integers[-1]) if integers else -1, name
+class Series(NamedTuple):
+    """How the images of one video are numbered.
+
+    Attributes
+    ----------
+    integers : list of tuple of int
+        All integers of each name, by which names are in order: a clock's hours go before its seconds. () of one without.
+    column : int or None
+        Which of them is the frame's number: it rises from name to name. None where none does.
+    strangers : tuple of str
+        Two names that differ by more than integers: a copy, a second camera. Empty where there are none.
+    """
+
+    integers: list[tuple[int, ...]]
+    column: int | None
+    strangers: tuple[str, ...]
+
+
+def series(names: Iterable[str]) -> Series:
+    """What the names of a video's images say of their order; several folders may hold the same name."""
+    forms: dict[str, str] = {}
+    integers = []
+    for name in names:
+        stem = name.rpartition(".")[0]
+        integers.append(tuple(map(int, _INTEGER.findall(stem))))
+        if integers[-1]:
+            forms.setdefault(_INTEGER.sub("0", stem).casefold(), name)
+    if len(forms) != 1:
+        return Series(integers, None, tuple(forms.values())[:2])
+    rows = sorted({row for row in integers if row})
+    rising = [
+        n for n, column in enumerate(zip(*rows, strict=True)) if all(a < b for a, b in pairwise(column))
+    ]
+    # Frames are counted one by one: a time that rises, too, rises faster.
+    return Series(integers, min(rising[::-1], key=lambda n: rows[-1][n] - rows[0][n], default=None), ())
 
 
 def is_video(name: str) -> bool:

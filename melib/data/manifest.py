@@ -4,8 +4,8 @@ A manifest (``data_manifests/<name>.yml``, schema in ``manifest_schema.yml``) sa
 needs to know about a data set, so that no code ever asks for a data set's name: where frames lie, which
 cells of which table hold what, what to do with broken rows, whose face may be shown.
 
-Frame numbers are 0-based from here on: number = last integer of the file's name - ``first_frame``, or the place in
-a video file. Frames may be missing in between; nothing assumes that they are contiguous.
+Frame numbers are 0-based from here on: number = the integer of the file's name that rises from frame to frame -
+``first_frame``, or the place in a video file. Frames may be missing in between; nothing assumes that they are contiguous.
 """
 
 import filecmp
@@ -34,7 +34,6 @@ from melib.errors import DataError
 
 _TABLES = (".xlsx", ".xls")
 _YML = (".yml", ".yaml")
-_INTEGER = re.compile(r"\d+")
 _LARGEST = 100_000  # bytes of a manifest, and nodes
 _DEEPEST = 12  # mappings and lists in each other; the schema knows 6
 _HELP = "data_manifests/README.md explains every field"
@@ -283,7 +282,7 @@ def _is_table(name: str) -> bool:
 def frame_files(
     place: str | Path, manifest: Manifest, first_frame: int | None = None
 ) -> tuple[np.ndarray, list[Path] | list[video_files.Frame]]:
-    """Frames of one video: images in the order of the last integer of their names (2 before 10), or those of a file.
+    """Frames of one video: images in the order of the integers of their names (2 before 10), or those of a file.
 
     Parameters
     ----------
@@ -306,7 +305,8 @@ def frame_files(
     ------
     DataError
         If the folder is missing or holds no image, or a name has no number, one below ``first_frame``, or
-        one that another file has too; or if the video file can't be decoded.
+        one that another file has too; if names are of several kinds, or no number rises with them; or if the video
+        file can't be decoded.
     """
     place = Path(place)
     numbers, names = _frames(place, manifest, first_frame)
@@ -478,10 +478,22 @@ def _frames(
     if not names:
         raise DataError(f"{place} holds no image ({', '.join(IMAGES)}); copy this video again, or remove it.")
     first = _first_number(manifest, place) if first_frame is None else first_frame
-    integers = [_INTEGER.findall(name.rpartition(".")[0]) for _, name in names]
-    images = [(int(row[-1]) - first, *name) for row, name in zip(integers, names, strict=True) if row]
-    if not images:
+    numbered = layouts.series(name for _, name in names)
+    if numbered.strangers:
+        one, other = numbered.strangers
+        raise DataError(
+            f"{place} holds images of two kinds of names, such as {one} and {other}, so their order isn't certain; leave "
+            "those of one camera there, and no copies."
+        )
+    used = [(row, *name) for row, name in zip(numbered.integers, names, strict=True) if row]
+    if not used:
         raise DataError(f"{Path(*names[0])} has no frame number in its name; move it out of the folder.")
+    if numbered.column is None:
+        raise DataError(
+            f"{place}: no number in the names, such as {used[0][2]}, rises from frame to frame; name the images by the "
+            "frame numbers of the table."
+        )
+    images = [(row[numbered.column] - first, folder, name) for row, folder, name in used]
     images.sort(key=itemgetter(0))
     images = _once(images) if len(folders) > 1 else images
     _refuse_impossible(images, first, manifest)
