@@ -166,7 +166,7 @@ def write_long(
 
 
 def _extra(noise: float, peaks: tuple[float, float] | None, micro: int) -> dict:
-    """Settings that differ from the defaults: a record says nothing of the others, as before there were any."""
+    """Settings that differ from the defaults: so that a record without them means the defaults."""
     if not 0 < noise <= 20:
         raise Misuse(f"simulate: noise = {noise} must be above 0 and at most 20; 1 is the default.")
     extra: dict = {} if noise == 1 else {"noise": float(noise)}

@@ -5,7 +5,7 @@ windows.csv     the other windows of the context protocol: truncated events, and
 transfer.csv    trained on one family of displacement fields, tested on the other
 face_card.csv   clip_swap, apex_follow and frozen_correlation with their 95 % intervals; over all seeds where seed is empty
 summary.csv     intensity.csv averaged over subjects, with 95 % intervals, for all events and by amplitude
-claims.csv      what the issue of trust asks: each claim, its number, its interval, whether it holds
+claims.csv      what must hold before a model is said to see the face: claim, number, interval, whether it holds
 model_differences.csv   every learned model less the controls that comparisons.yml sets beside it, on the same events
 
 Intervals are over subjects, crossed with seeds where there are several. Everything below intensity.csv and face_card.csv is

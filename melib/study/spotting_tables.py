@@ -21,7 +21,7 @@ from melib.study.recognition import CLASSES
 from melib.study.run import SEEDS_APART
 from melib.study.spotting_decoding import FAULTS, IOUS, Material, classify, curves_of, kept, most_frequent
 
-# The classes that recognition is scored on, as published: "others" is left out (facts of the spotting paper).
+# The classes that recognition is scored on, as published: "others" is left out.
 SCORED = CLASSES[:3]
 # Streams of random numbers.
 _BOOTSTRAP, _SWAPS = 6, 7

@@ -403,10 +403,9 @@ class _Key:
 
     def __init__(self, t, crop, landmarks):
         side = len(crop)
-        self.taken, self.unit = t, 112 / side
-        points, self.regions = _region_points(landmarks.astype(np.float64) * self.unit)
-        points /= self.unit
-        margin = 10 / self.unit  # flow needs to see around a region
+        self.taken = t
+        points, self.regions = _region_points(landmarks.astype(np.float64))
+        margin = 10  # pixels: flow needs to see around a region
         low = np.clip(points.min(axis=0) - margin, 0, side - 16).astype(int)
         high = np.clip(points.max(axis=0) + margin, low + 16, side).astype(int)
         self.part = slice(low[1], high[1]), slice(low[0], high[0])
@@ -420,7 +419,7 @@ class _Key:
         field = flow.calc(self.picture, np.ascontiguousarray(crop[self.part]), None)
         across, down = np.ascontiguousarray(self.at.T)[..., None]  # (P, 1) each
         moved = cv2.remap(field, across, down, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        moved = moved[:, 0].astype(np.float64) * self.unit  # (P, 2)
+        moved = moved[:, 0].astype(np.float64)  # (P, 2)
         head = self.places @ _robust_fit(self.places, moved)
         return (self.regions @ (moved - head)).ravel(), np.median(np.linalg.norm(head, axis=1)) > _FAR
 
