@@ -45,10 +45,10 @@ def main() -> None:
         ("two Dask workers", "dask", 2),
         ("one process", "local", 1),
     ):
-        place = replace(run, folder=run.folder.parent / "grid-benchmark")
+        place = replace(run, folder=run.folder.parent / "grid-benchmark", jobs=processes)
         start = time.perf_counter()
         with workers.use(engine, folder=place.folder):
-            records = intensity.run_grid(place, jobs, windows, folds, jobs=processes)
+            records = intensity.run_grid(place, jobs, windows, folds)
         seconds.setdefault(name, []).append(time.perf_counter() - start)
         curves = b"".join(records[job]["curve"].tobytes() for job in jobs)
         said.add(hashlib.sha256(curves).hexdigest())

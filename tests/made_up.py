@@ -34,7 +34,7 @@ METRICS = {
 
 def unbegun(profile, folder="run", seed=0, data=None):
     """A run with a profile's settings that was never begun: nothing of it is written."""
-    return Run(Path(folder), profile, profile_settings(profile), seed, data or {})
+    return Run(Path(folder), profile, profile_settings(profile), seed, data or {}, jobs=1)
 
 
 def results(dataset="synthme", subjects=8, events=3):

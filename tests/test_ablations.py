@@ -50,7 +50,7 @@ def outcome_of(finished):
 def asking(folder, spec):
     """A run of the tiny grid whose profile asks for some lines."""
     settings = test_intensity.TINY | {"ablations": spec, "windows": {"paper": {"T": test_intensity.T}}}
-    return Run(folder, "tiny", settings)
+    return Run(folder, "tiny", settings, jobs=1)
 
 
 # ---- changes ----------------------------------------------------------------------------------------------------
@@ -116,12 +116,12 @@ def test_curves_on_the_base_s_own_samples_stay_as_they_are_and_a_line_survives_a
 def test_the_base_s_own_number_of_samples_gives_the_base_s_windows(tiny_set, tmp_path):
     study = open_study(tiny_set / "manifest.yml", tiny_set)
     run = unbegun("smoke", tmp_path / "run")
-    study = with_clips(study, run, jobs=1)
-    base = intensity.prepare_windows(study, "paper", run, jobs=1)
-    again = intensity.sample_windows(study, base.table, base.positions.shape[1], run, jobs=1)
+    study = with_clips(study, run)
+    base = intensity.prepare_windows(study, "paper", run)
+    again = intensity.sample_windows(study, base.table, base.positions.shape[1], run)
     assert again.entries == base.entries
     np.testing.assert_array_equal(again.positions, base.positions)
-    half = intensity.sample_windows(study, base.table, 8, run, jobs=1)
+    half = intensity.sample_windows(study, base.table, 8, run)
     np.testing.assert_allclose(half.positions[:, [0, -1]], base.positions[:, [0, -1]])
     assert half.load(np.arange(1)).flow.shape[1] == 8
 
@@ -149,9 +149,9 @@ def test_the_base_is_taken_from_notebook_04_and_nothing_is_fitted_twice(finished
         "fit_windows",
         lambda settings, *a, **k: fitted.append(settings) or fit(settings, *a, **k),
     )
-    first = ablations.fit_all(outcome, run, jobs=1)
+    first = ablations.fit_all(outcome, run)
     assert [settings.rank for settings in fitted] == [0.0, 0.0]  # two folds of the variant, and no base
-    again = ablations.fit_all(outcome, run, jobs=1)
+    again = ablations.fit_all(outcome, run)
     assert len(fitted) == 2
     for one, two in zip(first["made_up", "paper"], again["made_up", "paper"], strict=True):
         assert one.about == two.about
@@ -167,7 +167,7 @@ def test_a_base_with_a_budget_of_its_own_shares_it_with_its_variants(finished, m
         lambda settings, *a, **k: asked.append(settings) or (_ for _ in ()).throw(ValueError("stop")),
     )
     with pytest.raises(DataError, match="4 of 4 fits failed"):
-        ablations.fit_all(outcome_of(finished), run, jobs=1)
+        ablations.fit_all(outcome_of(finished), run)
     assert {settings.hidden for settings in asked} == {2}
     assert sorted(settings.smooth for settings in asked) == [0.0, 0.0, 0.1, 0.1]
 
@@ -185,7 +185,7 @@ def test_a_failing_variant_stops_no_other_and_is_named(finished, monkeypatch, tm
 
     monkeypatch.setattr(learn.windows, "fit_windows", fails)
     with pytest.raises(DataError, match=r"2 of 4 fits failed.*no_ranking_term.*no memory"):
-        ablations.fit_all(outcome, run, jobs=1)
+        ablations.fit_all(outcome, run)
     assert [settings.smooth for settings in done] == [0.0, 0.0]
 
 
@@ -228,9 +228,9 @@ def tables(prepared, folds, records, tmp_path_factory):
             ),
         ]
     }
-    run = tmp_path_factory.mktemp("run")
-    found = ablations.evaluate_ablations(outcome, curves, run, jobs=1)
-    match = results.write_result(run, "prior_match", ablations.match_priors(outcome, jobs=1))
+    run = unbegun("smoke", tmp_path_factory.mktemp("run"))
+    found = ablations.evaluate_ablations(outcome, curves, run)
+    match = results.write_result(run, "prior_match", ablations.match_priors(outcome, run))
     return run, found["intensity_ablations"], found["ablation_differences"], match
 
 
@@ -284,9 +284,13 @@ def test_without_truth_the_pseudo_label_is_what_is_tested(prepared, folds, recor
             (*about, "input", "raw", "resnet18_bigru", "raw"), 0, known["resnet18_bigru", "raw", 0], none
         ),
     ]
-    found = ablations.evaluate_ablations(outcome, {("made_up", "context"): curves}, tmp_path, jobs=1)
+    found = ablations.evaluate_ablations(
+        outcome, {("made_up", "context"): curves}, unbegun("smoke", tmp_path)
+    )
     assert set(found["ablation_differences"].dropna(subset=["p"])["metric"]) == {"spearman_pseudo"}
-    assert results.write_result(tmp_path, "prior_match", ablations.match_priors(outcome, jobs=1)).empty
+    assert results.write_result(
+        tmp_path, "prior_match", ablations.match_priors(outcome, unbegun("smoke"))
+    ).empty
     assert len(style.draw(tmp_path, ablation_figures.PLOTS)) == 1
 
 
@@ -295,7 +299,7 @@ def test_the_prior_that_the_truth_follows_matches_it_best(prepared, folds):
     for i in np.flatnonzero(prepared.complete()):
         truth[i] = priors.gaussian(*prepared.true[i], truth.shape[1])
     like = replace(prepared, truth=truth, inside=truth > 0)
-    match = ablations.match_priors(intensity.Outcome([like], {}, {"made_up": folds}, {}, 0), jobs=1)
+    match = ablations.match_priors(intensity.Outcome([like], {}, {"made_up": folds}, {}, 0), unbegun("smoke"))
     match = match[match["metric"] == "ccc"]
     exact = match[match["landmarks"] == "exact"].set_index("prior")["estimate"]
     assert exact.idxmax() == "gaussian"
@@ -314,5 +318,7 @@ def test_every_landmark_of_a_match_is_in_order_whatever_the_error(prepared, fold
     short = replace(
         prepared, true=np.where(np.isnan(prepared.true), np.nan, prepared.true[:, :1] + [0, 0.1, 0.2])
     )
-    match = ablations.match_priors(intensity.Outcome([short], {}, {"made_up": folds}, {}, 0), jobs=1)
+    match = ablations.match_priors(
+        intensity.Outcome([short], {}, {"made_up": folds}, {}, 0), unbegun("smoke")
+    )
     assert np.isfinite(match["estimate"]).all()

@@ -43,10 +43,8 @@ def frames(data, video="s01_01"):
 def windows(data, run):
     """The path of notebooks 01 and 02: from a folder to what a network sees."""
     study = open_study(data / "manifest.yml", data)
-    study = with_clips(study, run, jobs=1)
-    return study, [
-        intensity.prepare_windows(study, protocol, run, jobs=1) for protocol in intensity.PROTOCOLS
-    ]
+    study = with_clips(study, run)
+    return study, [intensity.prepare_windows(study, protocol, run) for protocol in intensity.PROTOCOLS]
 
 
 def check(data):
@@ -90,7 +88,7 @@ def test_a_folder_that_cannot_be_used_is_one_sentence(data, run, spoil, place, s
     shutil.copy(data / "manifest.yml", manifest)
     spoil(data / place)
     with pytest.raises(DataError, match=said) as caught:
-        with_clips(open_study(manifest, data), run, jobs=1)
+        with_clips(open_study(manifest, data), run)
     assert "\n" not in str(caught.value)
     ended = check(data)
     assert ended.exit_code == 1

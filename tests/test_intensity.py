@@ -91,7 +91,7 @@ def windows(folder):
 
 
 def tiny_run(folder):
-    return Run(folder / "run", "tiny", TINY)
+    return Run(folder / "run", "tiny", TINY, jobs=1)
 
 
 @pytest.fixture
@@ -108,8 +108,8 @@ def jobs_of(folds):
     ]
 
 
-def grid(run, prepared, folds, jobs=1):
-    return intensity.run_grid(run, jobs_of(folds), {"paper": prepared}, folds, jobs=jobs)
+def grid(run, prepared, folds):
+    return intensity.run_grid(run, jobs_of(folds), {"paper": prepared}, folds)
 
 
 def weights(run):
@@ -311,7 +311,7 @@ def test_a_folder_in_another_case_is_that_of_its_events(tiny_set, tmp_path):
     study = open_study(data / "manifest.yml", data)
     assert set(study.videos["subject"]) == set(study.events["subject"]) == {"s01", "s02"}
     assert (study.events["status"] != "dropped").all()
-    clips = with_clips(study, unbegun("smoke", tmp_path / "runs" / "one"), jobs=1).clips
+    clips = with_clips(study, unbegun("smoke", tmp_path / "runs" / "one")).clips
     assert {clip.subject for clip in clips} == {"s01", "s02"}
 
 
@@ -320,7 +320,7 @@ import sys; sys.path.insert(0, {tests!r})
 from pathlib import Path
 import test_intensity as t
 folder = Path({folder!r})
-run = t.Run(folder / "run", "tiny", t.TINY)
+run = t.Run(folder / "run", "tiny", t.TINY, jobs=1)
 t.grid(run, t.windows(folder / "cache"), t.protocols.folds(t.PEOPLE, 2, seed=0))
 """
 

@@ -383,8 +383,8 @@ def test_a_network_learns_one_step_from_a_miniature(name, laid, tmp_path):
 def clip_step(study, folder):
     """Faces, windows and flow of clips; one epoch of the intensity network."""
     run = unbegun("smoke", folder / "run")
-    study = with_clips(study, run, jobs=1)
-    prepared = intensity.prepare_windows(study, "paper", run, size=32, jobs=1)
+    study = with_clips(study, run)
+    prepared = intensity.prepare_windows(study, "paper", run)
     used = (study.events["status"] != "dropped").sum()
     assert len(prepared.table) == used
     assert prepared.mask.any(axis=1).all()
@@ -396,7 +396,7 @@ def clip_step(study, folder):
 
 def long_step(study, folder):
     """Regional motion of whole videos; one epoch of the video network."""
-    found = spotting.prepare_videos(study, unbegun("smoke", folder / "run"), windows=False, jobs=1)
+    found = spotting.prepare_videos(study, unbegun("smoke", folder / "run"), windows=False)
     assert all(video.mask.any() for video in found)
     assert sum(len(video.events) for video in found) == (study.events["status"] != "dropped").sum()
     sequences = []

@@ -97,7 +97,7 @@ def test_a_probe_data_set_is_read_like_any_other_and_not_mixed_with_another(tmp_
         simulate.write_long(out, name="probe", peaks=PEAKS, micro=2, noise=2, **tiny)
     # What the record says is enough to compute the limits of every event.
     run = dataclasses.replace(unbegun("smoke"), folder=tmp_path / "run")
-    sd = limits.ideal_limits(run, study, jobs=1)
+    sd = limits.ideal_limits(run, study)
     assert sd.keys() == set(zip(micro["video"], micro["event"], strict=True)) and min(sd.values()) > 0
 
 

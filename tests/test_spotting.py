@@ -319,8 +319,8 @@ def test_the_same_curves_twice_give_the_same_differences_of_twice_as_many_traini
     ]
     pd.testing.assert_frame_equal(both[same], one[same])
     assert set(both["seeds"]) == {2}
-    decoders, differences = spotting_runs.decoder_comparison(materials, jobs=1)
-    pd.testing.assert_frame_equal(decoders, spotting_runs.decoder_comparison(materials[:1], jobs=1)[0])
+    decoders, differences = spotting_runs.decoder_comparison(materials, 1)
+    pd.testing.assert_frame_equal(decoders, spotting_runs.decoder_comparison(materials[:1], 1)[0])
     assert set(differences["seeds"]) == {2}
 
 

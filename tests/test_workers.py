@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 import types
+from dataclasses import replace
 from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 
@@ -43,8 +44,8 @@ JOBS = [
 def fitted(folder, jobs=1):
     """Run the grid of tiny fits below a folder."""
     folds = protocols.folds(PEOPLE, 2, seed=0)
-    run = Run(folder / "run", "tiny", TINY)
-    return intensity.run_grid(run, JOBS, {"paper": windows(folder / "cache")}, folds, jobs=jobs)
+    run = Run(folder / "run", "tiny", TINY, jobs=jobs)
+    return intensity.run_grid(run, JOBS, {"paper": windows(folder / "cache")}, folds)
 
 
 def written(folder):
@@ -206,14 +207,15 @@ def test_a_job_whose_process_dies_is_taken_up_again_twice_and_takes_no_other_alo
 @pytest.mark.parametrize(("engine", "killed"), [("local", "3 processes"), ("dask", "4 workers")])
 def test_a_fit_that_kills_every_worker_is_reported_and_the_others_end(tmp_path, engine, killed):
     tasks = [(types.SimpleNamespace(name=name),) for name in ("die", "b", "c", "d")]
+    two = replace(unbegun("smoke", tmp_path), jobs=2)
     with workers.use(engine, folder=tmp_path):
         with pytest.raises(
             DataError, match=rf"1 of 4 fits failed.*die: killed {killed}, most often because memory"
         ):
-            grid.run_tasks(die_or_say, tmp_path, tasks, 2)
+            grid.run_tasks(die_or_say, two, tasks)
         with pytest.raises(DataError, match=rf"^die killed {killed}.*the same command continues"):
             list(workers.run_jobs(die, [()], 2))
-        assert grid.run_tasks(die_or_say, tmp_path, tasks[1:], 2) == ["b", "c", "d"]
+        assert grid.run_tasks(die_or_say, two, tasks[1:]) == ["b", "c", "d"]
 
 
 def failing(run, job):
@@ -232,7 +234,7 @@ def test_a_fit_that_fails_stops_no_other_and_the_sentence_names_it(tmp_path, err
     with pytest.raises(
         DataError, match=rf"1 of 3 fits failed.*\(b: {error.__name__}: why\); mend and run again"
     ):
-        grid.run_tasks(fit, tmp_path, tasks, 1)
+        grid.run_tasks(fit, unbegun("smoke", tmp_path), tasks)
     assert len(list(tmp_path.glob("fits/*/record.json"))) == 3
 
 
@@ -488,7 +490,8 @@ def test_a_video_comes_out_of_the_cache_as_it_went_in(tmp_path):
 def test_a_fit_that_is_sent_places_gives_the_bytes_of_one_that_is_sent_arrays(tmp_path):
     material = made_up_material()
     long = spotting.Long(None, material.videos, [], material.videos[:4], material.folds)
-    one, two = (unbegun("smoke", tmp_path / name / "run") for name in ("one", "two"))
+    one = unbegun("smoke", tmp_path / "one" / "run")
+    two = replace(one, folder=tmp_path / "two" / "run", jobs=2)
     options = one.settings["spotting"]
     fits = [
         fit

@@ -97,7 +97,7 @@ def open_run(folder):
             f"{folder} is no finished run: make it with `melib run --run {folder}`, or set run to one that is."
         )
     place, frozen = places[0], read_configuration(places[0])
-    run = Run(place, frozen["profile"], frozen["settings"], frozen["seed"], _data_of(place))
+    run = Run(place, frozen["profile"], frozen["settings"], frozen["seed"], _data_of(place), jobs=1)
     if run.data:
         clips, long, transfer = named(run, long=False), named(run, long=True), []
     else:
@@ -224,7 +224,7 @@ def event(finished, dataset, subject, name, protocol="context"):
     alone = replace(
         study, videos=_where(study.videos, **place), events=_where(study.events, **place), truth=truth
     )
-    alone = with_clips(alone, finished.run, jobs=1)
+    alone = with_clips(alone, finished.run)
     (clip,) = alone.clips
     if truth is not None:
         truth = np.interp(clip.numbers, truth["frame"], truth["profile"])
@@ -236,7 +236,7 @@ def _window(finished, alone, protocol, name, scores):
     """Of the window that is scored: positions, motion, reference, curves; and what is missing."""
     nothing: tuple = (np.zeros(0), np.zeros((0, 2, 1, 1), np.float32), 0, {})
     try:
-        prepared = intensity.prepare_windows(alone, protocol, finished.run, jobs=1)
+        prepared = intensity.prepare_windows(alone, protocol, finished.run)
     except DataError as error:
         return *nothing, (str(error),)
     rows = [i for i in prepared.first_complete() if prepared.table["event"][i] == name]
@@ -312,7 +312,7 @@ def fold_curves(finished, dataset):
     study, run = finished.long[dataset], finished.run
     folds = folds_of(study, run, validation_share=run.settings["spotting"]["validation_share"])
     studies = (study, *finished.transfer)
-    videos = [video for s in studies for video in spotting.prepare_videos(s, run, windows=False, jobs=1)]
+    videos = [video for s in studies for video in spotting.prepare_videos(s, run, windows=False)]
     return [_fold_curves(finished, study, videos, fold) for fold in folds]
 
 

@@ -131,7 +131,7 @@ def load(folder: str | Path | None = None) -> Weights:
     return Weights(*both, decoder, least, floor, windows, about)
 
 
-def export(run: Run, long: spotting.Long, *, jobs: int = 2) -> Path:
+def export(run: Run, long: spotting.Long) -> Path:
     """Put what `predict` needs into ``run/predictor``: the models of the first fold, their decoder, their card.
 
     Nothing is fitted that the run hasn't fitted; the people of the fold's test and validation part were never trained on.
@@ -141,7 +141,6 @@ def export(run: Run, long: spotting.Long, *, jobs: int = 2) -> Path:
     run : Run
     long : spotting.Long
         Long videos of that run.
-    jobs : int
 
     Raises
     ------
@@ -152,7 +151,7 @@ def export(run: Run, long: spotting.Long, *, jobs: int = 2) -> Path:
     clips = clips_of(run, fold)
     if not clips:
         raise DataError(f"{run.folder} has no trained intensity model; run notebook 04 in this run first.")
-    material = spotting_runs.gather([spotting_runs.OURS], run, long, jobs=jobs)
+    material = spotting_runs.gather([spotting_runs.OURS], run, long)
     return put(run.folder / "predictor", run, material, fold, card(run, clips, long.study.name))
 
 

@@ -73,7 +73,7 @@ class Budget:
     fit: dict = field(default_factory=lambda: {"width": 96, "blocks": 3, "lr": 1.5e-3})
 
 
-def train(folder: str | Path, budget: Budget | None = None, *, jobs: int = 2) -> Path:
+def train(folder: str | Path, budget: Budget | None = None) -> Path:
     """Train the spotting model of a run's first fold anew, on more videos; what is finished is kept.
 
     Parameters
@@ -82,8 +82,6 @@ def train(folder: str | Path, budget: Budget | None = None, *, jobs: int = 2) ->
         That of a run on simulated videos that has finished notebook 06.
     budget : Budget or None
         None: that of the shipped weights.
-    jobs : int
-        Processes.
 
     Returns
     -------
@@ -106,17 +104,17 @@ def train(folder: str | Path, budget: Budget | None = None, *, jobs: int = 2) ->
             f"{folder} is on licensed videos, of which no more can be simulated; use what it has in predictor/."
         )
     run = begin(folder, frozen["profile"], frozen["seed"])
-    [own] = spotting.open_long(run, jobs=jobs)
+    [own] = spotting.open_long(run)
     [fold] = own.folds[:1]
-    more = [video for spec in budget.videos for video in _more(run, spec, fold, jobs)]
-    stills = _stills(own.study, run, budget.stills, jobs)
+    more = [video for spec in budget.videos for video in _more(run, spec, fold)]
+    stills = _stills(own.study, run, budget.stills)
     long = _together(own, [*more, *stills])
     options = run.settings["spotting"]
     options = options | {
         "fit": options["fit"] | budget.fit,
         "epochs": options["epochs"] | {"whole_videos": budget.epochs},
     }
-    material = spotting_runs.gather([spotting_runs.OURS], run, long, options=options, jobs=jobs)
+    material = spotting_runs.gather([spotting_runs.OURS], run, long, options=options)
     floor = _floor([video for video in stills if video.subject in fold.validation])
     said = {system.name: _said(system, material, floor) for system in _JUDGED}
     test = [video for video in long.videos if video.subject in fold.test]
@@ -136,30 +134,30 @@ def train(folder: str | Path, budget: Budget | None = None, *, jobs: int = 2) ->
     return prediction.put(run.folder / "predictor_more", run, material, fold, card, floor)
 
 
-def _more(run: Run, spec: dict, fold: Fold, jobs: int) -> list[spotting.Video]:
+def _more(run: Run, spec: dict, fold: Fold) -> list[spotting.Video]:
     """Simulate long videos and compute their motion: of pictures for those who aren't tested, of films for all."""
     places = [run.folder / "data" / f"{spec['name']}{kind}" for kind in ("", "_films")]
     people = run.settings["long"][0]["people"]
-    write_long(places[0], people=people, jobs=jobs, **spec | {"seed": run.seed + spec["seed"]})
-    write_films(*places, jobs=jobs)
+    write_long(places[0], people=people, jobs=run.jobs, **spec | {"seed": run.seed + spec["seed"]})
+    write_films(*places, jobs=run.jobs)
     pictures, films = (open_study(place / "manifest.yml", place) for place in places)
     untested = pictures.videos[~pictures.videos["subject"].isin(fold.test)]
     found = []
     for kind, study in (("pictures", replace(pictures, videos=untested)), ("films", films)):
-        videos = spotting.prepare_videos(study, run, windows=False, jobs=jobs)
+        videos = spotting.prepare_videos(study, run, windows=False)
         found += [replace(video, video=f"{kind}/{video.video}") for video in videos]
     return found
 
 
-def _stills(study: Study, run: Run, spec: dict, jobs: int) -> list[spotting.Video]:
+def _stills(study: Study, run: Run, spec: dict) -> list[spotting.Video]:
     """Write films in which nothing moves, and compute the motion that is seen in them all the same."""
     place = run.folder / "data" / _STILLS
     people = run.settings["long"][0]["people"]
-    write_stills(place, people=people, seed=run.seed, fps=study.manifest.fps, jobs=jobs, **spec)
+    write_stills(place, people=people, seed=run.seed, fps=study.manifest.fps, jobs=run.jobs, **spec)
     of = replace(study.manifest, name=_STILLS)
     videos = manifest.spans(of, manifest.videos(of, place))
     still = replace(study, manifest=of, root=place, videos=videos, events=study.events.iloc[:0], truth=None)
-    return spotting.prepare_videos(still, run, windows=False, jobs=jobs)
+    return spotting.prepare_videos(still, run, windows=False)
 
 
 def _floor(stills: Sequence[spotting.Video]) -> float:

@@ -173,7 +173,7 @@ def left_out(run):
 # ---- fits -------------------------------------------------------------------------------------------------------
 
 
-def fit_all(outcome, run, *, jobs=2):
+def fit_all(outcome, run):
     """Curves of every line's base and variants, on every data set; what notebook 04 fitted is taken from there.
 
     Parameters
@@ -181,8 +181,6 @@ def fit_all(outcome, run, *, jobs=2):
     outcome : intensity.Outcome
         Of notebook 04.
     run : Run
-    jobs : int
-        Processes.
 
     Returns
     -------
@@ -204,9 +202,7 @@ def fit_all(outcome, run, *, jobs=2):
             change = CHANGES[name] if name else Change("base")
             cut = p
             if change.n_samples not in (0, p.positions.shape[1]):
-                cut = intensity.sample_windows(
-                    outcome.studies[p.dataset], p.table, change.n_samples, run, jobs=jobs
-                )
+                cut = intensity.sample_windows(outcome.studies[p.dataset], p.table, change.n_samples, run)
             for seed in run.seeds:
                 pseudo = relabelled(outcome.studies, cut, change, seed)
                 for fold in folds:
@@ -218,7 +214,7 @@ def fit_all(outcome, run, *, jobs=2):
                         job = replace(job, variant=job.variant or "base")
                         budget = {**run.settings["fit"], **fit}
                         tasks.append((job, budget, _for_training(cut, pseudo, fold), fold))
-    return _gathered(wanted, iter(grid.run_tasks(intensity.run_job, run, tasks, jobs)))
+    return _gathered(wanted, iter(grid.run_tasks(intensity.run_job, run, tasks)))
 
 
 def _job(p, line, name, change, fold, seed):
@@ -328,7 +324,7 @@ def onto(curves, n_samples):
 # ---- scores -----------------------------------------------------------------------------------------------------
 
 
-def variant_scores(outcome, curves, *, jobs=2):
+def variant_scores(outcome, curves, run):
     """Score of every variant, control and ceiling, a row an event, seed and metric.
 
     Parameters
@@ -336,7 +332,7 @@ def variant_scores(outcome, curves, *, jobs=2):
     outcome : intensity.Outcome
     curves : dict
         As `fit_all` returns.
-    jobs : int
+    run : Run
 
     Returns
     -------
@@ -348,7 +344,7 @@ def variant_scores(outcome, curves, *, jobs=2):
     for p in outcome.prepared:
         if variants := curves.get((p.dataset, p.protocol)):
             out.append(
-                _scored(p, [*variants, *_controls(outcome, p, variants)], outcome.folds[p.dataset], jobs)
+                _scored(p, [*variants, *_controls(outcome, p, variants)], outcome.folds[p.dataset], run.jobs)
             )
     return pd.concat(out, ignore_index=True)
 
@@ -396,7 +392,7 @@ def _scored(p, variants, folds, jobs):
     return pd.concat([named, rows[["seed", "subject", "event", "metric", "value"]]], axis=1)
 
 
-def evaluate_ablations(outcome, curves, run, *, jobs=2):
+def evaluate_ablations(outcome, curves, run):
     """Make and write the tables of the ablations.
 
     Parameters
@@ -404,15 +400,14 @@ def evaluate_ablations(outcome, curves, run, *, jobs=2):
     outcome : intensity.Outcome
     curves : dict
         As `fit_all` returns.
-    run : str or Path
-    jobs : int
+    run : Run
 
     Returns
     -------
     dict of DataFrame
         intensity_ablations, ablation_differences.
     """
-    rows = variant_scores(outcome, curves, jobs=jobs)
+    rows = variant_scores(outcome, curves, run)
     table = results.intervals(rows, [*KEYS, "metric"])
     table = table[[*TABLE, "estimate", "low", "high", "events", "subjects", "base"]]
     tables = {"intensity_ablations": table, "ablation_differences": differences(rows)}
@@ -459,13 +454,13 @@ def differences(rows):
 # ---- which prior is right? --------------------------------------------------------------------------------------
 
 
-def match_priors(outcome, *, jobs=2):
+def match_priors(outcome, run):
     """How well every prior matches the true intensity, given exact, annotated and disturbed landmarks; no fit.
 
     Parameters
     ----------
     outcome : intensity.Outcome
-    jobs : int
+    run : Run
 
     Returns
     -------
@@ -483,7 +478,7 @@ def match_priors(outcome, *, jobs=2):
     out = []
     for p in asked.values():
         tasks = [(p, prior, *landmarks, outcome.seed) for prior in PRIORS for landmarks in given]
-        rows = pd.concat(workers.run_jobs(_matched, tasks, jobs), ignore_index=True)
+        rows = pd.concat(workers.run_jobs(_matched, tasks, run.jobs), ignore_index=True)
         for about, part in rows.groupby(keys, sort=False, dropna=False):
             wide = part.pivot_table(index=["subject", "event"], columns="prior", values="value", sort=False)
             people = wide.index.get_level_values("subject").to_numpy()

@@ -98,7 +98,7 @@ def _as_in_table(videos, events):
     return videos if renamed.duplicated(["subject", "video"]).any() else renamed
 
 
-def simulated(run, *, transfer=False, jobs=2):
+def simulated(run, *, transfer=False):
     """Simulate the profile's data sets below ``run/data`` and open them; finished clips are kept.
 
     Returns
@@ -108,12 +108,12 @@ def simulated(run, *, transfer=False, jobs=2):
     studies = []
     for spec in run.settings["transfer" if transfer else "data"]:
         out = run.folder / "data" / spec["name"]
-        simulate.write_clips(out, seed=run.seed, jobs=jobs, **spec)
+        simulate.write_clips(out, seed=run.seed, jobs=run.jobs, **spec)
         studies.append(open_study(out / "manifest.yml", out))
     return studies
 
 
-def clip_studies(run, *, jobs=2):
+def clip_studies(run):
     """Open the clips of a run: the licensed data sets that were named, else the simulated ones.
 
     Parameters
@@ -131,7 +131,7 @@ def clip_studies(run, *, jobs=2):
         If data sets were named and none of them holds clips.
     """
     if not run.data:
-        return simulated(run, jobs=jobs)
+        return simulated(run)
     studies = named(run, long=False)
     if not studies:
         raise DataError(f"{', '.join(run.data)}: long videos, and no clips; run notebooks 06 and 07.")
@@ -165,14 +165,14 @@ def named(run, *, long):
     return studies
 
 
-def with_clips(study, run, *, jobs=2):
+def with_clips(study, run):
     """Find, align and crop every face of a study; cached by content.
 
     Returns
     -------
     Study
     """
-    clips = faces.load_clips(study.manifest, study.root, study.videos, run.cache, jobs=jobs)
+    clips = faces.load_clips(study.manifest, study.root, study.videos, run.cache, jobs=run.jobs)
     return replace(study, clips=tuple(clips))
 
 
@@ -231,7 +231,7 @@ def check_people(dataset, subjects):
         )
 
 
-def long_studies(run, *, transfer=False, jobs=2):
+def long_studies(run, *, transfer=False):
     """Open the long videos of a run: the licensed ones that were named, else the simulated ones.
 
     Returns
@@ -244,12 +244,12 @@ def long_studies(run, *, transfer=False, jobs=2):
     studies = []
     for spec in run.settings["long_transfer" if transfer else "long"]:
         out = run.folder / "data" / spec["name"]
-        simulate.write_long(out, seed=run.seed, jobs=jobs, **spec)
+        simulate.write_long(out, seed=run.seed, jobs=run.jobs, **spec)
         studies.append(open_study(out / "manifest.yml", out))
     return studies
 
 
-def every_study(run, *, jobs=2):
+def every_study(run):
     """Open every data set of a run, clips before long videos.
 
     Returns
@@ -258,5 +258,5 @@ def every_study(run, *, jobs=2):
     """
     if run.data:
         return [study for long in (False, True) for study in named(run, long=long)]
-    clips = simulated(run, jobs=jobs)
-    return [*clips, *long_studies(run, jobs=jobs)]
+    clips = simulated(run)
+    return [*clips, *long_studies(run)]

@@ -1,6 +1,6 @@
 """The grid of both papers: a job is one fit with a name; its record lies on disk, and what failed is told at the end.
 
-    records = grid.run_tasks(fit, run, [(job, *arguments), ...], jobs=2)      one record a job, read or computed
+    records = grid.run_tasks(fit, run, [(job, *arguments), ...])      one record a job, read or computed
 
     def fit(run, job, *arguments):                                      in another process, maybe on another machine
         ...
@@ -18,13 +18,14 @@ import numpy as np
 
 from melib.data import cache, workers
 from melib.errors import DataError
+from melib.study.run import Run
 
 
 class Failure(str):
     """Stands for the record of a job that failed: the reason."""
 
 
-def run_tasks(fit: Callable, run: str | Path, tasks: Sequence[tuple], jobs: int) -> list[Any]:
+def run_tasks(fit: Callable, run: Run, tasks: Sequence[tuple]) -> list[Any]:
     """Run fits in several processes, to the last one even where some fail.
 
     Parameters
@@ -32,12 +33,9 @@ def run_tasks(fit: Callable, run: str | Path, tasks: Sequence[tuple], jobs: int)
     fit : callable
         Of a module; takes the run's folder and a task's parts. If it raises what bad data or too little memory raise, the
         job has failed.
-    run : str or Path
-        The run's folder.
+    run : Run
     tasks : sequence of tuple
         A job, which has a ``name``, and what else the function takes.
-    jobs : int
-        Processes, one thread each.
 
     Returns
     -------
@@ -50,7 +48,7 @@ def run_tasks(fit: Callable, run: str | Path, tasks: Sequence[tuple], jobs: int)
         If a fit failed: says which and why; the others are finished and kept.
     """
     calls = [(fit, Path(run), *task) for task in tasks]
-    done = list(workers.run_jobs(_attempt, calls, jobs, label="fits", unit="fit", lost=Failure))
+    done = list(workers.run_jobs(_attempt, calls, run.jobs, label="fits", unit="fit", lost=Failure))
     failed = [
         (job.name, record)
         for (job, *_), record in zip(tasks, done, strict=True)

@@ -95,7 +95,7 @@ class Prepared:
         return learn.windows.Windows(raw, motion, self.reference[rows], self.pseudo[rows], self.mask[rows])
 
 
-def prepare_windows(study, protocol, run, *, size=64, jobs=2):
+def prepare_windows(study, protocol, run):
     """Cut a study into windows and compute what is seen in each; cached a video.
 
     Parameters
@@ -105,9 +105,6 @@ def prepare_windows(study, protocol, run, *, size=64, jobs=2):
     protocol : str
         paper or context.
     run : Run
-    size : int
-        Side of what the network sees.
-    jobs : int
 
     Returns
     -------
@@ -145,10 +142,10 @@ def prepare_windows(study, protocol, run, *, size=64, jobs=2):
         raise DataError(
             f"{study.name}: no window fits protocol '{protocol}' ({reasons or 'no event'}); see `melib data check`."
         )
-    return sample_windows(study, table.reset_index(drop=True), options["T"], run, size=size, jobs=jobs)
+    return sample_windows(study, table.reset_index(drop=True), options["T"], run)
 
 
-def sample_windows(study, table, n_samples, run, *, size=64, jobs=2):
+def sample_windows(study, table, n_samples, run):
     """What is seen in given windows, their samples spread evenly from start to stop; cached a video.
 
     Parameters
@@ -159,8 +156,7 @@ def sample_windows(study, table, n_samples, run, *, size=64, jobs=2):
         Windows of one protocol, as protocols.py draws them.
     n_samples : int
         T.
-    run, size, jobs
-        As in `prepare_windows`.
+    run : Run
 
     Returns
     -------
@@ -173,12 +169,11 @@ def sample_windows(study, table, n_samples, run, *, size=64, jobs=2):
     folder, tasks, rows_of_videos = run.cache / "inputs", [], []
     for video, rows in table.groupby(["subject", "video"], sort=False).groups.items():
         clip = study.clip(*video)
-        about = {"size": size, "positions": positions[rows].round(3).tolist()}
-        key = cache.key(version, about, clip.key)
-        tasks.append((folder, key, run.cache / clip.key, _shown(clip, positions[rows]), size))
+        key = cache.key(version, {"positions": positions[rows].round(3).tolist()}, clip.key)
+        tasks.append((folder, key, run.cache / clip.key, _shown(clip, positions[rows])))
         rows_of_videos.append(rows)
     label = f"{study.name} {protocol}: flow"
-    inputs = workers.run_jobs(_video_inputs, tasks, jobs, label=label, unit="video")
+    inputs = workers.run_jobs(_video_inputs, tasks, run.jobs, label=label, unit="video")
 
     n = len(table)
     mask, magnitude = np.zeros((n, n_samples), bool), np.zeros((n, n_samples), np.float32)
@@ -217,7 +212,7 @@ def _shown(clip, positions):
     return rows, np.abs(clip.numbers[rows] - wanted) < 1, np.diff(positions, axis=1).mean(axis=1)
 
 
-def _video_inputs(folder, key, clip, shown, size):
+def _video_inputs(folder, key, clip, shown):
     """Inputs of one video's windows, whose clip lies in the cache; returns what is small."""
 
     def compute():
@@ -228,7 +223,7 @@ def _video_inputs(folder, key, clip, shown, size):
         for rows, exists, width in zip(*shown, strict=True):
             mask = np.asarray(seen[rows]) & exists
             sampled = flow.sample(frames, rows, max(1, int(width)))
-            windows.append(flow.window_inputs(sampled, mask, np.asarray(landmarks), size) | {"mask": mask})
+            windows.append(flow.window_inputs(sampled, mask, np.asarray(landmarks)) | {"mask": mask})
         return {name: np.stack([w[name] for w in windows]) for name in windows[0]}
 
     stored = cache.arrays(folder, key, compute)
@@ -262,7 +257,7 @@ def _truth(truth, table, positions):
     return profile, inside, peak, _in_samples(frames, positions)
 
 
-def prepare_all(studies_with_clips, run, *, jobs=2):
+def prepare_all(studies_with_clips, run):
     """Windows of every study under every protocol that it can be tested under.
 
     Returns
@@ -271,7 +266,7 @@ def prepare_all(studies_with_clips, run, *, jobs=2):
         Studies in their order; paper before context, which only a data set with frames around its events has.
     """
     return [
-        prepare_windows(study, protocol, run, jobs=jobs)
+        prepare_windows(study, protocol, run)
         for study in studies_with_clips
         for protocol in PROTOCOLS
         if protocol == "paper" or study.manifest.has_context
@@ -317,7 +312,7 @@ def jobs_of(dataset, run, protocol, folds):
     ]
 
 
-def run_grid(run, jobs_list, prepared, folds, *, transfer=None, jobs=2):
+def run_grid(run, jobs_list, prepared, folds, *, transfer=None):
     """Run the fits that are not on disk yet, and return every job's record.
 
     Parameters
@@ -328,8 +323,6 @@ def run_grid(run, jobs_list, prepared, folds, *, transfer=None, jobs=2):
     folds : list of protocols.Fold
     transfer : dict protocol -> Prepared, optional
         Windows of a second data set with the same subjects: each model also predicts its test subjects there.
-    jobs : int
-        Processes, one thread each.
 
     Returns
     -------
@@ -348,7 +341,7 @@ def run_grid(run, jobs_list, prepared, folds, *, transfer=None, jobs=2):
         (job, options, prepared[job.protocol], folds[job.fold], transfer.get(job.protocol))
         for job in jobs_list
     ]
-    return dict(zip(jobs_list, grid.run_tasks(run_job, run, tasks, jobs), strict=True))
+    return dict(zip(jobs_list, grid.run_tasks(run_job, run, tasks), strict=True))
 
 
 def run_job(run, job, options, prepared, fold, transfer=None):
@@ -462,25 +455,23 @@ class Outcome:
     studies: dict = field(default_factory=dict)
 
 
-def intensity_study(run, *, jobs=2):
+def intensity_study(run):
     """Run the intensity paper's experiment: every fit of the profile, on every data set of the run.
 
     Parameters
     ----------
     run : Run
-    jobs : int
-        Processes.
 
     Returns
     -------
     Outcome
     """
-    studies = [with_clips(study, run, jobs=jobs) for study in clip_studies(run, jobs=jobs)]
-    prepared = prepare_all(studies, run, jobs=jobs)
+    studies = [with_clips(study, run) for study in clip_studies(run)]
+    prepared = prepare_all(studies, run)
     transfer, folds, records = {}, {}, {}
     if not run.data:
-        others = [with_clips(s, run, jobs=jobs) for s in simulated(run, transfer=True, jobs=jobs)]
-        transfer = {p.protocol: p for p in prepare_all(others, run, jobs=jobs)}
+        others = [with_clips(s, run) for s in simulated(run, transfer=True)]
+        transfer = {p.protocol: p for p in prepare_all(others, run)}
         if run.settings["train_on_transfer"]:
             studies, prepared = studies + others, prepared + list(transfer.values())
     for study in studies:
@@ -494,5 +485,5 @@ def intensity_study(run, *, jobs=2):
             tested = [fold for fold in folds[study.name] if len(rows_of(windows[protocol], fold.test))]
             todo += jobs_of(study.name, run, protocol, tested)
         other = transfer if study.name not in {p.dataset for p in transfer.values()} else {}
-        records[study.name] = run_grid(run, todo, windows, folds[study.name], transfer=other, jobs=jobs)
+        records[study.name] = run_grid(run, todo, windows, folds[study.name], transfer=other)
     return Outcome(prepared, transfer, folds, records, run.seed, {study.name: study for study in studies})

@@ -121,7 +121,7 @@ class Probe:
         return spotting.annotated(self.videos)
 
 
-def open_probe(run: Run, condition: Condition, systems: list, material, *, jobs: int = 2) -> Probe:
+def open_probe(run: Run, condition: Condition, systems: list, material) -> Probe:
     """Simulate the videos of one condition, or open them, and predict the curves of some systems' fits on them.
 
     Parameters
@@ -132,7 +132,6 @@ def open_probe(run: Run, condition: Condition, systems: list, material, *, jobs:
     systems : list of spotting_decoding.System
     material : spotting_decoding.Material
         Of the videos that they were fitted on.
-    jobs : int
 
     Returns
     -------
@@ -142,15 +141,15 @@ def open_probe(run: Run, condition: Condition, systems: list, material, *, jobs:
     name = name.replace(" ", "_").replace(".", "_")
     out = run.folder / "data" / name
     spec = run.settings["limits"]["probe"] | condition.spec
-    simulate.write_long(out, name=name, seed=run.seed, jobs=jobs, **spec)
+    simulate.write_long(out, name=name, seed=run.seed, jobs=run.jobs, **spec)
     study = data.open_study(out / "manifest.yml", out)
     windows = any(system.features == "reference" for system in systems)
-    videos = spotting.prepare_videos(study, run, windows=windows, jobs=jobs)
+    videos = spotting.prepare_videos(study, run, windows=windows)
     fits = {f for s in systems for f in fits_of(s, material.dataset, material.folds, run.seed)}
     curves = {fit: material.said[fit] | _curves(run, fit, material.folds[fit.fold], videos) for fit in fits}
     intensities = material.intensity
     if any(system.needs_intensity for system in systems):
-        added = spotting.intensity_curves(run, study, videos, material.folds, run.seed, jobs=jobs)
+        added = spotting.intensity_curves(run, study, videos, material.folds, run.seed)
         intensities = {fold: intensities[fold] | curves for fold, curves in added.items()}
     both = replace(material, videos=[*material.videos, *videos], said=curves, intensity=intensities)
     return Probe(condition, study, both)
@@ -336,7 +335,7 @@ def _inside_agreement(system, probe):
 # ---- the ideal observer -------------------------------------------------------------------------------------------
 
 
-def ideal_limits(run: Run, study: data.Study, *, jobs: int = 2) -> dict[tuple[str, str], float]:
+def ideal_limits(run: Run, study: data.Study) -> dict[tuple[str, str], float]:
     """Smallest standard deviation with which the ideal observer measures each probe event: dict (video, event) -> pixels.
 
     A d' is peak / this. Of probe videos as their record tells to make them; cached a video.
@@ -345,7 +344,7 @@ def ideal_limits(run: Run, study: data.Study, *, jobs: int = 2) -> dict[tuple[st
     version = cache.code_version(*IDEAL_CODE)
     videos = study.videos["video"].tolist()
     tasks = [(run.cache / "ideal", version, video, settings) for video in videos]
-    done = workers.run_jobs(_ideal, tasks, jobs, label="ideal observer", unit="video")
+    done = workers.run_jobs(_ideal, tasks, run.jobs, label="ideal observer", unit="video")
     return {
         (video, name): sd for video, limits in zip(videos, done, strict=True) for name, sd in limits.items()
     }
@@ -386,7 +385,7 @@ COLUMNS = {
 }
 
 
-def limits_study(run: Run, longs: list, *, jobs: int = 2) -> dict[str, pd.DataFrame]:
+def limits_study(run: Run, longs: list) -> dict[str, pd.DataFrame]:
     """Measure every system under every condition of a profile; written into the run's results.
 
     Parameters
@@ -394,7 +393,6 @@ def limits_study(run: Run, longs: list, *, jobs: int = 2) -> dict[str, pd.DataFr
     run : Run
     longs : list of spotting.Long
         The first one's fits are measured.
-    jobs : int
 
     Returns
     -------
@@ -404,19 +402,19 @@ def limits_study(run: Run, longs: list, *, jobs: int = 2) -> dict[str, pd.DataFr
     asked, home = run.settings["limits"], longs[0]
     testable = spotting_runs.testable(spotting_runs.SYSTEMS, run, home)
     base, others = ([s for s in testable if s.name in asked["systems"][part]] for part in ("base", "others"))
-    material = spotting_runs.gather(base, run, home, jobs=jobs)
-    probe = open_probe(run, BASE, base, material, jobs=jobs)
-    ideal = ideal_limits(run, probe.study, jobs=jobs)
+    material = spotting_runs.gather(base, run, home)
+    probe = open_probe(run, BASE, base, material)
+    ideal = ideal_limits(run, probe.study)
     parts: list[dict[str, pd.DataFrame]] = []
     for condition in conditions(run):
         systems = base if condition == BASE else others
-        here = open_probe(run, condition, systems, material, jobs=jobs) if condition.spec else probe
+        here = open_probe(run, condition, systems, material) if condition.spec else probe
         tasks = [
             (replace(here, material=lighter(system, here.material)), condition, system, ideal, asked)
             for system in systems
         ]
         label = f"{condition.name} {condition.level:g}"
-        parts += workers.run_jobs(_measure, tasks, jobs, label=label, unit="system")
+        parts += workers.run_jobs(_measure, tasks, run.jobs, label=label, unit="system")
         parts.append(_ideal_rows(here, condition, ideal, asked))
     tables = {}
     for name in COLUMNS:

@@ -67,6 +67,8 @@ class Run:
         It decides every random choice.
     data : dict
         Name of a data set, or the path of its manifest -> its folder; empty where the data are simulated.
+    jobs : int
+        Processes of this machine, one thread each; with 1 everything runs in this process. It decides no result.
     """
 
     folder: Path
@@ -74,6 +76,7 @@ class Run:
     settings: Mapping[str, Any] = field(repr=False)
     seed: int = 0
     data: Mapping[str, str] = field(default_factory=dict)
+    jobs: int = 2
 
     def __fspath__(self) -> str:
         """The folder."""

@@ -121,7 +121,7 @@ def _lost(entry):
     raise DataError(f"{entry} was removed while it was in use; run the same command again.")
 
 
-def prepare_videos(study, run, *, windows=True, jobs=2):
+def prepare_videos(study, run, *, windows=True):
     """Compute the features of every video of a study; cached by content.
 
     Parameters
@@ -130,8 +130,6 @@ def prepare_videos(study, run, *, windows=True, jobs=2):
     run : Run
     windows : bool
         Compute the reference's features, too.
-    jobs : int
-        Processes, one thread each.
 
     Returns
     -------
@@ -144,7 +142,7 @@ def prepare_videos(study, run, *, windows=True, jobs=2):
         (study.manifest, study.root, row, folder, step, k)
         for row in study.videos[["subject", "video", "folder"]].itertuples(index=False, name=None)
     ]
-    features = workers.run_jobs(_features, tasks, jobs, label=f"{study.name}: motion", unit="video")
+    features = workers.run_jobs(_features, tasks, run.jobs, label=f"{study.name}: motion", unit="video")
     return [_video(study, *pair, step) for pair in zip(study.videos.itertuples(), features, strict=True)]
 
 
@@ -386,7 +384,7 @@ class Curves:
     log_prior: np.ndarray | None = None
 
 
-def run_fits(run, fits, long, *, options=None, jobs=2):
+def run_fits(run, fits, long, *, options=None):
     """Run the fits that are not on disk yet.
 
     Parameters
@@ -397,8 +395,6 @@ def run_fits(run, fits, long, *, options=None, jobs=2):
         Its clips are training material, its transfer videos are spoken of, too.
     options : dict or None
         Another budget than the profile's ``spotting``.
-    jobs : int
-        Processes, one thread each.
 
     Returns
     -------
@@ -416,7 +412,7 @@ def run_fits(run, fits, long, *, options=None, jobs=2):
     }
     light = replace(long, study=None, **places)
     tasks = [(fit, options, light) for fit in fits]
-    return dict(zip(fits, grid.run_tasks(_run_stored_fit, run, tasks, jobs), strict=True))
+    return dict(zip(fits, grid.run_tasks(_run_stored_fit, run, tasks), strict=True))
 
 
 # Of what a Long holds, its lists of videos.
@@ -531,7 +527,7 @@ _COLUMNS = {"scores": 1, "logits": NEUTRAL + 1}
 # ---- the first paper's model on the second paper's videos -----------------------------------------------------
 
 
-def intensity_curves(run, study, videos, folds, seed, *, jobs=2):
+def intensity_curves(run, study, videos, folds, seed):
     """Score curves by the intensity model of the first paper, each made without its own subject.
 
     The model is the one that notebook 04 trained on clips (context protocol, flow), of the fold that tests the subject;
@@ -544,7 +540,6 @@ def intensity_curves(run, study, videos, folds, seed, *, jobs=2):
     videos : list of Video
     folds : list of protocols.Fold
         Must be those of the intensity experiment: same subjects, number and seed.
-    jobs : int
 
     Returns
     -------
@@ -565,7 +560,7 @@ def intensity_curves(run, study, videos, folds, seed, *, jobs=2):
         own = {f.index: weights[f.index] for f in folds if video.subject in (*f.validation, *f.test)}
         place, options = frames[video.subject, video.video], run.settings["windows"]["context"]
         tasks.append((run.cache / "intensity", own, study.manifest, place, _step(study), options))
-    done = workers.run_jobs(_intensity, tasks, jobs, label=f"{study.name}: intensity", unit="video")
+    done = workers.run_jobs(_intensity, tasks, run.jobs, label=f"{study.name}: intensity", unit="video")
     curves: dict[int, dict] = {fold.index: {} for fold in folds}
     for video, by_fold in zip(videos, done, strict=True):
         for index, curve in by_fold.items():
@@ -650,13 +645,12 @@ class Long:
     folds: list
 
 
-def open_long(run, *, jobs=2):
+def open_long(run):
     """Simulate or open the long videos of a run and compute their features; everything finished is kept.
 
     Parameters
     ----------
     run : Run
-    jobs : int
 
     Returns
     -------
@@ -670,13 +664,13 @@ def open_long(run, *, jobs=2):
     """
     longs, transfer, clips = [], [], []
     if not run.data:
-        for study in long_studies(run, transfer=True, jobs=jobs):
-            transfer += prepare_videos(study, run, windows=False, jobs=jobs)
-        clips = _clips(run, jobs)
+        for study in long_studies(run, transfer=True):
+            transfer += prepare_videos(study, run, windows=False)
+        clips = _clips(run)
     share = run.settings["spotting"]["validation_share"]
-    for study in long_studies(run, jobs=jobs):
+    for study in long_studies(run):
         folds = folds_of(study, run, validation_share=share)
-        videos = prepare_videos(study, run, jobs=jobs)
+        videos = prepare_videos(study, run)
         longs.append(Long(study, videos, transfer, clips, folds))
     if not longs:
         raise DataError(
@@ -685,13 +679,13 @@ def open_long(run, *, jobs=2):
     return longs
 
 
-def _clips(run, jobs):
+def _clips(run):
     """Some clips of each person of the run's first data set, with their features."""
-    study = simulated(run, jobs=jobs)[0]
+    study = simulated(run)[0]
     micro = study.events[(study.events["kind"] == "micro") & (study.events["status"] != "dropped")]
     chosen = study.videos[study.videos["video"].isin(micro["video"])]
     chosen = chosen.groupby("subject").head(run.settings["spotting"]["clips"])
-    return prepare_videos(replace(study, videos=chosen), run, jobs=jobs)
+    return prepare_videos(replace(study, videos=chosen), run)
 
 
 def without_emotions(longs):

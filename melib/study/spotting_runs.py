@@ -105,7 +105,7 @@ def testable(systems, run, long):
     return [system for system in systems if ready or not system.needs_intensity]
 
 
-def gather(systems, run, long, *, repeat=0, options=None, jobs=2):
+def gather(systems, run, long, *, repeat=0, options=None):
     """Run every fit that some systems need, and the intensity model where they ask for it.
 
     Parameters
@@ -117,7 +117,6 @@ def gather(systems, run, long, *, repeat=0, options=None, jobs=2):
         Which of the profile's trainings: 0 is that with the run's seed.
     options : dict or None
         As for `spotting.run_fits`.
-    jobs : int
 
     Returns
     -------
@@ -133,10 +132,10 @@ def gather(systems, run, long, *, repeat=0, options=None, jobs=2):
     seed = run.seeds[repeat]
     wanted = [fit for system in systems for fit in fits_of(system, long.study.name, long.folds, seed)]
     fits = sorted(set(wanted), key=lambda fit: (not fit.windowed, fit.name))
-    said = spotting.run_fits(run, fits, long, options=options, jobs=jobs)
+    said = spotting.run_fits(run, fits, long, options=options)
     intensity, unseen = {}, {}
     if any(system.needs_intensity for system in systems):
-        intensity = spotting.intensity_curves(run, long.study, long.videos, long.folds, seed, jobs=jobs)
+        intensity = spotting.intensity_curves(run, long.study, long.videos, long.folds, seed)
         unseen = spotting.unseen_by_intensity(run, long)
     videos = [*long.videos, *long.transfer]
     return Material(long.study.name, videos, long.folds, said, intensity, unseen, seed)
@@ -166,14 +165,13 @@ def with_faults(systems):
     return [replace(s, name=f"{s.name}, {fault}", faults=(fault,)) for s in systems for fault in changing]
 
 
-def spotting_study(run, longs, *, jobs=2):
+def spotting_study(run, longs):
     """Notebook 06: every named system, its differences, its faults and its details; written into the run's results.
 
     Parameters
     ----------
     run : Run
     longs : list of spotting.Long
-    jobs : int
 
     Returns
     -------
@@ -181,12 +179,12 @@ def spotting_study(run, longs, *, jobs=2):
         spotting, spotting_claims, system_differences, spotting_iou, spotting_recall, spotting_timing, recognition,
         inflation_ledger, spotting_curves, spotting_intervals; each with the data set's name.
     """
-    return _write(run, [(long, _spotting_study(run, long, jobs)) for long in longs])
+    return _write(run, [(long, _spotting_study(run, long)) for long in longs])
 
 
-def _spotting_study(run, long, jobs):
+def _spotting_study(run, long):
     systems = testable(SYSTEMS, run, long)
-    materials, candidates = _repeated([*systems, *with_faults([REPAIRED, OURS])], run, long, jobs)
+    materials, candidates = _repeated([*systems, *with_faults([REPAIRED, OURS])], run, long)
     evaluation = Evaluation(materials[0], candidates)
     first = {system.name: by_run(evaluation.predictions[system.name])[0] for system in systems}
     for name, intervals in first.items():
@@ -202,10 +200,10 @@ def _spotting_study(run, long, jobs):
     }
 
 
-def _repeated(systems, run, long, jobs):
+def _repeated(systems, run, long):
     """Material of each training, and the intervals of every training of the profile, together a system."""
-    materials = [gather(systems, run, long, repeat=repeat, jobs=jobs) for repeat in range(len(run.seeds))]
-    trainings = [_predict_all(systems, material, jobs) for material in materials]
+    materials = [gather(systems, run, long, repeat=repeat) for repeat in range(len(run.seeds))]
+    trainings = [_predict_all(systems, material, run.jobs) for material in materials]
     return materials, {key[0]: together([part[key] for part in trainings]) for key in trainings[0]}
 
 
@@ -254,12 +252,12 @@ def chosen_timelines(predicted, material):
     }
 
 
-def ablations(run, longs, *, jobs=2):
+def ablations(run, longs):
     """Notebook 07: the full factorial, our system with one part changed, and the decoders under other priors.
 
     Parameters
     ----------
-    run, longs, jobs : as in `spotting_study`
+    run, longs : as in `spotting_study`
 
     Returns
     -------
@@ -267,15 +265,15 @@ def ablations(run, longs, *, jobs=2):
         ablations (rows as in spotting.csv), variant_differences, factorial, decoders, decoder_differences; each with the
         data set's name.
     """
-    return _write(run, [(long, _ablations(run, long, jobs)) for long in longs])
+    return _write(run, [(long, _ablations(run, long)) for long in longs])
 
 
-def _ablations(run, long, jobs):
+def _ablations(run, long):
     full = run.settings["spotting"]["full_factorial"]
     combinations, changed = factorial(full), spotting_variants(full)
-    materials, candidates = _repeated([*combinations, *changed], run, long, jobs)
+    materials, candidates = _repeated([*combinations, *changed], run, long)
     evaluation = Evaluation(materials[0], candidates)
-    compared, differences = decoder_comparison(materials, jobs=jobs)
+    compared, differences = decoder_comparison(materials, run.jobs)
     return {
         "ablations": evaluation.systems([*changed, *combinations]),
         "variant_differences": evaluation.differences(changed, "spotting_ablations"),
@@ -285,7 +283,7 @@ def _ablations(run, long, jobs):
     }
 
 
-def decoder_comparison(materials, *, jobs=2):
+def decoder_comparison(materials, jobs):
     """Every decoder on the same curves of held-out subjects, with priors of its own and of other statistics.
 
     Parameters
@@ -293,6 +291,7 @@ def decoder_comparison(materials, *, jobs=2):
     materials : list of Material
         One a training run.
     jobs : int
+        Processes.
 
     Returns
     -------
