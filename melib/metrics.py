@@ -13,7 +13,10 @@ formed.
     predicted         |---------|          [3, 8], 6 frames      IoU = 4 shared / 7 in either
 """
 
+import difflib
 import math
+import warnings
+from collections import Counter
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -33,6 +36,8 @@ _FEWEST_INSIDE = 3
 _PAIR_ROWS = 512
 # The least overlap of a true positive in every challenge of the field (inclusive frames).
 _IOU = 0.5
+# The field's coarse classes, which a truth may have although this one hasn't.
+_CLASSES = ("negative", "positive", "surprise", "others")
 
 
 def curve_agreement(predicted, target, mask=None):
@@ -324,7 +329,8 @@ def strs(predicted, truth, emotions=None, rule="strict"):
           scores 0.
         - megc: the public scorer (github.com/genbing99/STRS-Metric). Only subjects with a prediction, and
           only their videos with a truth; predictions in the order of rows, each takes every free truth with
-          IoU >= .5. An emotion that all pairs have, or none, scores 0.
+          IoU >= .5; a row whose offset lies before its onset holds no frame, so it overlaps none. An emotion that
+          all pairs have, or none, scores 0.
         - boosting: the scorer of BoostingVRME (arXiv 2508.18834). Only videos with a truth; predictions in
           the order of time, each tries its best truth only (the last row of equally good ones). An emotion
           that all pairs have, or none, is left out of the macro means.
@@ -340,7 +346,13 @@ def strs(predicted, truth, emotions=None, rule="strict"):
     Raises
     ------
     DataError
-        If the rule is unknown or a table can't be read as `spotting` says.
+        If the rule is unknown or a table can't be read as `spotting` says; but for megc also if an offset lies
+        before its onset.
+
+    Warns
+    -----
+    UserWarning
+        If an emotion is predicted that no truth can have, such as ``Negative`` for ``negative``.
 
     Examples
     --------
@@ -353,8 +365,9 @@ def strs(predicted, truth, emotions=None, rule="strict"):
     scorers = {"strict": _strict_pairs, "megc": _megc_pairs, "boosting": _boosting_pairs}
     if rule not in scorers:
         raise DataError(f"there is no rule {rule!r}; use {', '.join(scorers)}.")
-    p = _intervals(predicted, "predicted", "emotion")
-    t = _intervals(truth, "truth", "emotion")
+    p = _intervals(predicted, "predicted", "emotion", empty=rule == "megc")
+    t = _intervals(truth, "truth", "emotion", empty=rule == "megc")
+    _say_strange(p.label, {*t.label, *(emotions or ()), *_CLASSES})
     pairs, fp, fn = scorers[rule](p, t)
     emotions = sorted(set(t.label)) if emotions is None else list(emotions)
     true, predicted = [t.label[row] for _, row in pairs], [p.label[row] for row, _ in pairs]
@@ -598,8 +611,11 @@ class _Intervals(NamedTuple):
         return rows
 
 
-def _intervals(table, name, needed=None):
-    """Read the columns subject, video, onset, offset and the needed one (emotion or score)."""
+def _intervals(table, name, needed=None, empty=False):
+    """Read the columns subject, video, onset, offset and the needed one (emotion or score).
+
+    An offset before its onset is refused, unless ``empty`` intervals may be.
+    """
     columns = ["subject", "video", "onset", "offset"] + ([needed] if needed else [])
     if len(table) == 0:
         return _Intervals([], np.empty(0), np.empty(0), np.empty(0))
@@ -612,7 +628,7 @@ def _intervals(table, name, needed=None):
                 f"{name}, row {row}: {column} {table[column].iloc[row]} is no frame number; "
                 "correct or remove that row."
             )
-    for row in np.flatnonzero(offset < onset):
+    for row in np.flatnonzero((offset < onset) & (not empty)):
         raise DataError(
             f"{name}, row {row}: offset {offset[row]:g} lies before onset {onset[row]:g}; "
             "correct or remove that row."
@@ -646,11 +662,12 @@ def _places(table):
 
 
 def _overlap(p, p_rows, t, t_rows):
-    """Intersection over union of closed intervals in frames: (P, T) float64."""
+    """Intersection over union of closed intervals in frames: (P, T) float64, 0 where both are empty."""
     onset, offset = p.onset[p_rows, None], p.offset[p_rows, None]
     start, stop = t.onset[None, t_rows], t.offset[None, t_rows]
     shared = np.maximum(np.minimum(offset, stop) - np.maximum(onset, start) + 1, 0)
-    return shared / ((offset - onset + 1) + (stop - start + 1) - shared)
+    union = np.maximum(offset - onset + 1, 0) + np.maximum(stop - start + 1, 0) - shared
+    return np.divide(shared, union, out=np.zeros(shared.shape), where=union > 0)
 
 
 def _check_iou(iou):
@@ -758,8 +775,24 @@ def _boosting_pairs(p, t):
     return pairs, fp, fn
 
 
+def _say_strange(predicted, possible):
+    """Warn of predicted classes that no truth can have: they are misspelt, or of another task."""
+    strange = Counter(str(label) for label in predicted if label not in possible)
+    if not strange:
+        return
+    named = []
+    for name, n in strange.most_common(5):
+        near = difflib.get_close_matches(name.strip().lower(), map(str, possible), 1)
+        named.append(f'{n} "{name}"' + (f" ({near[0]}?)" if near else ""))
+    warnings.warn(
+        f"classes are predicted that no truth has, which counts as wrong: {', '.join(named)}; spell them as the truth does.",
+        stacklevel=3,
+    )
+
+
 def _macro(score, true, predicted, classes):
     """One of scikit-learn's scores, mean over classes; a zero denominator scores 0."""
+    _say_strange(predicted, {*true, *classes, *_CLASSES})
     true, predicted, n = _judged(true, predicted, classes)
     labels = range(n)
     return (

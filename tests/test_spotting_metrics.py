@@ -32,7 +32,8 @@ def frames(row):
 
 def iou_of(p, t):
     same_video = (p.subject, p.video) == (t.subject, t.video)
-    return len(frames(p) & frames(t)) / len(frames(p) | frames(t)) if same_video else 0
+    union = frames(p) | frames(t)
+    return len(frames(p) & frames(t)) / len(union) if same_video and union else 0
 
 
 EMOTIONS = ("negative", "positive", "others")
@@ -134,6 +135,33 @@ def recognition_f1(pairs, emotions, rule):
 
 # Cases
 # ------------------------------------------------------------------------------------------
+
+
+@given(scenes(), st.lists(st.tuples(st.booleans(), st.integers(1, 20)), min_size=10, max_size=10))
+def test_by_megc_a_row_that_ends_before_it_begins_overlaps_none_and_elsewhere_it_is_refused(scene, turns):
+    """The public scorer lists a row's frames; one listed backwards is empty."""
+    predicted, truth = (frame.copy() for frame in scene)
+    for frame in (predicted, truth):
+        for (turned, by), at in zip(turns, frame.index, strict=False):
+            if turned:
+                frame.loc[at, "offset"] = frame.loc[at, "onset"] - by
+    score = metrics.strs(predicted, truth, EMOTIONS, rule="megc")
+    pairs, fp, fn = megc_pairs(predicted, truth)
+    assert [score[count] for count in COUNTS] == [len(pairs), fp, fn]
+    if any((frame["offset"] < frame["onset"]).any() for frame in (predicted, truth)):
+        with pytest.raises(DataError, match="before onset"):
+            metrics.strs(predicted, truth, EMOTIONS)
+
+
+@pytest.mark.parametrize("name", ["Negative", "negative ", "a "])
+@pytest.mark.parametrize("rule", RULES)
+def test_a_predicted_class_that_no_truth_has_is_said_and_counts_as_wrong(name, rule):
+    truth = table(("1", "a", 0, 9, "negative"), ("1", "a", 20, 29, "positive"))
+    with pytest.warns(UserWarning, match=f'1 "{name}"'):
+        score = metrics.strs(truth.replace({"emotion": {"negative": name}}), truth, rule=rule)
+    assert score["tp"] == 2 and score["recognition_f1"] != 1
+    with pytest.warns(UserWarning, match=f'1 "{name}"'):
+        metrics.uf1(["negative", "positive"], [name, "positive"], ["negative", "positive"])
 
 
 def read_case(name):
