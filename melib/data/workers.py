@@ -20,7 +20,6 @@ import signal
 import socket
 import threading
 import time
-import uuid
 import warnings
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
@@ -30,6 +29,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -190,8 +190,13 @@ def _results(
                 # Of those that were out when a process died, one killed it: alone, it shows, and has all memory.
                 queue, free = (suspects, 1) if suspects else (waiting, place.room())
                 while queue and len(out) < free:
-                    task = queue.popleft()
-                    out[place.submit(function, tasks[task])] = task
+                    try:
+                        future = place.submit(function, tasks[queue[0]])
+                    except (
+                        BrokenExecutor
+                    ):  # in this very moment: what was out says so, and then there is a new one
+                        break
+                    out[future] = queue.popleft()
                 for future in wait(out, return_when=FIRST_COMPLETED).done:
                     task = out.pop(future)
                     try:
@@ -232,12 +237,7 @@ class _Processes:
 
     def submit(self, function: Callable, task: tuple) -> Future:
         """Send a job to a process."""
-        try:
-            return self._executor().submit(function, *task)
-        except BrokenExecutor as error:  # in this very moment
-            future: Future = Future()
-            future.set_exception(error)
-            return future
+        return self._executor().submit(function, *task)
 
     def result(self, future: Future) -> Any:
         """What a job returned or raised."""
@@ -287,11 +287,10 @@ class _Cluster:
             return max(_WORKERS, len(self.client.nthreads()))  # one of this machine may just be coming back
 
     def submit(self, function: Callable, task: tuple) -> Future:
-        """Send a job to the cluster; the name is what Dask's dashboard shows."""
+        """Send a job to the cluster."""
         job = functools.partial(function, *task)  # whole, or Dask looks into every list for tasks
-        name = f"{function.__name__}-{uuid.uuid4().hex}"
         with _scheduler_lost_on(*_UNREACHABLE):
-            return self.executor.submit(_run_alone, job, self.token, installed(), key=name)
+            return self.executor.submit(_run_alone, job, self.token, installed())
 
     def result(self, future: Future) -> Any:
         """What a job returned or raised; what happened to the cluster becomes one sentence."""
@@ -360,9 +359,7 @@ def _refusal(token: Path, required: dict[str, str], threads: int) -> str:
             "absolute path"
         )
     here = installed()
-    other = [
-        f"{name} {here[name]}, not {wanted}" for name, wanted in required.items() if here[name] != wanted
-    ]
+    other = [f"{name} {here[name]}, not {due}" for name, due in required.items() if here[name] != due]
     return f"has other software ({'; '.join(other)}): start it again from this environment" if other else ""
 
 
@@ -433,9 +430,5 @@ def _token(folder: Path) -> Iterator[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     for stale in folder.glob(".engine-*"):  # of a run that was killed; a folder has one run at a time
         stale.unlink(missing_ok=True)
-    token = folder / f".engine-{uuid.uuid4().hex}"
-    token.touch()
-    try:
-        yield token
-    finally:
-        token.unlink(missing_ok=True)
+    with NamedTemporaryFile(prefix=".engine-", dir=folder) as token:
+        yield Path(token.name)
