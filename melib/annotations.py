@@ -794,10 +794,14 @@ def read_corrections(file: Path) -> list[dict[str, str]]:
     except UnicodeDecodeError as error:
         raise DataError(f"{file} isn't UTF-8 text (byte {error.start}); save it as UTF-8.") from error
     reader = csv.DictReader(io.StringIO(content, newline=""))
+    try:
+        read = list(reader)
+    except csv.Error as error:
+        raise DataError(f"{file}, line {reader.line_num}: {error}; correct that line.") from error
     lacking = [name for name in CORRECTION if name not in (reader.fieldnames or [])]
     if lacking:
         raise DataError(f"{file} has no column {lacking[0]}; its columns are {', '.join(CORRECTION)}.")
-    rows = [{name: (row[name] or "").strip() for name in CORRECTION} for row in reader]
+    rows = [{name: cache.restored((row[name] or "").strip()) for name in CORRECTION} for row in read]
     for line, row in enumerate(rows, start=2):
         if row["field"] not in CORRECTABLE:
             raise DataError(

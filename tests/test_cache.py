@@ -50,6 +50,22 @@ def test_a_failed_write_leaves_what_was_there(tmp_path, fault):
     assert files(tmp_path) == ["a.json"]
 
 
+texts = st.text(st.sampled_from("=+-@\t\r'＝a1."), max_size=6) | st.sampled_from(
+    ["=1+1", "-1", "+.5", "@x", "-1+1"]
+)
+
+
+@given(st.lists(texts, min_size=1))
+def test_no_cell_of_a_table_is_one_that_a_spreadsheet_runs_and_all_come_back(tmp_path_factory, cells):
+    path = tmp_path_factory.mktemp("t") / "t.csv"
+    cache.write_table(path, pd.DataFrame({"text": cells, "number": -1.5}))
+    read = pd.read_csv(path, keep_default_na=False, dtype={"text": str})
+    for cell, written in zip(cells, read["text"], strict=True):
+        assert written[:1] not in {*"=+-@\t\r\n＝"} or float(written) == float(cell)
+        assert cache.restored(written) == cell.replace("\r", "\n")
+    assert (read["number"] == -1.5).all()
+
+
 def test_tables_and_records_have_stable_bytes(tmp_path):
     cache.write_table(tmp_path / "t.csv", pd.DataFrame({"a": [1 / 3, 2.0], "b": ["ä", ""]}))
     assert (tmp_path / "t.csv").read_bytes() == "a,b\n0.333333,ä\n2,\n".encode()

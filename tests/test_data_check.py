@@ -16,7 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
+from melib import DataError
 from melib.app import cli, data_check
+from melib.study.data import open_study
 from melib.vision import faces
 
 HEADER = ["Subject", "Filename", "Onset", "Apex", "Offset", "Emotion"]
@@ -345,6 +347,21 @@ def test_missing_frames_are_those_that_no_file_has(held, onset, length):
     n, first = data_check._missing(numbers, onset, onset + length)
     assert n == len(wanted - held)
     assert not n or first == min(wanted - held)
+
+
+@pytest.mark.parametrize("rates", [[300, 300, 300], [300, 300, 500]])
+def test_a_study_has_the_one_frame_rate_of_its_events_or_is_refused(tmp_path, rates):
+    path, root = a_set(
+        tmp_path, [[*row, rate] for row, rate in zip(ROWS, rates, strict=True)], header=[*HEADER, "FPS"]
+    )
+    record = yaml.safe_load(path.read_text(encoding="utf-8"))
+    record["table"]["columns"]["fps"] = "FPS"
+    path.write_text(yaml.safe_dump(record), encoding="utf-8")
+    if len(set(rates)) == 1:
+        assert open_study(path, root).manifest.fps == 300
+    else:
+        with pytest.raises(DataError, match="300, 500 frames a second"):
+            open_study(path, root)
 
 
 # Images

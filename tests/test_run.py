@@ -1,13 +1,17 @@
 """A run's configuration is frozen once, before anything is drawn, and holds from then on."""
 
 import json
+import os
 import re
+from pathlib import Path
+from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 
 from melib import PACKAGE, DataError, simulate
 from melib.data import cache, manifest
-from melib.study import comparisons, data
+from melib.study import comparisons, data, results
 from melib.study.provenance import CONFIGURATION, configuration_checks, read_configuration
 from melib.study.run import Run, begin, profile_settings
 
@@ -98,8 +102,10 @@ def test_a_changed_profile_or_family_of_comparisons_is_refused(run, monkeypatch)
 
 
 def test_licensed_data_are_named_without_their_folders(run, monkeypatch):
-    monkeypatch.setattr(manifest, "read_manifest", lambda name: name)
-    monkeypatch.setattr(manifest, "manifest_hash", lambda found: f"hash of {found}")
+    monkeypatch.setattr(
+        manifest, "read_manifest", lambda name: SimpleNamespace(name=name, show_subjects="all")
+    )
+    monkeypatch.setattr(manifest, "manifest_hash", lambda found: f"hash of {found.name}")
     begin(run, "paper", 0, '{"samm": "/home/someone/samm"}')
     assert read_configuration(run)["data"] == ["samm"]
     assert read_configuration(run)["manifests"] == {"samm": "hash of samm"}
@@ -108,12 +114,30 @@ def test_licensed_data_are_named_without_their_folders(run, monkeypatch):
         begin(run, "paper")
 
 
+@pytest.mark.parametrize("shown", ["all", "[]"])
+def test_what_is_made_of_licensed_data_is_for_its_owner_alone(tmp_path, shown):
+    synthme = manifest.read_manifest("synthme").source.read_text(encoding="utf-8")
+    file = tmp_path / "mine.yml"
+    file.write_text(synthme.replace("show_subjects: all", f"show_subjects: {shown}"), encoding="utf-8")
+    before = os.umask(0o022)
+    try:
+        made = begin(tmp_path / "runs" / "a", "smoke", 0, json.dumps({str(file): str(tmp_path)}))
+        results.write_result(made, "t", pd.DataFrame({"a": [1]}))
+        places = filter(Path.exists, [made.folder, made.cache, *made.folder.glob("results/*")])
+        modes = [path.stat().st_mode & 0o077 for path in places]
+        assert not any(modes) if shown == "[]" else modes[0]
+    finally:
+        os.umask(before)
+
+
 @pytest.mark.parametrize(
     "way", ['{"samm": "/here"}', {"samm": "/here"}], ids=["papermill -r", "papermill -y"]
 )
 def test_settings_mean_the_same_however_papermill_passes_them(run, monkeypatch, way):
-    monkeypatch.setattr(manifest, "read_manifest", lambda name: name)
-    monkeypatch.setattr(manifest, "manifest_hash", lambda name: f"hash of {name}")
+    monkeypatch.setattr(
+        manifest, "read_manifest", lambda name: SimpleNamespace(name=name, show_subjects="all")
+    )
+    monkeypatch.setattr(manifest, "manifest_hash", lambda found: f"hash of {found.name}")
     assert begin(str(run), "smoke", "3", way) == begin(run, "smoke", 3, '{"samm": "/here"}')
     assert read_configuration(run)["seed"] == 3
 

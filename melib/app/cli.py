@@ -164,9 +164,11 @@ def events(
         raise Misuse(f"--policy is {policy!r}; use repair, drop or strict.")
     _refuse_out(out, table)
     from melib.app import data_check
-    from melib.data import cache
+    from melib.data import cache, manifest
 
     events, record = data_check.check_tables(dataset, table, policy)  # type: ignore[arg-type]
+    if manifest.licensed(manifest.read_manifest(dataset)):
+        cache.for_owner_alone()
     cache.write_table(out, events)
     print(f"{out}: {len(events)} events, frames counted from 0, intervals closed")
     _say(record)

@@ -23,6 +23,7 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from melib import annotations
+from melib.data import cache
 from melib.data import manifest as manifests
 from melib.data.manifest import Manifest, line_of
 from melib.errors import DataError
@@ -292,7 +293,7 @@ def read_inventory(file: str | Path) -> pd.DataFrame:
         raise DataError(f"{file} can't be read ({error}); give a csv that --out wrote.") from error
     if list(table.columns) != _FILES or not table["bytes"].str.fullmatch(r"\d+").all():
         raise DataError(f"{file} isn't a list of files ({', '.join(_FILES)}); give a csv that --out wrote.")
-    return table.astype({"bytes": "int64"})
+    return table.assign(relpath=table["relpath"].map(cache.restored)).astype({"bytes": "int64"})
 
 
 def compare(listed: pd.DataFrame, held: pd.DataFrame) -> dict[str, list[str]]:

@@ -222,7 +222,10 @@ class Review:
         if not self.file.is_file():
             return []
         with self.file.open(newline="", encoding="utf-8-sig") as stream:
-            rows: Rows = list(csv.DictReader(stream, restval=""))
+            rows: Rows = [
+                {name: cache.restored(cell) for name, cell in row.items()}
+                for row in csv.DictReader(stream, restval="")
+            ]
         for line, row in enumerate(rows, start=2):
             if None in row:  # where csv puts cells that no column names
                 raise DataError(
@@ -235,7 +238,7 @@ class Review:
         columns = list(dict.fromkeys((*_COLUMNS, *(name for row in rows for name in row))))
         table = csv.DictWriter(text, columns, lineterminator="\n", restval="")
         table.writeheader()
-        table.writerows(rows)
+        table.writerows({name: cache.inert(cell) for name, cell in row.items()} for row in rows)
         with cache.atomic(self.file) as temporary:
             temporary.write_text(text.getvalue(), encoding="utf-8")
         if not rows:

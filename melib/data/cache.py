@@ -17,6 +17,7 @@ import inspect
 import itertools
 import json
 import os
+import re
 import shutil
 import socket
 import time
@@ -38,6 +39,9 @@ _HOST = socket.gethostname().replace("-", "_").replace(".", "_") or "host"
 _KEY_LENGTH = 20  # hex digits: 80 bits, no collision among any number of clips we could store
 _LARGE = 1 << 20  # bytes: what reads slower than it is looked up
 _YOUNG = 2_000_000_000  # nanoseconds: times of files are this coarse on some disks
+# How a formula begins; apostrophes are those that hide it. Signs of full width count in some countries.
+_FORMULA = re.compile(r"'*[=+\-@\t\n＝＋－＠]")
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?%?")
 _CHUNK = 1 << 20  # bytes: read at a time for checksums, and where memory-mapping begins
 
 
@@ -73,9 +77,44 @@ def atomic(path: str | Path) -> Iterator[Path]:
 
 
 def write_table(path: str | Path, frame: pd.DataFrame, float_format: str = "%.6g") -> None:
-    """Write ``frame`` without its index as UTF-8 csv, with the same bytes on every machine."""
+    """Write ``frame`` without its index as UTF-8 csv, with the same bytes on every machine.
+
+    No cell is one that a spreadsheet would run: see :func:`inert`; who reads the file takes it back by :func:`restored`.
+    """
+    frame = frame.apply(lambda column: column if pd.api.types.is_numeric_dtype(column) else column.map(inert))
     with atomic(path) as temporary:
         frame.to_csv(temporary, index=False, lineterminator="\n", float_format=float_format, encoding="utf-8")
+
+
+def inert(cell: Any) -> Any:
+    """A cell that a spreadsheet takes for text: one that it would run begins with an apostrophe; numbers stay.
+
+    A lone carriage return, which no quotes hold together in csv, becomes a line feed.
+    """
+    if not isinstance(cell, str) or _NUMBER.fullmatch(cell):
+        return cell
+    cell = cell.replace("\r\n", "\n").replace("\r", "\n")
+    return f"'{cell}" if _FORMULA.match(cell) else cell
+
+
+def restored(cell: Any) -> Any:
+    """What :func:`inert` was given."""
+    return cell[1:] if isinstance(cell, str) and cell[:1] == "'" and _FORMULA.match(cell) else cell
+
+
+def for_owner_alone(*folders: Path) -> None:
+    """Make folders if missing and close them to others, and whatever this process and its children write from now on.
+
+    Raises
+    ------
+    DataError
+        If a folder is somebody else's.
+    """
+    os.umask(os.umask(0o077) | 0o077)
+    for folder in folders:
+        with _disk_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            folder.chmod(0o700)
 
 
 def write_json(path: str | Path, record: Any) -> None:

@@ -148,6 +148,11 @@ def _size(node: Any, sizes: dict[int, float]) -> float:
     return sizes[id(node)]
 
 
+def licensed(manifest: Manifest) -> bool:
+    """Whether some face of the data set may not be shown, so that what is made of it is for its owner alone."""
+    return manifest.show_subjects != "all"
+
+
 def manifest_hash(manifest: Manifest) -> str:
     """20 hex digits over everything that the manifest says, not over comments or where the file lies."""
     return cache.key(1, {name: value for name, value in asdict(manifest).items() if name != "source"})
@@ -360,6 +365,7 @@ def load_truth(manifest: Manifest, root: str | Path) -> pd.DataFrame | None:
             raise DataError(f"{path} has no column {lacking[0]}; simulate {manifest.name} again.")
         numeric = {name: "float64" for name in table if name not in text}
         table = table.fillna(dict.fromkeys(text, "")).astype(numeric | {"frame": "int64"})
+        table[list(text)] = table[list(text)].map(cache.restored)
         return table.assign(frame=table["frame"] - manifest.first_frame)
     except DataError:
         raise

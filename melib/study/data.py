@@ -4,7 +4,6 @@ manifest + folder  --open_study-->  Study: events, videos, truth  --with_clips--
                                       --folds_of-->  who is tested on whom
 """
 
-import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -66,15 +65,20 @@ def open_study(dataset, root, *more_tables):
     Raises
     ------
     DataError
-        If the folder, the table or the frames are missing or no event has frames.
+        If the folder, the table or the frames are missing, no event has frames, or events are of several frame rates.
     """
     root = Path(root)
     about = manifest.effective(manifest.read_manifest(dataset), root)
-    audit = annotations.audit(about, *manifest.tables(about, root), *more_tables)
-    for note in audit.notes:
-        warnings.warn(note, stacklevel=2)
-    videos = _as_in_table(manifest.spans(about, manifest.videos(about, root)), audit.events)
-    events = annotations.check_frames(audit.events, videos)
+    events = annotations.read_events(about, *manifest.tables(about, root), *more_tables)
+    videos = _as_in_table(manifest.spans(about, manifest.videos(about, root)), events)
+    events = annotations.check_frames(events, videos)
+    rates = sorted(events["fps"][events["status"] != "dropped"].unique())
+    if len(rates) > 1:
+        raise DataError(
+            f"{about.name}: the events' videos have {', '.join(f'{rate:g}' for rate in rates)} frames a second, and a study "
+            "reads one rate; put those of each into a folder of its own, with the table."
+        )
+    about = replace(about, fps=float(rates[0])) if rates else about
     truth = manifest.load_truth(about, root)
     if truth is not None:
         known = set(zip(truth["subject"], truth["video"], strict=True))

@@ -149,7 +149,9 @@ def read_result(file: str | Path) -> pd.DataFrame:
         table = pd.read_csv(file, dtype=dict.fromkeys(names, str))
     except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
         raise DataError(f"{file} isn't a table ({error}): remove it and run its notebook again") from None
-    return table.fillna({name: "none" if name == "input" else "" for name in names if name in table})
+    known = [name for name in names if name in table]
+    table = table.fillna({name: "none" if name == "input" else "" for name in known})
+    return table.assign(**{name: table[name].map(cache.restored) for name in known})
 
 
 def records(table: pd.DataFrame) -> list[dict[str, Any]]:

@@ -94,7 +94,7 @@ class Run:
 
 
 def begin(folder: str | Path, profile: str, seed: int = 0, data: str = "") -> Run:
-    """Freeze a run's configuration, or go on with the frozen one.
+    """Freeze a run's configuration, or go on with the frozen one. What is made of licensed data is for its owner alone.
 
     Parameters
     ----------
@@ -117,6 +117,8 @@ def begin(folder: str | Path, profile: str, seed: int = 0, data: str = "") -> Ru
     if not isinstance(folder, str | Path) or not str(folder):
         raise Misuse(f"run is {folder!r}: make it the path of a folder, as in runs/mine")
     run = Run(Path(folder), profile, profile_settings(profile), _whole_number(seed), places_of(data))
+    if any(manifest.licensed(manifest.read_manifest(name)) for name in run.data):
+        cache.for_owner_alone(run.folder, run.cache)
     _freeze(run)
     return run
 
