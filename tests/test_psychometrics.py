@@ -10,7 +10,7 @@ from scipy import stats
 
 from melib import DataError
 from melib.study import psychometrics
-from melib.study.psychometrics import fit_psychometric, guess_rate, least_score
+from melib.study.psychometrics import fit_psychometric, guess_rate, score_for_rate
 
 RANGE = (0.02, 2.5)  # crop pixels of the probe videos
 
@@ -189,7 +189,7 @@ SCORES = st.lists(st.tuples(SCORE, st.booleans()), max_size=30)
 @given(SCORES, st.floats(0.1, 10), st.floats(0, 20), st.floats(0, 20))
 def test_the_least_score_keeps_the_rate_and_nothing_lower_does(rows, hours, allowed, other):
     scores, true = np.array([s for s, _ in rows]), np.array([t for _, t in rows], bool)
-    least = least_score(scores, true, hours, allowed)
+    least = score_for_rate(scores, true, hours, allowed)
 
     def rate(score):
         return sum(s >= score and not t for s, t in rows) / hours
@@ -198,20 +198,20 @@ def test_the_least_score_keeps_the_rate_and_nothing_lower_does(rows, hours, allo
     lower = [s for s, _ in rows if s < least]
     assert all(rate(score) > allowed * (1 - 1e-9) for score in lower)
     # A stricter rate never needs a lower score.
-    assert least_score(scores, true, hours, min(allowed, other)) >= least
+    assert score_for_rate(scores, true, hours, min(allowed, other)) >= least
 
 
 def test_a_rate_that_was_counted_gives_that_count_again():
     scores = np.arange(40.0)
     for count in range(40):
         for hours in (0.1, 1 / 3, 0.7, 3):
-            least = least_score(scores, np.zeros(40, bool), hours, count / hours)
+            least = score_for_rate(scores, np.zeros(40, bool), hours, count / hours)
             assert (scores >= least).sum() == count
 
 
 def test_without_false_candidates_nothing_lower_than_what_was_tried_counts():
-    assert least_score([0.4, 0.9], [True, True], 1, 0) == 0.4
-    assert least_score([], [], 1, 0) == -math.inf
+    assert score_for_rate([0.4, 0.9], [True, True], 1, 0) == 0.4
+    assert score_for_rate([], [], 1, 0) == -math.inf
 
 
 def test_the_guess_rate_is_that_of_random_alarms():

@@ -73,13 +73,13 @@ def made_up_material(seed=0, fault=()):
     folds = protocols.folds(PEOPLE, 2, seed=0, validation_share=0.4)
     material = Material("toy", videos, folds, {}, {}, {}, 0)
     wanted = [OURS, REPAIRED, PUBLISHED, *fault]
-    said = {}
+    curves = {}
     for system in wanted:
         for fit in fits_of(system, "toy", folds, 0):
             fold = folds[fit.fold]
             spoken = [v for v in videos if v.subject in (*fold.validation, *fold.test)]
-            said[fit] = {("toy", v.subject, v.video): _nearly(v, fit, rng) for v in spoken}
-    return replace(material, said=said)
+            curves[fit] = {("toy", v.subject, v.video): _nearly(v, fit, rng) for v in spoken}
+    return replace(material, curves=curves)
 
 
 def _nearly(video, fit, rng):
@@ -186,16 +186,16 @@ def test_a_test_subject_changes_nothing_for_the_others(material):
         return made_up_video(video.subject, video.video, strange, rng) if video.subject == out else video
 
     videos = [other(video) for video in material.videos]
-    said = {
+    curves = {
         fit: {
             key: replace(curves, scores=rng.random(curves.scores.shape))
             if key[1] == out and fit.fold == 0
             else curves
             for key, curves in found.items()
         }
-        for fit, found in material.said.items()
+        for fit, found in material.curves.items()
     }
-    changed = replace(material, videos=videos, said=said, folds=[fold])
+    changed = replace(material, videos=videos, curves=curves, folds=[fold])
     same = replace(material, folds=[fold])
     for system in (OURS, REPAIRED):
         before, after = predict(system, same), predict(system, changed)
@@ -299,8 +299,8 @@ def test_the_table_has_a_row_a_training_and_one_over_all(material):
 
 @pytest.mark.long
 def test_the_same_curves_twice_give_the_same_differences_of_twice_as_many_trainings(material):
-    again = {replace(fit, seed=1000): curves for fit, curves in material.said.items()}
-    materials = [material, replace(material, said=again, seed=1000)]
+    again = {replace(fit, seed=1000): curves for fit, curves in material.curves.items()}
+    materials = [material, replace(material, curves=again, seed=1000)]
     predictions = {s.name: [predict(s, m) for m in materials] for s in (OURS, REPAIRED)}
     one = evaluation(material, {name: parts[0] for name, parts in predictions.items()}).claims()
     both = evaluation(material, {name: together(parts) for name, parts in predictions.items()}).claims()
@@ -411,11 +411,11 @@ def test_a_fold_whose_validation_has_no_event_and_a_class_that_never_occurs_are_
     videos = [replace(v, events=v.events.head(0)) if v.subject in quiet else v for v in whole.videos]
     videos = [replace(v, events=v.events.replace({"emotion_class": {"positive": "others"}})) for v in videos]
     never = np.log(np.array([1, 0, 1, 1, 1]), where=np.array([1, 0, 1, 1, 1]) > 0, out=np.full(5, -np.inf))
-    said = {
+    curves = {
         fit: {key: replace(c, log_prior=never) for key, c in found.items()}
-        for fit, found in whole.said.items()
+        for fit, found in whole.curves.items()
     }
-    found = predict(OURS, replace(whole, videos=videos, said=said))
+    found = predict(OURS, replace(whole, videos=videos, curves=curves))
     assert set(found["emotion"]) <= set(CLASSES) - {"positive"}
 
 

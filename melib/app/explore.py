@@ -333,7 +333,7 @@ def _fold_curves(finished, study, videos, fold):
         (v.dataset, v.subject, v.video): spotting.Curves(out["scores"], out["logits"], log_prior)
         for v, out in zip(asked, spoken, strict=True)
     }
-    return FoldCurves(study, replace(material, said={fit: curves}), ())
+    return FoldCurves(study, replace(material, curves={fit: curves}), ())
 
 
 def long_video(finished, dataset, subject, name):
@@ -354,7 +354,7 @@ def long_video(finished, dataset, subject, name):
     place = _where(source.study.videos, subject=subject, video=name)["folder"].iloc[0]
     numbers, paths = manifest.frame_files(place, source.study.manifest)
     curves = None
-    if source.material.said:
+    if source.material.curves:
         curves = spotting_decoding.curves_of(OURS, source.material, source.fold, video)
     return LongVideo(source, video, curves, [paths[i] for i in np.searchsorted(numbers, video.numbers)])
 

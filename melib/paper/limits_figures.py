@@ -233,7 +233,10 @@ def _caption(rows: pd.DataFrame, conditions: list[str]) -> str:
     tested = rows[rows["kind"] != "ideal"]
     first = tested.iloc[0]
     rates = ", ".join(f"{name} {row['test_per_hour']:.0f}" for name, row in tested.iterrows())
-    under = f" c, these sizes under other conditions ({', '.join(conditions)}); open triangles at the top lie above all tested."
+    others = ", ".join(conditions)
+    under = (
+        f" c, these sizes under other conditions ({others}); open triangles at the top lie above all tested."
+    )
     return (
         f"Limits of detection: {first['events']:.0f} micro-expressions of {first['subjects']:.0f} people that no model was "
         f"trained on. a, share found (IoU .5). The least score was set on validation subjects for {first['per_hour']:.0f} "

@@ -146,12 +146,12 @@ def open_probe(run: Run, condition: Condition, systems: list, material) -> Probe
     windows = any(system.features == "reference" for system in systems)
     videos = spotting.prepare_videos(study, run, windows=windows)
     fits = {f for s in systems for f in fits_of(s, material.dataset, material.folds, run.seed)}
-    curves = {fit: material.said[fit] | _curves(run, fit, material.folds[fit.fold], videos) for fit in fits}
+    curves = {fit: material.curves[fit] | _curves(run, fit, material.folds[fit.fold], videos) for fit in fits}
     intensities = material.intensity
     if any(system.needs_intensity for system in systems):
         added = spotting.intensity_curves(run, study, videos, material.folds, run.seed)
         intensities = {fold: intensities[fold] | curves for fold, curves in added.items()}
-    both = replace(material, videos=[*material.videos, *videos], said=curves, intensity=intensities)
+    both = replace(material, videos=[*material.videos, *videos], curves=curves, intensity=intensities)
     return Probe(condition, study, both)
 
 
@@ -246,7 +246,7 @@ def detect(probe: Probe, decoded: dict, allowed: float, *, label_error: float = 
         judged, _, searched = _candidates(
             predicted, _labelled(spotting.annotated(judges), label_error, material.seed), judges
         )
-        least.append(psychometrics.least_score(judged["score"], judged["true"], searched, allowed))
+        least.append(psychometrics.score_for_rate(judged["score"], judged["true"], searched, allowed))
         own = truth["subject"].isin(fold.test).to_numpy()
         tested, finds, searched = _candidates(decoded[fold.index, "test"], truth[own], test)
         accepted = (tested["score"] >= least[-1]).to_numpy()

@@ -10,8 +10,8 @@
 
 The curve is guess + (1 - guess - lapse) * Phi(slope * ln(amplitude / middle)): a cumulative normal over the logarithm of the
 amplitude, after Wichmann and Hill (Perception & Psychophysics 63, 2001). First the score that a detection needs is fixed on
-validation subjects (`least_score`), then the events of test subjects are detected or not, then the curve is fitted to them
-(`fit_psychometric`). A threshold beyond the tested amplitudes is reported as such, never as a number.
+validation subjects (`score_for_rate`), then the events of test subjects are detected or not, then the curve is fitted to
+them (`fit_psychometric`). A threshold beyond the tested amplitudes is reported as such, never as a number.
 """
 
 import math
@@ -202,7 +202,7 @@ def guess_rate(per_hour: float, seconds: float) -> float:
     return -math.expm1(-per_hour * seconds / 3600)
 
 
-def least_score(scores, true, hours: float, allowed: float) -> float:
+def score_for_rate(scores, true, hours: float, allowed: float) -> float:
     """Least score that keeps false alarms at or below a rate.
 
     Parameters
@@ -224,9 +224,9 @@ def least_score(scores, true, hours: float, allowed: float) -> float:
 
     Examples
     --------
-    >>> least_score([0.9, 0.8, 0.7], [True, False, True], hours=2, allowed=0.5)
+    >>> score_for_rate([0.9, 0.8, 0.7], [True, False, True], hours=2, allowed=0.5)
     0.7
-    >>> least_score([0.9, 0.8, 0.7], [True, False, True], hours=2, allowed=0) > 0.8
+    >>> score_for_rate([0.9, 0.8, 0.7], [True, False, True], hours=2, allowed=0) > 0.8
     True
     """
     scores, true = np.asarray(scores, dtype=float), np.asarray(true, dtype=bool)

@@ -104,15 +104,15 @@ def fits_of(system, dataset, folds, seed):
 class Material:
     """Everything that decoding reads.
 
-    ``dataset`` the one that was trained on; ``videos`` list of spotting.Video (of one or two data sets); ``folds``; ``said``
-    dict spotting.Fit -> curves a video, as `spotting.run_fits` returns; ``intensity`` dict fold -> curves a video, or empty;
-    ``unseen`` dict fold -> subjects that its intensity model wasn't trained on; ``seed`` of the training.
+    ``dataset`` the one that was trained on; ``videos`` list of spotting.Video (of one or two data sets); ``folds``;
+    ``curves`` dict spotting.Fit -> curves a video, as `spotting.run_fits` returns; ``intensity`` dict fold -> curves a
+    video, or empty; ``unseen`` dict fold -> subjects that its intensity model wasn't trained on; ``seed`` of the training.
     """
 
     dataset: str
     videos: list
     folds: list
-    said: dict
+    curves: dict
     intensity: dict
     unseen: dict
     seed: int
@@ -269,7 +269,7 @@ def curves_of(system, material, fold, video):
     if system.body == "intensity":
         return {"micro": intensity, "logits": None, "intensity": None}
     fits = fits_of(system, material.dataset, [fold], material.seed)
-    spotted, named = (material.said[fit][_key(video)] for fit in (fits[0], fits[-1]))
+    spotted, named = (material.curves[fit][_key(video)] for fit in (fits[0], fits[-1]))
     # The published method takes a frame without a face for one without motion.
     seen = np.ones_like(video.mask) if "published" in system.faults else video.mask
     columns = {

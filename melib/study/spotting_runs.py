@@ -132,13 +132,13 @@ def gather(systems, run, long, *, repeat=0, options=None):
     seed = run.seeds[repeat]
     wanted = [fit for system in systems for fit in fits_of(system, long.study.name, long.folds, seed)]
     fits = sorted(set(wanted), key=lambda fit: (not fit.windowed, fit.name))
-    said = spotting.run_fits(run, fits, long, options=options)
+    curves = spotting.run_fits(run, fits, long, options=options)
     intensity, unseen = {}, {}
     if any(system.needs_intensity for system in systems):
         intensity = spotting.intensity_curves(run, long.study, long.videos, long.folds, seed)
         unseen = spotting.unseen_by_intensity(run, long)
     videos = [*long.videos, *long.transfer]
-    return Material(long.study.name, videos, long.folds, said, intensity, unseen, seed)
+    return Material(long.study.name, videos, long.folds, curves, intensity, unseen, seed)
 
 
 def lighter(system, material):
@@ -146,7 +146,7 @@ def lighter(system, material):
     fits = fits_of(system, material.dataset, material.folds, material.seed)
     motion = slice(None if system.body == "motion" else 0)
     videos = [replace(v, windows=v.windows[:0], motion=v.motion[motion]) for v in material.videos]
-    return replace(material, videos=videos, said={fit: material.said[fit] for fit in fits})
+    return replace(material, videos=videos, curves={fit: material.curves[fit] for fit in fits})
 
 
 def _predict_all(systems, material, jobs, settings=(("", ""),)):
