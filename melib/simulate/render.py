@@ -443,8 +443,8 @@ class _Eye:
             base_x[here] - turned[..., 0] - gaze[0],
             base_y[here] - turned[..., 1] - gaze[1],
         )
-        seen = _step(np.minimum(top, bottom) / _EDGE) * (height > 0)
-        out[here] = skin + (ball - skin) * seen
+        visible = _step(np.minimum(top, bottom) / _EDGE) * (height > 0)
+        out[here] = skin + (ball - skin) * visible
 
 
 class _Mouth:

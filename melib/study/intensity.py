@@ -216,12 +216,12 @@ def _video_inputs(folder, key, clip, shown):
     """Inputs of one video's windows, whose clip lies in the cache; returns what is small."""
 
     def compute():
-        frames, seen, landmarks = (
+        frames, detected, landmarks = (
             np.load(clip / f"{name}.npy", mmap_mode="r") for name in ("frames", "mask", "landmarks")
         )
         windows: list[dict] = []
         for rows, exists, width in zip(*shown, strict=True):
-            mask = np.asarray(seen[rows]) & exists
+            mask = np.asarray(detected[rows]) & exists
             sampled = flow.sample(frames, rows, max(1, int(width)))
             windows.append(flow.window_inputs(sampled, mask, np.asarray(landmarks)) | {"mask": mask})
         return {name: np.stack([w[name] for w in windows]) for name in windows[0]}

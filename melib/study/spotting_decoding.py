@@ -209,8 +209,8 @@ def fitted(system, material, fold, statistics="", test=()):
     if "parameter_on_test" in system.faults:
         validation, curves = (test, [curves_of(system, material, fold, video) for video in test])
     parts = [
-        decoder(of).assign(subject=video.subject, video=video.video)
-        for video, of in zip(validation, curves, strict=True)
+        decoder(by_kind).assign(subject=video.subject, video=video.video)
+        for video, by_kind in zip(validation, curves, strict=True)
     ]
     expected = prior.events_per_minute * sum(len(v) / v.fps for v in validation) / 60
     truth = spotting.annotated(validation)
@@ -225,7 +225,7 @@ def _prior(system, material, fold, statistics):
     )
 
 
-def kept(intervals):
+def accepted_intervals(intervals):
     """Intervals that a system stands by: what counts and exports are made of."""
     return intervals[intervals["kept"]].drop(columns="kept").reset_index(drop=True)
 
@@ -271,9 +271,9 @@ def curves_of(system, material, fold, video):
     fits = fits_of(system, material.dataset, [fold], material.seed)
     spotted, named = (material.curves[fit][_key(video)] for fit in (fits[0], fits[-1]))
     # The published method takes a frame without a face for one without motion.
-    seen = np.ones_like(video.mask) if "published" in system.faults else video.mask
+    usable = np.ones_like(video.mask) if "published" in system.faults else video.mask
     columns = {
-        kind: np.where(seen, scores, np.nan) for kind, scores in zip(KINDS, spotted.scores.T, strict=False)
+        kind: np.where(usable, scores, np.nan) for kind, scores in zip(KINDS, spotted.scores.T, strict=False)
     }
     return {**columns, "logits": named.logits, "log_prior": named.log_prior, "intensity": intensity}
 
@@ -347,18 +347,21 @@ def _decoder(system, train, videos, curves, prior):
     def emission(scores, kind="micro", prior=prior):
         return decoders.Emission.fit(scores, [_inside(video, kind) for video in videos], prior)
 
-    decoder = Decoder(prior, emission([of["micro"] for of in curves]), {}, {})
+    decoder = Decoder(prior, emission([by_kind["micro"] for by_kind in curves]), {}, {})
     if system.add_intensity:
-        added = {"micro": decoder.emission, "intensity": emission([of["intensity"] for of in curves])}
+        added = {
+            "micro": decoder.emission,
+            "intensity": emission([by_kind["intensity"] for by_kind in curves]),
+        }
         decoder = replace(decoder, added=added)
         # The two see the same face: what their sum is worth is fitted again.
-        decoder = replace(decoder, emission=emission([decoder.score(of) for of in curves]))
+        decoder = replace(decoder, emission=emission([decoder.score(by_kind) for by_kind in curves]))
     others = {}
     for kind in KINDS[1:]:
         if kind in curves[0] and any(len(video.events_of(kind)) for video in train):
             own = spotting.prior_of(train, kind)
             seconds = np.exp(own.duration.log_mean + own.duration.log_spread**2 / 2) / own.duration.fps
-            known = emission([of[kind] for of in curves], kind, own)
+            known = emission([by_kind[kind] for by_kind in curves], kind, own)
             others[kind] = (own.events_per_minute, float(seconds), known)
     return replace(decoder, others=others)
 

@@ -13,7 +13,16 @@ import pandas as pd
 from melib import annotations, metrics, stats
 from melib.data import workers
 from melib.study import comparisons, results, spotting
-from melib.study.spotting_decoding import DECODERS, IOUS, Material, System, curves_of, fits_of, kept, predict
+from melib.study.spotting_decoding import (
+    DECODERS,
+    IOUS,
+    Material,
+    System,
+    accepted_intervals,
+    curves_of,
+    fits_of,
+    predict,
+)
 from melib.study.spotting_tables import (
     Evaluation,
     by_run,
@@ -314,7 +323,9 @@ def decoder_comparison(materials, jobs):
         truth = spotting.annotated(videos)
         setting = f"{dataset}, prior of {'its own' if dataset == statistics else statistics}"
         for decoder in DECODERS:
-            intervals = kept(together([part[decoder, dataset, statistics] for part in trainings]))
+            intervals = accepted_intervals(
+                together([part[decoder, dataset, statistics] for part in trainings])
+            )
             for iou in IOUS:
                 tallied = tally(intervals, truth, videos, iou)
                 drawn = pooled_scores(tallied, subject_weights(tallied.subjects, seed))["spotting_f1"]

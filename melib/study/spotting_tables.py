@@ -19,7 +19,15 @@ from melib import metrics, stats
 from melib.study import comparisons, published, recognition, spotting
 from melib.study.recognition import CLASSES
 from melib.study.run import SEEDS_APART
-from melib.study.spotting_decoding import FAULTS, IOUS, Material, classify, curves_of, kept, most_frequent
+from melib.study.spotting_decoding import (
+    FAULTS,
+    IOUS,
+    Material,
+    accepted_intervals,
+    classify,
+    curves_of,
+    most_frequent,
+)
 
 # The classes that recognition is scored on, as published: "others" is left out.
 SCORED = CLASSES[:3]
@@ -304,7 +312,7 @@ class Evaluation:
     @cached_property
     def predictions(self):
         """Intervals that each system stands by: dict name -> DataFrame."""
-        return {name: kept(intervals) for name, intervals in self.candidates.items()}
+        return {name: accepted_intervals(intervals) for name, intervals in self.candidates.items()}
 
     @cached_property
     def truth(self):
