@@ -18,7 +18,7 @@ endif
 BIN := .venv/bin
 LOCK_VENV := build/lock-venv
 
-.PHONY: venv reproduce test test-long figures predictor docs lint lock clean help
+.PHONY: venv reproduce test test-long test-fuzz figures predictor docs lint lock clean help
 
 venv: .venv/.stamp  ## create or repair .venv from requirements.lock (the default)
 
@@ -47,6 +47,9 @@ test: .venv/.stamp lint  ## the fast tests, then every notebook at profile smoke
 
 test-long: .venv/.stamp  ## faults, many processes, the README from top to bottom, browser
 	@$(BIN)/python -m pytest -m "long or browser" -rs --durations=15
+
+test-fuzz: .venv/.stamp  ## thousands of broken tables and manifests, of which the fast tests run a twentieth
+	@FUZZ_SHARE=1 $(BIN)/python -m pytest tests/test_fuzz.py -n 2 --durations=5
 
 figures: .venv/.stamp  ## redraw the figures of RUN from its results, in another journal's STYLE too, and write its tables
 	@$(BIN)/melib figures "$(if $(RUN),$(RUN),$(PROFILE))" $(if $(STYLE),--style "$(STYLE)")

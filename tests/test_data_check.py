@@ -12,8 +12,6 @@ import openpyxl
 import pandas as pd
 import pytest
 import yaml
-from hypothesis import given
-from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from melib import DataError
@@ -123,15 +121,6 @@ def test_a_data_set_in_order_ends_with_0_and_all_its_numbers(tmp_path):
     assert found["known"] == found["problems"] == found["gaps"] == []
 
 
-def test_the_screen_says_the_same_as_the_record(tmp_path):
-    manifest, root = a_set(tmp_path, [*ROWS, BAD_APEX], versions=[{"name": "second", "has": ["Emotion"]}])
-    ended = melib("data", "check", manifest, "--root", root, "--sample", 0)
-    assert ended.exit_code == 1
-    for said in ("3 ok, 1 repaired, 0 dropped", "second", "frames/{subject}/{video}", "problem: 1 row with"):
-        assert said in ended.stdout
-    assert len(ended.stdout.splitlines()) < 40
-
-
 @pytest.mark.parametrize("known", [1, 2, ["c"], ["02/c"], ["c.2"]])
 def test_what_the_release_is_known_to_have_is_no_problem(tmp_path, known):
     code, found = check(*a_set(tmp_path, [*ROWS, BAD_APEX], known={"apex_outside": known}))
@@ -192,10 +181,6 @@ def test_a_part_of_the_release_is_told_in_counts(tmp_path):
     assert "only a part" in said and "videos" not in said
 
 
-def test_expected_counts_that_are_found_are_no_problem(tmp_path):
-    assert check(*a_set(tmp_path, expected={"rows": 3, "subjects": 2, "videos": 3, "micro": 3}))[0] == 0
-
-
 def test_a_table_of_no_known_version_names_those_that_are(tmp_path):
     versions = [{"name": "v1", "has": ["Notes"]}, {"name": "v2", "rows": 9}]
     code, found = check(*a_set(tmp_path, versions=versions))
@@ -226,14 +211,6 @@ def test_a_missing_video_is_a_problem_unless_it_is_known(tmp_path):
     (root / "frames" / "01" / "b").rename(tmp_path / "gone, too")
     code, found = check(manifest, root)
     assert code == 0 and "01/b" in found["known"][0]
-
-
-def test_a_user_with_some_subjects_is_told_so(tmp_path):
-    manifest, root = a_set(tmp_path)
-    (root / "frames" / "02").rename(tmp_path / "gone")
-    code, found = check(manifest, root)
-    assert code == 1
-    assert "of 1 of 2 subjects there is no video at all" in the_problem(found)
 
 
 def test_names_that_never_agree_are_shown_side_by_side(tmp_path):
@@ -340,15 +317,6 @@ def test_clips_with_numbers_of_their_own_are_told_from_broken_ones(tmp_path):
     assert "name the files by the numbers of the table" in the_problem(found)
 
 
-@given(st.sets(st.integers(0, 30), min_size=1), st.integers(0, 30), st.integers(0, 30))
-def test_missing_frames_are_those_that_no_file_has(held, onset, length):
-    numbers = np.array(sorted(held))
-    wanted = set(range(onset, onset + length + 1))
-    n, first = data_check._missing(numbers, onset, onset + length)
-    assert n == len(wanted - held)
-    assert not n or first == min(wanted - held)
-
-
 @pytest.mark.parametrize("rates", [[300, 300, 300], [300, 300, 500]])
 def test_a_study_has_the_one_frame_rate_of_its_events_or_is_refused(tmp_path, rates):
     path, root = a_set(
@@ -365,16 +333,6 @@ def test_a_study_has_the_one_frame_rate_of_its_events_or_is_refused(tmp_path, ra
 
 
 # Images
-
-
-@given(st.integers(1, 60), st.integers(0, 60))
-def test_a_sample_lies_evenly_over_the_videos(n_videos, sample):
-    found = data_check._spread(n_videos, sample)
-    assert sum(map(len, found.values())) == sample
-    assert set(found) <= set(range(n_videos))
-    counts = [len(found.get(video, [])) for video in range(n_videos)]
-    assert max(counts) - min(counts) <= 1
-    assert all(0 <= share < 1 for shares in found.values() for share in shares)
 
 
 @pytest.fixture

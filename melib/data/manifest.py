@@ -608,6 +608,7 @@ def _by_type(parent: jsonschema.ValidationError, error: jsonschema.ValidationErr
     return error.validator in ("type", "enum", "const") and error.absolute_path == parent.absolute_path
 
 
+_LONGEST = 400  # signs of what breaks the schema; a name may be a page long
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = 100
 _TYPES = {"string": "a text", "array": "a list", "object": "a mapping", "integer": "a whole number"}
@@ -622,7 +623,8 @@ def _message(error: jsonschema.ValidationError) -> str:
     if error.validator == "pattern" and list(error.absolute_path)[-1:] == ["pattern"]:
         lacking = "subject" if "subject" in str(error.validator_value) else "video"
         return f"{value} has no {{{lacking}}}"
-    return error.message.replace(repr(error.instance), value, 1)
+    message = error.message.replace(repr(error.instance), value, 1)
+    return message if len(message) <= _LONGEST else f"{message[:_LONGEST]}..."
 
 
 def _wanted(error: jsonschema.ValidationError) -> str:

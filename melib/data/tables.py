@@ -177,8 +177,7 @@ def _rows_of_sheet(part: dict, path: Path, sheet: str, content: dict, head: int,
             again = {role: cells[at] if at < len(cells) else None for role, at in others.items()}
             if not {text(cell) for cell in again.values()} <= {"", *part["missing"]}:
                 # What the row says of its first event alone isn't known of the next.
-                rest = {role: cell for role, cell in values.items() if role not in _FRAMES}
-                rows.append(Row(part, where, rest | again, named, fault))
+                rows.append(Row(part, where, values | dict.fromkeys(_FRAMES) | again, named, fault))
     if not rows:
         raise DataError(f"{path} holds no row under its header (line {head + 1}); give the complete table.")
     return rows
@@ -189,12 +188,9 @@ def _uneven(header: list[str], cells: list[str]) -> str:
     extra = any(map(text, cells[len(header) :]))
     if not extra and len(cells) >= len(header):
         return ""
-    n = len(cells) if extra else len(header) - len(cells)
-    return (
-        f"has {n} cells under a header of {len(header)}; put text that holds the separator in quotes"
-        if extra
-        else f"has {n} cells fewer than the header; give empty ones their separators"
-    )
+    if extra:
+        return f"has {len(cells)} cells under a header of {len(header)}; put text that holds the separator in quotes"
+    return f"has {len(cells)} cells under a header of {len(header)}; give empty cells their separators, too"
 
 
 def _sheets_of(part: dict, sheets: Sheets) -> Sheets:
