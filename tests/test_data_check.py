@@ -487,7 +487,9 @@ def test_names_in_another_encoding_are_listed_too(held, tmp_path):
     assert melib("data", "manifest", "--root", held, "--verify", out).exit_code == 0
 
 
-@pytest.mark.parametrize("wrong", ["a,b\n1,2\n", "relpath,bytes,sha256\nx,many,0\n", ""])
+@pytest.mark.parametrize(
+    "wrong", ["a,b\n1,2\n", "relpath,bytes,sha256\nx,many,0\n", f"relpath,bytes,sha256\nx,{10**30},0\n", ""]
+)
 def test_a_file_that_is_no_list_is_one_sentence(held, tmp_path, wrong):
     (tmp_path / "wrong.csv").write_text(wrong)
     ended = melib("data", "manifest", "--root", held, "--verify", tmp_path / "wrong.csv")

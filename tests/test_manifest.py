@@ -212,6 +212,7 @@ def test_truth_is_read_0_based_with_names_as_text(tmp_path, synthme):
         ("", "can't be read"),
         ("subject,video,frame,event,rms_px,profile,blink\n", "no column peak_px"),
         ("subject,video,frame,event,rms_px,peak_px,profile,blink\ns,v,x,,0,0,0,0\n", "can't be read"),
+        ("subject,video,frame,event,rms_px,peak_px,profile,blink\ns,v,1e30,,0,0,0,0\n", "no whole number"),
     ],
 )
 def test_a_broken_truth_ends_in_one_sentence(tmp_path, synthme, text, message):

@@ -291,7 +291,7 @@ def read_inventory(file: str | Path) -> pd.DataFrame:
         table = pd.read_csv(file, dtype=str, keep_default_na=False, encoding="utf-8")
     except (OSError, ValueError) as error:  # pandas' own errors are ValueErrors
         raise DataError(f"{file} can't be read ({error}); give a csv that --out wrote.") from error
-    if list(table.columns) != _FILES or not table["bytes"].str.fullmatch(r"\d+").all():
+    if list(table.columns) != _FILES or not table["bytes"].str.fullmatch(r"\d{1,18}").all():
         raise DataError(f"{file} isn't a list of files ({', '.join(_FILES)}); give a csv that --out wrote.")
     return table.assign(relpath=table["relpath"].map(cache.restored)).astype({"bytes": "int64"})
 

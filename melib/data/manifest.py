@@ -35,6 +35,7 @@ from melib.errors import DataError
 _TABLES = (".xlsx", ".xls")
 _YML = (".yml", ".yaml")
 _LARGEST = 100_000  # bytes of a manifest, and nodes
+_LAST = 10**9  # frame of the longest video
 _DEEPEST = 12  # mappings and lists in each other; the schema knows 6
 _HELP = "data_manifests/README.md explains every field"
 
@@ -363,13 +364,15 @@ def load_truth(manifest: Manifest, root: str | Path) -> pd.DataFrame | None:
         lacking = [name for name in needed if name not in table]
         if lacking:
             raise DataError(f"{path} has no column {lacking[0]}; simulate {manifest.name} again.")
-        numeric = {name: "float64" for name in table if name not in text}
-        table = table.fillna(dict.fromkeys(text, "")).astype(numeric | {"frame": "int64"})
+        table = table.fillna(dict.fromkeys(text, "")).astype({n: "float64" for n in table if n not in text})
+        if not ((table["frame"] % 1 == 0) & (table["frame"].abs() <= _LAST)).all():
+            raise DataError(f"{path} has a frame that is no whole number; simulate {manifest.name} again.")
+        table = table.astype({"frame": "int64"})
         table[list(text)] = table[list(text)].map(cache.restored)
         return table.assign(frame=table["frame"] - manifest.first_frame)
     except DataError:
         raise
-    except (ValueError, TypeError) as error:  # pandas' own errors are ValueErrors too
+    except (ValueError, TypeError, OverflowError) as error:  # pandas' own errors are ValueErrors too
         raise DataError(f"{path} can't be read ({error}); simulate {manifest.name} again.") from error
 
 
