@@ -33,7 +33,8 @@ readme_tables = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(readme_tables)
 README, RESULTS_PAGE = ROOT / "README.md", ROOT / "docs" / "results.md"
 LICENSED_PAGE, TROUBLE = ROOT / "docs" / "licensed_data.md", ROOT / "docs" / "troubleshooting.md"
-PAGES = (README, LICENSED_PAGE, ROOT / "docs" / "runs.md", TROUBLE)  # in the order of reading
+AUDIT_PAGE = ROOT / "docs" / "audit.md"
+PAGES = (README, AUDIT_PAGE, LICENSED_PAGE, ROOT / "docs" / "runs.md", TROUBLE)  # in the order of reading
 TEXT = "".join(page.read_text(encoding="utf-8") for page in PAGES)
 FENCED = re.findall(r"^```(\w*)\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
 BLOCKS = [block for language, block in FENCED if language == "sh"]

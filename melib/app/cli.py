@@ -298,6 +298,37 @@ def predict(
         raise typer.Exit(1)
 
 
+@app.command(epilog="Example:  melib audit curves.csv --events events.csv --out audit.csv")
+def audit(
+    curves: Annotated[Path, typer.Argument(help="csv: subject, video, frame, intensity, perhaps fold.")],
+    events: Annotated[
+        Path,
+        typer.Option(
+            help="csv: subject, video, onset, apex, offset, perhaps fps; frames counted as in CURVES."
+        ),
+    ],
+    fps: Annotated[
+        float | None, typer.Option(min=1, help="Frames a second, for errors in milliseconds.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="csv to write: a row a measure.")] = None,
+) -> None:
+    """Hold anybody's intensity curves against what knows the position in the clip alone; no pixel is needed."""
+    from melib.app import audit as auditing
+    from melib.data import cache
+
+    if out is not None:
+        _refuse_out(out, [curves, events])
+    tables = [auditing.read_csv(file, auditing.NUMBERS) for file in (curves, events)]
+    made = auditing.audit(*tables, fps=fps)
+    _table(["", "curves", "position alone", "difference", "clips"], auditing.lines(made))
+    for note in made.notes:
+        print(f"note: {note}")
+    print(made.verdict)
+    if out is not None:
+        cache.write_table(out, made.table)
+        print(out)
+
+
 def _refuse_out(out: Path, tables: Sequence[Path] = ()) -> None:
     if out.is_dir():
         raise Misuse(f"--out {out} is a folder: name a file in it, as in {out / 'events.csv'}.")
