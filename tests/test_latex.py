@@ -10,7 +10,7 @@ import nbformat
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_up import a_run, results
 from test_figures import CONTROL, EVENTS, PUBLISHED_CONTROL, curve_table
@@ -19,10 +19,10 @@ from test_spotting_figures import TABLES as SPOTTING
 from melib import DataError
 from melib.app import runner
 from melib.data import cache
-from melib.paper import figures, latex
+from melib.paper import ablation_figures, figures, latex, limits_figures, spotting_figures
 from melib.study import comparisons, published, spotting_runs
 from melib.study.ablations import DIFFERENCES, PRIORS, TABLE
-from melib.study.provenance import NOTEBOOK, origin
+from melib.study.provenance import NOTEBOOK
 from melib.study.results import intervals, read_result, records
 from melib.study.spotting_decoding import DECODERS, FAULTS
 
@@ -193,7 +193,20 @@ RESULTS = {
 
 @pytest.fixture
 def run(tmp_path):
+    """A run to be changed."""
     return fill(a_run(tmp_path / "made up"))
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A run whose tables are written, and them: not to be changed."""
+    folder = fill(a_run(tmp_path_factory.mktemp("runs") / "made up"))
+    latex.write_all(folder)
+    return folder, {table.name: table for table in latex.tables(folder)}
+
+
+def tex_of(folder, name):
+    return (folder / "tables" / f"{name}.tex").read_text()
 
 
 def fill(folder):
@@ -225,17 +238,20 @@ def marked(table, signs):
     return set(zip(*np.nonzero(printed.to_numpy()), strict=True))
 
 
-def test_every_result_that_belongs_in_a_manuscript_has_its_table(run):
-    assert {path.stem for path in latex.write_all(run)} == set(latex.DECLARED) - {"limits_of_detection"}
+def test_every_result_that_belongs_in_a_manuscript_has_its_table(whole):
+    folder, tables = whole
+    assert list(tables) == list(pd.read_csv(folder / "tables" / "index.csv")["table"])
+    assert set(tables) == set(latex.DECLARED) - {"limits_of_detection"}
     declared = {name for how in latex.DECLARED.values() for name in how["results"]}
     assert set(RESULTS) | {"face_card", "claims", "statistics", "published_all", "limits"} == declared
 
 
-def test_every_printed_number_is_the_csv_s_rounded(run):
+def test_every_printed_number_is_the_csv_s_rounded(whole):
+    folder, tables = whole
     numbers = 0
-    for path, table in zip(latex.write_all(run), latex.tables(run), strict=True):
-        rows = records(read_result(path.with_suffix(".csv")))
-        for row, line in zip(rows, cells(path.read_text()), strict=True):
+    for name, table in tables.items():
+        rows = records(read_result(folder / "tables" / f"{name}.csv"))
+        for row, line in zip(rows, cells(tex_of(folder, name)), strict=True):
             for column, cell in zip(table.columns, line, strict=True):
                 value = row[column.name]
                 if column.digits is None:
@@ -252,21 +268,23 @@ def test_every_printed_number_is_the_csv_s_rounded(run):
     assert numbers > 300
 
 
-def test_the_rows_are_the_results_own(run):
-    latex.write_all(run)
-    table = read_result(run / "tables" / "intensity_paper.csv").set_index(["model", "input"])
-    means = read_result(run / "results" / "summary.csv").query("amplitude == 'all' and protocol == 'paper'")
+def test_the_rows_are_the_results_own(whole):
+    folder, _ = whole
+    table = read_result(folder / "tables" / "intensity_paper.csv").set_index(["model", "input"])
+    means = read_result(folder / "results" / "summary.csv").query(
+        "amplitude == 'all' and protocol == 'paper'"
+    )
     for row in records(means):
         ours = table.loc[(row["model"], row["input"])]
         values = [ours[f"{row['metric']}{end}"] for end in ("", "_low", "_high")]
         assert values == [row["estimate"], row["low"], row["high"]]
     assert list(table["kind"].unique()) == ["control", "learned", "ceiling", "published"]
-    rows = pd.read_csv(run / "tables" / "spotting_systems.csv")
+    rows = pd.read_csv(folder / "tables" / "spotting_systems.csv")
     assert list(rows["system"]) == [system.name for system in spotting_runs.SYSTEMS]
 
 
-def test_published_values_stand_below_ours_and_it_is_said_aloud_that_the_data_are_others(run):
-    tables = {table.name: table for table in latex.tables(run)}
+def test_published_values_stand_below_ours_and_it_is_said_aloud_that_the_data_are_others(whole):
+    _, tables = whole
     table = tables["intensity_paper"]
     below = table.rows[table.rows["source"] == "published"]
     assert list(table.rows.index[-len(below) :]) == list(below.index)
@@ -282,8 +300,8 @@ def test_published_values_stand_below_ours_and_it_is_said_aloud_that_the_data_ar
     assert own["what"].str.contains("samm").all() and not own["what"].str.contains("!").any()
 
 
-def test_a_dagger_stands_where_a_test_is_significant_and_nowhere_else(run):
-    tables = {table.name: table for table in latex.tables(run)}
+def test_a_dagger_stands_where_a_test_is_significant_and_nowhere_else(whole):
+    _, tables = whole
     for name in ("claims", "spotting_claims", "tests_intensity_models", "tests_spotting_systems"):
         significant = set(np.flatnonzero(tables[name].rows["significant"]))
         assert {row for row, _ in marked(tables[name], latex.MARKS)} == significant
@@ -304,8 +322,8 @@ def test_a_dagger_stands_where_a_test_is_significant_and_nowhere_else(run):
         assert not marked(table, latex.MARKS) or re.search(said, table.caption)
 
 
-def test_a_star_stands_where_an_interval_leaves_0_out_and_its_caption_says_so(run):
-    tables = {table.name: table for table in latex.tables(run)}
+def test_a_star_stands_where_an_interval_leaves_0_out_and_its_caption_says_so(whole):
+    _, tables = whole
     for name in ("face_card", "spotting_effects", "spotting_inflation"):
         table = tables[name]
         for place, column in enumerate(table.columns):
@@ -316,13 +334,13 @@ def test_a_star_stands_where_an_interval_leaves_0_out_and_its_caption_says_so(ru
     assert marked(tables["face_card"], "*") and marked(tables["spotting_effects"], "*")
 
 
-def test_the_same_results_give_the_same_bytes(run, tmp_path):
-    other = fill(a_run(tmp_path / "again"))
-    assert len(latex.write_all(run)) == len(latex.write_all(other))
-    files = sorted((run / "tables").iterdir())
-    assert len(files) == 3 * len(latex.tables(run)) + 1
+def test_the_same_results_give_the_same_bytes(whole, run):
+    folder, tables = whole
+    latex.write_all(run)
+    files = sorted((folder / "tables").iterdir())
+    assert len(files) == 3 * len(tables) + 1
     for path in files:
-        assert path.read_bytes() == (other / "tables" / path.name).read_bytes()
+        assert path.read_bytes() == (run / "tables" / path.name).read_bytes()
 
 
 def structure(tex):
@@ -342,8 +360,9 @@ def structure(tex):
         assert not (before.endswith((r"\\", "rule")) and line.lstrip().startswith(("[", "*")))
 
 
-def test_a_table_is_well_formed_and_has_its_own_label(run):
-    texts = [path.read_text() for path in latex.write_all(run)]
+def test_a_table_is_well_formed_and_has_its_own_label(whole):
+    folder, tables = whole
+    texts = [tex_of(folder, name) for name in tables]
     for tex in texts:
         structure(tex)
     assert len({re.search(r"\\label\{(tab:[a-z0-9-]+)\}", tex)[1] for tex in texts}) == len(texts)
@@ -352,6 +371,7 @@ def test_a_table_is_well_formed_and_has_its_own_label(run):
 NOWHERE = {"commit": "0", "notebook": "", "settings": {}, "results": {}}
 
 
+@settings(max_examples=30)
 @given(st.text(st.characters(codec="utf-8", exclude_categories=("C", "Z")), min_size=1))
 def test_any_name_stays_one_cell_and_comes_back(name):
     rows = pd.DataFrame({"name": [name, "b"]})
@@ -374,8 +394,8 @@ A4 = "\\hsize=170mm\\textwidth=170mm\\textheight=250mm\\hoffset=-20mm\\voffset=-
     not shutil.which("pdflatex"), reason="no pdflatex: apt-get install texlive-latex-recommended"
 )
 @pytest.mark.parametrize("columns", ["onecolumn", "twocolumn"])
-def test_every_table_compiles_and_fits_the_page(run, tmp_path, columns):
-    paths = latex.write_all(run)
+def test_every_table_compiles_and_fits_the_page(whole, tmp_path, columns):
+    paths = sorted((whole[0] / "tables").glob("*.tex"))
     needed = "\\usepackage{array,booktabs,graphicx}\n"
     head = f"\\documentclass[10pt,a4paper,{columns}]{{article}}\n{A4}{needed}\\begin{{document}}\n"
     body = "".join(f"\\typeout{{TABLE {path.stem}}}\n{path.read_text()}\\clearpage\n" for path in paths)
@@ -388,66 +408,54 @@ def test_every_table_compiles_and_fits_the_page(run, tmp_path, columns):
         assert "Overfull \\hbox" not in part and "Float too large" not in part, part[:400]
 
 
-def test_rows_of_one_group_stand_together(run):
-    for table in latex.tables(run):
+def test_rows_of_one_group_stand_together(whole):
+    for table in whole[1].values():
         if table.group:
             groups = table.rows[table.group]
             assert (groups != groups.shift()).sum() == groups.nunique(), table.name
 
 
-def test_a_missing_result_leaves_out_its_tables_and_no_other(run):
-    whole = latex.tables(run)
-    for name in (*RESULTS, "face_card", "claims"):
-        file = run / "results" / f"{name}.csv"
-        file.rename(run / name)
-        left = {table.name for table in latex.tables(run)}
-        assert left == {table.name for table in whole if name not in table.results} != set()
-        (run / name).rename(file)
+def test_a_missing_or_empty_result_leaves_out_its_tables_and_no_other(whole, run):
+    _, tables = whole
+    (run / "results" / "decoders.csv").unlink()
+    spotting = run / "results" / "spotting.csv"
+    spotting.write_text(spotting.read_text().splitlines()[0] + "\n")
+    lost = {name for name, table in tables.items() if {"decoders", "spotting"} & set(table.results)}
+    assert {table.name for table in latex.tables(run)} == set(tables) - lost != set(tables)
 
 
-def test_a_result_without_rows_leaves_out_its_table(run, tmp_path):
-    for path in sorted((run / "results").glob("*.csv")):
-        path.write_text(path.read_text().splitlines()[0] + "\n")
-    assert latex.write_all(run) == []
-    assert (run / "tables" / "index.csv").read_text() == "table,rows,results,caption\n"
-    assert latex.write_all(tmp_path / "nothing") == []
+def test_a_run_without_results_has_no_table(tmp_path):
+    assert latex.write_all(tmp_path) == []
+    assert (tmp_path / "tables" / "index.csv").read_text() == "table,rows,results,caption\n"
 
 
-@pytest.mark.parametrize("name", ["claims", "model_differences", "decoder_differences"])
-def test_what_an_older_version_wrote_is_refused_in_one_sentence(run, name):
-    old = read_result(run / "results" / f"{name}.csv").drop(columns=["p_holm", "significant"])
-    cache.write_table(run / "results" / f"{name}.csv", old)
-    for ask in (latex.tables, latex.write_all):
-        with pytest.raises(
-            DataError, match=rf"{name}.csv .*\b(p_holm|significant)\b.*run its notebook again"
-        ):
-            ask(run)
+def test_what_an_older_version_wrote_is_refused_in_one_sentence(run):
+    old = read_result(run / "results" / "claims.csv").drop(columns=["p_holm", "significant"])
+    cache.write_table(run / "results" / "claims.csv", old)
+    with pytest.raises(DataError, match=r"claims.csv .*\b(p_holm|significant)\b.*run its notebook again"):
+        latex.tables(run)
 
 
-def test_several_data_sets_get_a_table_each(run):
+def test_several_data_sets_get_a_table_each_and_licensed_ones_are_not_called_simulated(run):
     both = pd.concat([RESULTS["recognition"], RESULTS["recognition"].assign(dataset="other")])
     cache.write_table(run / "results" / "recognition.csv", both)
+    (run / "parameters.yml").write_text('{profile: paper, seed: 0, data: \'{"samm": "/data"}\'}\n')
     tables = {table.name: table for table in latex.tables(run)}
     assert {"recognition_synthme_lv", "recognition_other"} <= set(tables)
-    assert "Data: other (simulated)." in tables["recognition_other"].caption
+    assert tables["recognition_other"].caption.endswith("Data: other.")
 
 
-def test_what_is_licensed_is_not_called_simulated(run):
-    (run / "parameters.yml").write_text('{profile: paper, seed: 0, data: \'{"samm": "/data"}\'}\n')
-    assert all("simulated)" not in table.caption for table in latex.tables(run))
-
-
-def test_a_table_says_where_it_comes_from(run):
-    for path, table in zip(latex.write_all(run), latex.tables(run), strict=True):
-        record = json.loads(path.with_suffix(".json").read_text())
-        known = {
-            f"{name}.csv": cache.content_hash([run / "results" / f"{name}.csv"]) for name in table.results
-        }
+def test_a_table_says_where_it_comes_from(whole):
+    folder, tables = whole
+    hashes = {path.name: cache.content_hash([path]) for path in (folder / "results").glob("*.csv")}
+    for name, table in tables.items():
+        record = json.loads((folder / "tables" / f"{name}.json").read_text())
+        known = {f"{result}.csv": hashes[f"{result}.csv"] for result in table.results}
         assert record["results"] == known
         assert record["settings"] == {"profile": "smoke", "seed": 0, "data": ["simulated"]}
-        comments = "\n".join(line for line in path.read_text().splitlines() if line.startswith("%"))
-        for said in (record["commit"], "profile smoke, seed 0, data simulated", *known.values()):
-            assert said in comments
+        comments = "\n".join(line for line in tex_of(folder, name).splitlines() if line.startswith("%"))
+        for text in (record["commit"], "profile smoke, seed 0, data simulated", *known.values()):
+            assert text in comments
 
 
 def test_figures_and_tables_read_nothing_but_results_and_train_nothing(run):
@@ -464,7 +472,8 @@ def locked(*a, **k): raise AssertionError("an image is read")
 Image.open = locked
 read = []
 sys.addaudithook(lambda event, args: event == "open" and read.append((str(args[0]), str(args[1]))))
-from melib.paper import figures, latex
+from melib.paper import figures, latex, style
+style.save = lambda *a, **k: None  # how a figure is drawn matters here, its files don't
 run = Path(sys.argv[1])
 made = [*figures.draw_all(run), *latex.write_all(run)]
 heavy = ("torch", "cv2", "dlib", "melib.learn.windows", "melib.vision.faces", "melib.vision.flow", "melib.study.intensity")
@@ -490,38 +499,29 @@ def draw_also(run):
             cache.write_table(run / "results" / f"{name}.csv", table)
 
 
-@pytest.mark.notebook
-def test_notebook_09_is_repeated_when_a_result_that_it_shows_has_changed(run, monkeypatch):
-    draw_also(run)
-    saved = []
-    before = origin
-    monkeypatch.setattr(
-        "melib.study.provenance.origin",
-        lambda run, results=None: saved.extend(results) or before(run, results),
-    )
-    figures.draw_all(run)
-    latex.write_all(run)
+def test_notebook_09_is_repeated_when_a_result_that_it_shows_has_changed():
+    modules = (figures, ablation_figures, spotting_figures, limits_figures)
+    drawn = {name for module in modules for plot in module.PLOTS for name in plot.results}
+    set_in_tables = {name for how in latex.DECLARED.values() for name in how["results"]}
     path = next(path for path in runner.find() if path.stem == NOTEBOOK)
     declared = nbformat.read(path, as_version=4).metadata["melib"]
     # What it gathers itself follows from other inputs; the ablations are read for the statistics, too.
-    gathered = {"published_all", "statistics"}
-    read = {*saved, *comparisons.TABLES} - gathered
-    assert {f"results/{name}.csv" for name in read} <= set(declared["inputs"])
+    shown = {*drawn, *set_in_tables, *comparisons.TABLES} - {"published_all", "statistics"}
+    assert {f"results/{name}.csv" for name in shown} <= set(declared["inputs"])
 
 
 SPOTTED = ("spotting", "spotting_claims", "system_differences", "recognition")
 
 
 @pytest.mark.notebook
-@pytest.mark.parametrize("kept", [(), SPOTTED, ("events", "position_control")])
-def test_notebook_09_ends_well_whatever_has_run_before(run, kept, tmp_path):
-    draw_also(run)
+@pytest.mark.parametrize("kept", [(), SPOTTED])
+def test_notebook_09_ends_well_whatever_has_run_before(whole, kept, tmp_path):
     folder = tmp_path / "runs" / "part"
     (folder / "results").mkdir(parents=True)
     for name in kept:
-        shutil.copy(run / "results" / f"{name}.csv", folder / "results")
+        shutil.copy(whole[0] / "results" / f"{name}.csv", folder / "results")
     runner.run("smoke", run=folder, only=["09"])
     index = pd.read_csv(folder / "tables" / "index.csv")
-    gathered = ({"published_all"} if kept else set()) | ({"statistics"} if kept == SPOTTED else set())
-    assert set(" ".join(index["results"]).split()) == {*kept, *gathered} - {"events"}
+    gathered = {"published_all", "statistics"} if kept else set()
+    assert set(" ".join(index["results"]).split()) == {*kept, *gathered}
     assert (folder / "figures" / "spotting_systems.pdf").is_file() == ("spotting" in kept)
