@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from melib import protocols, stats
-from melib.app import prediction
+from melib.app import prediction, predictor_weights
 from melib.simulate import long, portraits
 from melib.study import run
 
@@ -129,4 +129,4 @@ if __name__ == "__main__":
     parser.add_argument("--weights", type=Path, default=None)
     parser.add_argument("--seed", type=int, nargs="+", default=[1, 2])
     options = parser.parse_args()
-    main(prediction.load(options.weights), options.seed)
+    main(predictor_weights.load_weights(options.weights), options.seed)

@@ -19,7 +19,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from melib.app import prediction
+from melib.app import prediction, predictor_weights
 from melib.simulate import long
 
 SIZE, FPS = (640, 480), 30
@@ -63,7 +63,7 @@ def write(path, images, minutes, size=SIZE, fps=FPS):
 def measure(path):
     """Print seconds of one prediction (weights loaded), samples, intervals and peak memory in MB."""
 
-    weights = prediction.load()
+    weights = predictor_weights.load_weights()
     start = time.perf_counter()
     made = prediction.predict(path, weights)
     taken = time.perf_counter() - start

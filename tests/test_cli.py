@@ -6,8 +6,6 @@ import shlex
 import subprocess
 import sys
 import time
-import types
-from pathlib import Path
 
 import cv2
 import pytest
@@ -16,9 +14,7 @@ from made_up import a_run
 from typer.testing import CliRunner
 
 from melib import DataError
-from melib.app import cli, data_check, doctor, runner
-from melib.data import cache
-from melib.paper import report
+from melib.app import cli, runner
 
 
 def own_video(clip, file):
@@ -50,17 +46,6 @@ def example_of(command):
     return shlex.split(re.search(r"Example:\s+melib (.*?)\s*\Z", ended.output, re.DOTALL)[1])
 
 
-def test_the_commands_are_those_of_the_design():
-    of_data = {"data check", "data events", "data manifest"}
-    assert {" ".join(words) for words in COMMANDS} == of_data | {
-        "doctor",
-        "simulate",
-        "run",
-        "figures",
-        "predict",
-    }
-
-
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_every_command_has_a_help_with_an_example_of_itself(command):
     assert example_of(command)[: len(command)] == command
@@ -83,34 +68,6 @@ def test_every_example_of_a_help_runs_as_written_in_a_clean_folder(tmp_path):
         assert "Traceback" not in ended.stderr
     for made in ("events.csv", "files.csv", "runs/trial/report/index.html", "predictions/clip.json"):
         assert (tmp_path / made).is_file(), made
-
-
-@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
-def test_the_example_is_understood(command, monkeypatch):
-    """Each example is parsed and called with what it names; the work itself is tested elsewhere."""
-    called = []
-    monkeypatch.setattr(runner, "run", lambda *a, **k: called.append(k) or Path("runs/x"))
-    monkeypatch.setattr(doctor, "health", lambda: called.append({}) or [])
-    monkeypatch.setattr(report, "build", lambda folder: called.append({}) or folder)
-    monkeypatch.setattr(report, "table", lambda folder: "")
-    nothing = {"notes": [], "known": [], "problems": []}
-    monkeypatch.setattr(data_check, "check_data", lambda *a, **k: called.append(k) or nothing)
-    monkeypatch.setattr(data_check, "check_tables", lambda *a: called.append(a) or ([], nothing))
-    monkeypatch.setattr(data_check, "inventory", lambda *a: called.append(a))
-    monkeypatch.setattr(data_check, "summary", lambda record: [])
-    monkeypatch.setattr(cache, "write_table", lambda *a: called.append(a))
-    drawing = types.SimpleNamespace(draw_all=lambda folder, style: [])
-    typesetting = types.SimpleNamespace(write_all=lambda folder: [])
-    simulator = types.SimpleNamespace(write=lambda out, **k: called.append(k) or out)
-    predictor = types.SimpleNamespace(load=lambda run: run, many=lambda *a, **k: called.append(k) or [])
-    drawn = {"paper.figures": drawing, "paper.latex": typesetting}
-    replaced = drawn | {"simulate": simulator, "app.prediction": predictor}
-    for name, module in replaced.items():
-        monkeypatch.setitem(sys.modules, f"melib.{name}", module)
-        monkeypatch.setattr(f"melib.{name}", module, raising=False)
-    ended = melib(*example_of(command))
-    assert ended.exit_code == 0, ended.output
-    assert called
 
 
 def test_help_answers_at_once_because_nothing_heavy_is_imported():
@@ -202,22 +159,6 @@ def test_figures_are_redrawn_by_name_or_path(tmp_path, monkeypatch):
     assert melib("figures", folder).exit_code == 0
     assert (folder / "figures" / "agreement.pdf").read_bytes() == before
     assert melib("figures", "007").exit_code == 1
-
-
-def test_doctor_ends_with_1_and_a_line_to_copy_for_each_thing_wrong_and_only_then(monkeypatch):
-    fine = doctor.Finding("Python", "3.11 [core]")
-    wrong = doctor.Finding("disk", "1 GB free " * 20, "make room, " * 20 + "[now]")
-    monkeypatch.setattr(doctor, "health", lambda: [fine, wrong])
-    ended = melib("doctor")
-    assert ended.exit_code == 1
-    said = [line.strip() for line in ended.output.splitlines()]
-    assert said[0].split() == ["ok", "Python", "3.11", "[core]"]
-    assert said[1].split()[:2] == ["wrong", "disk"]
-    assert said[2] == f"do: {wrong.remedy}"
-    monkeypatch.setattr(doctor, "health", lambda: [fine])
-    ended = melib("doctor")
-    assert ended.exit_code == 0
-    assert "do:" not in ended.output
 
 
 def test_a_data_set_in_order_passes_the_check(tiny_set):

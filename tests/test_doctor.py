@@ -18,7 +18,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
-from melib.app import doctor, prediction
+from melib.app import doctor, predictor_weights
 from melib.data import machine
 from melib.vision import faces
 
@@ -189,7 +189,7 @@ def test_each_thing_that_is_wrong_is_found_with_its_own_remedy(tmp_path, monkeyp
     monkeypatch.setattr(doctor, "MEMORY_GB", 1e6)
     monkeypatch.setattr(shutil, "disk_usage", lambda place: types.SimpleNamespace(free=1e9))
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: nowhere)
-    monkeypatch.setattr(prediction, "SHIPPED", tmp_path)
+    monkeypatch.setattr(predictor_weights, "SHIPPED", tmp_path)
     monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
     monkeypatch.setattr("cv2.VideoWriter", writer)
     faces._predictor.cache_clear()

@@ -21,7 +21,7 @@ from test_readme import clean_checkout
 
 from melib import DataError, learn, simulate
 from melib.annotations import audit, read_events
-from melib.app import prediction
+from melib.app import predictor_weights
 from melib.app.data_check import check_data
 from melib.data.manifest import parts, read_manifest, variants, videos
 from melib.study import intensity, results, spotting
@@ -516,7 +516,7 @@ def test_a_run_that_tests_one_subject_at_a_time_ends_and_predicts_with_its_own_m
     card = results.read_result(run / "results" / "face_card.csv")
     alone = card.query("model == 'position_only' and quantity == 'clip_swap'")
     assert len(alone) and (alone["low"] <= 0).all()
-    weights = prediction.load(run)
+    weights = predictor_weights.load_weights(run)
     assert weights.card["data"] == ["clips", "videos"]
     pooled = card.query("model == 'resnet18_bigru' and input == 'flow' and protocol == 'context'")
     pooled = pooled[pooled["seed"].isna()].set_index("quantity")["estimate"]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from melib.app import prediction, predictor_training, runner
+from melib.app import predictor_training, predictor_weights, runner
 from melib.paper import report
 from melib.study import results, spotting_tables
 
@@ -140,7 +140,7 @@ def test_a_run_is_trained_further_on_more_videos_and_judged_on_people_it_never_s
         fit={},
     )
     place = predictor_training.train(folder, budget)
-    weights = prediction.load(place)
+    weights = predictor_weights.load_weights(place)
     assert weights.spotting.settings.epochs == 1
     assert weights.card["data"] == ["synthme", "synthme_lv", "more_lv", "more_peaks"]
     assert all(0 <= weights.card[part]["precision"] <= 1 for part in ("spotting", "films"))
@@ -156,7 +156,7 @@ def test_a_run_is_trained_further_on_more_videos_and_judged_on_people_it_never_s
         assert all(
             films[f"{name}_low"] <= films[name] <= films[f"{name}_high"] for name in ("precision", "recall")
         )
-    assert "in compressed video files" in prediction.worth(weights.card)
+    assert "in compressed video files" in predictor_weights.card_in_words(weights.card)
     assert (folder / "predictor" / "predictor.json").read_bytes() == before
 
     written = {file: file.read_bytes() for file in place.rglob("*") if file.is_file()}

@@ -24,7 +24,7 @@ from typer.testing import CliRunner
 
 import melib
 from melib import DataError, decoders, learn, priors, protocols, simulate
-from melib.app import cli, prediction, predictor_training
+from melib.app import cli, footage, prediction, predictor_training, predictor_weights
 from melib.data import cache, video_files
 from melib.errors import Misuse
 from melib.learn.dense import Dense
@@ -63,7 +63,7 @@ def weights():
         priors.IntervalPrior(duration, 2.0, 2.0, 4.0), decoders.Emission((0.5,), (-1.0, 3.0), 1.0), {}, {}
     )
     spotted = learn.windows.Fitted(whole, state, scale, pd.DataFrame())
-    return prediction.Weights(intensity, spotted, decoder, 0.0, 0.0, WINDOWS, CARD)
+    return predictor_weights.Weights(intensity, spotted, decoder, 0.0, 0.0, WINDOWS, CARD)
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +107,7 @@ def timed(path, gaps):
 
 @given(fps=st.floats(20.0, 1000.0), n=st.integers(2, 400))
 def test_an_even_rate_keeps_every_so_manieth_frame(fps, n):
-    numbers, rate = prediction.sampled(np.arange(n) / fps)
+    numbers, rate = footage.sampled(np.arange(n) / fps)
     assert len(set(np.diff(numbers))) <= 1
     assert 20 <= rate <= 45
     assert rate == pytest.approx(fps / max(1, round(fps / spotting.RATE)))
@@ -116,7 +116,7 @@ def test_an_even_rate_keeps_every_so_manieth_frame(fps, n):
 @given(st.lists(st.floats(0.001, 0.5), min_size=2, max_size=60))
 def test_an_uneven_rate_takes_the_frame_that_is_shown_nearest(gaps):
     seconds = np.cumsum([0.0, *gaps])
-    numbers, rate = prediction.sampled(seconds)
+    numbers, rate = footage.sampled(seconds)
     assert (np.diff(numbers) >= 0).all()
     assert numbers[0] >= 0 and numbers[-1] < len(seconds)
     even = np.abs(np.diff(seconds) - np.median(gaps)).max() <= 0.5 * np.median(gaps)
@@ -127,7 +127,7 @@ def test_an_uneven_rate_takes_the_frame_that_is_shown_nearest(gaps):
 
 
 def test_few_frames_a_second_are_repeated_and_said(tmp_path, frames):
-    shown = prediction.footage(film(tmp_path / "slow.mp4", frames[:20], fps=10))
+    shown = footage.footage(film(tmp_path / "slow.mp4", frames[:20], fps=10))
     assert shown.fps == spotting.RATE
     assert len(shown.frames) == pytest.approx(58, abs=2)
     assert any("10 frames a second are too few" in note for note in shown.notes)
@@ -140,7 +140,7 @@ def test_seconds_are_those_of_the_file_where_its_rate_varies(tmp_path, frames):
     timed(source, gaps)
     true = np.cumsum([0, *gaps[:-1]]) * tick
     np.testing.assert_allclose(video_files.times(source), true, atol=1e-3)
-    shown = prediction.footage(source)
+    shown = footage.footage(source)
     np.testing.assert_allclose(shown.seconds, true[shown.numbers], atol=1e-3)
     assert np.abs(shown.seconds - np.arange(len(shown.seconds)) / spotting.RATE).max() <= 768 * tick + 1e-3
     assert any("rate varies" in note for note in shown.notes)
@@ -163,10 +163,10 @@ def test_too_few_frames_are_said_to_be_too_few(tmp_path, weights, frames):
 def test_a_folder_is_read_in_the_order_of_its_numbers(tmp_path):
     for number in (3, 2, 1):
         cv2.imwrite(str(tmp_path / f"img{number}.png"), np.zeros((8, 8), np.uint8))
-    shown = prediction.footage(tmp_path, fps=30)
+    shown = footage.footage(tmp_path, fps=30)
     assert [path.name for path in shown.frames] == ["img1.png", "img2.png", "img3.png"]
     assert not any("were assumed" in note for note in shown.notes)
-    assert any("were assumed" in note for note in prediction.footage(tmp_path).notes)
+    assert any("were assumed" in note for note in footage.footage(tmp_path).notes)
 
 
 @pytest.mark.parametrize(
@@ -182,7 +182,7 @@ def test_a_folder_is_read_in_the_order_of_its_numbers(tmp_path):
 def test_images_are_in_the_order_of_all_their_numbers_and_what_is_not_certain_is_said(tmp_path, names, note):
     for name in sorted(names, key=hash):
         (tmp_path / name).touch()
-    shown = prediction.footage(tmp_path, fps=30)
+    shown = footage.footage(tmp_path, fps=30)
     assert [path.name for path in shown.frames] == [name for name in names if name != "cover.jpg"]
     said = [text for text in shown.notes if "too few" not in text]
     assert any(note in text for text in said) if note else not said
@@ -195,7 +195,7 @@ def test_images_whose_order_is_not_certain_are_refused(tmp_path, second):
     for name in (*(f"img{n:04d}.jpg" for n in range(9)), second):
         (tmp_path / name).touch()
     with pytest.raises(DataError, match=r"the order of .* isn't certain"):
-        prediction.footage(tmp_path, fps=30)
+        footage.footage(tmp_path, fps=30)
 
 
 def test_images_that_are_cut_are_called_unreadable_and_not_without_a_face(weights, frames, tmp_path):
@@ -250,23 +250,23 @@ def test_samples_between_those_of_windows_say_what_lies_between(weights):
 
 def test_the_card_is_that_of_the_clips_whose_model_is_exported(tmp_path):
     run, fold = unbegun("smoke", tmp_path), protocols.folds(["a", "b", "c"], 3, seed=0)[0]
-    assert prediction.clips_of(run, fold) == ""
+    assert predictor_weights.clips_of(run, fold) == ""
     seen = card("first")
     trained_on_two = pd.concat([seen, card("second").assign(estimate=0.11)])
     cache.write_table(tmp_path / "results" / "face_card.csv", trained_on_two)
-    assert prediction.clips_of(run, fold) == ""  # nothing was trained
+    assert predictor_weights.clips_of(run, fold) == ""  # nothing was trained
     for name in ("second", "first"):
         place = spotting.weights_folder(tmp_path, name, fold.index, 0)
         cache.write_yaml(place / "settings.yml", {})
-    assert prediction.clips_of(run, fold) == "first"
-    assert prediction.clips_of(unbegun("smoke", tmp_path, seed=5), fold) == ""
+    assert predictor_weights.clips_of(run, fold) == "first"
+    assert predictor_weights.clips_of(unbegun("smoke", tmp_path, seed=5), fold) == ""
     scores = dict.fromkeys(["precision", "recall", "spotting_f1", "fp_per_hour", "end_to_end_f1"], 0.5)
     spotted = pd.DataFrame(
         [{"dataset": "long", "system": "ours", "rule": "strict", "seed": seed, **scores} for seed in (0, 1)]
     )
     both = spotted.iloc[:1].assign(seed=np.nan, precision=0.25)  # the counts of both trainings
     cache.write_table(tmp_path / "results" / "spotting.csv", pd.concat([spotted, both]))
-    made = prediction.card(run, "first", "long")
+    made = predictor_weights.card(run, "first", "long")
     (row,) = seen.query(
         "protocol == 'context' and model == 'resnet18_bigru' and input == 'flow' and quantity == 'clip_swap'"
     ).itertuples()
@@ -294,14 +294,6 @@ def test_a_row_a_sample_and_none_says_anything_without_a_face(made, frames):
     assert any("masked" in note for note in made.notes)
 
 
-def test_intervals_say_the_same_in_frames_and_in_seconds(weights, made):
-    found = pd.DataFrame({"onset": [3, 80], "apex": [5, 84], "offset": [9, 90], "score": [0.5, 0.25]})
-    said = prediction._in_time(found.assign(emotion="negative"), made.curve)
-    for mark in ("onset", "apex", "offset"):
-        np.testing.assert_allclose(said[f"{mark}_s"], said[mark] / 30, atol=1e-3)
-    assert list(said["confidence"]) == [0.5, 0.25]
-
-
 def test_what_is_written_can_be_read_again(made, tmp_path):
     written = prediction.write(made, tmp_path)
     assert [path.name for path in written] == [
@@ -322,13 +314,6 @@ def test_what_is_written_can_be_read_again(made, tmp_path):
         raise AssertionError(f"{constant} is no json")
 
     json.loads((tmp_path / "face.json").read_text(), parse_constant=refuse)
-
-
-def test_seconds_are_written_to_the_microsecond_however_late_they_are(made, tmp_path):
-    late = made.curve.assign(seconds=made.curve["seconds"] + 86400)
-    prediction.write(replace(made, curve=late), tmp_path)
-    read = pd.read_csv(tmp_path / "face_curve.csv")["seconds"]
-    np.testing.assert_allclose(read, late["seconds"], rtol=0, atol=1e-6)
 
 
 FOLDERS = st.lists(st.sampled_from("ab"), max_size=3)
@@ -383,7 +368,7 @@ def test_an_interrupt_leaves_whole_files_only_and_is_said(weights, known, tmp_pa
         return drawn(made)
 
     monkeypatch.setattr(prediction, "drawn", interrupted)
-    monkeypatch.setattr(prediction, "load", lambda run: weights)
+    monkeypatch.setattr(predictor_weights, "load_weights", lambda run: weights)
     ended = CliRunner().invoke(cli.app, ["predict", str(first), str(second), "--out", str(tmp_path / "out")])
     assert ended.exit_code == 1
     assert ended.stderr.splitlines()[-1].startswith("melib: interrupted")
@@ -474,12 +459,7 @@ def test_a_missing_file_a_broken_one_and_one_without_a_picture_are_told_and_the_
 
 def test_weights_that_arent_there_are_told(tmp_path):
     with pytest.raises(DataError, match="no weights to predict with"):
-        prediction.load(tmp_path)
-
-
-def test_a_rate_that_isnt_one_is_refused(tmp_path):
-    with pytest.raises(DataError, match="isn't a rate"):
-        prediction.footage(tmp_path, fps=0)
+        predictor_weights.load_weights(tmp_path)
 
 
 @pytest.fixture(scope="module")
@@ -489,22 +469,14 @@ def eager(weights, made):
     return replace(weights, decoder=replace(weights.decoder, emission=emission))
 
 
-def test_least_confidence_drops_what_is_below(eager, made):
-    every = prediction.predict(made.source, eager).intervals
-    some = prediction.predict(made.source, replace(eager, least=0.5)).intervals
-    assert 0 < len(some) < len(every)
-    assert some.equals(every[every["confidence"] >= 0.5].reset_index(drop=True))
-
-
-def test_an_interval_that_moves_less_than_the_floor_is_dropped(eager, made, monkeypatch):
+def test_an_interval_below_the_least_confidence_or_the_floor_of_movement_is_dropped(eager, made, monkeypatch):
     sizes, moved = [], prediction.moved
-    monkeypatch.setattr(prediction, "moved", lambda *of: sizes.append(moved(*of)) or sizes[-1])
+    monkeypatch.setattr(prediction, "moved", lambda *about: sizes.append(moved(*about)) or sizes[-1])
     every = prediction.predict(made.source, eager).intervals
-    first = np.array(sizes)
-    floor = np.median(first)
-    some = prediction.predict(made.source, replace(eager, floor=floor)).intervals
-    assert 0 < len(some) < len(every)
-    assert some.equals(every[first >= floor].reset_index(drop=True))
+    sure, large = every["confidence"] >= 0.5, np.array(sizes) >= np.median(sizes)
+    some = prediction.predict(made.source, replace(eager, least=0.5, floor=np.median(sizes))).intervals
+    assert some.equals(every[sure & large].reset_index(drop=True))
+    assert len({len(every), sure.sum(), large.sum(), len(some)}) > 2 and len(some) > 0
 
 
 def test_of_several_faces_the_largest_is_followed_and_that_is_said(weights, frames, tmp_path):
@@ -545,8 +517,8 @@ def test_what_cannot_be_trained_further_is_said(tmp_path):
 
 
 def test_the_shipped_weights_are_small_and_say_what_they_were_worth():
-    shipped = prediction.load()
-    assert sum(path.stat().st_size for path in prediction.SHIPPED.rglob("*")) < 10e6
+    shipped = predictor_weights.load_weights()
+    assert sum(path.stat().st_size for path in predictor_weights.SHIPPED.rglob("*")) < 10e6
     assert {"clip_swap", "apex_follow", "frozen_correlation"} <= set(shipped.card["face"])
     assert 0 < shipped.card["spotting"]["recall"] < 1
     assert Decoder.from_dict(shipped.decoder.to_dict()) == shipped.decoder
@@ -561,7 +533,7 @@ def test_a_film_of_a_photograph_holds_no_micro_expression(frames, tmp_path):
 @pytest.mark.long
 def test_of_people_never_seen_movements_of_one_and_a_half_pixels_are_found_and_little_else():
     """benchmarks/predict.md has the rates over twice as many videos."""
-    looked = found.look(prediction.load(), found.unseen()[::2], seed=1)
+    looked = found.look(predictor_weights.load_weights(), found.unseen()[::2], seed=1)
     events, alarms = found.measure(looked)
     elsewhere, _ = found.measure(found.swapped(looked))
     assert len(events) >= 15
@@ -572,7 +544,7 @@ def test_of_people_never_seen_movements_of_one_and_a_half_pixels_are_found_and_l
 
 @pytest.mark.long
 def test_a_noisy_film_of_a_photograph_of_somebody_never_seen_holds_no_micro_expression():
-    weights = prediction.load()
+    weights = predictor_weights.load_weights()
     for person in found.unseen()[1::4]:
         assert found.said_of(found.still(person, 1.5, 240), weights).empty
 

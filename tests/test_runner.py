@@ -49,6 +49,9 @@ def times(place, name):
     return len(file.read_text().splitlines()) if file.exists() else 0
 
 
+CLIPS, LONG = "synthme", "synthme_lv"
+
+
 @pytest.fixture
 def source(tmp_path):
     return tmp_path / "source"
@@ -70,32 +73,39 @@ def test_notebooks_run_in_order_and_leave_copy_page_and_time(go, source):
         "02_second",
         "assert (Path := __import__('pathlib').Path)(run, 'results/01_first.txt').exists()",
     )
-    write(source, "01_first", COUNT)
+    equations = "from IPython.display import Markdown\nMarkdown(r'$\\alpha_1 < 2$ and $a_b_c$')"
+    write(source, "01_first", COUNT, equations)
     folder = go()
     assert folder.name == "smoke"
     for name in ("01_first", "02_second"):
         assert (folder / "notebooks" / f"{name}.ipynb").is_file()
         assert "<script" not in (folder / "html" / f"{name}.html").read_text()
+    page = (folder / "html" / "01_first.html").read_text()
+    # An equation is drawn without a script, and one that is none stands as typed.
+    assert "<msub><mi>α</mi><mn>1</mn></msub>" in page and "$a_b_c$" in page
     assert set(json.loads((folder / "timing.json").read_text())) == {"01_first", "02_second", "report"}
     assert not list(folder.rglob("*tmp*"))
     assert yaml.safe_load((folder / "parameters.yml").read_text())["profile"] == "smoke"
 
 
-def test_an_equation_is_drawn_on_the_page_without_a_script_and_one_that_is_none_stands_as_typed(go, source):
-    write(
-        source,
-        "01_first",
-        "from IPython.display import Markdown\nMarkdown(r'$\\alpha_1 < 2$ and $a_b_c$')",
-    )
-    page = (go() / "html" / "01_first.html").read_text()
-    assert "<msub><mi>α</mi><mn>1</mn></msub>" in page
-    assert "$a_b_c$" in page
-
-
-def test_values_keep_their_types(go, source):
-    check = "assert subject == '006' and seed == 3 and isinstance(data, str), (subject, seed, data)"
-    write(source, "01_first", check, parameters=PARAMETERS + 'subject = ""\n')
+def test_a_kernel_is_this_interpreter_alone_and_is_given_values_of_their_types(
+    go, source, tmp_path, monkeypatch
+):
+    """Beside a user's own kernel of that name, and files of the working folder that are called like modules."""
+    spec = {"argv": ["/nonexistent", "{connection_file}"], "display_name": "user's", "language": "python"}
+    kernel = tmp_path / "jupyter" / "kernels" / "python3" / "kernel.json"
+    kernel.parent.mkdir(parents=True)
+    kernel.write_text(json.dumps(spec))
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "jupyter"))
+    for name in ("types", "random", "statistics"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit")
+    monkeypatch.chdir(tmp_path)
+    typed = "assert subject == '006' and seed == 3 and isinstance(data, str), (subject, seed, data)"
+    own = f"import statistics, subprocess, sys; assert sys.executable == {sys.executable!r}, sys.executable"
+    children = "subprocess.run([sys.executable, '-c', 'import random'], check=True)"
+    write(source, "01_first", typed, own, children, parameters=PARAMETERS + 'subject = ""\n')
     go(seed=3, run="006", parameters={"subject": "006"})
+    assert os.environ["JUPYTER_PATH"] == str(tmp_path / "jupyter")
 
 
 def test_the_engine_reaches_the_notebooks_that_declare_it_and_another_one_repeats_nothing(go, source):
@@ -107,26 +117,6 @@ def test_the_engine_reaches_the_notebooks_that_declare_it_and_another_one_repeat
     assert "dask ''" in executed
     go()
     assert (times(folder, "01_first"), times(folder, "02_second")) == (1, 1)
-
-
-def test_the_kernel_is_this_interpreter_even_beside_a_users_own(go, source, tmp_path, monkeypatch):
-    spec = {"argv": ["/nonexistent", "{connection_file}"], "display_name": "user's", "language": "python"}
-    kernel = tmp_path / "jupyter" / "kernels" / "python3" / "kernel.json"
-    kernel.parent.mkdir(parents=True)
-    kernel.write_text(json.dumps(spec))
-    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "jupyter"))
-    write(source, "01_first", f"import sys; assert sys.executable == {sys.executable!r}, sys.executable")
-    go()
-    assert os.environ["JUPYTER_PATH"] == str(tmp_path / "jupyter")
-
-
-def test_files_of_the_working_folder_are_not_imported(go, source, tmp_path, monkeypatch):
-    for name in ("types", "random", "statistics"):
-        (tmp_path / f"{name}.py").write_text("raise SystemExit")
-    monkeypatch.chdir(tmp_path)
-    children = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import random'], check=True)"
-    write(source, "01_first", f"import statistics\n{children}")
-    go()
 
 
 def test_a_result_that_was_cut_is_made_again_by_a_run_and_drawn_by_nobody(go, source):
@@ -247,29 +237,40 @@ def test_a_failing_cell_ends_in_one_sentence_and_what_is_finished_stays(go, sour
     assert not (folder / "notebooks" / "02_second.failed.ipynb").exists()
 
 
-def test_an_assertion_without_words_is_quoted(go, source):
-    write(source, "01_first", "value = 1\nassert value > 2")
-    with pytest.raises(
-        runner.NotebookError, match=r"cell \[3\]: AssertionError: assert value > 2; the traceback"
-    ):
+@pytest.mark.parametrize(
+    ("cell", "sentence"),
+    [
+        (
+            "value = 1\nassert value > 2",
+            r"stopped in cell \[3\]: AssertionError: assert value > 2; the traceback",
+        ),
+        (
+            "from melib.errors import Misuse\nraise Misuse('samm: row 3 has no apex; see samm.yml')",
+            r"stopped in cell \[3\]: samm: row 3 has no apex; see samm.yml$",
+        ),
+        ("import os; os._exit(1)", r"stopped in cell .*kernel died"),
+        ("1", r"ended without writing results/intensity.csv"),
+    ],
+)
+def test_whatever_stops_a_notebook_is_said_in_one_sentence(go, source, cell, sentence):
+    write(source, "01_first", cell, outputs=["results/intensity.csv"])
+    with pytest.raises(runner.NotebookError, match=rf"^01_first {sentence}"):
         go()
 
 
-@pytest.mark.parametrize("kind", ["DataError", "Misuse"])
-def test_a_data_error_is_shown_as_it_reads_in_the_notebook_too(go, source, kind):
-    says = "samm: row 3 has no apex; see samm.yml"
-    write(source, "01_first", f"from melib.errors import {kind}\nraise {kind}({says!r})")
-    with pytest.raises(runner.NotebookError, match=rf"^01_first stopped in cell \[3\]: {says}$"):
-        go()
-    failed = source.parent / "runs" / "smoke" / "notebooks" / "01_first.failed.ipynb"
-    shown = [out for cell in nbformat.read(failed, 4).cells for out in cell.get("outputs", [])]
-    assert [out["traceback"] for out in shown if out["output_type"] == "error"] == [[f"{kind}: {says}"]]
-
-
-def test_an_output_that_was_promised_must_exist(go, source):
-    write(source, "01_first", "1", outputs=["results/intensity.csv"])
-    with pytest.raises(runner.NotebookError, match=r"without writing results/intensity.csv"):
-        go()
+def test_only_notebooks_that_were_named_and_fit_the_data_are_run(go, source, capfd):
+    for name, needs in (("01_first", {}), ("02_second", {"needs": "clips"}), ("06_third", {"needs": "long"})):
+        write(source, name, COUNT, **needs)
+    folder = go(data={CLIPS: source}, run="mine", only=["02", "06"])
+    assert [times(folder, name) for name in ("01_first", "02_second", "06_third")] == [0, 1, 0]
+    line = "06_third: skipped, synthme: no long videos"
+    assert line in capfd.readouterr().err and line in (folder / "log.txt").read_text()
+    with pytest.raises(DataError, match="synthme: none of the notebooks asked for fits"):
+        go(data={CLIPS: source}, only=["06"])
+    with pytest.raises(DataError, match="no notebook begins with '90'"):
+        go(only=["90"])
+    with pytest.raises(DataError, match="was made with seed 0, not 2"):
+        go(data={CLIPS: source}, run="mine", seed=2, only=["02"])
 
 
 @pytest.mark.long
@@ -279,24 +280,6 @@ def test_a_notebook_over_its_time_limit_is_stopped(go, source):
     with pytest.raises(runner.NotebookError, match=r"time limit of 0.03 minutes"):
         go()
     assert time.monotonic() - start < 30
-
-
-def test_a_dead_kernel_is_named(go, source):
-    write(source, "01_first", "import os; os._exit(1)")
-    with pytest.raises(runner.NotebookError, match=r"01_first stopped in cell .*kernel died"):
-        go()
-
-
-def test_only_runs_what_was_named(go, source):
-    for name in ("01_first", "02_second", "90_explore"):
-        write(source, name, COUNT)
-    folder = go(only=["02"])
-    assert (times(folder, "01_first"), times(folder, "02_second")) == (0, 1)
-    with pytest.raises(DataError, match="no notebook begins with '90'"):
-        go(only=["90"])
-
-
-CLIPS, LONG = "synthme", "synthme_lv"
 
 
 @pytest.mark.parametrize(
@@ -317,25 +300,6 @@ def test_only_notebooks_that_some_data_set_fits_are_run_and_the_others_are_named
     assert all("skipped" in line and line[:7] not in str(fitting) for line in unfit)
 
 
-def test_a_notebook_that_does_not_fit_is_skipped_in_one_line(go, source, capfd):
-    write(source, "01_first", COUNT, needs="clips")
-    write(source, "06_second", COUNT, needs="long")
-    folder = go(data={CLIPS: source}, run="mine")
-    assert (times(folder, "01_first"), times(folder, "06_second")) == (1, 0)
-    said = [line for line in capfd.readouterr().err.splitlines() if line.startswith("06_second")]
-    assert said == ["06_second: skipped, synthme: no long videos"]
-    assert said[0] in (folder / "log.txt").read_text()
-    with pytest.raises(DataError, match="synthme: none of the notebooks asked for fits"):
-        go(data={CLIPS: source}, only=["06"])
-
-
-def test_every_notebook_says_what_it_needs():
-    declared = {p.stem: runner._declared(nbformat.read(p, as_version=4)) for p in runner.find()}
-    needs = {name: each.get("needs") for name, each in declared.items()}
-    by_need = {n: {name[:2] for name, need in needs.items() if need == n} for n in ("clips", "long", "truth")}
-    assert by_need == {"clips": {"01", "02", "04", "05"}, "long": {"06", "07"}, "truth": {"08"}}
-
-
 def test_a_correction_and_a_joined_manifest_are_in_the_stamp(tmp_path):
     own = yaml.safe_load((Path(runner.PACKAGE).parent / "data_manifests" / "synthme.yml").read_text())
     own.pop("truth")
@@ -350,18 +314,6 @@ def test_a_correction_and_a_joined_manifest_are_in_the_stamp(tmp_path):
         yaml.safe_dump(own | {"name": "mine", "join": {"dataset": "synthme_lv", "take": ["emotion"]}})
     )
     assert runner._manifest_hash(str(path)) != corrected
-
-
-def test_a_manifest_s_path_gives_the_run_a_name_without_folders():
-    assert runner.name_of("paper", 0, {"../my/set.yml": "/a", "samm": "/b"}) == "paper_samm_set"
-
-
-def test_two_settings_never_share_a_folder(go, source):
-    write(source, "01_first", "1")
-    go(run="mine", seed=1)
-    with pytest.raises(DataError, match="was made with seed 1, not 2"):
-        go(run="mine", seed=2)
-    assert runner.name_of("demo", 2) != runner.name_of("demo", 1) != runner.name_of("demo")
 
 
 @pytest.mark.parametrize(

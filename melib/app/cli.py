@@ -282,9 +282,9 @@ def predict(
 ) -> None:
     """Intensity curve, micro-expressions with confidence and class, and a figure of each video."""
     try:
-        from melib.app import prediction, runner
+        from melib.app import prediction, predictor_weights, runner
 
-        used = prediction.load(None if weights is None else runner.locate(weights))
+        used = predictor_weights.load_weights(None if weights is None else runner.locate(weights))
         failed = prediction.many(videos, out, used, fps=fps, overlay=overlay, progress=True)
     except KeyboardInterrupt:
         print(

@@ -169,7 +169,7 @@ def _photographs() -> str:
 
 
 def _weights() -> str:
-    shipped = _melib("app.prediction").load()
+    shipped = _melib("app.predictor_weights").load_weights()
     return f"shipped, trained on {', '.join(shipped.card['data'])}"
 
 

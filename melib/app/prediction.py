@@ -7,8 +7,6 @@ One pass over the video, in stretches: memory holds some seconds of it, whatever
 are those that the package ships, which were trained on simulated faces only; their card says what they were worth.
 """
 
-import itertools
-import json
 import os
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -25,24 +23,18 @@ from matplotlib.figure import Figure
 from scipy.ndimage import gaussian_filter1d
 from tqdm.auto import tqdm
 
-from melib import controls, learn, protocols
+from melib import learn
 from melib.app import pictures
-from melib.data import cache, layouts, video_files
+from melib.app.footage import Footage, footage, images
+from melib.app.predictor_weights import Weights, card_in_words, load_weights
+from melib.data import cache, video_files
 from melib.errors import DataError, Misuse
 from melib.learn.dense import Dense
 from melib.paper import style
-from melib.study import recognition, spotting, spotting_runs
-from melib.study.comparisons import CANDIDATE
-from melib.study.results import QUANTITIES, over_seeds, read_result, records
-from melib.study.run import Run
-from melib.study.spotting_decoding import Decoder, Material, fits_of, fitted
+from melib.study import recognition, spotting
+from melib.study.results import records
 from melib.vision import faces, flow
 
-SHIPPED = Path(__file__).with_name("predictor")
-# Below this rate the shortest micro-expressions (1/25 s) fall between two frames.
-_SLOW = 25.0
-# Seconds of video below which there is nothing to compare a movement with.
-_SHORTEST = 0.5
 # Frames of a video, evenly spaced, in which faces are counted.
 _LOOKS = 9
 # Images without a face that are looked at again, so that broken ones are called so.
@@ -69,335 +61,6 @@ MEANING = {
 }
 
 
-# ---- weights ----------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Weights:
-    """Two trained models, what turns their curves into intervals, and what they were worth on people they never saw.
-
-    Attributes
-    ----------
-    intensity : windows.Fitted
-    spotting : windows.Fitted
-    decoder : Decoder
-    least : float
-        Confidence below which an interval is dropped.
-    floor : float
-        Movement in pixels of the crop (`moved`) below which an interval is dropped: what noise and compression alone make.
-    windows : dict
-        ``T`` samples and ``step`` seconds of the intensity model's windows.
-    card : dict
-        Face card and spotting scores of the run that trained them, over all its test subjects.
-    """
-
-    intensity: learn.windows.Fitted
-    spotting: learn.windows.Fitted
-    decoder: Decoder
-    least: float
-    floor: float
-    windows: dict
-    card: dict
-
-
-def load(folder: str | Path | None = None) -> Weights:
-    """Read the weights that a run has left, or the shipped ones.
-
-    Parameters
-    ----------
-    folder : str or Path or None
-        A run's folder, or a copy of the folder ``predictor`` in it. None: those that the package ships.
-
-    Raises
-    ------
-    DataError
-        If they aren't there, or not whole.
-    """
-    place = SHIPPED if folder is None else Path(folder)
-    place = place / "predictor" if (place / "predictor").is_dir() else place
-    try:
-        record = cache.unseal(json.loads((place / "predictor.json").read_text(encoding="utf-8")))
-        if record["models"] != _models_hash(place):
-            raise ValueError("its models aren't those that it was written with")
-        decoder = Decoder.from_dict(record["decoder"])
-        least, windows, about = float(record["least"]), record["windows"], record["card"]
-        floor = float(record.get("floor", 0))  # runs before there was one have none
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        why = getattr(error, "strerror", None) or error
-        raise DataError(
-            f"{place} holds no weights to predict with ({why}); name a run whose notebook 06 has finished."
-        ) from error
-    both = learn.windows.load_fit(place / "intensity"), learn.videos.load_regressor(place / "spotting")
-    return Weights(*both, decoder, least, floor, windows, about)
-
-
-def export(run: Run, long: spotting.Long) -> Path:
-    """Put what `predict` needs into ``run/predictor``: the models of the first fold, their decoder, their card.
-
-    Nothing is fitted that the run hasn't fitted; the people of the fold's test and validation part were never trained on.
-
-    Parameters
-    ----------
-    run : Run
-    long : spotting.Long
-        Long videos of that run.
-
-    Raises
-    ------
-    DataError
-        If the run has no intensity model, see `clips_of`.
-    """
-    fold = long.folds[0]
-    clips = clips_of(run, fold)
-    if not clips:
-        raise DataError(f"{run.folder} has no trained intensity model; run notebook 04 in this run first.")
-    material = spotting_runs.gather([spotting_runs.OURS], run, long)
-    return put(run.folder / "predictor", run, material, fold, card(run, clips, long.study.name))
-
-
-def clips_of(run: Run, fold: protocols.Fold) -> str:
-    """Name of the data set whose clips trained the intensity model that `predict` would use: a run's first one that can.
-
-    Returns
-    -------
-    str
-        Empty where there is none: notebook 04 hasn't run, or every clip is cut to its event (no context protocol).
-    """
-    table = run.folder / "results" / "face_card.csv"
-    names = dict.fromkeys(read_result(table)["dataset"]) if table.is_file() else []
-    trained = (
-        n for n in names if (spotting.weights_folder(run, n, fold.index, run.seed) / "settings.yml").is_file()
-    )
-    return next(trained, "")
-
-
-def put(
-    place: Path,
-    run: Run,
-    material: Material,
-    fold: protocols.Fold,
-    about: dict,
-    floor: float = 0,
-) -> Path:
-    """Put the models of a fold and the decoder that is fitted for them into a folder, as `load` reads it.
-
-    Parameters
-    ----------
-    place : Path
-    run : Run
-    material : spotting_decoding.Material
-        With the curves of our system.
-    fold : protocols.Fold
-    about : dict
-        The card; the first of its ``data`` are the clips of the intensity model.
-    floor : float
-        See `Weights`; 0 drops nothing.
-    """
-    decoder, least = fitted(spotting_runs.OURS, material, fold)
-    (fit,) = fits_of(spotting_runs.OURS, material.dataset, [fold], material.seed)
-    sources = {
-        "intensity": spotting.weights_folder(run, about["data"][0], fold.index, material.seed),
-        "spotting": run.folder / "weights" / fit.name,
-    }
-    for name, source in sources.items():
-        for file in ("weights.safetensors", "history.csv", "settings.yml"):
-            with cache.atomic(place / name / file) as temporary:
-                temporary.write_bytes((source / file).read_bytes())
-    record = {
-        "decoder": decoder.to_dict(),
-        "least": least,
-        "floor": floor,
-        "windows": run.settings["windows"]["context"],
-        "card": about,
-        "models": _models_hash(place),
-    }
-    cache.write_json(place / "predictor.json", cache.seal(record))
-    return place
-
-
-def _models_hash(place: Path) -> str:
-    """Hash of both models' settings, which hold one of their weights."""
-    return cache.content_hash([place / name / "settings.yml" for name in ("intensity", "spotting")])
-
-
-def card(run: Run, clips: str, dataset: str) -> dict:
-    """What a run's models were worth on its test subjects: rows of face_card.csv and spotting.csv.
-
-    Parameters
-    ----------
-    run : Run
-    clips, dataset : str
-        Data sets of the intensity model and of the long videos.
-
-    Returns
-    -------
-    dict
-        ``face``: quantity -> estimate, low, high, of the intensity model in the context protocol; ``spotting``: scores of
-        the system that `predict` uses; ``data``: the data sets' names.
-    """
-    results = run.folder / "results"
-    faces_of = read_result(results / "face_card.csv")
-    model, used = CANDIDATE
-    mine = {"dataset": clips, "protocol": "context", "model": model, "input": used}
-    faces_of = faces_of[(faces_of[[*mine]] == pd.Series(mine)).all(axis=1)]
-    # Of several trainings the row without a seed, over all of them, is what is known of the model.
-    faces_of = over_seeds(faces_of)
-    systems = read_result(results / "spotting.csv")
-    ours = systems[(systems["system"] == spotting_runs.OURS.name) & (systems["rule"] == "strict")]
-    ours = over_seeds(ours[ours["dataset"] == dataset], ["dataset", "system"])
-    wanted = ["precision", "recall", "spotting_f1", "fp_per_hour", "end_to_end_f1"]
-    return {
-        "data": [clips, dataset],
-        "face": {
-            r.quantity: {"estimate": r.estimate, "low": r.low, "high": r.high} for r in faces_of.itertuples()
-        },
-        "spotting": {name: float(ours[name].mean()) for name in wanted},
-    }
-
-
-# ---- footage ----------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Footage:
-    """Frames of a video at about 30 a second.
-
-    Attributes
-    ----------
-    source : Path
-    frames : list of Path or video_files.Frame
-        One a sample.
-    numbers : (T,) int64
-        0-based native frame of each sample; a video of fewer than 20 frames a second repeats some.
-    seconds : (T,) float64
-        When that frame is shown.
-    fps : float
-        Samples a second.
-    notes : tuple of str
-        What the reader of a result must know.
-    """
-
-    source: Path
-    frames: list
-    numbers: np.ndarray
-    seconds: np.ndarray
-    fps: float
-    notes: tuple[str, ...]
-
-
-def footage(source: str | Path, fps: float | None = None, *, progress: bool = False) -> Footage:
-    """Look at a video file or a folder of frames, and choose the frames to be read.
-
-    Parameters
-    ----------
-    source : str or Path
-    fps : float or None
-        Frames a second of a folder, 30 if not given; of a file, instead of the times that it holds.
-    progress : bool
-        Show a bar while a file's times are read.
-
-    Raises
-    ------
-    DataError
-        If there is nothing to read; Misuse if fps isn't above 0.
-    """
-    source = Path(source)
-    if fps is not None and not (np.isfinite(fps) and fps > 0):
-        raise Misuse(f"{fps:g} frames a second isn't a rate; give a number above 0.")
-    notes: list[str] = []
-    if source.is_dir():
-        frames: list
-        frames, notes = _images(source)
-        if fps is None:
-            notes.append(
-                f"images hold no times: {spotting.RATE} frames a second were assumed (--fps says otherwise)"
-            )
-        seconds = np.arange(len(frames)) / (fps or spotting.RATE)
-    else:
-        seconds = video_files.times(source, progress=progress)
-        seconds = seconds if fps is None else np.arange(len(seconds)) / fps
-        frames = [video_files.Frame(source, number) for number in range(len(seconds))]
-    numbers, rate = sampled(seconds)
-    gaps = np.diff(seconds)
-    native = 1 / np.median(gaps) if len(gaps) else spotting.RATE
-    if native < _SLOW:
-        notes.append(
-            f"{native:.3g} frames a second are too few for the shortest movements: below {_SLOW:g} expect misses"
-        )
-    if len(numbers) < rate * _SHORTEST:
-        notes.append(
-            f"{len(frames)} frames are too few to tell anything of a movement: nothing can be found in them"
-        )
-    if len(gaps) and gaps.max() > 1.5 * np.median(gaps):
-        notes.append("the frame rate varies: frames were chosen by their times")
-    return Footage(source, [frames[i] for i in numbers], numbers, seconds[numbers], rate, tuple(notes))
-
-
-def _images(folder: Path) -> tuple[list[Path], list[str]]:
-    """Images of a folder in the order of all numbers of their names, and what isn't certain of it."""
-    names = [entry.name for entry in layouts.entries(folder) if layouts.is_image(entry.name)]
-    if not names:
-        raise DataError(
-            f"{folder} holds no image ({', '.join(layouts.IMAGES)}); name a folder of frames, or video files."
-        )
-    numbered = layouts.series(names)
-    by_integers = sorted((row, name) for row, name in zip(numbered.integers, names, strict=True) if row)
-    pairs = itertools.pairwise(by_integers)
-    strangers = numbered.strangers or next(((a[1], b[1]) for a, b in pairs if a[0] == b[0]), ())
-    if strangers:
-        raise DataError(
-            f"{folder}: the order of {' and '.join(strangers)} isn't certain; leave the images of one camera there, and no "
-            "copies."
-        )
-    if not by_integers:
-        return [folder / name for name in names], [
-            "no name of an image holds a number: they are in the order of names"
-        ]
-    notes = []
-    if n := len(names) - len(by_integers):
-        notes.append(f"images without a number in their names are passed over: {n}")
-    if numbered.column is None:
-        notes.append(
-            f"several numbers vary in the names: images are in the order of all of them, {by_integers[0][1]} first"
-        )
-    else:
-        steps = np.diff([row[numbered.column] for row, _ in by_integers])
-        usual = int(np.median(steps)) if len(steps) else 1
-        if missing := int((steps[steps > usual] // usual - 1).sum()):
-            notes.append(f"{missing} numbers are missing among the names: times behind a gap are too early")
-    return [folder / name for _, name in by_integers], notes
-
-
-def sampled(seconds: np.ndarray) -> tuple[np.ndarray, float]:
-    """Which native frames are read, so that they lie about 1/30 s apart.
-
-    Parameters
-    ----------
-    seconds : (n,) float
-        When each frame is shown, rising.
-
-    Returns
-    -------
-    numbers : (T,) int64
-        An even rate of 20 frames a second or more keeps every so manieth frame, as in training; else the frame nearest
-        to each 1/30 s.
-    rate : float
-        Samples a second.
-    """
-    gaps = np.diff(seconds)
-    if not len(gaps):
-        return np.arange(len(seconds)), float(spotting.RATE)
-    usual = float(np.median(gaps))
-    even = np.abs(gaps - usual).max() <= 0.5 * usual  # times are rounded to milliseconds in some containers
-    if even and usual <= 1.001 / 20:
-        mean = (seconds[-1] - seconds[0]) / len(gaps)
-        step = max(1, round(1 / mean / spotting.RATE))
-        return np.arange(0, len(seconds), step), 1 / (mean * step)
-    wanted = np.arange(seconds[0], seconds[-1] + 0.5 / spotting.RATE, 1 / spotting.RATE)
-    middles = (seconds[1:] + seconds[:-1]) / 2
-    return np.searchsorted(middles, wanted).astype(np.int64), float(spotting.RATE)
-
-
 # ---- prediction -------------------------------------------------------------------------------------------------
 
 
@@ -421,7 +84,7 @@ class Prediction:
     notes : tuple of str
         What must be known to read it.
     card : dict
-        What the weights were worth, see `Weights`.
+        What the weights were worth, see `predictor_weights.Weights`.
     """
 
     source: Path
@@ -457,9 +120,9 @@ def predict(
     source : str or Path
         A video file, or a folder of frames.
     weights : str or Path or Weights or None
-        See `load`.
+        See `predictor_weights.load_weights`.
     fps : float or None
-        See `footage`.
+        See `footage.footage`.
     progress : bool
         Show a bar with the time left.
 
@@ -472,7 +135,7 @@ def predict(
     DataError
         If the video can't be read, or no face is found in it.
     """
-    used = weights if isinstance(weights, Weights) else load(weights)
+    used = weights if isinstance(weights, Weights) else load_weights(weights)
     shown = footage(source, fps, progress=progress)
     if not shown.source.is_dir():
         video_files.expect(shown.source, shown.numbers)
@@ -772,7 +435,7 @@ def _pictures(made: Prediction, numbers: Sequence[int]) -> Iterator[np.ndarray |
     if not made.source.is_dir():
         yield from video_files.pictures(made.source, numbers)
         return
-    paths, _ = _images(made.source)
+    paths, _ = images(made.source)
     for number in numbers:
         data = paths[number].read_bytes()
         yield cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
@@ -861,37 +524,8 @@ def many(
             print(f"{made.source.name}: {note}")
         print(f"{made!r}; {', '.join(map(str, files))}")
     if written:
-        print(worth(weights.card))
+        print(card_in_words(weights.card))
     return failed
-
-
-def worth(card: dict) -> str:
-    """Say in words what weights were worth, see `Weights`: two lines."""
-    face = ", ".join(
-        f"{QUANTITIES[name][0]} {of['estimate']:.2f} ({of['low']:.2f} to {of['high']:.2f})"
-        for name, of in card["face"].items()
-    )
-    spotting_ = card["spotting"]
-    return (
-        f"face card of these weights ({', '.join(card['data'])}; people that they never saw): {face}; "
-        f"sees the face: {controls.sees(card['face'])}\n"
-        f"there they found {spotting_['recall']:.0%} of the micro-expressions, and {spotting_['precision']:.0%} of their "
-        f"intervals were one ({spotting_['fp_per_hour']:.0f} false alarms an hour){_on_films(card)}"
-    )
-
-
-def _on_films(card: dict) -> str:
-    """What `worth` adds where the weights were tested on video files, too (`melib.app.predictor_training`)."""
-    if "films" not in card:
-        return ""
-    motion = card["controls"]["motion"]
-    films, largest = card["films"], [row for row in card["recall"] if row["events"]][-1]
-    [same] = [row for row in motion["recall"] if row["group"] == largest["group"]]
-    return (
-        f"; in compressed video files {films['recall']:.0%} and {films['precision']:.0%} (the length of motion alone: "
-        f"{motion['films']['recall']:.0%} and {motion['films']['precision']:.0%}), and of the largest movements, "
-        f"{largest['group']} pixels of the crop, {largest['recall']:.0%} ({same['recall']:.0%})"
-    )
 
 
 def _counted(n: int) -> str:

@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from melib import metrics, stats
-from melib.app import prediction, runner
+from melib.app import prediction, predictor_weights, runner
 from melib.data import manifest
 from melib.errors import DataError, Misuse
 from melib.protocols import Fold
@@ -86,7 +86,7 @@ def train(folder: str | Path, budget: Budget | None = None) -> Path:
     Returns
     -------
     Path
-        ``run/predictor_more``, for `prediction.load`: the run's intensity model, the new spotting model, its decoder. The
+        ``run/predictor_more``, for `load_weights`: the run's intensity model, the new spotting model, its decoder. The
         card's ``spotting`` counts the first fold's test people in the run's own videos; ``films`` the same people in the
         files simulated here, both with 95 % intervals over people (``_low``, ``_high``); ``recall`` by size of the movement
         in these (group in crop pixels, events, found, recall); ``stills`` films in which nothing moves, and how many of
@@ -124,14 +124,14 @@ def train(folder: str | Path, budget: Budget | None = None) -> Path:
         "stills": [video for video in test if video.video.startswith(f"{_STILLS}/")],
     }
     scored = {name: _worth(intervals, parts) for name, intervals in said.items()}
-    clips = prediction.clips_of(run, fold)
+    clips = predictor_weights.clips_of(run, fold)
     card = (
-        prediction.card(run, clips, own.study.name)
+        predictor_weights.card(run, clips, own.study.name)
         | scored.pop(spotting_runs.OURS.name)
         | {"controls": scored}
     )
     card["data"] = [*card["data"], *(spec["name"] for spec in budget.videos)]
-    return prediction.put(run.folder / "predictor_more", run, material, fold, card, floor)
+    return predictor_weights.put(run.folder / "predictor_more", run, material, fold, card, floor)
 
 
 def _more(run: Run, spec: dict, fold: Fold) -> list[spotting.Video]:
@@ -161,7 +161,7 @@ def _stills(study: Study, run: Run, spec: dict) -> list[spotting.Video]:
 
 
 def _floor(stills: Sequence[spotting.Video]) -> float:
-    """Movement that nine of ten windows of still films stay below: `prediction.Weights.floor`."""
+    """Movement that nine of ten windows of still films stay below: `predictor_weights.Weights.floor`."""
     sizes = [
         prediction.moved(video.motion, first, first + _WINDOW - 1)
         for video in stills
