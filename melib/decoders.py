@@ -637,7 +637,7 @@ def _propose_nested(decoder, curves, truth, subjects):
         # One subject alone can't be left out.
         known = np.flatnonzero(group != left_out) if len(names) > 1 else np.arange(len(curves))
         fitted = _with_emission(decoder, [curves[i] for i in known], [truth[i] for i in known])
-        proposed.update({i: fitted.propose(curves[i]) for i in np.flatnonzero(group == left_out)})
+        proposed.update({i: fitted.propose(curves[i]) for i in np.flatnonzero(group == left_out).tolist()})
     return [proposed[i] for i in range(len(curves))]
 
 

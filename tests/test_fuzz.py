@@ -1,26 +1,34 @@
-"""Whatever stands in a table or a manifest ends as events, each row with its status, or as one readable sentence.
+"""Whatever stands in a table or a manifest ends as events, each row with its status, or as one readable sentence; whatever
+befalls the cache, and whenever its writer is killed, what is read is what was written.
 
 Cases are drawn by number, so that a failure names what to run again: FUZZ_SHARE is the share of all of them that is run, a
 twentieth by default and all in `make test-fuzz`.
 """
 
+import contextlib
 import copy
 import csv
 import io
+import json
 import os
 import random
+import shutil
+import subprocess
+import sys
 import time
 import warnings
 import zipfile
 from collections import Counter
 
 import licensed
+import numpy as np
 import openpyxl
 import pytest
 import yaml
 
 from melib import DataError
 from melib.annotations import audit
+from melib.data import cache
 from melib.data.manifest import find_video, frame_files, parts, read_manifest, spans, videos
 from melib.data.tables import text
 
@@ -387,3 +395,95 @@ def test_every_manifest_is_read_and_used_or_ends_in_one_sentence(tmp_path):
             for number in video.numbers[:5]:
                 (tmp_path / name / video.folder / video.frame.format(number)).touch()
     all_end_well(1000, lambda rng: of_manifest(rng, tmp_path, tables))
+
+
+# Cache entries, and kill -9
+# ---------------------------------------------------------------------------------------------------------------
+
+
+def entries(folder):
+    """Three entries of other values, as they are computed; every read is checked."""
+    for key in "abc":
+        rng = np.random.default_rng(ord(key))
+        values = {"curve": rng.random(50), "mask": rng.random((4, 5)) > 0.5}
+        read = cache.arrays(folder, key, lambda values=values: values)
+        assert read.keys() == values.keys()
+        for name, value in values.items():
+            np.testing.assert_array_equal(read[name], value, strict=True)
+
+
+def change_entry(rng, folder):
+    """A file of an entry is changed, lost or another's, or a folder is."""
+    place, other = rng.sample([folder / key for key in "abc"], 2)
+    name = rng.choice(["record.json", "curve.npy", "mask.npy"])
+    kind = rng.random()
+    if kind < 0.4:
+        change_bytes(rng, place / name)
+    elif kind < 0.5:
+        (place / name).unlink()
+    elif kind < 0.6:
+        shutil.copyfile(other / name, place / name)
+    elif kind < 0.7:
+        shutil.copyfile(place / rng.choice(["curve.npy", "mask.npy"]), place / name)
+    elif kind < 0.8:
+        (place / name).unlink()
+        (place / name).mkdir()
+    else:
+        shutil.rmtree(place)
+        if kind < 0.9:
+            shutil.copytree(other, place)
+        else:
+            place.write_bytes(rng.randbytes(20))
+
+
+def test_a_changed_cache_is_never_read_as_if_it_were_whole(tmp_path):
+    def case(rng):
+        folder = tmp_path / f"{rng.random()}"
+        entries(folder)
+        changes = rng.randint(1, 3)
+        for _ in range(changes):
+            with contextlib.suppress(OSError):  # a second accident may find nothing left to spoil
+                change_entry(rng, folder)
+        entries(folder)
+        entries(folder)
+        shutil.rmtree(folder)
+        return changes
+
+    all_end_well(300, case)
+
+
+WRITER = """
+import sys, time
+import numpy as np
+from melib.data import cache
+
+folder = sys.argv[1]
+print("began", flush=True)
+for key in range(40):
+    def compute():
+        time.sleep(.01)
+        return {"x": np.full(100_000, key)}
+    cache.arrays(folder + "/cache", str(key), compute)
+    cache.write_json(f"{folder}/records/{key}.json", list(range(key, key + 20_000)))
+"""
+
+
+def test_a_writer_killed_anywhere_leaves_nothing_half_and_repeats_nothing_finished(tmp_path):
+    finished = {}
+    for seed in range(max(3, round(20 * SHARE))):
+        writer = subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path)], stdout=subprocess.PIPE)
+        assert writer.stdout.readline() == b"began\n"
+        time.sleep(random.Random(seed).uniform(0, 0.3))
+        writer.kill()
+        writer.wait(timeout=60)
+        writer.stdout.close()
+        now = {path: path.stat().st_mtime_ns for path in tmp_path.glob("cache/[0-9]*/*")}
+        assert finished.items() <= now.items(), f"kill {seed}: what was finished is gone or was made again"
+        finished = now
+        for record in tmp_path.glob("records/[0-9]*.json"):
+            assert json.loads(record.read_text()) == list(range(int(record.stem), int(record.stem) + 20_000))
+    subprocess.run([sys.executable, "-c", WRITER, str(tmp_path)], check=True, stdout=subprocess.DEVNULL)
+    for key in range(40):
+        read = cache.arrays(tmp_path / "cache", str(key), lambda: pytest.fail("not finished"))
+        np.testing.assert_array_equal(read["x"], np.full(100_000, key))
+    assert sorted(path.name for path in (tmp_path / "cache").iterdir()) == sorted(map(str, range(40)))

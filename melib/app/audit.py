@@ -28,16 +28,16 @@ _POOLED = 400
 _FEWEST = 3  # frames that a correlation takes
 _SURE = 0.05  # level of p and intervals
 NUMBERS = ("frame", "intensity", "onset", "apex", "offset", "fps")
-MEASURES = {
-    "spearman": "rank correlation with the triangle, mean of the clips",
-    "kendall": "tau-b with the triangle, mean of the clips",
-    "spearman_pooled": "rank correlation over all frames together",
-    "kendall_pooled": "tau-b over all frames together",
-    "inside_spearman": "rank correlation, frames of the event alone",
-    "inside_auc": "frames of the event against the others",
-    "apex_error": "distance of the curve's peak from the apex",
-    "clip_swap": "own clip less other people's",
-}
+MEASURES = (
+    "spearman",
+    "kendall",
+    "spearman_pooled",
+    "kendall_pooled",
+    "inside_spearman",
+    "inside_auc",
+    "apex_error",
+    "clip_swap",
+)
 
 
 @dataclass(frozen=True)
@@ -410,11 +410,11 @@ def lines(made: Audit) -> list[tuple[str, ...]]:
 
     rows: list[tuple[str, ...]] = []
     for row in made.table.to_dict("records"):
-        limit = f" (ties: {row['tie_limit']:.3f} at most)" if np.isfinite(row["tie_limit"]) else ""
+        limit = f" (ties allow {row['tie_limit']:.2f})" if np.isfinite(row["tie_limit"]) else ""
         unit = ", ms" if row["measure"] == "apex_error" else ""
         rows.append(
             (
-                f"{row['measure']}: {MEASURES[row['measure']]}{unit}{limit}",
+                row["measure"] + unit + limit,
                 shown(row, "curves", "low", "high"),
                 shown(row, "position_only", "position_only", "position_only").split(" ")[0],
                 shown(row, "difference", "difference_low", "difference_high"),
