@@ -383,18 +383,23 @@ def test_a_killed_run_keeps_finished_clips_and_the_rerun_continues(
     for number in range(12):
         write_clip(tmp_path / "data", [still + number] * 200, video=f"v{number:02}", suffix=".jpg")
     cached = tmp_path / "cache"
-    environment = os.environ | {"PYTHONPATH": str(Path(faces.__file__).parent.parent)}
+    environment = os.environ | {"PYTHONPATH": str(Path(faces.__file__).parents[2])}
     command = [sys.executable, "-c", RUN, str(tmp_path / "data"), str(cached), str(jobs)]
+
+    def clips():
+        """When each was finished; beside them lies what is remembered of files."""
+        return {p.name: p.stat().st_mtime_ns for p in cached.glob("[!.]*") if p.name != "hashes"}
+
     run = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
-    while run.poll() is None and len(list(cached.glob("[!.]*"))) < 2:
+    while run.poll() is None and len(clips()) < 2:
         time.sleep(0.01)
     run.send_signal(getattr(signal, with_signal))
     assert run.wait(timeout=60) != 0
     time.sleep(2)  # workers of the pool finish or fall
-    finished = {path.name: path.stat().st_mtime_ns for path in cached.glob("[!.]*")}
+    finished = clips()
     assert 2 <= len(finished) < 12
     subprocess.run(command, env=environment, check=True)
-    after = {path.name: path.stat().st_mtime_ns for path in cached.glob("[!.]*")}
+    after = clips()
     assert len(after) == 12
     assert all(after[name] == finished[name] for name in finished)
     assert not list(cached.glob(".*"))

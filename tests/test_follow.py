@@ -49,7 +49,7 @@ def together(stretches):
     return whole | {"masked": sum(each.masked for each in stretches)}
 
 
-@pytest.mark.parametrize("n_frames", [1, 2, 40, 64, 65, 100])
+@pytest.mark.parametrize("n_frames", [1, 64, 65])
 def test_every_frame_comes_once_in_order_and_few_at_a_time(wandering, n_frames):
     stretches = list(faces.follow(wandering[:n_frames], FPS))
     assert max(len(each.numbers) for each in stretches) <= 64

@@ -366,6 +366,7 @@ def test_recall_is_split_by_value_and_by_bins():
     assert metrics.recall_by(truth, matches, "px", [5, 6])["recall"].isna().tolist() == [True, False]
 
 
+@settings(max_examples=30)
 @given(
     st.lists(st.tuples(*[st.sampled_from(["negative", "positive", "surprise"])] * 2), min_size=1, max_size=9)
 )

@@ -530,5 +530,5 @@ def _match(p, i, curve):
     """Values over the window, ranks over it, and ranks inside the event as evaluation.py counts it."""
     mask = p.mask[i]
     whole = metrics.curve_agreement(curve, p.truth[i], mask)
-    inside = metrics.curve_agreement(curve, np.where(p.inside[i], p.truth[i], 0), mask)["inside_spearman"]
+    inside = metrics.curve_agreement(curve, p.event_truth(i), mask)["inside_spearman"]
     return {"inside_spearman": inside, **{name: whole[name] for name in ("spearman", "ccc", "mae")}}

@@ -146,7 +146,7 @@ def _agreement(prepared, curve, i, milliseconds):
         values |= {f"{name}_true": to_truth[name] for name in ("spearman", "kendall", "ccc")}
         # What an incomplete return leaves behind after the offset is neither the event nor rest.
         clear = mask & (prepared.inside[i] | (prepared.truth[i] <= RISEN))
-        own = metrics.curve_agreement(curve, np.where(prepared.inside[i], prepared.truth[i], 0), clear)
+        own = metrics.curve_agreement(curve, prepared.event_truth(i), clear)
         values |= {f"{name}_true": own[name] for name in ("inside_spearman", "inside_auc")}
     error = abs(metrics.apex_of(curve[None])[0] - landmarks[1])  # samples
     values["apex_error_ms"] = error * milliseconds
@@ -391,12 +391,8 @@ def labels(prepared):
             continue
         rows = p.first_complete()
         error = np.abs(p.annotated - p.true)[rows] * (p.step() / p.fps * 1000)[rows, None]  # (n, 3)
-        inside = [
-            metrics.curve_agreement(p.pseudo[i], np.where(p.inside[i], p.truth[i], 0), p.mask[i])[
-                "inside_spearman"
-            ]
-            for i in rows
-        ]
+        matched = [metrics.curve_agreement(p.pseudo[i], p.event_truth(i), p.mask[i]) for i in rows]
+        inside = [agreement["inside_spearman"] for agreement in matched]
         spread = [v for k in range(3) for v in np.percentile(error[:, k], [50, 95])]
         out.append((p.dataset, p.protocol, len(rows), *spread, float(np.nanmean(inside))))
     names = [f"{mark}_{q}_ms" for mark in ("onset", "apex", "offset") for q in ("median", "p95")]

@@ -78,6 +78,11 @@ class Prepared:
         table = self.table[self.complete()]
         return table.index[~table.duplicated(["subject", "event"])].to_numpy()
 
+    def event_truth(self, i):
+        """True profile of a window's own event, 0 outside of it, (T,); asked for only where the truth is known."""
+        assert self.inside is not None and self.truth is not None
+        return np.where(self.inside[i], self.truth[i], 0)
+
     def load(self, rows):
         """Images, targets and masks of some windows, for training.
 
