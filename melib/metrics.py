@@ -367,7 +367,7 @@ def strs(predicted, truth, emotions=None, rule="strict"):
         raise DataError(f"there is no rule {rule!r}; use {', '.join(scorers)}.")
     p = _intervals(predicted, "predicted", "emotion", empty=rule == "megc")
     t = _intervals(truth, "truth", "emotion", empty=rule == "megc")
-    _say_strange(p.label, {*t.label, *(emotions or ()), *_CLASSES})
+    _say_strange(p.label, {*t.label, *(emotions or ())})
     pairs, fp, fn = scorers[rule](p, t)
     emotions = sorted(set(t.label)) if emotions is None else list(emotions)
     true, predicted = [t.label[row] for _, row in pairs], [p.label[row] for row, _ in pairs]
@@ -776,8 +776,16 @@ def _boosting_pairs(p, t):
 
 
 def _say_strange(predicted, possible):
-    """Warn of predicted classes that no truth can have: they are misspelt, or of another task."""
-    strange = Counter(str(label) for label in predicted if label not in possible)
+    """Warn of predicted classes that no truth can have: they are misspelt, or of another task.
+
+    A coarse class that this truth happens to lack is none, unless the truth spells it otherwise.
+    """
+
+    def plain(label):
+        return str(label).strip().lower()
+
+    known = {*_CLASSES} - {plain(label) for label in possible} | {*possible}
+    strange = Counter(str(label) for label in predicted if label not in known)
     if not strange:
         return
     named = []
@@ -792,7 +800,7 @@ def _say_strange(predicted, possible):
 
 def _macro(score, true, predicted, classes):
     """One of scikit-learn's scores, mean over classes; a zero denominator scores 0."""
-    _say_strange(predicted, {*true, *classes, *_CLASSES})
+    _say_strange(predicted, {*true, *classes})
     true, predicted, n = _judged(true, predicted, classes)
     labels = range(n)
     return (

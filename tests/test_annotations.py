@@ -792,6 +792,12 @@ def test_a_row_with_a_separator_too_many_or_too_few_is_dropped_with_its_reason(t
     assert result.faults["fault"].tolist() == ["uneven", "uneven"]
 
 
+def test_of_two_columns_of_one_title_none_is_taken(tmp_path):
+    table = xlsx(tmp_path / "t.xlsx", [[*HEADER, "onset frame"], [*row(10, 20, 30), 5]])
+    with pytest.raises(DataError, match="several columns"):
+        read_events(manifest(tmp_path), table)
+
+
 def zipped(path, **parts):
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in parts.items():

@@ -164,6 +164,14 @@ def test_a_predicted_class_that_no_truth_has_is_said_and_counts_as_wrong(name, r
         metrics.uf1(["negative", "positive"], [name, "positive"], ["negative", "positive"])
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_coarse_class_that_a_truth_lacks_is_said_only_where_the_truth_spells_it_otherwise():
+    truth = table(("1", "a", 0, 9, "negative"), ("1", "a", 20, 29, "positive "))
+    metrics.strs(truth.replace({"emotion": {"negative": "surprise"}}), truth)
+    with pytest.raises(UserWarning, match='1 "positive"'):
+        metrics.strs(truth.replace({"emotion": {"positive ": "positive"}}), truth)
+
+
 def read_case(name):
     case = pd.read_csv(CONFORMANCE / "cases" / f"{name}.csv", dtype={"subject": str})
     return tuple(

@@ -155,6 +155,10 @@ def _rows_of_part(manifest: Manifest, place: int, path: Path, sheets: Sheets) ->
             f"{manifest.source}."
         )
     name, columns = next(iter(complete.items()))
+    plain = [_plain(text(title)) for title in chosen[name].get(headed[name], [])]
+    for role, at in columns.items():
+        if not isinstance(wanted[role], int) and plain.count(plain[at]) > 1:
+            raise DataError(f'{path} has several columns "{short(plain[at])}"; remove or rename all but one.')
     return _rows_of_sheet(part, path, name, chosen[name], headed[name], columns)
 
 
