@@ -6,9 +6,6 @@ All rows are invented; the headers are those that real tables have.
 import csv
 import math
 import re
-import resource
-import time
-import zipfile
 
 import licensed
 import openpyxl
@@ -177,28 +174,28 @@ def test_every_row_comes_out_valid_or_dropped_and_every_change_has_a_reason(tmp_
 
 
 @pytest.mark.parametrize(
-    ("frames", "expected", "reason"),
+    ("frames", "expected", "fault"),
     [
-        (("", 20, 30), None, 'has onset ""'),
-        (("unclear", 20, 30), None, 'has onset "unclear"'),
-        ((10, "", ""), None, 'has offset "", which can\'t be mirrored'),
-        ((4896, 1930, 4890), None, "has offset 4890 not after onset 4896, which can't be mirrored"),
-        ((261, "/", 321), (261, 291, 321), 'has apex "/"; used the midpoint 291'),
-        ((10, -1, 20), (10, 15, 20), 'has apex "-1"; used the midpoint 15'),
-        (
-            (1100, 1143, 1134),
-            (1100, 1117, 1134),
-            "has apex 1143 outside 1100 to 1134; used the midpoint 1117",
-        ),
-        ((10, 20, ""), (10, 20, 30), 'has offset ""; used the mirrored offset 30'),
-        ((10, 20, 5), (10, 20, 30), "has offset 5 not after onset 10; used the mirrored offset 30"),
+        (("", 20, 30), None, "onset_missing"),
+        (("unclear", 20, 30), None, "onset_missing"),
+        ((10, "", ""), None, "offset_missing"),
+        ((4896, 1930, 4890), None, "offset_not_after_onset"),
+        ((261, "/", 321), (261, 291, 321), "apex_missing"),
+        ((10, -1, 20), (10, 15, 20), "apex_missing"),
+        ((1100, 1143, 1134), (1100, 1117, 1134), "apex_outside"),
+        ((10, 20, ""), (10, 20, 30), "offset_missing"),
+        ((10, 20, 5), (10, 20, 30), "offset_not_after_onset"),
     ],
 )
-def test_repairs_do_what_they_say_in_the_tables_own_numbering(tmp_path, frames, expected, reason):
-    event = events_of(tmp_path, row(*frames)).iloc[0]
+def test_a_repair_is_the_midpoint_or_the_mirrored_offset_or_the_row_is_dropped(
+    tmp_path, frames, expected, fault
+):
+    result = audit(manifest(tmp_path), xlsx(tmp_path / "t.xlsx", [HEADER, row(*frames)]))
+    [event] = result.events.to_dict("records")
     assert event["status"] == ("repaired" if expected else "dropped")
-    assert event["reason"] == f"row 0 (line 2 of any name.xlsx) {reason}"
-    assert not expected or tuple(event[["onset", "apex", "offset"]] + 1) == expected
+    assert result.faults["fault"].tolist() == [fault]
+    assert re.match(r"row 0 \(line 2 of t.xlsx\) has ", event["reason"])
+    assert not expected or (event["onset"] + 1, event["apex"] + 1, event["offset"] + 1) == expected
 
 
 def test_the_manifest_decides_what_happens_to_a_broken_row(tmp_path):
@@ -219,7 +216,6 @@ def test_the_manifest_decides_what_happens_to_a_broken_row(tmp_path):
 def test_policy_drop_changes_no_number_and_strict_names_the_row(tmp_path):
     event = events_of(tmp_path, row(261, "/", 321), policy="drop").iloc[0]
     assert (event["status"], event["onset"], event["offset"]) == ("dropped", 260, 320)
-    assert "midpoint" not in event["reason"]
     with pytest.raises(DataError, match=r'invented: row 1 \(line 3 of .*\) has apex "/" \(006/w\)') as caught:
         events_of(tmp_path, row(1, 2, 3), row(261, "/", 321, video="w"), policy="strict")
     assert re.search(r"invented\.yml, line \d+", str(caught.value))
@@ -272,7 +268,6 @@ def test_kinds_come_from_a_column_where_the_manifest_says_so(tmp_path):
     events = read_events(manifest(tmp_path, kind=kind), table)
     assert events["kind"].tolist() == ["macro", "micro", ""]
     assert events["status"].tolist() == ["ok", "ok", "dropped"]
-    assert 'Type "odd"' in events["reason"][2]
 
 
 @pytest.mark.parametrize(
@@ -311,54 +306,6 @@ def test_event_names_are_unique_and_a_lone_event_is_called_like_its_video(tmp_pa
 def test_a_row_without_subject_or_video_is_dropped_with_a_reason(tmp_path):
     events = events_of(tmp_path, row(1, 2, 3, subject=""), row(1, 2, 3, video=None), row(1, 2, 3))
     assert events["status"].tolist() == ["dropped", "dropped", "ok"]
-    assert "Subject is empty" in events["reason"][0]
-    assert "Filename is empty" in events["reason"][1]
-
-
-def wrong_tables(folder):
-    other = [
-        "Subject",
-        "Filename",
-        "Onset",
-        "Apex Frame",
-        "Offset Frame",
-        "Action Units",
-        "Estimated Emotion",
-    ]
-    broken = folder / "broken.xlsx"
-    broken.write_bytes(b"PK\x03\x04 not really")
-    latin = folder / "latin.csv"
-    latin.write_bytes("Subject;süß".encode("latin-1"))
-    empty = folder / "nothing.csv"
-    empty.write_text("")
-    twice = xlsx(folder / "twice.xlsx", [HEADER, row(1, 2, 3)])
-    book = openpyxl.load_workbook(twice)
-    book.copy_worksheet(book.active)
-    book.save(twice)
-    return [
-        (xlsx(folder / "other.xlsx", [["Name", "Age"], ["x", 3]]), 'no row holds a cell "Subject"'),
-        (empty, 'no row holds a cell "Subject"'),
-        (
-            xlsx(folder / "renamed.xlsx", [other, row(1, 2, 3)]),
-            'no column "Onset Frame" .*table.columns.onset',
-        ),
-        (xlsx(folder / "empty.xlsx", [HEADER]), "no row under its header"),
-        (twice, "several sheets"),
-        (broken, "can't be read as a spreadsheet"),
-        (latin, "neither a spreadsheet nor UTF-8"),
-        (folder / "missing.xlsx", "is missing"),
-        (folder, "is missing or no file"),
-    ]
-
-
-@pytest.mark.parametrize("case", range(9))
-def test_a_wrong_table_ends_in_one_sentence_naming_it(tmp_path, case):
-    described = manifest(tmp_path)
-    path, message = wrong_tables(tmp_path)[case]
-    with pytest.raises(DataError, match=message) as caught:
-        read_events(described, path)
-    assert str(path) in str(caught.value)
-    assert "\n" not in str(caught.value)
 
 
 def clips(*spans):
@@ -494,7 +441,6 @@ def test_an_implausibly_long_event_is_flagged_and_not_used(tmp_path):
         path, xlsx(tmp_path / "t.xlsx", [HEADER, row(1, 200, 400), row(1, 200, 401, video="b")])
     )
     assert events["status"].tolist() == ["ok", "dropped"], "400 frames at 200 a second are 2 s"
-    assert "isn't trusted" in events["reason"].iloc[1]
 
 
 def test_subjects_that_differ_by_case_are_one(tmp_path):
@@ -565,7 +511,7 @@ def test_a_correction_counts_only_where_the_table_still_holds_the_old_cell(tmp_p
     result = audit(manifest(tmp_path), table)
     assert result.events["apex"].tolist() == [24, 19]
     assert result.events["status"].tolist() == ["repaired", "ok"]
-    assert 'has apex "50"; corrected to 25 (slip, seen)' in result.events["reason"].iloc[0]
+    assert "slip, seen" in result.events["reason"].iloc[0]
     assert result.faults["fault"].tolist() == ["corrected"]
     assert not result.notes
     read_events(manifest(tmp_path), table, policy="strict")
@@ -757,96 +703,7 @@ def test_a_version_has_counts_of_its_own(tmp_path):
     ]
 
 
-# Files
-
-
 @pytest.mark.parametrize("frame", ["1e30", "-1e30", "1e99", 1e30, "1_0", "٣", "infinity", "0x10"])
 def test_what_is_no_frame_number_costs_its_row_alone(tmp_path, frame):
     events = events_of(tmp_path, row(frame, 20, 30), row(10, 20, 30, video="b"))
     assert events["status"].tolist() == ["dropped", "ok"]
-
-
-def write_text(path, *lines, end="\n"):
-    path.write_text(end.join(lines), encoding="utf-8", newline="")
-    return path
-
-
-LINE = "006;v{n};{n}0;{n}5;{n}9;4,12,17;Anger"
-
-
-@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
-def test_the_separator_is_the_one_that_makes_rows_alike_whatever_ends_a_line(tmp_path, end):
-    lines = [LINE.format(n=n) for n in range(1, 6)]
-    events = read_events(
-        manifest(tmp_path), write_text(tmp_path / "t.csv", ";".join(HEADER), *lines, end=end)
-    )
-    assert events["status"].eq("ok").all() and set(events["aus"]) == {"4,12,17"}
-
-
-def test_a_row_with_a_separator_too_many_or_too_few_is_dropped_with_its_reason(tmp_path):
-    rows = [",".join(map(str, row(10, 20, 30, video=f"v{n}"))) for n in range(4)]
-    rows[1] = rows[1].replace("L12+R4", "12,4")
-    rows[2] = rows[2].replace("006,v2", "006 v2")
-    result = audit(manifest(tmp_path), write_text(tmp_path / "t.csv", ",".join(HEADER), *rows))
-    assert result.events["status"].tolist() == ["ok", "dropped", "dropped", "ok"]
-    assert result.faults["fault"].tolist() == ["uneven", "uneven"]
-
-
-def test_of_two_columns_of_one_title_none_is_taken(tmp_path):
-    table = xlsx(tmp_path / "t.xlsx", [[*HEADER, "onset frame"], [*row(10, 20, 30), 5]])
-    with pytest.raises(DataError, match="several columns"):
-        read_events(manifest(tmp_path), table)
-
-
-def zipped(path, **parts):
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in parts.items():
-            archive.writestr(name, content)
-    return path
-
-
-def stray(path, cell):
-    """A table with one more cell far away."""
-    book = openpyxl.Workbook()
-    for cells in (HEADER, row(10, 20, 30)):
-        book.active.append(cells)
-    book.active[cell] = "stray"
-    book.save(path)
-    return path
-
-
-def bad_files(folder):
-    header = ",".join(HEADER)
-    good = "006,v,10,20,30,4,Anger"
-    xls = licensed.save_xls(
-        folder / "cut.xls", {"label": [HEADER, ["006", "v", "1", "2", "3", "4", "Anger"]]}
-    )
-    yield "web page", write_text(folder / "t.xls", "<html><table><tr><td>Subject</td></tr></table></html>")
-    yield "spreadsheet", write_text(folder / "zero.xlsx", "PK\3\4")
-    for n in (513, 600, 1500):
-        (folder / f"cut{n}.xls").write_bytes(xls.read_bytes()[:n])
-        yield "spreadsheet", folder / f"cut{n}.xls"
-    yield "unpacks", zipped(folder / "bomb.xlsx", **{f"{n}.xml": bytes(90 << 20) for n in range(3)})
-    yield "quotation", write_text(folder / "open.csv", header, '006,"v,10,20,30,4,Anger', good)
-    yield (
-        "quotation",
-        write_text(folder / "two.csv", header, good, f'006,"{good}', good, '006,v",1,2,3,4,Anger', good),
-    )
-    yield "csv", write_text(folder / "long.csv", header, good, "x" * 140_000)
-
-
-def test_a_file_that_can_t_be_read_is_one_sentence(tmp_path):
-    for message, path in bad_files(tmp_path):
-        with pytest.raises(DataError, match=message) as caught:
-            read_events(manifest(tmp_path), path)
-        assert str(path) in str(caught.value) and len(str(caught.value)) < 500
-
-
-@pytest.mark.parametrize("cell", ["A1048576", "XFD1048576"])
-def test_a_stray_cell_costs_neither_time_nor_memory(tmp_path, cell):
-    table = stray(tmp_path / "t.xlsx", cell)
-    began, before = time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    events = read_events(manifest(tmp_path), table)
-    assert time.process_time() - began < 5
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300 << 10
-    assert events["status"].tolist() == (["ok", "dropped"] if cell[0] == "A" else ["ok"])

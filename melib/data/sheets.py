@@ -168,7 +168,10 @@ def _read_apart(data: bytes, path: Path) -> Sheets:
         raise _damaged(path, "its reader doesn't come to an end") from None
     if sheets is None:
         last = ended.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2]
-        raise _damaged(path, last if ended.returncode == 1 else "its reader breaks down")
+        raise _damaged(
+            path,
+            last if ended.returncode == 1 else "its reader breaks down, as at a cell far from all others",
+        )
     return {name: dict(rows) for name, rows in sheets}
 
 
