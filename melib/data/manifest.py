@@ -93,6 +93,11 @@ def read_manifest(name_or_path: str | Path) -> Manifest:
         raise DataError(
             f"{path}, line {_line(root, *faults[0])}: {place}{message}; correct that line ({_HELP})."
         )
+    for node in _misread(root):
+        raise DataError(
+            f"{path}, line {node.start_mark.line + 1}: yaml reads {node.value[:_SHOWN]} as another number; write it without "
+            "zeros before it, or in quotes if it is a text."
+        )
     classes = record["emotion_classes"]
     record["emotion_classes"] = {name: [e.strip().lower() for e in classes[name]] for name in classes}
     shown = record["show_subjects"]
@@ -611,6 +616,7 @@ def _by_type(parent: jsonschema.ValidationError, error: jsonschema.ValidationErr
     return error.validator in ("type", "enum", "const") and error.absolute_path == parent.absolute_path
 
 
+_SHOWN = 40  # signs of a number in a message
 _LONGEST = 400  # signs of what breaks the schema; a name may be a page long
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = 100
@@ -652,6 +658,16 @@ def _refuse_repeated_keys(path: Path, node: Any) -> None:
     elif isinstance(node, yaml.SequenceNode):
         for value in node.value:
             _refuse_repeated_keys(path, value)
+
+
+def _misread(node: Any) -> Iterator[Any]:
+    """Numbers that yaml reads as others, in silence: 010 as 8, 1:40 as 100."""
+    if isinstance(node, yaml.CollectionNode):
+        for pair in node.value:
+            for inner in pair if isinstance(pair, tuple) else [pair]:
+                yield from _misread(inner)
+    elif node.tag.endswith((":int", ":float")) and re.match(r"[+-]?0\d|.*:", node.value):
+        yield node
 
 
 def _line(root: Any, where: list, _: str, unknown: str) -> int:
