@@ -632,7 +632,7 @@ def _propose_nested(decoder, curves, truth, subjects):
     """Intervals of each curve, with an emission from curves of other subjects."""
     names = {subject: i for i, subject in enumerate(dict.fromkeys(subjects))}
     group = np.array([names[subject] % _GROUPS for subject in subjects], dtype=int)
-    proposed = {}
+    proposed: dict[int, pd.DataFrame] = {}
     for left_out in np.unique(group):
         # One subject alone can't be left out.
         known = np.flatnonzero(group != left_out) if len(names) > 1 else np.arange(len(curves))
