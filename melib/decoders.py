@@ -4,12 +4,13 @@
     score       .1 .1 .3 .6 .9 .5 .2 .1 .1 .1      (T,) one number a frame, NaN where no face was seen
     interval           |-----*-----|               onset 2, apex 4, offset 6: 0-based, closed
 
-Four decoders share one answer, a DataFrame with onset, apex, offset (int64) and score (float64):
+Five decoders share one answer, a DataFrame with onset, apex, offset (int64) and score (float64):
 
     fixed_window         peak of the smoothed curve, plus and minus half a median duration
     extensible_interval  the reference rule of the spotting paper (arXiv 2508.18834), to the letter
     half_height          down to half the peak's height, length clamped to what the prior holds usual
     semi_markov          the most probable set of events under a duration, apex and rate prior
+    selector             candidates of many lengths, a learned probability for each (IntervalSelector, made by `fit`)
 
 What remains to tune on validation videos is one number for all: the least score of an interval that is kept. `fit`
 tunes it, and whatever else a decoder has to learn, and gives a `Decoder`. The first three take their threshold
@@ -31,11 +32,13 @@ from numba import njit
 from scipy.optimize import isotonic_regression, minimize_scalar
 from scipy.signal import find_peaks
 from scipy.special import logit
-from scipy.stats import beta, rankdata
+from scipy.stats import beta
 
 from melib import _semi_markov, metrics
+from melib._curve import Curve, checked, interval_table, ranks
 from melib.errors import DataError
 from melib.priors import DurationPrior, IntervalPrior
+from melib.selector import IntervalSelector
 
 # Lengths that `half_height` allows, as shares of the prior's durations that are shorter.
 _USUAL = (0.05, 0.97)
@@ -63,7 +66,7 @@ _ABOVE_MEDIAN = 2.0
 # ... and all frames of an event together count as this many independent looks.
 _LOOKS = 6.0
 # What `fit` fits.
-NAMES = ("fixed_window", "extensible_interval", "half_height", "semi_markov")
+NAMES = ("fixed_window", "extensible_interval", "half_height", "semi_markov", "selector")
 # The search for the most probable set is cautious; at this many times the prior's rate it also brings what is doubtful,
 # and the least score decides.
 SEARCH_RATE = 16.0
@@ -112,7 +115,7 @@ def fixed_window(scores, prior, *, half_length=None, peak_fraction=0.55):
     >>> fixed_window([0, 0, 0, 1, 3, 1, 0, 0, 0], None, half_length=2).offset.tolist()
     [6]
     """
-    curve = _Curve.read(scores)
+    curve = Curve.read(scores)
     k = _half_length(prior, half_length)
     peaks, heights = _peaks(curve.filled, k, peak_fraction)
     last = curve.filled.size - 1
@@ -122,7 +125,7 @@ def fixed_window(scores, prior, *, half_length=None, peak_fraction=0.55):
         scored = np.flatnonzero(curve.scored[onset : offset + 1]) + onset
         if scored.size:
             rows.append((onset, int(scored[np.abs(scored - peak).argmin()]), offset, height))
-    return _table(rows)
+    return interval_table(rows)
 
 
 def extensible_interval(scores, prior, *, half_length=None, peak_fraction=0.55):
@@ -144,11 +147,11 @@ def extensible_interval(scores, prior, *, half_length=None, peak_fraction=0.55):
     -----
     The rule is tied to the mean of the whole curve: more background makes the intervals longer.
     """
-    curve = _Curve.read(scores)
+    curve = Curve.read(scores)
     k = _half_length(prior, half_length)
     peaks, heights = _peaks(curve.filled, k, peak_fraction)
     if peaks.size == 0:
-        return _table([])
+        return interval_table([])
     raw = curve.filled
     onsets, offsets = _extend(raw, raw.mean(), peaks, k)
     order = np.argsort(onsets, kind="stable")
@@ -157,7 +160,7 @@ def extensible_interval(scores, prior, *, half_length=None, peak_fraction=0.55):
         apex = onset + curve.ranked[onset : offset + 1].argmax()
         if curve.scored[apex] and not _suppressed(onset, apex, offset, rows, k):
             rows.append((onset, apex, offset, height))
-    return _table(rows)
+    return interval_table(rows)
 
 
 def half_height(scores, prior, *, half_length=None, peak_fraction=0.55):
@@ -176,11 +179,11 @@ def half_height(scores, prior, *, half_length=None, peak_fraction=0.55):
         As in `fixed_window`, but the apex is the highest frame of the less smoothed curve.
     """
     duration = _duration(prior)
-    curve = _Curve.read(scores)
+    curve = Curve.read(scores)
     k = _half_length(prior, half_length)
     peaks, heights = _peaks(curve.filled, k, peak_fraction)
     if peaks.size == 0:
-        return _table([])
+        return interval_table([])
     shortest, longest = (int(duration.quantile(q)) for q in _USUAL)
     smooth = _box(curve.filled, k + (k + 1) % 2)
     apexes = _climb(smooth, peaks, k)
@@ -202,7 +205,7 @@ def half_height(scores, prior, *, half_length=None, peak_fraction=0.55):
         taken[onset : offset + 1] = True
         tops[apex] = True
         rows.append((onset, onset + int(inside.argmax()), offset, float(heights[i])))
-    return _table(rows)
+    return interval_table(rows)
 
 
 @dataclass(frozen=True)
@@ -261,7 +264,7 @@ class Emission:
         DataError
             If curves and inside differ in number or length, or scores are infinite.
         """
-        curves = [_Curve.read(curve) for curve in scores]
+        curves = [Curve.read(curve) for curve in scores]
         truths = [np.asarray(truth, dtype=bool) for truth in inside]
         if [curve.filled.shape for curve in curves] != [truth.shape for truth in truths]:
             raise DataError(
@@ -374,7 +377,7 @@ def semi_markov(scores, prior, *, emission=None, rate=1.0, nuisance=()):
     model, llr = _model(scores, prior, emission, nuisance)
     scored = ~np.isnan(np.asarray(scores, dtype=float))
     if not scored.any():
-        return _table([])
+        return interval_table([])
     # An event at an exact place is never probable; as many places as this mean the same event.
     places = _PLACES * np.exp(prior.duration.log_mean)
     forward, steps, origins, last = _semi_markov.forward(model, np.log(rate * places))
@@ -393,7 +396,7 @@ def semi_markov(scores, prior, *, emission=None, rate=1.0, nuisance=()):
         if scored[start:stop].any():
             apex = start + _apex(llr[start:stop], scored[start:stop], prior)
             rows.append((start, apex, stop - 1, min(max(mass, 0.0), 1.0)))
-    return _table(rows)
+    return interval_table(rows)
 
 
 def posterior(scores, prior, *, emission=None, nuisance=()):
@@ -418,12 +421,13 @@ def fit(name, curves, events, prior, *, subjects=None, others=None):
     The least score is the one with the highest spotting F1, averaged over IoU of .3 to .7; of equals the
     lowest. Where the curves hold no event to judge by, as many intervals are kept as the prior expects. For
     semi_markov an `Emission` is fitted, on the scores as they are or on their ranks within a video, whichever
-    finds more in subjects that it wasn't fitted on; the least score, too, is tuned on those.
+    finds more in subjects that it wasn't fitted on; the least score, too, is tuned on those. For selector see
+    `IntervalSelector.fit`.
 
     Parameters
     ----------
     name : str
-        fixed_window, extensible_interval, half_height or semi_markov.
+        fixed_window, extensible_interval, half_height, semi_markov or selector.
     curves : list of (T_i,) float
         Curves of validation videos, none of which the scores' model was trained on; videos without an event
         included. NaN where no face was seen.
@@ -435,7 +439,7 @@ def fit(name, curves, events, prior, *, subjects=None, others=None):
     subjects : sequence, optional
         Whose curve it is. By default every curve is a subject's of its own.
     others : dict of lists of (T_i,) float, optional
-        Curves of macro-expressions and blinks, kind -> one a video. The four decoders don't read them.
+        Curves of macro-expressions and blinks, kind -> one a video. Only the selector reads them.
 
     Returns
     -------
@@ -449,7 +453,10 @@ def fit(name, curves, events, prior, *, subjects=None, others=None):
     """
     if name not in NAMES:
         raise DataError(f"there is no decoder {name!r}; use {', '.join(NAMES)}.")
-    curves, truth, subjects, others = _checked(curves, events, subjects, others)
+    if name == "selector":
+        selector = IntervalSelector.fit(curves, events, prior, subjects=subjects, others=others)
+        return Decoder(name, prior, selector.least, selector=selector)
+    curves, truth, subjects, _ = checked(curves, events, subjects, others)
     if name != "semi_markov":
         decoder = Decoder(name, prior, -np.inf)
         return _with_least(decoder, [decoder.propose(curve) for curve in curves], truth, curves)[0]
@@ -478,6 +485,7 @@ class Decoder:
         What a score is worth, for semi_markov.
     ranked : bool
         Whether scores are replaced by their ranks within the curve first.
+    selector : IntervalSelector, optional
     """
 
     name: str
@@ -485,6 +493,7 @@ class Decoder:
     least: float
     emission: Emission | None = None
     ranked: bool = False
+    selector: IntervalSelector | None = None
 
     def __call__(self, scores, others=None):
         """Intervals of one curve that are kept.
@@ -506,8 +515,10 @@ class Decoder:
 
     def propose(self, scores, others=None):
         """Intervals of one curve, those that score less than the least included; parameters as for a call."""
+        if self.selector is not None:
+            return self.selector.propose(scores, others)
         if self.ranked:
-            scores = _ranks(scores)
+            scores = ranks(scores)
         if self.name == "semi_markov":
             return semi_markov(scores, self.prior, emission=self.emission, rate=SEARCH_RATE)
         return globals()[self.name](scores, self.prior)
@@ -520,19 +531,21 @@ class Decoder:
             "least": self.least if np.isfinite(self.least) else str(self.least),  # json knows no infinity
             "emission": None if self.emission is None else self.emission.to_dict(),
             "ranked": self.ranked,
+            "selector": None if self.selector is None else self.selector.to_dict(),
         }
 
     @classmethod
     def from_dict(cls, record):
         """Rebuild what `to_dict` wrote."""
         kind = IntervalPrior if "duration" in record["prior"] else DurationPrior
-        emission = record["emission"]
+        emission, selector = record["emission"], record["selector"]
         return cls(
             record["name"],
             kind.from_dict(record["prior"]),
             float(record["least"]),
             None if emission is None else Emission.from_dict(emission),
             record["ranked"],
+            None if selector is None else IntervalSelector.from_dict(selector),
         )
 
 
@@ -565,69 +578,6 @@ def least_score(intervals, truth, expected):
     return float(tried[int(np.argmax(f1))])
 
 
-class _Curve(NamedTuple):
-    """A checked curve: scores with the lowest one at masked frames, and which frames are scored."""
-
-    filled: np.ndarray  # (T,) float64
-    scored: np.ndarray  # (T,) bool
-
-    @classmethod
-    def read(cls, scores):
-        scores = np.asarray(scores, dtype=float)
-        if scores.ndim != 1:
-            raise DataError(
-                f"a decoder takes one curve (T,), got shape {scores.shape}; pass one video at a time."
-            )
-        if np.isinf(scores).any():
-            raise DataError(
-                f"the score of frame {int(np.isinf(scores).argmax())} is infinite; "
-                "mark frames without a score by NaN."
-            )
-        scored = ~np.isnan(scores)
-        return cls(np.where(scored, scores, scores[scored].min() if scored.any() else 0.0), scored)
-
-    @property
-    def ranked(self):
-        """Scores (T,) with masked frames below every other."""
-        return np.where(self.scored, self.filled, -np.inf)
-
-
-def _checked(curves, events, subjects, others):
-    """What `fit` was given: curves (T_i,) float64, events (N_i, 2) float64, subjects, and kind -> curves."""
-    curves = [np.asarray(curve, dtype=float) for curve in curves]
-    for curve in curves:
-        _Curve.read(curve)
-    subjects = list(range(len(curves)) if subjects is None else subjects)
-    others = {kind: [np.asarray(o, dtype=float) for o in of] for kind, of in (others or {}).items()}
-    for what, given in (("tables of events", events), ("subjects", subjects), *others.items()):
-        if len(given) != len(curves):
-            raise DataError(f"{len(curves)} curves, but {len(given)} {what}; give one a curve.")
-    for kind, given in others.items():
-        for number, (curve, other) in enumerate(zip(curves, given, strict=True)):
-            if other.shape != curve.shape:
-                raise DataError(
-                    f"the {kind} curve of video {number} has shape {other.shape}, its scores {curve.shape}; "
-                    "give it one value a frame."
-                )
-    return curves, [_spans(table, number) for number, table in enumerate(events)], subjects, others
-
-
-def _spans(table, number):
-    """Onset and offset (N, 2) float64 of one curve's events."""
-    if not {"onset", "offset"} <= set(table.columns):
-        raise DataError(f"the events of curve {number} need the columns onset and offset.")
-    try:
-        spans = table[["onset", "offset"]].to_numpy(float)
-    except (TypeError, ValueError):
-        spans = np.array([[np.nan, np.nan]])
-    if not np.isfinite(spans).all() or (spans[:, 1] < spans[:, 0]).any():
-        raise DataError(
-            f"an event of curve {number} has no onset or offset in frames, or ends before it starts; "
-            "correct or remove it."
-        )
-    return spans
-
-
 def _propose_nested(decoder, curves, truth, subjects):
     """Intervals of each curve, with an emission from curves of other subjects."""
     names = {subject: i for i, subject in enumerate(dict.fromkeys(subjects))}
@@ -643,7 +593,7 @@ def _propose_nested(decoder, curves, truth, subjects):
 
 def _with_least(decoder, proposed, truth, curves):
     """The decoder with the best least score for the intervals of each curve, and its F1."""
-    intervals = _of_videos([_table([]), *proposed])
+    intervals = _of_videos([interval_table([]), *proposed])
     events = _of_videos(
         [pd.DataFrame(spans, columns=["onset", "offset"]) for spans in [np.zeros((0, 2)), *truth]]
     )
@@ -669,16 +619,8 @@ def _with_emission(decoder, curves, truth):
         for onset, offset in np.rint(spans).astype(int):
             frames[max(onset, 0) : max(offset + 1, 0)] = True
         inside.append(frames)
-    scores = [_ranks(curve) for curve in curves] if decoder.ranked else curves
+    scores = [ranks(curve) for curve in curves] if decoder.ranked else curves
     return dataclasses.replace(decoder, emission=Emission.fit(scores, inside, decoder.prior))
-
-
-def _ranks(scores):
-    """Rank of each score within its curve, (T,) in (0, 1); NaN stays."""
-    curve = _Curve.read(scores)
-    ranks = np.full(curve.filled.size, np.nan)
-    ranks[curve.scored] = (rankdata(curve.filled[curve.scored]) - 0.5) / max(curve.scored.sum(), 1)
-    return ranks
 
 
 def _duration(prior):
@@ -698,12 +640,6 @@ def _half_length(prior, half_length):
     if half_length != int(half_length) or half_length < 1:
         raise DataError(f"half_length is a whole number of frames from 1 on, got {half_length}.")
     return int(half_length)
-
-
-def _table(rows):
-    table = pd.DataFrame(rows, columns=["onset", "apex", "offset", "score"])
-    table = table.astype({"onset": "int64", "apex": "int64", "offset": "int64", "score": "float64"})
-    return table.sort_values("onset", kind="stable", ignore_index=True)
 
 
 def _box(curve, width):
@@ -842,7 +778,7 @@ def _model(scores, prior, emission, nuisance):
     """Model of one curve, and its log-likelihood ratios (T,)."""
     if not isinstance(prior, IntervalPrior):
         raise DataError(_NEEDS_INTERVAL_PRIOR)
-    curve = _Curve.read(scores)
+    curve = Curve.read(scores)
     fps = prior.duration.fps
     llr = _ratio_of_probability(curve, prior) if emission is None else emission.llr(scores)
     flank = np.logaddexp(llr, 0) - np.log(2)
@@ -855,7 +791,7 @@ def _model(scores, prior, emission, nuisance):
     move = np.eye(1 + len(nuisance))
     share = np.ones(1 + len(nuisance))
     for state, (other, events_a_minute, mean_seconds, other_emission) in enumerate(nuisance, start=1):
-        other = _Curve.read(other)
+        other = Curve.read(other)
         if other.filled.size != llr.size:
             raise DataError(
                 f"nuisance curve {state} has {other.filled.size} frames, "
