@@ -78,7 +78,7 @@ def refused_files(folder):
     yield "no file", folder
     yield "web page", write_text(folder / "t.xls", "<html><table><tr><td>Subject</td></tr></table></html>")
     yield "spreadsheet", write_text(folder / "zero.xlsx", "PK\3\4 not really")
-    for n in (513, 600, 1500):
+    for n in (513, 600, 1500, len(xls.read_bytes()) - 513):
         (folder / f"cut{n}.xls").write_bytes(xls.read_bytes()[:n])
         yield "spreadsheet", folder / f"cut{n}.xls"
     yield "unpacks", zipped(folder / "bomb.xlsx", **{f"{n}.xml": bytes(90 << 20) for n in range(3)})

@@ -13,6 +13,7 @@ import io
 import json
 import math
 import re
+import struct
 import subprocess
 import sys
 import zipfile
@@ -79,6 +80,8 @@ def read_sheets(path: Path) -> Sheets:
     if data[:4] == b"PK\x03\x04":
         return _read_archive(data, path)
     if data[:4] == b"\xd0\xcf\x11\xe0":
+        if _is_cut(data):
+            raise _damaged(path, "its end lacks, as after a copy that was interrupted")
         return _read_apart(data, path)
     if kind := _MARKUP.match(data[:_HEAD].removeprefix(b"\xef\xbb\xbf")):
         what = "xml" if kind[1].lower() == b"?xml" else "a web page (html)"
@@ -173,6 +176,20 @@ def _read_apart(data: bytes, path: Path) -> Sheets:
             last if ended.returncode == 1 else "its reader breaks down, as at a cell far from all others",
         )
     return {name: dict(rows) for name, rows in sheets}
+
+
+def _is_cut(data: bytes) -> bool:
+    """Whether an old spreadsheet lacks sectors that its own table lists; its reader may leave out their rows in silence."""
+    try:
+        size = {9: 512, 12: 4096}[struct.unpack_from("<H", data, 30)[0]]
+        sectors = [sector for sector in struct.unpack_from("<109I", data, 76) if sector < 0xFFFFFFFA]
+        entries = [
+            entry for n in sectors for entry in struct.unpack_from(f"<{size // 4}I", data, (n + 1) * size)
+        ]
+    except (struct.error, KeyError):
+        return True
+    used = max((place for place, entry in enumerate(entries) if entry != 0xFFFFFFFF), default=0)
+    return len(data) <= (used + 1) * size
 
 
 def _damaged(path: Path, reason: str) -> DataError:
