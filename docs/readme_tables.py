@@ -133,7 +133,7 @@ def _intensity() -> str:
     for model, used, name in _MODELS:
         found = [agreement.get((model, used, *asked[1:])) for asked in _AGREEMENT]
         found += [seen.get((model, used, quantity)) for _, quantity in _CARD]
-        rows.append([name, *("" if row is None else answers.interval(row) for row in found)])
+        rows.append([name, *("" if row is None else answers.interval_text(row) for row in found)])
     whole = summary[summary["amplitude"] == "all"]
     counted = f"{whole['subjects'].max():.0f} subjects, {whole['events'].max():.0f} events"
     head = ["", *(asked[0] for asked in _AGREEMENT), *(title for title, _ in _CARD)]
@@ -159,7 +159,7 @@ def _aim_rows() -> list[tuple[str, str, str, bool]]:
         metric, over, other = row["claim"].partition(" over ")
         name = results.METRICS.get(metric) or results.QUANTITIES.get(metric, (metric,))[0]
         name += f", over {results.label(other, 'none')}" if over else ""
-        result = f"{answers.interval(row, sign=bool(over))}, {row['events']:.0f} events"
+        result = f"{answers.interval_text(row, sign=bool(over))}, {row['events']:.0f} events"
         rows.append((name, row["needed"], result, bool(row["holds"])))
     return rows
 
@@ -171,8 +171,8 @@ def _spotting() -> str:
     rows = []
     for row in results.records(table):
         counts = " / ".join(f"{row[name]:.0f}" for name in ("tp", "fp", "fn"))
-        found = [answers.interval(row, name) for name in scores]
-        alarms = answers.interval(row, "fp_per_hour", 0)
+        found = [answers.interval_text(row, name) for name in scores]
+        alarms = answers.interval_text(row, "fp_per_hour", 0)
         rows.append([_SYSTEMS.get(row["system"], row["system"]), counts, *found, alarms, f"{row['ap']:.2f}"])
     first = table.iloc[0]
     head = [

@@ -308,6 +308,6 @@ def test_a_broken_table_is_one_readable_sentence(tmp_path):
 
 
 def test_a_number_that_rounds_to_nothing_has_no_sign():
-    assert answers.interval({"estimate": -0.001, "low": -0.02, "high": 0.01}) == "0.00 [-0.02, 0.01]"
-    assert answers.interval({"estimate": 0.001, "low": math.nan, "high": math.nan}, sign=True) == "+0.00"
-    assert answers.interval({"estimate": math.nan, "low": 0, "high": 0}) == "undefined"
+    assert answers.interval_text({"estimate": -0.001, "low": -0.02, "high": 0.01}) == "0.00 [-0.02, 0.01]"
+    assert answers.interval_text({"estimate": 0.001, "low": math.nan, "high": math.nan}, sign=True) == "+0.00"
+    assert answers.interval_text({"estimate": math.nan, "low": 0, "high": 0}) == "undefined"

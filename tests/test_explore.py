@@ -198,7 +198,7 @@ def test_a_panel_over_a_run_without_its_data_is_one_sentence():
 
 @pytest.mark.parametrize("decoder", spotting_decoding.DECODERS)
 def test_untouched_settings_give_the_intervals_that_are_scored(shown, decoder):
-    intervals = explore.decode(shown, decoder)
+    intervals = explore.decode_video(shown, decoder)
     scored = spotting_decoding.predict(replace(explore.OURS, decoder=decoder), shown.source.material)
     scored = scored[(scored["subject"] == shown.video.subject) & (scored["video"] == shown.video.video)]
     columns = ["onset", "apex", "offset", "score", "emotion", "kept"]
@@ -208,12 +208,12 @@ def test_untouched_settings_give_the_intervals_that_are_scored(shown, decoder):
     )  # empty text has another type
     (prior,) = explore.duration_priors(shown.source).values()
     least = explore.fitted_decoder(shown.source, decoder, "toy")[1]
-    again = explore.decode(shown, decoder, "toy", prior.duration.half_length, 0.55, least)
+    again = explore.decode_video(shown, decoder, "toy", prior.duration.half_length, 0.55, least)
     pd.testing.assert_frame_equal(again, intervals)
 
 
 def test_right_are_those_that_find_a_micro_expression(shown):
-    intervals = explore.decode(shown)
+    intervals = explore.decode_video(shown)
     assert intervals["right"].sum() == 1 and not (intervals["right"] & ~intervals["kept"]).any()
 
 
@@ -356,7 +356,7 @@ def test_what_is_decoded_is_what_the_run_predicted(run):
     assert table["what"].value_counts().to_dict() == {"missed": counts["fn"], "invented": counts["fp"]}
     shown = explore.long_video(finished, name, long.videos[0].subject, long.videos[0].video)
     scored = kept[(kept["subject"] == shown.video.subject) & (kept["video"] == shown.video.video)]
-    intervals = explore.decode(shown)
+    intervals = explore.decode_video(shown)
     assert intervals[intervals["kept"]]["onset"].tolist() == scored["onset"].tolist()
     assert set(explore.duration_priors(shown.source)) == {name, *(study.name for study in finished.transfer)}
     assert video_png(shown, 0).startswith(b"\x89PNG")

@@ -250,8 +250,8 @@ def _alive(processes):
 @pytest.mark.long
 @pytest.mark.parametrize(
     ("how", "group"),
-    [(signal.SIGINT, True), (signal.SIGTERM, True), (signal.SIGTERM, False), (signal.SIGKILL, False)],
-    ids=["Ctrl-C", "SIGTERM to all", "SIGTERM to the run", "kill -9 of the run"],
+    [(signal.SIGINT, True), (signal.SIGTERM, True), (signal.SIGKILL, False)],
+    ids=["Ctrl-C", "SIGTERM to all", "kill -9 of the run"],
 )
 def test_a_run_cut_off_anywhere_leaves_no_process_and_continues_to_the_same_bytes(
     tmp_path, undisturbed, how, group

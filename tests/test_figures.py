@@ -70,7 +70,7 @@ DRAW = {
     "amplitude": lambda: figures.amplitude(results()),
     "face_card": lambda: figures.face_card(card()),
     "curves": lambda: figures.curves(curve_table()),
-    "position_control": lambda: figures.position_control(TARGETS, control_table()),
+    "position_figure": lambda: figures.position_figure(TARGETS, control_table()),
 }
 
 

@@ -202,7 +202,7 @@ def whole(tmp_path_factory):
     """A run whose tables are written, and them: not to be changed."""
     folder = fill(a_run(tmp_path_factory.mktemp("runs") / "made up"))
     latex.write_all(folder)
-    return folder, {table.name: table for table in latex.tables(folder)}
+    return folder, {table.name: table for table in latex.printable_tables(folder)}
 
 
 def tex_of(folder, name):
@@ -421,7 +421,7 @@ def test_a_missing_or_empty_result_leaves_out_its_tables_and_no_other(whole, run
     spotting = run / "results" / "spotting.csv"
     spotting.write_text(spotting.read_text().splitlines()[0] + "\n")
     lost = {name for name, table in tables.items() if {"decoders", "spotting"} & set(table.results)}
-    assert {table.name for table in latex.tables(run)} == set(tables) - lost != set(tables)
+    assert {table.name for table in latex.printable_tables(run)} == set(tables) - lost != set(tables)
 
 
 def test_a_run_without_results_has_no_table(tmp_path):
@@ -433,14 +433,14 @@ def test_what_an_older_version_wrote_is_refused_in_one_sentence(run):
     old = read_result(run / "results" / "claims.csv").drop(columns=["p_holm", "significant"])
     cache.write_table(run / "results" / "claims.csv", old)
     with pytest.raises(DataError, match=r"claims.csv .*\b(p_holm|significant)\b.*run its notebook again"):
-        latex.tables(run)
+        latex.printable_tables(run)
 
 
 def test_several_data_sets_get_a_table_each_and_licensed_ones_are_not_called_simulated(run):
     both = pd.concat([RESULTS["recognition"], RESULTS["recognition"].assign(dataset="other")])
     cache.write_table(run / "results" / "recognition.csv", both)
     (run / "parameters.yml").write_text('{profile: paper, seed: 0, data: \'{"samm": "/data"}\'}\n')
-    tables = {table.name: table for table in latex.tables(run)}
+    tables = {table.name: table for table in latex.printable_tables(run)}
     assert {"recognition_synthme_lv", "recognition_other"} <= set(tables)
     assert tables["recognition_other"].caption.endswith("Data: other.")
 

@@ -298,7 +298,7 @@ def test_tables_have_their_columns_and_no_number_where_there_is_no_threshold(tab
     ideal = table[table["kind"] == "ideal"].set_index(["condition", "per_hour"])["threshold_px"]
     assert ideal["noise", 60] == pytest.approx(4 * ideal["base", 60], rel=0.02)
     assert ideal["base", 240] < ideal["base", 60]
-    printed = latex.printed(latex.fill("limits_of_detection", table))
+    printed = latex.printed(latex.fill_table("limits_of_detection", table))
     assert (printed["Found half of the time, px"] == "--").any()
     assert printed.loc[printed["System"] == "chance", "Remark"].str.startswith("above").all()
 

@@ -157,7 +157,7 @@ def test_too_few_frames_are_said_to_be_too_few(tmp_path, weights, frames):
         made = prediction.predict(film(tmp_path / f"{n}.mp4", frames[:n]), weights)
         assert len(made.curve) == n
         assert any("too few to tell" in note for note in made.notes)
-        prediction.write(made, tmp_path)
+        prediction.write_prediction(made, tmp_path)
 
 
 def test_a_folder_is_read_in_the_order_of_its_numbers(tmp_path):
@@ -266,7 +266,7 @@ def test_the_card_is_that_of_the_clips_whose_model_is_exported(tmp_path):
     )
     both = spotted.iloc[:1].assign(seed=np.nan, precision=0.25)  # the counts of both trainings
     cache.write_table(tmp_path / "results" / "spotting.csv", pd.concat([spotted, both]))
-    made = predictor_weights.card(run, "first", "long")
+    made = predictor_weights.card_of(run, "first", "long")
     (row,) = seen.query(
         "protocol == 'context' and model == 'resnet18_bigru' and input == 'flow' and quantity == 'clip_swap'"
     ).itertuples()
@@ -295,7 +295,7 @@ def test_a_row_a_sample_and_none_says_anything_without_a_face(made, frames):
 
 
 def test_what_is_written_can_be_read_again(made, tmp_path):
-    written = prediction.write(made, tmp_path)
+    written = prediction.write_prediction(made, tmp_path)
     assert [path.name for path in written] == [
         "face_curve.csv",
         "face_intervals.csv",
@@ -307,7 +307,7 @@ def test_what_is_written_can_be_read_again(made, tmp_path):
     assert set(record["meaning"]) >= {*record["curve"], "confidence", "emotion"}
     assert len(record["curve"]["seconds"]) == len(pd.read_csv(tmp_path / "face_curve.csv")) == len(made.curve)
     before = {path: path.read_bytes() for path in written}
-    prediction.write(made, tmp_path)
+    prediction.write_prediction(made, tmp_path)
     assert {path: path.read_bytes() for path in written} == before
 
     def refuse(constant):
@@ -337,7 +337,7 @@ def known(made, monkeypatch):
 
 def test_videos_of_the_same_name_are_both_written(weights, known, tmp_path, capsys):
     sources = [tmp_path / folder / "clip.mp4" for folder in ("one", "two")]
-    assert prediction.many([*sources, sources[0]], tmp_path / "out", weights) == []
+    assert prediction.predict_all([*sources, sources[0]], tmp_path / "out", weights) == []
     found = {path.name for path in (tmp_path / "out").glob("*.json")}
     assert found == {"one_clip.mp4.json", "two_clip.mp4.json"}
     assert capsys.readouterr().out.count("face card of these weights (invented") == 1
@@ -348,26 +348,26 @@ def test_where_nothing_can_be_written_nothing_is_computed(weights, tmp_path, mon
     (tmp_path / "file").touch()
     for out in (tmp_path / "file", tmp_path / "file" / "below", Path("/proc/nowhere")):
         with pytest.raises(DataError, match=r"can't be written .*; name another folder") as caught:
-            prediction.many([tmp_path / "clip.mp4"], out, weights)
+            prediction.predict_all([tmp_path / "clip.mp4"], out, weights)
         assert "\n" not in str(caught.value)
     assert not (tmp_path / "out").exists()
 
 
 def test_a_rate_that_isnt_one_ends_everything_as_a_misuse(weights, tmp_path):
     with pytest.raises(Misuse, match="isn't a rate"):
-        prediction.many([tmp_path], tmp_path / "out", weights, fps=-1)
+        prediction.predict_all([tmp_path], tmp_path / "out", weights, fps=-1)
 
 
 def test_an_interrupt_leaves_whole_files_only_and_is_said(weights, known, tmp_path, monkeypatch):
     first, second = tmp_path / "first.mp4", tmp_path / "second.mp4"
-    drawn = prediction.drawn
+    drawn = prediction.draw_prediction
 
     def interrupted(made):
         if made.source == second:
             raise KeyboardInterrupt
         return drawn(made)
 
-    monkeypatch.setattr(prediction, "drawn", interrupted)
+    monkeypatch.setattr(prediction, "draw_prediction", interrupted)
     monkeypatch.setattr(predictor_weights, "load_weights", lambda run: weights)
     ended = CliRunner().invoke(cli.app, ["predict", str(first), str(second), "--out", str(tmp_path / "out")])
     assert ended.exit_code == 1
@@ -429,7 +429,7 @@ def test_a_full_disk_is_told_and_nothing_half_written_is_left(made, tmp_path, sm
     folder = small_disk(1)
     (folder / "rest").write_bytes(bytes(2**20 - 2**15))
     with pytest.raises(DataError, match="disk is full"):
-        prediction.write(made, folder)
+        prediction.write_prediction(made, folder)
     assert not any(path.name.startswith(".") for path in folder.iterdir())
     for path in folder.glob("*.csv"):
         pd.read_csv(path)
@@ -448,7 +448,7 @@ def test_a_missing_file_a_broken_one_and_one_without_a_picture_are_told_and_the_
     film(tmp_path / "grey.mp4", [np.full((120, 160, 3), 128, np.uint8)] * 40)
     film(tmp_path / "face.mp4", frames[:60])
     names = ["absent.mp4", "broken.mp4", "nothing.mp4", "sound.avi", "grey.mp4", "face.mp4"]
-    failed = prediction.many([tmp_path / name for name in names], tmp_path / "out", weights)
+    failed = prediction.predict_all([tmp_path / name for name in names], tmp_path / "out", weights)
     assert len(failed) == 5
     for name, sentence in zip(names, failed, strict=False):
         assert name in sentence
@@ -617,8 +617,3 @@ def test_what_is_installed_works_outside_the_repository(wheel, frames, tmp_path)
     assert {path.name for path in (tmp_path / "predictions").iterdir()} == {
         f"my clip é{suffix}" for suffix in ("_curve.csv", "_intervals.csv", ".json", ".png", "_overlay.mp4")
     }
-    assert run("simulate", "data/synthme", "--people", "2", "--clips", "1", "--empty", "0").returncode == 0
-    assert run("data", "check", "synthme", "--root", "data/synthme").returncode == 0
-    ran = run("run", "--profile", "smoke", "--only", "01", "--run", "trial")
-    assert ran.returncode == 0, ran.stderr[-2000:]
-    assert (tmp_path / "runs" / "trial" / "report" / "index.html").is_file()

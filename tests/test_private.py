@@ -100,12 +100,12 @@ OF_IMAGES = {
 
 OF_TABLES = {
     **{f"figures.{name}": draw for name, draw in test_figures.DRAW.items()},
-    "pictures.events": lambda: pictures.events(blind_study()),
-    "pictures.curves": lambda: pictures.curves(blind_study()),
+    "pictures.events_picture": lambda: pictures.events_picture(blind_study()),
+    "pictures.curves_picture": lambda: pictures.curves_picture(blind_study()),
     "pictures.shapes": pictures.shapes,
     "pictures.annotators": lambda: pictures.annotators(prepared_of({})),
     "spotting_figures.systems": lambda: spotting_figures.systems(spotting_tables.TABLES["spotting"]),
-    "spotting_figures.timelines": lambda: spotting_figures.timelines(
+    "spotting_figures.timelines_figure": lambda: spotting_figures.timelines_figure(
         spotting_tables.curves(), spotting_tables.INTERVALS
     ),
     "spotting_figures.recall": lambda: spotting_figures.recall(spotting_tables.RECALL),
@@ -118,9 +118,9 @@ OF_TABLES = {
     ),
     "ablation_figures.forest": lambda: ablation_figures.forest(*made_up.ablations()[:2], protocol="context"),
     "ablation_figures.jitter": lambda: ablation_figures.jitter(made_up.ablations()[0]),
-    "ablation_figures.prior_match": lambda: ablation_figures.prior_match(made_up.ablations()[2]),
+    "ablation_figures.prior_figure": lambda: ablation_figures.prior_figure(made_up.ablations()[2]),
     "limits_figures.limits_of_detection": lambda: limits_figures.limits_of_detection(*made_up.limits()),
-    "prediction.drawn": lambda: prediction.drawn(a_prediction()),
+    "prediction.draw_prediction": lambda: prediction.draw_prediction(a_prediction()),
     "data_figures.durations": lambda: data_figures.durations(
         durations.event_durations([blind_study()]),
         durations.fits([blind_study()]),

@@ -118,7 +118,7 @@ def test_what_speaks_against_us_stands_before_everything_else(whole, page):
 def test_the_numbers_are_those_of_the_files(whole, page):
     for verdict in answers.verdicts(whole):
         assert all(text in page.text for text in (verdict.question, verdict.effect, verdict.p))
-    tables = latex.tables(whole)
+    tables = latex.printable_tables(whole)
     assert len(tables) > 10
     for table in tables:
         for row in latex.printed(table).itertuples(index=False):

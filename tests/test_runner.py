@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -378,22 +377,15 @@ def is_alive(pid):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
-def test_a_run_stopped_at_any_point_leaves_nothing_half_and_continues(go, source, how):
+def test_an_interrupted_run_says_where_leaves_nothing_half_and_continues(go, source):
+    """tests/test_faults.py has other signals, and a whole run."""
     slow_second(source)
     process, kernel = begin(source)
-    process.send_signal(how)
-    said = re.sub(r"(finished) in .*", r"\1", process.communicate(timeout=30)[1])
+    process.send_signal(signal.SIGINT)
+    lines = process.communicate(timeout=30)[1].splitlines()
     folder = source.parent / "runs" / "smoke"
-    if how == signal.SIGINT:
-        assert "interrupted: 02_second was interrupted in cell" in said
-        assert said.splitlines() == [
-            "1/2 01_first: started",
-            "1/2 01_first: finished",
-            "2/2 02_second: started",
-            "interrupted: 02_second was interrupted in cell [3]",
-        ]
-        assert not list(folder.glob("notebooks/.*"))
+    assert lines[-1] == "interrupted: 02_second was interrupted in cell [3]"
+    assert not list(folder.glob("notebooks/.*"))
     for _ in range(100):
         if not is_alive(kernel):
             break

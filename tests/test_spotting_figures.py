@@ -91,7 +91,7 @@ def closed():
 
 DRAW = {
     "systems": lambda: spotting_figures.systems(TABLES["spotting"]),
-    "timelines": lambda: spotting_figures.timelines(TABLES["spotting_curves"], INTERVALS),
+    "timelines": lambda: spotting_figures.timelines_figure(TABLES["spotting_curves"], INTERVALS),
     "recall": lambda: spotting_figures.recall(RECALL),
     "inflation": lambda: spotting_figures.inflation(LEDGER),
     "effects": lambda: spotting_figures.effects(EFFECTS, TABLES["ablations"]),
@@ -137,7 +137,7 @@ def test_a_dot_is_filled_where_its_interval_leaves_0_out_and_nowhere_else():
 
 
 def test_every_annotated_and_found_interval_is_drawn():
-    fig = spotting_figures.timelines(TABLES["spotting_curves"], INTERVALS)
+    fig = spotting_figures.timelines_figure(TABLES["spotting_curves"], INTERVALS)
     bars = [line.get_xdata() for axis in fig.axes for line in axis.lines if len(line.get_xdata()) == 2]
     assert sorted(map(tuple, bars)) == sorted(zip(INTERVALS["start"], INTERVALS["stop"], strict=True))
 

@@ -285,7 +285,7 @@ def predict(
         from melib.app import prediction, predictor_weights, runner
 
         used = predictor_weights.load_weights(None if weights is None else runner.locate(weights))
-        failed = prediction.many(videos, out, used, fps=fps, overlay=overlay, progress=True)
+        failed = prediction.predict_all(videos, out, used, fps=fps, overlay=overlay, progress=True)
     except KeyboardInterrupt:
         print(
             "melib: interrupted; the videos named above are finished, the same command begins anew",

@@ -378,7 +378,9 @@ def fitted_decoder(source, decoder, statistics):
 
 
 @functools.lru_cache(maxsize=64)
-def decode(shown, decoder=OURS.decoder, statistics="", half_length=None, peak_fraction=0.55, least=None):
+def decode_video(
+    shown, decoder=OURS.decoder, statistics="", half_length=None, peak_fraction=0.55, least=None
+):
     """Intervals of one video; untouched settings give those that the run has scored.
 
     Parameters
@@ -579,7 +581,7 @@ def video_picture(shown, t, intervals=None, landmarks=UNKNOWN):
     t : int
         Sample.
     intervals : DataFrame or None
-        As `decode` returns.
+        As `decode_video` returns.
     landmarks : tuple of 3 int or None
         Onset, apex and offset of an event, native frames.
 
@@ -814,7 +816,7 @@ def _video_view(finished, dataset, subject, name, first):
         if shown.curves is not None:
             # A page rounds to the slider's step: untouched, it means the tuned score itself.
             known = None if np.isclose(least.value, tuned) else least.value
-            intervals = decode(shown, *(control.value for control in settings[:-1]), known)
+            intervals = decode_video(shown, *(control.value for control in settings[:-1]), known)
         picture.value = png(video_picture(shown, frame.value, intervals, tuple(landmarks.values())))
 
     def look(number):

@@ -26,7 +26,7 @@ _LEAST_ARROW = 0.1
 _COLOURS = (style.BLUE, style.ORANGE, style.GREEN)
 
 
-def events(study, statistics=None):
+def events_picture(study, statistics=None):
     """Durations, apex positions and true peaks of a data set's events.
 
     Parameters
@@ -79,7 +79,7 @@ def events(study, statistics=None):
         return fig
 
 
-def curves(study, n=8):
+def curves_picture(study, n=8):
     """True intensity of some events and the triangle that their annotation makes, evenly over the true peaks.
 
     Parameters

@@ -98,7 +98,7 @@ class Prediction:
 
     def plot(self) -> Figure:
         """Curve, intervals and the apex's motion field."""
-        return drawn(self)
+        return draw_prediction(self)
 
     def __repr__(self) -> str:
         """Name, length and number of intervals."""
@@ -165,20 +165,24 @@ def predict(
         raise DataError(
             f"{source}: no face was found in {len(seen)} frames; it should be frontal and 60 pixels or wider."
         )
-    [said] = learn.videos.predict_curves(used.spotting, [learn.videos.Sequence(regional["motion"], seen)])
-    scores = np.where(seen[:, None], said["scores"], np.nan)
+    [outputs] = learn.videos.predict_curves(used.spotting, [learn.videos.Sequence(regional["motion"], seen)])
+    scores = np.where(seen[:, None], outputs["scores"], np.nan)
     prior = np.asarray(used.spotting.scale["class_prior"])
     with np.errstate(divide="ignore"):
         log_prior = np.log(prior)
-    of = {
+    curves = {
         **dict(zip(spotting.KINDS, scores.T, strict=False)),
-        "logits": said["logits"],
+        "logits": outputs["logits"],
         "log_prior": log_prior,
     }
-    found = recognition.classify_adjusted(used.decoder(of), of["micro"], of["logits"], log_prior=log_prior)
-    sizes = [moved(regional["motion"], *ends) for ends in zip(found["onset"], found["offset"], strict=True)]
-    kept = (found["score"] >= used.least) & (np.array(sizes) >= used.floor)
-    found = found[kept].reset_index(drop=True)
+    intervals = recognition.classify_adjusted(
+        used.decoder(curves), curves["micro"], curves["logits"], log_prior=log_prior
+    )
+    sizes = [
+        moved(regional["motion"], *ends) for ends in zip(intervals["onset"], intervals["offset"], strict=True)
+    ]
+    sure = (intervals["score"] >= used.least) & (np.array(sizes) >= used.floor)
+    intervals = intervals[sure].reset_index(drop=True)
     curve = pd.DataFrame(
         {
             "frame": shown.numbers,
@@ -188,7 +192,7 @@ def predict(
             "score": scores[:, 0].astype(float),
         }
     )
-    motion, landmarks = _apex(shown, found, used.windows["T"], stride)
+    motion, landmarks = _apex(shown, intervals, used.windows["T"], stride)
     most = max(counts)
     several = (f"up to {most} faces at a time: the largest is followed",) if most > 1 else ()
     gone = (f"no face in {missing} of {len(seen)} frames read: masked, drawn as a gap",) if missing else ()
@@ -197,7 +201,7 @@ def predict(
         Path(source),
         shown.fps,
         curve,
-        _in_time(found, curve),
+        _in_time(intervals, curve),
         motion,
         landmarks,
         (*shown.notes, *several, *gone, *cut),
@@ -232,21 +236,21 @@ def _unreadable(shown: Footage, missing: np.ndarray) -> int:
     return sum(faces.read_image(image) is None for image in images)
 
 
-def _in_time(found: pd.DataFrame, curve: pd.DataFrame) -> pd.DataFrame:
+def _in_time(intervals: pd.DataFrame, curve: pd.DataFrame) -> pd.DataFrame:
     """Intervals in native frames and in seconds."""
     marks = ("onset", "apex", "offset")
-    frames = {mark: curve["frame"].to_numpy()[found[mark]] for mark in marks}
-    seconds = {f"{mark}_s": curve["seconds"].to_numpy()[found[mark]] for mark in marks}
+    frames = {mark: curve["frame"].to_numpy()[intervals[mark]] for mark in marks}
+    seconds = {f"{mark}_s": curve["seconds"].to_numpy()[intervals[mark]] for mark in marks}
     return pd.DataFrame(
-        {**frames, **seconds, "confidence": found["score"], "emotion": found["emotion"]}
+        {**frames, **seconds, "confidence": intervals["score"], "emotion": intervals["emotion"]}
     ).reset_index(drop=True)
 
 
-def _apex(shown: Footage, found: pd.DataFrame, length: int, stride: int) -> tuple[Any, Any]:
+def _apex(shown: Footage, intervals: pd.DataFrame, length: int, stride: int) -> tuple[Any, Any]:
     """Motion of the skin at the surest interval's apex, and the landmarks; None where there is no interval."""
-    if found.empty:
+    if intervals.empty:
         return None, None
-    apex = int(found["apex"].iloc[int(np.argmax(found["score"]))])
+    apex = int(intervals["apex"].iloc[int(np.argmax(intervals["score"]))])
     first = int(np.clip(apex - length * stride // 2, 0, max(0, len(shown.frames) - length * stride)))
     frames = shown.frames[first : first + length * stride]
     parts = list(faces.follow(frames, shown.fps, largest=True))
@@ -263,7 +267,7 @@ def _apex(shown: Footage, found: pd.DataFrame, length: int, stride: int) -> tupl
 # ---- what is written --------------------------------------------------------------------------------------------
 
 
-def write(made: Prediction, out: str | Path, name: str = "") -> list[Path]:
+def write_prediction(made: Prediction, out: str | Path, name: str = "") -> list[Path]:
     """Write a prediction: curve and intervals as csv, everything as json, one figure.
 
     Parameters
@@ -319,7 +323,7 @@ def _names(sources: Sequence[Path]) -> list[str]:
     raise Misuse("two of these videos would be written to the same files; give each its own --out.")
 
 
-def drawn(made: Prediction) -> Figure:
+def draw_prediction(made: Prediction) -> Figure:
     """Intensity and score over time with the intervals, and the motion of the skin at the surest one's apex.
 
     Returns
@@ -367,9 +371,9 @@ def _draw_intervals(axis: Axes, intervals: pd.DataFrame, length: float) -> None:
         inside.set(color=style.YELLOW, alpha=0.4)
         if all(abs(row.apex_s - other) > _LABEL * length for other in named):
             named.append(row.apex_s)
-            said = f"{row.emotion}\n{row.confidence:.2f}"
+            words = f"{row.emotion}\n{row.confidence:.2f}"
             axis.annotate(
-                said, (row.apex_s, 1.01), ha="center", va="bottom", fontsize="small", annotation_clip=False
+                words, (row.apex_s, 1.01), ha="center", va="bottom", fontsize="small", annotation_clip=False
             )
 
 
@@ -400,7 +404,7 @@ def film(made: Prediction, out: str | Path, name: str = "") -> Path:
     Parameters
     ----------
     made, out, name
-        As for `write`; the file is ``<name>_overlay.mp4``.
+        As for `write_prediction`; the file is ``<name>_overlay.mp4``.
 
     Raises
     ------
@@ -445,11 +449,11 @@ def _name(picture: np.ndarray, made: Prediction, t: int) -> None:
     """Write into a sample's picture, in place, class and confidence of the interval that it lies in, or that no face is."""
     frame = made.curve["frame"].iloc[t]
     now = made.intervals[(made.intervals["onset"] <= frame) & (made.intervals["offset"] >= frame)]
-    said = [f"{row.emotion} {row.confidence:.2f}" for row in now.itertuples()]
+    words = [f"{row.emotion} {row.confidence:.2f}" for row in now.itertuples()]
     if not made.curve["face"].iloc[t]:
-        said = ["no face"]
+        words = ["no face"]
     size = max(0.4, len(picture) / 700)
-    for text in said:
+    for text in words:
         for colour, shift in ((_DARK, 1), (_LIGHT, 0)):  # a shadow, so that it is read on any ground
             place = round(12 * size) + shift, round(36 * size) + shift
             width = max(1, round(size))
@@ -477,7 +481,7 @@ def _strip(made: Prediction, t: int, width: int, height: int) -> np.ndarray:
     return strip
 
 
-def many(
+def predict_all(
     sources: Iterable[str | Path],
     out: str | Path,
     weights: Weights,
@@ -513,7 +517,7 @@ def many(
     for source, name in zip(paths, _names(paths), strict=True):
         try:
             made = predict(source, weights, fps=fps, progress=progress)
-            files = [*write(made, out, name), *([film(made, out, name)] if overlay else [])]
+            files = [*write_prediction(made, out, name), *([film(made, out, name)] if overlay else [])]
         except Misuse:
             raise
         except DataError as error:

@@ -116,22 +116,22 @@ def train(folder: str | Path, budget: Budget | None = None) -> Path:
     }
     material = spotting_runs.gather([spotting_runs.OURS], run, long, options=options)
     floor = _floor([video for video in stills if video.subject in fold.validation])
-    said = {system.name: _said(system, material, floor) for system in _JUDGED}
+    intervals = {system.name: _intervals(system, material, floor) for system in _JUDGED}
     test = [video for video in long.videos if video.subject in fold.test]
     parts = {
         "spotting": [video for video in test if video.video.startswith(f"{own.study.name}/")],
         "films": [video for video in test if video.video.startswith(tuple(s["name"] for s in budget.videos))],
         "stills": [video for video in test if video.video.startswith(f"{_STILLS}/")],
     }
-    scored = {name: _worth(intervals, parts) for name, intervals in said.items()}
+    scored = {name: _card(rows, parts) for name, rows in intervals.items()}
     clips = predictor_weights.clips_of(run, fold)
     card = (
-        predictor_weights.card(run, clips, own.study.name)
+        predictor_weights.card_of(run, clips, own.study.name)
         | scored.pop(spotting_runs.OURS.name)
         | {"controls": scored}
     )
     card["data"] = [*card["data"], *(spec["name"] for spec in budget.videos)]
-    return predictor_weights.put(run.folder / "predictor_more", run, material, fold, card, floor)
+    return predictor_weights.export_fold(run.folder / "predictor_more", run, material, fold, card, floor)
 
 
 def _more(run: Run, spec: dict, fold: Fold) -> list[spotting.Video]:
@@ -180,34 +180,34 @@ def _together(own: spotting.Long, more: Sequence[spotting.Video]) -> spotting.Lo
     return replace(own, study=study, videos=videos, transfer=[], folds=own.folds[:1])
 
 
-def _said(system: System, material: Material, floor: float) -> pd.DataFrame:
+def _intervals(system: System, material: Material, floor: float) -> pd.DataFrame:
     """Intervals that a system stands by, in which the skin moves."""
-    said = accepted_intervals(predict(system, material))
+    intervals = accepted_intervals(predict(system, material))
     motion = {(video.subject, video.video): video.motion for video in material.videos}
-    rows = said[["subject", "video", "onset", "offset"]].itertuples(index=False)
+    rows = intervals[["subject", "video", "onset", "offset"]].itertuples(index=False)
     sizes = [prediction.moved(motion[subject, video], *ends) for subject, video, *ends in rows]
-    return said[np.array(sizes) >= floor].reset_index(drop=True)
+    return intervals[np.array(sizes) >= floor].reset_index(drop=True)
 
 
-def _worth(said: pd.DataFrame, parts: dict[str, list[spotting.Video]]) -> dict:
+def _card(intervals: pd.DataFrame, parts: dict[str, list[spotting.Video]]) -> dict:
     """What some intervals are worth on test people, as in the card."""
     truth = spotting.annotated(parts["films"])
-    recall = metrics.recall_by(truth, metrics.spotting(said, truth)["matches"], "peak_px", _SIZES)
+    recall = metrics.recall_by(truth, metrics.spotting(intervals, truth)["matches"], "peak_px", _SIZES)
     still = {(video.subject, video.video) for video in parts["stills"]}
-    alarms = still & set(said[["subject", "video"]].itertuples(index=False, name=None))
+    alarms = still & set(intervals[["subject", "video"]].itertuples(index=False, name=None))
     return {
-        **{name: _scores(said, parts[name]) for name in ("spotting", "films")},
+        **{name: _scores(intervals, parts[name]) for name in ("spotting", "films")},
         "recall": results.records(recall.dropna()),
         "stills": {"films": len(still), "with_an_interval": len(alarms)},
     }
 
 
-def _scores(said: pd.DataFrame, videos: list[spotting.Video]) -> dict[str, float]:
+def _scores(intervals: pd.DataFrame, videos: list[spotting.Video]) -> dict[str, float]:
     """Pooled scores of some videos, each with the bounds of its 95 % interval over people."""
-    counts = spotting_tables.tally(said, spotting.annotated(videos), videos)
+    counts = spotting_tables.tally(intervals, spotting.annotated(videos), videos)
 
     def pooled(weight):
-        found, invented, missed = (weight @ each for each in (counts.tp, counts.fp, counts.fn))
+        found, invented, missed = (weight @ count for count in (counts.tp, counts.fp, counts.fn))
         of = spotting_tables.pooled_scores(counts, weight)
         return {
             "precision": found / np.maximum(found + invented, 1),

@@ -103,7 +103,7 @@ def export(run: Run, long: spotting.Long) -> Path:
     if not clips:
         raise DataError(f"{run.folder} has no trained intensity model; run notebook 04 in this run first.")
     material = spotting_runs.gather([spotting_runs.OURS], run, long)
-    return put(run.folder / "predictor", run, material, fold, card(run, clips, long.study.name))
+    return export_fold(run.folder / "predictor", run, material, fold, card_of(run, clips, long.study.name))
 
 
 def clips_of(run: Run, fold: protocols.Fold) -> str:
@@ -122,7 +122,7 @@ def clips_of(run: Run, fold: protocols.Fold) -> str:
     return next(trained, "")
 
 
-def put(
+def export_fold(
     place: Path,
     run: Run,
     material: Material,
@@ -171,7 +171,7 @@ def _models_hash(place: Path) -> str:
     return cache.content_hash([place / name / "settings.yml" for name in ("intensity", "spotting")])
 
 
-def card(run: Run, clips: str, dataset: str) -> dict:
+def card_of(run: Run, clips: str, dataset: str) -> dict:
     """What a run's models were worth on its test subjects: rows of face_card.csv and spotting.csv.
 
     Parameters
@@ -187,12 +187,12 @@ def card(run: Run, clips: str, dataset: str) -> dict:
         the system that `predict` uses; ``data``: the data sets' names.
     """
     results = run.folder / "results"
-    faces_of = read_result(results / "face_card.csv")
+    faces = read_result(results / "face_card.csv")
     model, used = CANDIDATE
-    mine = {"dataset": clips, "protocol": "context", "model": model, "input": used}
-    faces_of = faces_of[(faces_of[[*mine]] == pd.Series(mine)).all(axis=1)]
+    ours = {"dataset": clips, "protocol": "context", "model": model, "input": used}
+    faces = faces[(faces[[*ours]] == pd.Series(ours)).all(axis=1)]
     # Of several trainings the row without a seed, over all of them, is what is known of the model.
-    faces_of = over_seeds(faces_of)
+    faces = over_seeds(faces)
     systems = read_result(results / "spotting.csv")
     ours = systems[(systems["system"] == spotting_runs.OURS.name) & (systems["rule"] == "strict")]
     ours = over_seeds(ours[ours["dataset"] == dataset], ["dataset", "system"])
@@ -200,7 +200,7 @@ def card(run: Run, clips: str, dataset: str) -> dict:
     return {
         "data": [clips, dataset],
         "face": {
-            r.quantity: {"estimate": r.estimate, "low": r.low, "high": r.high} for r in faces_of.itertuples()
+            r.quantity: {"estimate": r.estimate, "low": r.low, "high": r.high} for r in faces.itertuples()
         },
         "spotting": {name: float(ours[name].mean()) for name in wanted},
     }

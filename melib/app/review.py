@@ -110,7 +110,7 @@ class Review:
         with self._alone():
             rows = self._read()
             self._check_meanwhile(rows, [_key({**place, "field": name}) for name in LANDMARKS], row)
-            before = {key: _of(rows, key) for key in after}
+            before = {key: _rows_of(rows, key) for key in after}
             events = self.audit.events
             self._write(_with(rows, after))
             wrong = self._wrong(row, frames, events)
@@ -136,7 +136,7 @@ class Review:
             return ""
         with self._alone():
             last, rows = self.changes[-1], self._read()
-            others = [key for key, mine in last.after.items() if _said(_of(rows, key)) != _said(mine)]
+            others = [key for key, new in last.after.items() if _cells(_rows_of(rows, key)) != _cells(new)]
             if others:
                 self.changes.pop()
                 self._look()
@@ -168,16 +168,16 @@ class Review:
         now = {name: event[name] for name in LANDMARKS} | frames
         known = [int(number) for number in now.values() if not pd.isna(number)]
         if known != sorted(known) or min(known) < 0 or now["onset"] == now["offset"]:
-            said = ", ".join(f"{name} {'none' if pd.isna(now[name]) else now[name]}" for name in LANDMARKS)
+            words = ", ".join(f"{name} {'none' if pd.isna(now[name]) else now[name]}" for name in LANDMARKS)
             raise DataError(
-                f"{event['subject']}/{event['event']}: {said} aren't in order; the apex lies between onset and offset."
+                f"{event['subject']}/{event['event']}: {words} aren't in order; the apex lies between onset and offset."
             )
 
     def _check_meanwhile(self, rows: Rows, keys: list[Key], row: int) -> None:
         """Read what others have saved; refuse to replace it where this session has never seen it."""
         if rows == self.rows:
             return
-        others = [key for key in keys if _said(_of(rows, key)) != _said(_of(self.rows, key))]
+        others = [key for key in keys if _cells(_rows_of(rows, key)) != _cells(_rows_of(self.rows, key))]
         self._look()
         if others:
             event = self.audit.events.loc[row]
@@ -252,11 +252,11 @@ def _key(row: dict[str, str]) -> Key:
     return (subject.casefold(), *rest)
 
 
-def _of(rows: Rows, key: Key) -> Rows:
+def _rows_of(rows: Rows, key: Key) -> Rows:
     return [row for row in rows if _key(row) == key]
 
 
-def _said(rows: Rows) -> list[list[str]]:
+def _cells(rows: Rows) -> list[list[str]]:
     """What rows say, whatever columns somebody has added to the file."""
     return [[row.get(name, "") for name in _COLUMNS] for row in rows]
 
@@ -272,7 +272,7 @@ def _with(rows: Rows, cells: dict[Key, Rows]) -> Rows:
 def _who(rows: Rows, keys: list[Key]) -> str:
     """Who has changed some cells, in words."""
     fields = " and ".join(key[-1] for key in keys)
-    names = dict.fromkeys(row.get("reviewer") or "somebody" for key in keys for row in _of(rows, key))
+    names = dict.fromkeys(row.get("reviewer") or "somebody" for key in keys for row in _rows_of(rows, key))
     return f"{' and '.join(names) or 'somebody'} changed its {fields}"
 
 

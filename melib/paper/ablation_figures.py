@@ -148,7 +148,7 @@ def jitter(table: pd.DataFrame) -> Figure:
 
 
 @style.context()
-def prior_match(table: pd.DataFrame) -> Figure:
+def prior_figure(table: pd.DataFrame) -> Figure:
     """How well each prior matches the true intensity, against the error of the landmarks that it was given.
 
     Parameters
@@ -210,5 +210,5 @@ PLOTS = (
     Plot("intensity_ablations", partial(forest, protocol="context"), _TABLES),
     Plot("intensity_ablations_paper", partial(forest, protocol="paper"), _TABLES),
     Plot("label_errors", jitter, _TABLES[:1]),
-    Plot("prior_match", prior_match, ("prior_match",)),
+    Plot("prior_match", prior_figure, ("prior_match",)),
 )

@@ -112,8 +112,8 @@ def _answers(run: str | Path, name: str, rule: Mapping[str, Any]) -> list[Verdic
     for table in results.read_results(run, result):
         missing = f"{result}.csv holds no number for it"
         try:
-            if found := [_verdict(name, rule, part, whole) for part, whole in _parts(rule, table)]:
-                return found
+            if answered := [_verdict(name, rule, part, whole) for part, whole in _parts(rule, table)]:
+                return answered
         except (KeyError, NameError) as error:  # NameError: a query's
             missing = f"{result}.csv has no {error}: an older melib wrote it, run notebook {notebook} again"
     return [Verdict(name, rule["question"], "not asked", "missing", "", missing, "", result)]
@@ -157,7 +157,7 @@ def _verdict(name: str, rule: Mapping[str, Any], part: pd.DataFrame, whole: pd.D
         beside = _beside(rule, row, whole)
         share = row[effect] / ((row[rule["of"]] if "of" in rule else beside.get(effect)) or math.nan)
         row |= {"outcome": _outcome(rule, row, share), "share": 100 * share, "times": share}
-        row |= {"beside": interval(beside, effect, digits) if beside else "unknown"}
+        row |= {"beside": interval_text(beside, effect, digits) if beside else "unknown"}
     order = _ORDERS[rule.get("decides", "least")]
     row = min(rows, key=lambda r: (math.isnan(r[effect]), order(_SIDES.get(r["outcome"], 0), r[effect])))
     outcome, outcomes = row["outcome"], [other["outcome"] for other in rows]
@@ -172,7 +172,7 @@ def _verdict(name: str, rule: Mapping[str, Any], part: pd.DataFrame, whole: pd.D
         f"{rule['question']} ({values})" if values else rule["question"],
         rule["words"].get(outcome, outcome),
         speaks if outcome in rule["words"] else "undecided",
-        interval(row, effect, digits, sign=rule["rule"] == "apart"),
+        interval_text(row, effect, digits, sign=rule["rule"] == "apart"),
         f"{rule['about'].format_map(texts)} ({on})".replace(" 1 seeds", " 1 seed"),
         _p(row.get("p_holm", math.nan)),
         rule["result"],
@@ -194,13 +194,13 @@ def _outcome(rule: Mapping[str, Any], row: Mapping[str, Any], share: float) -> s
     if rule["rule"] == "sees":
         return _SEEN[row["sees"]]
     if rule["rule"] == "apart":
-        return told(row, rule["effect"])
+        return outcome(row, rule["effect"])
     if math.isnan(row[rule["effect"]]):
         return "undefined"
     return "undecided" if math.isnan(share) else "above" if share >= rule["threshold"] else "below"
 
 
-def told(row: Mapping[str, Any], value: str = "difference") -> str:
+def outcome(row: Mapping[str, Any], value: str = "difference") -> str:
     """Whether a difference is told apart from 0: ``above``, ``below``, ``undecided``; ``undefined`` without an interval.
 
     It is where its 95 % interval leaves 0 out and, where p after Holm's correction is known, that is below alpha.
@@ -213,14 +213,14 @@ def told(row: Mapping[str, Any], value: str = "difference") -> str:
     return "undecided"
 
 
-def interval(
+def interval_text(
     row: Mapping[str, Any], value: str = "estimate", digits: int | None = None, *, sign: bool = False
 ) -> str:
     """Estimate and interval as text: two digits after the point, one from 2 on, ``undefined`` where there is none.
 
     Examples
     --------
-    >>> interval({"estimate": 0.571, "low": 0.54, "high": 0.6})
+    >>> interval_text({"estimate": 0.571, "low": 0.54, "high": 0.6})
     '0.57 [0.54, 0.60]'
     """
     estimate, (low, high) = float(row[value]), _ends(row, value)
@@ -253,7 +253,7 @@ def _texts(row: Mapping[str, Any]) -> dict[str, str]:
     out = {}
     for column, value in row.items():
         if f"{column}_low" in row:
-            out[column] = interval(row, column)
+            out[column] = interval_text(row, column)
         elif isinstance(value, str):
             # Names alone, not sentences that hold one.
             parts = [

@@ -34,14 +34,14 @@ def durations(events, fits, statistics):
         size = (style.TWO_COLUMNS, 0.7 + 1.85 * len(names))
         fig, axes = plt.subplots(len(names), 3, figsize=size, squeeze=False)
         for row, name in zip(axes, names, strict=True):
-            mine, fitted, known = (table[table["dataset"] == name] for table in (events, fits, statistics))
-            for place, (kind, part) in enumerate(mine.groupby("kind", sort=False)):
+            own, fitted, known = (table[table["dataset"] == name] for table in (events, fits, statistics))
+            for place, (kind, part) in enumerate(own.groupby("kind", sort=False)):
                 prior = fitted[fitted["kind"] == kind].iloc[0]
                 _durations(row[0], part["seconds"], prior, kind)
                 _positions(row[1], part["position"].dropna(), prior, kind)
                 for axis, quantity in zip(row, ("duration_s", "apex_position"), strict=False):
                     _published(axis, known[known["kind"] == kind], quantity, kind, 1.04 + 0.06 * place)
-            _gaps(row[2], mine["gap_s"].dropna())
+            _gaps(row[2], own["gap_s"].dropna())
             _published(row[2], known[known["kind"] == "all"], "gap_s", "all", 1.04)
             row[0].set_ylabel(f"{name}\ndensity")
         kinds = [kind for kind in _KINDS if kind in set(events["kind"])]
@@ -112,8 +112,15 @@ def _gaps(axis, gaps):
         axis.axvline(0, color=style.INK, lw=0.8, ls=(0, (4, 2)))
         return
     axis.set(xticks=[], yticks=[])
-    said = "no video holds two events"
-    axis.text(0.5, 0.5, said, transform=axis.transAxes, ha="center", va="center", fontsize="small")
+    axis.text(
+        0.5,
+        0.5,
+        "no video holds two events",
+        transform=axis.transAxes,
+        ha="center",
+        va="center",
+        fontsize="small",
+    )
 
 
 def _published(axis, known, quantity, kind, height):

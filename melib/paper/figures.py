@@ -247,7 +247,7 @@ def curves(table: pd.DataFrame, *, protocol: str = "", columns: int = 3) -> Figu
 
 
 @style.context()
-def position_control(targets: np.ndarray, values: pd.DataFrame) -> Figure:
+def position_figure(targets: np.ndarray, values: pd.DataFrame) -> Figure:
     """Why position is nearly enough in the paper's protocol: all targets, their mean, and what that scores.
 
     Parameters
@@ -300,7 +300,7 @@ def _position(events: pd.DataFrame, control: pd.DataFrame, published: pd.DataFra
         for name, (column, kind) in parts.items()
     ]
     values = pd.concat([ours, pd.DataFrame(theirs)], ignore_index=True).dropna(subset=["estimate"])
-    return position_control(np.array(targets), values)
+    return position_figure(np.array(targets), values)
 
 
 PLOTS = (

@@ -94,7 +94,7 @@ def write_all(run: str | Path) -> list[Path]:
     folder = Path(run) / "tables"
     for name, gathered in (("statistics", comparisons.statistics), ("published_all", published.beside)):
         results.write_result(run, name, gathered(run))
-    made = tables(run)
+    made = printable_tables(run)
     for table in made:
         about = origin(run, table.results)
         cache.write_table(folder / f"{table.name}.csv", table.rows)
@@ -110,7 +110,7 @@ def write_all(run: str | Path) -> list[Path]:
     return [folder / f"{table.name}.tex" for table in made]
 
 
-def tables(run: str | Path) -> list[Table]:
+def printable_tables(run: str | Path) -> list[Table]:
     """Tables that the results of a run allow, one a data set.
 
     Parameters
@@ -131,7 +131,7 @@ def tables(run: str | Path) -> list[Table]:
             parts = {
                 dataset: table
                 for dataset in (read[0]["dataset"].unique() if read else ())
-                if (table := fill(name, *(part[part["dataset"] == dataset] for part in read)))
+                if (table := fill_table(name, *(part[part["dataset"] == dataset] for part in read)))
             }
         except (KeyError, pd.errors.UndefinedVariableError) as error:
             files = " or ".join(f"{result}.csv" for result in declared["results"])
@@ -145,14 +145,14 @@ def tables(run: str | Path) -> list[Table]:
     return made
 
 
-def fill(name: str, found: pd.DataFrame, *tests: pd.DataFrame) -> Table | None:
+def fill_table(name: str, result: pd.DataFrame, *tests: pd.DataFrame) -> Table | None:
     """Fill a declared table from result tables of one data set.
 
     Parameters
     ----------
     name : str
         In tables.yml.
-    found, tests : DataFrame
+    result, tests : DataFrame
         The results that it names there.
 
     Returns
@@ -164,10 +164,10 @@ def fill(name: str, found: pd.DataFrame, *tests: pd.DataFrame) -> Table | None:
     value, wide, laid = how.get("value", "estimate"), how.get("wide"), how.get("tests", {})
     tested = _tests(laid, tests) if tests else pd.DataFrame(columns=["metric"])
     if protocol := how.get("protocol"):
-        found, tested = (
-            part[part["protocol"] == protocol] if "protocol" in part else part for part in (found, tested)
+        result, tested = (
+            part[part["protocol"] == protocol] if "protocol" in part else part for part in (result, tested)
         )
-    rows = _where(found, how.get("where"), tested=list(tested["metric"])).reset_index(drop=True)
+    rows = _where(result, how.get("where"), tested=list(tested["metric"])).reset_index(drop=True)
     if "pooled" in how:
         rows = results.over_seeds(rows, how["pooled"])
     if rows.empty:
@@ -228,10 +228,10 @@ LABELS: dict[str, Callable[[dict[str, Any]], str]] = {
 
 
 def _label(name: str, row: dict[str, Any]) -> str:
-    return LABELS[name](row) if name in LABELS else _spoken(row[name.removesuffix("_name")])
+    return LABELS[name](row) if name in LABELS else _in_words(row[name.removesuffix("_name")])
 
 
-def _spoken(value: Any) -> str:
+def _in_words(value: Any) -> str:
     """A value of a result table in a reader's words; ``a over b`` is that of a over that of b."""
     words = {name: head.replace("\n", " ") for name, head in HEADS.items()} | results.MODELS
     return " over ".join(words.get(part, results.spaced(part)) for part in str(value).split(" over "))
@@ -267,16 +267,16 @@ def _columns(how: Mapping[str, Any], rows: pd.DataFrame) -> list[Column]:
             columns.append(column)
             continue
         for value, part in rows.groupby(how["wide"], sort=False):
-            said = head.format(_spoken(value), events=part["events"].max())
-            columns.append(replace(column, name=value, head=said))
+            words = head.format(_in_words(value), events=part["events"].max())
+            columns.append(replace(column, name=value, head=words))
     return columns
 
 
-def _wide(found: pd.DataFrame, column: str, keys: list[str], value: str) -> pd.DataFrame:
+def _wide(rows: pd.DataFrame, column: str, keys: list[str], value: str) -> pd.DataFrame:
     """A row for each of ``keys``, a column for each value of ``column``, with its interval and mark beside it."""
-    found = found.fillna(dict.fromkeys(keys, ""))
-    out = found.drop_duplicates(keys)[keys].set_index(keys)
-    for name, part in found.groupby(column, sort=False):
+    rows = rows.fillna(dict.fromkeys(keys, ""))
+    out = rows.drop_duplicates(keys)[keys].set_index(keys)
+    for name, part in rows.groupby(column, sort=False):
         for end in ("", "_low", "_high", "_mark"):
             if f"{value}{end}" in part:
                 out[f"{name}{end}"] = part.set_index(keys)[f"{value}{end}"]
@@ -305,8 +305,8 @@ def _note(tested: pd.DataFrame) -> str:
     differs = "; ".join(
         f"{mark}: differs from {control}" for mark, control in zip(MARKS, controls, strict=False)
     )
-    said = comparisons.note(tested, *tested["family"].unique())
-    return f"{differs}, {said}." if differs else f"{MARKS[0]}: {said}."
+    meaning = comparisons.note(tested, *tested["family"].unique())
+    return f"{differs}, {meaning}." if differs else f"{MARKS[0]}: {meaning}."
 
 
 def _marked(rows: pd.DataFrame, tested: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
@@ -314,8 +314,8 @@ def _marked(rows: pd.DataFrame, tested: pd.DataFrame, keys: list[str]) -> pd.Dat
     signs = dict(zip(tested["against"].unique(), MARKS, strict=False))
     for metric, part in tested[tested["significant"]].groupby("metric", sort=False):
         marks = {
-            key: "".join(sign for control, sign in signs.items() if control in set(of["against"]))
-            for key, of in part.groupby(keys)
+            key: "".join(sign for control, sign in signs.items() if control in set(tests["against"]))
+            for key, tests in part.groupby(keys)
         }
         names = zip(*(rows[key] for key in keys), strict=True)
         rows[f"{metric}_mark"] = [marks.get(key, "") for key in names]
@@ -348,8 +348,8 @@ def _beside(
         if theirs["differs"].str.contains(words).any()
     ]
     loud = f" {'; '.join(used)}, not comparable with ours." if used else ""
-    said = f" Last rows: published values.{loud} Their control and difference: table published_intensity."
-    return pd.concat([rows.assign(source="ours"), below], ignore_index=True), said
+    words = f" Last rows: published values.{loud} Their control and difference: table published_intensity."
+    return pd.concat([rows.assign(source="ours"), below], ignore_index=True), words
 
 
 def printed(table: Table) -> pd.DataFrame:
@@ -414,7 +414,7 @@ def latex(table: Table, about: Mapping[str, Any]) -> str:
         row[0] = (apart if group == before else "\\midrule\n") + row[0]
     lines = [_escape(column.head).split("\n") for column in table.columns]
     deep = max(map(len, lines))
-    above = [(*[""] * (deep - len(of)), *of) for of in lines]
+    above = [(*[""] * (deep - len(line)), *line) for line in lines]
     heads = pd.MultiIndex.from_tuples(above) if deep > 1 else [head for (head,) in above]
     tabular = (
         pd.DataFrame(cells, columns=heads)

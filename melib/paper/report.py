@@ -184,7 +184,7 @@ def _steps(run: Path) -> list[tuple[str, str, bool]]:
 def _tables(run: Path) -> list[dict[str, Any]]:
     """Tables as latex.py prints them: heads, rows (kind, group, cells), the files that hold them."""
     out = []
-    for table in latex.tables(run):
+    for table in latex.printable_tables(run):
         cells, rows = latex.printed(table), table.rows
         kinds = rows["kind"] if "kind" in rows else [""] * len(rows)
         groups = rows[table.group] if table.group else [""] * len(rows)
@@ -354,7 +354,7 @@ def _origin_checks(run: Path, code: str) -> list[Check]:
         ]
         wrong = stale or ["there is none"] * (not made)
         out.append(_check(f"Every {what} was {verb} from these results", wrong, f"{len(made)} {what}s"))
-    detail = ", ".join(sorted(each[:12] for each in commits))
+    detail = ", ".join(sorted(name[:12] for name in commits))
     return [*out, (len(commits) == 1, "Results, figures and tables were made by one commit", detail)]
 
 

@@ -68,7 +68,7 @@ def systems(table: pd.DataFrame) -> Figure:
 
 
 @style.context()
-def timelines(curves: pd.DataFrame, intervals: pd.DataFrame) -> Figure:
+def timelines_figure(curves: pd.DataFrame, intervals: pd.DataFrame) -> Figure:
     """Score curve, true and found intervals of some videos.
 
     Parameters
@@ -282,7 +282,7 @@ def decoders(table: pd.DataFrame, differences: pd.DataFrame) -> Figure:
 
 PLOTS = (
     Plot("spotting_systems", systems, ("spotting",)),
-    Plot("spotting_timelines", timelines, ("spotting_curves", "spotting_intervals")),
+    Plot("spotting_timelines", timelines_figure, ("spotting_curves", "spotting_intervals")),
     Plot("spotting_recall", recall, ("spotting_recall",)),
     Plot("spotting_inflation", inflation, ("inflation_ledger",)),
     Plot("spotting_effects", effects, ("factorial", "ablations")),
