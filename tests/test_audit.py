@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from melib import DataError, controls, priors, protocols, stats
 from melib.app import audit as auditing
 from melib.app import cli
-from melib.app.audit import audit, read_csv
+from melib.app.audit import audit_curves, read_csv
 from melib.study import evaluation
 
 
@@ -68,7 +68,7 @@ def test_on_curves_of_our_own_models_it_gives_our_own_table(tmp_path):
         for i in range(len(names))
     )
     events = names.assign(onset=1, apex=apexes, offset=6)
-    table = audit(curves, events, fps=200).table
+    table = audit_curves(curves, events, fps=200).table
     for model, column in (("resnet18_bigru", "curves"), ("position_only", "position_only")):
         of_model = rows[rows["model"] == model]
         for name in ("spearman", "kendall"):
@@ -88,14 +88,14 @@ def test_position_alone_is_not_said_to_see_and_its_difference_from_itself_is_not
         others = [target for (person, _), target in targets.items() if person != key[0]]
         rows = (curves["subject"] == key[0]) & (curves["video"] == key[1])
         curves.loc[rows, "intensity"] = np.mean(others, axis=0)
-    made = audit(curves, events)
+    made = audit_curves(curves, events)
     assert "nothing here shows" in made.verdict
     pair = measure(made.table, "spearman")
     assert pair["difference_low"] <= 0.02 and abs(pair["difference"]) < 0.02
 
 
 def test_curves_of_their_own_clips_are_above_position_alone():
-    made = audit(*clips())
+    made = audit_curves(*clips())
     assert "belong to their own clips" in made.verdict and "is above that of position alone" in made.verdict
     assert measure(made.table, "clip_swap")["low"] > controls.LEAST_SWAP
     assert measure(made.table, "apex_error")["curves"] < 5 * 5  # five frames of 5 ms
@@ -108,7 +108,7 @@ def test_pooled_measures_are_those_of_all_frames_in_one_row():
     rise = (rows["frame"] - rows["onset"]) / (rows["apex"] - rows["onset"])
     fall = (rows["offset"] - rows["frame"]) / (rows["offset"] - rows["apex"])
     target = np.minimum(rise, fall).clip(0).astype(np.float32)
-    table = audit(curves, events).table
+    table = audit_curves(curves, events).table
     assert measure(table, "spearman_pooled")["curves"] == pytest.approx(
         spearmanr(rows["intensity"], target)[0]
     )
@@ -123,12 +123,12 @@ def test_neither_the_order_of_rows_nor_a_shift_nor_a_step_of_both_counts_changes
     random, shift, step
 ):
     curves, events = clips(people=3, each=2)
-    before = audit(curves, events, fps=200).table
+    before = audit_curves(curves, events, fps=200).table
     order = random.sample(range(len(curves)), len(curves))
     moved = curves.iloc[order].assign(frame=lambda rows: rows["frame"] * step + shift)
     marks = ["onset", "apex", "offset"]
     shifted = events.assign(**{name: events[name] * step + shift for name in marks})
-    after = audit(moved, shifted, fps=200 * step).table
+    after = audit_curves(moved, shifted, fps=200 * step).table
     first = curves[["subject", "video"]].drop_duplicates()
     if (
         not moved[["subject", "video"]]
@@ -144,9 +144,9 @@ def test_neither_the_order_of_rows_nor_a_shift_nor_a_step_of_both_counts_changes
 
 def test_another_unit_is_said_and_changes_no_rank():
     curves, events = clips()
-    made = audit(curves.assign(intensity=curves["intensity"] * 5), events)
+    made = audit_curves(curves.assign(intensity=curves["intensity"] * 5), events)
     assert any("scaled" in note for note in made.notes)
-    expected = measure(audit(curves, events).table, "spearman")["curves"]
+    expected = measure(audit_curves(curves, events).table, "spearman")["curves"]
     assert measure(made.table, "spearman")["curves"] == pytest.approx(expected, abs=0.01)
 
 
@@ -157,10 +157,10 @@ def test_frames_without_an_intensity_are_masked_and_unequal_lengths_are_legal():
         & ~((curves["subject"] == "002") & (curves["frame"] > 36))
     ]
     some = some.assign(intensity=some["intensity"].mask(some["frame"] == 10))
-    table = audit(some, events).table
+    table = audit_curves(some, events).table
     assert measure(table, "spearman")["clips"] == len(events)
     assert measure(table, "spearman")["curves"] == pytest.approx(
-        measure(audit(curves, events).table, "spearman")["curves"], abs=0.02
+        measure(audit_curves(curves, events).table, "spearman")["curves"], abs=0.02
     )
 
 
@@ -170,7 +170,7 @@ def test_who_cannot_be_scored_is_counted():
     events.loc[0, "apex"] = np.nan
     events.loc[1, ["onset", "apex", "offset"]] = [1000, 1010, 1020]
     events = pd.concat([events[2:], events[:2], events[:1].assign(video="gone")])
-    made = audit(curves[curves["video"] != "v2"], events)
+    made = audit_curves(curves[curves["video"] != "v2"], events)
     assert measure(made.table, "spearman")["clips"] == 10
     said = " ".join(made.notes)
     assert "1 videos have an event without" in said and "1 videos have an event outside" in said
@@ -193,7 +193,7 @@ def test_who_cannot_be_scored_is_counted():
 )
 def test_what_cannot_be_audited_is_one_sentence(spoil, sentence):
     with pytest.raises(DataError, match=sentence) as caught:
-        audit(*spoil(*clips()))
+        audit_curves(*spoil(*clips()))
     assert "\n" not in str(caught.value)
 
 
@@ -209,5 +209,7 @@ def test_the_command_reads_names_as_text_and_refuses_to_overwrite_its_input(tmp_
 
     done = call("audit.csv")
     assert done.exit_code == 0, done.output
-    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "audit.csv"), audit(curves, events).table, rtol=1e-4)
+    pd.testing.assert_frame_equal(
+        pd.read_csv(tmp_path / "audit.csv"), audit_curves(curves, events).table, rtol=1e-4
+    )
     assert call("events.csv").exit_code == 2

@@ -41,7 +41,7 @@ MEASURES = (
 
 
 @dataclass(frozen=True)
-class Clip:
+class AuditedClip:
     """One video's curve beside its target.
 
     Attributes
@@ -74,7 +74,7 @@ class Clip:
 
 
 @dataclass(frozen=True)
-class Audit:
+class CurveAudit:
     """What was measured, and what a reader must know of it.
 
     Attributes
@@ -92,7 +92,7 @@ class Audit:
     notes: list[str]
 
 
-def audit(curves: pd.DataFrame, events: pd.DataFrame, *, fps: float | None = None) -> Audit:
+def audit_curves(curves: pd.DataFrame, events: pd.DataFrame, *, fps: float | None = None) -> CurveAudit:
     """Compare curves with the annotation's triangle, and with what position alone scores.
 
     Parameters
@@ -107,7 +107,7 @@ def audit(curves: pd.DataFrame, events: pd.DataFrame, *, fps: float | None = Non
 
     Returns
     -------
-    Audit
+    CurveAudit
 
     Raises
     ------
@@ -141,7 +141,7 @@ def audit(curves: pd.DataFrame, events: pd.DataFrame, *, fps: float | None = Non
     table = pd.DataFrame(rows).set_index("measure").loc[[*MEASURES]].reset_index()
     ties = [metrics.tie_limit(_tied_share(clip.target[clip.mask])) for clip in clips]
     table["tie_limit"] = np.where(table["measure"] == "spearman", np.mean(ties), np.nan)
-    return Audit(table, _verdict(table), [*notes, *_reading(clips)])
+    return CurveAudit(table, _verdict(table), [*notes, *_reading(clips)])
 
 
 def read_csv(file: str | Path, numbers: Sequence[str] = ()) -> pd.DataFrame:
@@ -203,10 +203,12 @@ def _checked_events(events: pd.DataFrame) -> pd.DataFrame:
     return checked
 
 
-def _clips(curves: pd.DataFrame, events: pd.DataFrame, fps: float | None) -> tuple[list[Clip], list[str]]:
+def _clips(
+    curves: pd.DataFrame, events: pd.DataFrame, fps: float | None
+) -> tuple[list[AuditedClip], list[str]]:
     """Videos that can be scored, and how many can't, by reason."""
     by_video = dict(iter(events.groupby(["subject", "video"], sort=False)))
-    clips: list[Clip] = []
+    clips: list[AuditedClip] = []
     left_out: dict[str, int] = {}
     for (subject, video), rows in curves.groupby(["subject", "video"], sort=False):
         frames, curve = _spaced(rows, f"{subject}/{video}")
@@ -261,7 +263,7 @@ def _spaced(rows: pd.DataFrame, where: str) -> tuple[np.ndarray, np.ndarray]:
 
 def _clip(
     names: tuple[str, str, str], frames: np.ndarray, curve: np.ndarray, own: pd.DataFrame, fps: float | None
-) -> Clip:
+) -> AuditedClip:
     first, step = frames[0], (frames[-1] - frames[0]) / max(len(frames) - 1, 1) or 1.0
     marks = (own[["onset", "apex", "offset"]].to_numpy() - first) / step  # (events, 3), in samples
     triangles = [priors.triangular(onset, apex, offset, len(frames)) for onset, apex, offset in marks]
@@ -270,17 +272,17 @@ def _clip(
     ends = marks[0, [0, 2]] - [0, len(frames) - 1]  # of the event, from those of the curve
     cut = len(marks) == 1 and bool((np.abs(ends) <= 0.5).all())
     apex = marks[0, 1] if len(marks) == 1 else np.nan
-    return Clip(*names, curve, target, float(apex), 1000 * step / rate, cut)
+    return AuditedClip(*names, curve, target, float(apex), 1000 * step / rate, cut)
 
 
-def _in_unit(clips: list[Clip]) -> tuple[list[Clip], list[str]]:
+def _in_unit(clips: list[AuditedClip]) -> tuple[list[AuditedClip], list[str]]:
     """Curves in [0, 1]: ranks are taken after rounding to .01, which means nothing in another unit."""
     everything = np.concatenate([clip.curve[clip.mask] for clip in clips])
     low, high = float(everything.min()), float(everything.max())
     if low >= 0 and high <= 1:
         return clips, []
     span = (high - low) or 1.0
-    scaled = [Clip(**vars(clip) | {"curve": (clip.curve - low) / span}) for clip in clips]
+    scaled = [AuditedClip(**vars(clip) | {"curve": (clip.curve - low) / span}) for clip in clips]
     return scaled, [f"intensities run from {low:.4g} to {high:.4g}: all were scaled to 0 to 1 together"]
 
 
@@ -296,7 +298,7 @@ def _at_places(curve: np.ndarray, n: int) -> np.ndarray:
 
 
 def _per_clip(
-    clips: list[Clip], given: list[np.ndarray], alone: list[np.ndarray]
+    clips: list[AuditedClip], given: list[np.ndarray], alone: list[np.ndarray]
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Measures of each clip, of the curves and of position alone: name -> two (N,)."""
     sides = [
@@ -305,7 +307,7 @@ def _per_clip(
     return {name: tuple(np.array([m[name] for m in side]) for side in sides) for name in sides[0][0]}  # type: ignore[misc]
 
 
-def _measures(clip: Clip, curve: np.ndarray) -> dict[str, float]:
+def _measures(clip: AuditedClip, curve: np.ndarray) -> dict[str, float]:
     agreement = metrics.curve_agreement(np.where(clip.mask, curve, 0), clip.target, clip.mask)
     error = abs(float(metrics.apex_of(curve[None], clip.mask[None])[0]) - clip.apex)
     return {
@@ -336,7 +338,11 @@ def _pair(name: str, ours: np.ndarray, position: np.ndarray, subjects: np.ndarra
 
 
 def _pooled(
-    name: str, clips: list[Clip], given: list[np.ndarray], alone: list[np.ndarray], subjects: np.ndarray
+    name: str,
+    clips: list[AuditedClip],
+    given: list[np.ndarray],
+    alone: list[np.ndarray],
+    subjects: np.ndarray,
 ) -> dict:
     """A correlation over all frames of all clips; its interval draws subjects with all their frames."""
     frames = [
@@ -400,7 +406,7 @@ def _verdict(table: pd.DataFrame) -> str:
     )
 
 
-def lines(made: Audit) -> list[tuple[str, ...]]:
+def screen_rows(made: CurveAudit) -> list[tuple[str, ...]]:
     """The table as a screen shows it: measure, curves, position alone, difference, clips."""
 
     def shown(row: dict, *names: str) -> str:
@@ -424,7 +430,7 @@ def lines(made: Audit) -> list[tuple[str, ...]]:
     return rows
 
 
-def _reading(clips: list[Clip]) -> list[str]:
+def _reading(clips: list[AuditedClip]) -> list[str]:
     """What the kind of window means for the measures."""
     cut = sum(clip.cut for clip in clips)
     notes = []

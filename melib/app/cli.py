@@ -319,8 +319,8 @@ def audit(
     if out is not None:
         _refuse_out(out, [curves, events])
     tables = [auditing.read_csv(file, auditing.NUMBERS) for file in (curves, events)]
-    made = auditing.audit(*tables, fps=fps)
-    _table(["", "curves", "position alone", "difference", "clips"], auditing.lines(made))
+    made = auditing.audit_curves(*tables, fps=fps)
+    _table(["", "curves", "position alone", "difference", "clips"], auditing.screen_rows(made))
     for note in made.notes:
         print(f"note: {note}")
     print(made.verdict)
