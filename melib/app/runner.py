@@ -221,9 +221,9 @@ def _fitting(sources: Sequence[Path], places: Mapping[str, Path]) -> tuple[list[
 
     kinds = {"clips", "long", "truth"}
     if places:
-        found = [manifest.effective(manifest.read_manifest(name), place) for name, place in places.items()]
+        sets = [manifest.effective(manifest.read_manifest(name), place) for name, place in places.items()]
         # Nothing can be spotted in a video that is cut to its event.
-        kinds = {"long" if of.long and of.has_context else "clips" for of in found}
+        kinds = {"long" if data.long and data.has_context else "clips" for data in sets}
     needs = {path: _declared(nbformat.read(path, as_version=4)).get("needs") for path in sources}
     fitting = [path for path in sources if needs[path] is None or needs[path] in kinds]
     names = ", ".join(places)
@@ -325,8 +325,8 @@ def _execute(path: Path, title: str, copy: Path, parameters: Mapping[str, Any], 
 
         try:
             papermill.execute_notebook(
-                str(path).replace("{", "{{").replace("}", "}}"),  # papermill formats paths
-                str(temporary).replace("{", "{{").replace("}", "}}"),
+                _formatted(path),
+                _formatted(temporary),
                 parameters=dict(parameters),
                 kernel_name="python3",
                 progress_bar=False,
@@ -359,7 +359,7 @@ def _parameters(
     """Parameters for one notebook, refused where it doesn't declare them (papermill would only warn)."""
     import papermill
 
-    known = papermill.inspect_notebook(str(path).replace("{", "{{").replace("}", "}}"))
+    known = papermill.inspect_notebook(_formatted(path))
     parameters = {"run": str(folder), **common, **extra}
     parameters |= {name: value for name, value in where.items() if name in known}
     for name in parameters:
@@ -526,6 +526,11 @@ def _log(folder: Path, line: str) -> None:
     # The user has been told already: a disk too full for the log must not hide why the run ended.
     with contextlib.suppress(OSError), (folder / "log.txt").open("a", encoding="utf-8") as log:
         log.write(f"{now} {line}\n")
+
+
+def _formatted(path: Path) -> str:
+    """A path as papermill wants it, which formats what it is given."""
+    return str(path).replace("{", "{{").replace("}", "}}")
 
 
 def _first_line(text: str) -> str:
