@@ -9,6 +9,7 @@ import sys
 import time
 
 import cv2
+import numpy as np
 import pytest
 import typer.main
 from made_up import a_run
@@ -26,6 +27,20 @@ def own_video(clip, file):
     for frame in frames:
         writer.write(frame)
     writer.release()
+
+
+def own_curves(curves, events):
+    """Score curves of another method, a video of 500 frames with two events of each of six people."""
+    rng = np.random.default_rng(0)
+    rows, truth = ["subject,video,frame,score"], ["subject,video,onset,offset"]
+    for subject in range(6):
+        score = rng.normal(0, 1, 500)
+        for onset in (100, 300):
+            score[onset : onset + 15] += 3
+            truth.append(f"{subject},a,{onset},{onset + 14}")
+        rows += [f"{subject},a,{frame},{value:.3f}" for frame, value in enumerate(score)]
+    curves.write_text("\n".join(rows))
+    events.write_text("\n".join(truth))
 
 
 def leaves(command, *names):
@@ -64,6 +79,8 @@ def test_every_example_of_a_help_runs_as_installed_in_a_clean_folder(tmp_path, w
         for word in words:
             if word.endswith(".mp4"):
                 own_video(next((tmp_path / "data" / "synthme" / "frames").glob("*/*")), tmp_path / word)
+            if word == "curves.csv":
+                own_curves(tmp_path / "curves.csv", tmp_path / "events_of_curves.csv")
         ended = subprocess.run(
             [sys.executable, "-P", "-m", "melib", *words],
             cwd=tmp_path,

@@ -21,7 +21,7 @@ import typer.main
 from made_up import a_run
 from papermill.cli import papermill as papermill_command
 from test_answers import TABLES, write
-from test_cli import own_video
+from test_cli import own_curves, own_video
 from test_latex import RESULTS
 
 from melib.app import cli
@@ -236,6 +236,8 @@ def test_a_newcomer_gets_from_the_top_to_the_bottom_of_the_pages(tmp_path):
         if "clip.mp4" in step and not (folder / "clip.mp4").exists():
             frames = folder / "runs" / "smoke" / "data" / "synthme" / "frames"
             own_video(next(frames.glob("*/*")), folder / "clip.mp4")
+        if "curves.csv" in step and not (folder / "curves.csv").exists():
+            own_curves(folder / "curves.csv", folder / "events_of_curves.csv")
         command = [str(folder / ".venv" / "bin" / "python"), "-c", step]
         if language == "sh":
             lines = [

@@ -329,11 +329,88 @@ def audit(
         print(out)
 
 
+@app.command(epilog="Example:  melib decode curves.csv --events events_of_curves.csv --out intervals.csv")
+def decode(
+    curves: Annotated[
+        Path,
+        typer.Argument(
+            help="csv with subject, video, frame, score (and macro, blink, head), npy, OpenFace's csv, or a folder."
+        ),
+    ],
+    events: Annotated[
+        Path, typer.Option(help="csv with subject, video, onset, offset of micro-expressions.")
+    ],
+    out: Annotated[Path, typer.Option(help="csv to write: intervals with their confidence.")],
+    decoder: Annotated[
+        str,
+        typer.Option(help="selector, semi_markov, half_height, fixed_window or extensible_interval."),
+    ] = "selector",
+    rate: Annotated[float, typer.Option(min=0.1, help="Frames a second.")] = 30.0,
+    apply: Annotated[
+        Path | None, typer.Option(help="Curves to decode instead, by what was learned from all of CURVES.")
+    ] = None,
+    column: Annotated[
+        str, typer.Option(help="Column to decode; score if not given, of OpenFace AU12_r.")
+    ] = "",
+    everything: Annotated[
+        bool,
+        typer.Option("--all", help="Write what isn't kept, too, so that `melib score` can explain misses."),
+    ] = False,
+) -> None:
+    """Intervals of any method's score curves, each by a decoder that was fitted without its subject."""
+    from melib.app import interval_files
+
+    _refuse_out(out, [path for path in (curves, events, apply) if path is not None])
+    known = interval_files.read_curves(curves, column)
+    truth = interval_files.read_events(events, known)
+    other = None if apply is None else interval_files.read_curves(apply, column)
+    intervals = interval_files.decode(known, truth, decoder, rate, other)
+    interval_files.write_intervals(out, intervals, everything)
+    n_videos = len(known if other is None else other)
+    how = "fitted on other subjects" if other is None else f"fitted on all of {curves}"
+    print(f"{out}: {intervals['kept'].sum()} intervals in {n_videos} videos by {decoder}, {how}")
+    print(f"{interval_files.CONVENTION}; {rate:g} frames a second")
+
+
+@app.command(epilog="Example:  melib score intervals.csv events_of_curves.csv")
+def score(
+    predicted: Annotated[
+        Path,
+        typer.Argument(help="csv with subject, video, onset, offset (and apex, emotion, confidence, kept)."),
+    ],
+    truth: Annotated[
+        Path, typer.Argument(help="csv with subject, video, onset, offset (and apex, emotion).")
+    ],
+    rate: Annotated[float, typer.Option(min=0.1, help="Frames a second.")] = 30.0,
+    misses: Annotated[Path | None, typer.Option(help="csv to write: every missed event and why.")] = None,
+) -> None:
+    """Hold intervals against the truth: three rules, F1 over IoU, timing, and why each event was missed."""
+    from melib.app import interval_files
+    from melib.data import cache
+
+    if misses is not None:
+        _refuse_out(misses, [predicted, truth])
+    rules, over_iou, timing, missed = interval_files.score(
+        interval_files.read_intervals(predicted), interval_files.read_events(truth, None), rate
+    )
+    for table in (rules, over_iou, timing):
+        text = table.map(
+            lambda cell: cell if isinstance(cell, str) else "" if cell != cell else f"{cell:.4g}"
+        )
+        _table(list(table.columns), [tuple(row) for row in text.to_numpy().tolist()])
+    reasons = ", ".join(f"{(missed['reason'] == reason).sum()} {reason}" for reason in interval_files.MISSES)
+    print(f"missed: {reasons}")
+    print(f"{interval_files.CONVENTION}; {rate:g} frames a second; low and high: 95 % over subjects")
+    if misses is not None:
+        cache.write_table(misses, missed)
+        print(misses)
+
+
 def _refuse_out(out: Path, tables: Sequence[Path] = ()) -> None:
     if out.is_dir():
         raise Misuse(f"--out {out} is a folder: name a file in it, as in {out / 'events.csv'}.")
     if out.resolve() in [table.resolve() for table in tables]:
-        raise Misuse(f"--out {out} would overwrite the annotations that --table names: give another file.")
+        raise Misuse(f"--out {out} would overwrite the annotations that are read: give another file.")
 
 
 def _say(record: dict[str, Any], as_json: bool = False) -> None:

@@ -1,0 +1,440 @@
+"""`melib decode` and `melib score`: anybody's curves to intervals, and intervals against the truth, from files alone.
+
+    CURVES  a csv (subject, video, frame, score; macro, blink and head, where there are such curves), an npy (T,), OpenFace's
+            csv of one video, or a folder of npy or OpenFace's csv: VIDEO.npy or SUBJECT/VIDEO.npy
+    EVENTS  a csv (subject, video, onset, offset; kind and emotion, where known)
+
+Frames are counted from 0 and intervals closed, in every file that is read or written; OpenFace alone counts from 1.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from melib import decoders, metrics, priors, stats
+from melib.data import cache
+from melib.errors import DataError
+
+CONVENTION = "frames counted from 0, intervals closed (the offset is the last frame)"
+# Kinds of other movement whose curves a file may hold as columns.
+OTHERS = ("macro", "blink", "head")
+# Groups of subjects at most that are left out in turn.
+_GROUPS = 6
+_IOUS = (0.3, 0.4, 0.5, 0.6, 0.7)
+_COLUMNS = ["subject", "video", "onset", "offset", "emotion", "apex", "confidence", "kept"]
+MISSES = ("no candidate", "threshold", "geometry", "class")
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Scores (T,) of one video from frame `first` on, and curves (T,) of other movement by kind; NaN where unknown."""
+
+    subject: str
+    video: str
+    first: int
+    scores: np.ndarray
+    others: dict
+
+
+def read_curves(path, column=""):
+    """Read the curves of a file or a folder.
+
+    Parameters
+    ----------
+    path : Path
+        See the head of this file.
+    column : str
+        The column to decode; by default score. Of OpenFace's csv an intensity such as AU12_r.
+
+    Returns
+    -------
+    curves : list of Curve
+
+    Raises
+    ------
+    DataError
+        If a column is missing, a frame is no whole number, occurs twice or leaves a gap, or nothing is there.
+    """
+    path = Path(path)
+    if path.is_dir():
+        files = [file for file in sorted(path.rglob("*")) if file.suffix in (".npy", ".csv")]
+        curves = [curve for file in files for curve in _read_file(file, column, path)]
+    else:
+        curves = _read_file(path, column, path.parent)
+    if not curves:
+        raise DataError(f"{path} holds no curve; give a csv with subject, video, frame, score, or npy files.")
+    places = [(curve.subject, curve.video) for curve in curves]
+    for place in places:
+        if places.count(place) > 1:
+            raise DataError(f"{path} holds two curves of {'/'.join(place)}; keep one.")
+    return curves
+
+
+def read_events(path, curves):
+    """Read micro-expressions; DataFrame subject, video, onset, offset (float), apex and emotion where the file has them.
+
+    Raises
+    ------
+    DataError
+        If a column is missing, a frame is no whole number, an event ends before it starts, a row occurs twice, or an event
+        is of a video without a curve or lies outside of it; curves is None where any video will do.
+    """
+    events = _read_table(path, ("subject", "video", "onset", "offset"))
+    if "kind" in events:
+        events = events[events["kind"].fillna("micro") == "micro"].reset_index(drop=True)
+    for name in ("onset", "offset"):
+        events[name] = _whole(events, name, path)
+    if "apex" in events:
+        events["apex"] = pd.to_numeric(events["apex"], errors="coerce")
+    for row in np.flatnonzero((events["offset"] < events["onset"]).to_numpy()):
+        raise DataError(
+            f"{path}, line {row + 2}: the offset lies before the onset; correct or remove that row."
+        )
+    for row in np.flatnonzero(events.duplicated(["subject", "video", "onset", "offset"]).to_numpy()):
+        raise DataError(f"{path}: event {_text(events.iloc[row])} occurs twice; remove a row.")
+    known = {} if curves is None else {(curve.subject, curve.video): curve for curve in curves}
+    for event in events.itertuples() if curves is not None else ():
+        curve = known.get((event.subject, event.video))
+        if curve is None:
+            raise DataError(
+                f"{path}: {event.subject}/{event.video} has an event, but no curve; give its curve, or remove its rows."
+            )
+        if event.onset >= curve.first + curve.scores.size or event.offset < curve.first:
+            raise DataError(
+                f"{path}: event {_text(event)} lies outside its curve, frames {curve.first} to "
+                f"{curve.first + curve.scores.size - 1}; give events in frames of the curve, counted from 0."
+            )
+    return events
+
+
+def decode(curves, events, decoder="selector", rate=30.0, apply=None):
+    """Intervals of every video, by a decoder that was fitted without its subject.
+
+    Parameters
+    ----------
+    curves : list of Curve
+    events : DataFrame
+        As `read_events` returns.
+    decoder : str
+        One of decoders.NAMES.
+    rate : float
+        Frames a second.
+    apply : list of Curve, optional
+        Other curves: the decoder is fitted on all of `curves`, and these are decoded.
+
+    Returns
+    -------
+    intervals : DataFrame
+        subject, video, onset, offset, emotion (empty), apex, confidence, kept (bool): sorted by subject, video, onset. What
+        isn't kept scored less than the fitted least.
+    """
+    if events.empty:
+        raise DataError(
+            "there is no micro-expression to learn from; give events of some of the curves' videos."
+        )
+    if apply is not None:
+        fitted = _fit(decoder, curves, events, rate)
+        parts = [_intervals(fitted, curve) for curve in apply]
+    else:
+        names = sorted({curve.subject for curve in curves})
+        if len(names) < 2:
+            raise DataError(
+                f"all curves are of subject {names[0]}: none can be left out; give more subjects, or fit on these and "
+                "--apply to others."
+            )
+        group = {name: i % _GROUPS for i, name in enumerate(names)}
+        parts = []
+        for left_out in sorted(set(group.values())):
+            known = [curve for curve in curves if group[curve.subject] != left_out]
+            of_known = events[events["subject"].map(group) != left_out]
+            if of_known.empty:
+                raise DataError(
+                    "all events are of one group of subjects: nothing is left to learn from without it."
+                )
+            fitted = _fit(decoder, known, of_known, rate)
+            parts += [_intervals(fitted, curve) for curve in curves if group[curve.subject] == left_out]
+    table = pd.concat(parts, ignore_index=True)[_COLUMNS]
+    return table.sort_values(["subject", "video", "onset"], kind="stable", ignore_index=True)
+
+
+def score(predicted, truth, rate=30.0):
+    """What is found, invented and missed, by three rules, and why each event was missed.
+
+    Parameters
+    ----------
+    predicted : DataFrame
+        subject, video, onset, offset; where known emotion, apex, confidence, kept. Rows that aren't kept explain misses, and
+        count for nothing else.
+    truth : DataFrame
+        subject, video, onset, offset; where known apex, emotion.
+    rate : float
+        Frames a second.
+
+    Returns
+    -------
+    rules : DataFrame
+        rule, tp, fp, fn, precision, recall, spotting_f1, low, high (95 % over subjects), recognition_f1, strs (NaN without
+        emotions).
+    over_iou : DataFrame
+        iou, f1, ap (NaN without confidence).
+    timing : DataFrame
+        landmark, events, mean_error_ms, median_absolute_error_ms.
+    misses : DataFrame
+        subject, video, onset, offset, reason (one of ``MISSES``), best_iou.
+    """
+    kept = predicted[predicted["kept"]] if "kept" in predicted else predicted
+    kept, truth = kept.reset_index(drop=True), truth.reset_index(drop=True)
+    named = (
+        all("emotion" in table and table["emotion"].notna().all() for table in (kept, truth))
+        and len(kept) > 0
+    )
+    both = (kept, truth) if named else (kept.assign(emotion="any"), truth.assign(emotion="any"))
+    rows = []
+    for rule in ("strict", "megc", "boosting"):
+        result = metrics.strs(both[0], both[1], rule=rule)
+        if not named:
+            result |= {"recognition_f1": np.nan, "strs": np.nan}
+        low, high = _interval(both, rule)
+        rows.append({"rule": rule, **result, "low": low, "high": high})
+    columns = [
+        "rule",
+        "tp",
+        "fp",
+        "fn",
+        "precision",
+        "recall",
+        "spotting_f1",
+        "low",
+        "high",
+        "recognition_f1",
+        "strs",
+    ]
+    by_iou = metrics.f1_over_iou(kept, truth, _IOUS)
+    ranked = "confidence" in predicted
+    ap = [
+        metrics.average_precision(predicted.assign(score=predicted["confidence"]), truth, iou)
+        if ranked
+        else np.nan
+        for iou in _IOUS
+    ]
+    matches = metrics.spotting(kept, truth)["matches"]
+    errors = metrics.timing_errors(kept, truth, matches, rate)
+    timing = pd.DataFrame(
+        {
+            "landmark": errors.columns,
+            "events": errors.notna().sum().to_numpy(),
+            "mean_error_ms": errors.mean().to_numpy(),
+            "median_absolute_error_ms": errors.abs().median().to_numpy(),
+        }
+    )
+    over_iou = pd.DataFrame({"iou": _IOUS, "f1": by_iou, "ap": ap})
+    return pd.DataFrame(rows)[columns], over_iou, timing, _misses(predicted, kept, truth, matches, named)
+
+
+def read_intervals(path):
+    """Read predicted intervals: as `read_events` does, with confidence (or score) and kept (yes, no) where known."""
+    table = read_events(path, None)
+    if "confidence" not in table and "score" in table:
+        table = table.rename(columns={"score": "confidence"})
+    if "confidence" in table:
+        table["confidence"] = pd.to_numeric(table["confidence"], errors="coerce")
+    if "kept" in table:
+        table["kept"] = table["kept"].isin(["yes", "True", "true", "1"])
+    return table
+
+
+def write_intervals(path, intervals, everything=False):
+    """Write intervals as csv: the challenge's columns, then apex and confidence; with everything also what wasn't kept."""
+    table = intervals if everything else intervals[intervals["kept"]]
+    kept = table["kept"].map({True: "yes", False: "no"})
+    table = table.assign(kept=kept) if everything else table.drop(columns="kept")
+    cache.write_table(path, table)
+
+
+def _fit(name, curves, events, rate):
+    events = events.reset_index(drop=True)
+    lengths = pd.DataFrame({"n_frames": [curve.scores.size for curve in curves]}).assign(fps=rate)
+    prior = priors.IntervalPrior.fit(events.assign(fps=rate), lengths, rate)
+    own = dict(list(events.groupby(["subject", "video"])))
+    tables = []
+    for curve in curves:
+        table = own.get((curve.subject, curve.video), events.head(0))
+        tables.append(table[["onset", "offset"]] - curve.first)
+    kinds = set.intersection(*(set(curve.others) for curve in curves))
+    return decoders.fit(
+        name,
+        [curve.scores for curve in curves],
+        tables,
+        prior,
+        subjects=[curve.subject for curve in curves],
+        others={kind: [curve.others[kind] for curve in curves] for kind in sorted(kinds)},
+    )
+
+
+def _intervals(fitted, curve):
+    table = fitted.propose(curve.scores, curve.others)
+    frames = table[["onset", "apex", "offset"]] + curve.first
+    about = {"subject": curve.subject, "video": curve.video, "emotion": "", "confidence": table["score"]}
+    return frames.assign(**about, kept=table["score"] >= fitted.least)
+
+
+def _interval(both, rule):
+    """95 % interval of spotting F1 over subjects; NaN with a single one."""
+    predicted, truth = both
+    names = sorted({*predicted["subject"], *truth["subject"]})
+    counts = []
+    for name in names:
+        part = metrics.strs(
+            predicted[predicted["subject"] == name], truth[truth["subject"] == name], rule=rule
+        )
+        counts.append([part["tp"], part["fp"], part["fn"]])
+
+    def f1(drawn):
+        tp, fp, fn = drawn.sum(axis=0)
+        return 2 * tp / max(2 * tp + fp + fn, 1)
+
+    if len(names) < 2:
+        return np.nan, np.nan
+    return stats.bootstrap(np.array(counts, dtype=float), np.array(names), statistic=f1)[1:]
+
+
+def _misses(predicted, kept, truth, matches, named):
+    rows = []
+    other_class = set()
+    if named:
+        right = metrics.end_to_end(kept, truth)["matches"]["truth"]
+        other_class = set(matches["truth"]) - set(right)
+    for i, event in enumerate(truth.itertuples()):
+        if i in set(matches["truth"]) and i not in other_class:
+            continue
+        near = predicted[(predicted["subject"] == event.subject) & (predicted["video"] == event.video)]
+        shared = np.minimum(near["offset"], event.offset) - np.maximum(near["onset"], event.onset) + 1
+        shared = shared.clip(lower=0)
+        iou = shared / (near["offset"] - near["onset"] + event.offset - event.onset + 2 - shared)
+        middle = (near["onset"] + near["offset"]) / 2
+        peak = near["apex"].fillna(middle) if "apex" in near else middle
+        low = ~near["kept"] if "kept" in near else pd.Series(False, near.index)
+        if i in other_class:
+            reason = "class"
+        elif ((iou >= 0.5) & low).any():
+            reason = "threshold"
+        elif peak.between(event.onset, event.offset).any():
+            reason = "geometry"
+        else:
+            reason = "no candidate"
+        best = float(iou.max()) if len(iou) else 0.0
+        rows.append((event.subject, event.video, event.onset, event.offset, reason, best))
+    return pd.DataFrame(rows, columns=["subject", "video", "onset", "offset", "reason", "best_iou"])
+
+
+def _read_file(path, column, folder):
+    subject = path.parent.name if path.parent != folder else path.stem
+    if path.suffix == ".npy":
+        try:
+            scores = np.load(path, allow_pickle=False)
+        except (OSError, ValueError) as error:
+            raise DataError(
+                f"{path} can't be read as an npy array ({error}); save it by numpy.save."
+            ) from None
+        if scores.ndim != 1 or scores.dtype.kind not in "fiub":
+            raise DataError(
+                f"{path} holds shape {scores.shape}, {scores.dtype}; save one number a frame, (T,)."
+            )
+        return [Curve(subject, path.stem, 0, scores.astype(float), {})]
+    table = _read_table(path, ("frame",))
+    if "subject" in table and "video" in table:
+        _need(table, path, (column or "score",))
+        return [
+            _curve(part, path, str(place[0]), str(place[1]), column or "score", 0)
+            for place, part in table.groupby(["subject", "video"], sort=False)
+        ]
+    if not column:
+        raise DataError(
+            f"{path} has no columns subject and video; add them, or of OpenFace's csv say which intensity to read, as in "
+            "--column AU12_r."
+        )
+    _need(table, path, (column,))
+    if "success" in table:
+        table.loc[pd.to_numeric(table["success"], errors="coerce") == 0, column] = np.nan
+    return [_curve(table, path, subject, path.stem, column, 1)]
+
+
+def _curve(table, path, subject, video, column, first_number):
+    frame = _whole(table, "frame", path)
+    order = np.argsort(frame, kind="stable")
+    frame = frame[order]
+    where, step = f"{path}: {subject}/{video}", np.diff(frame)
+    if (step == 0).any():
+        raise DataError(f"{where} has frame {frame[:-1][step == 0][0]} twice; remove a row.")
+    if (step > 1).any():
+        at = int(np.argmax(step > 1))
+        raise DataError(
+            f"{where} has no frames between {frame[at]} and {frame[at + 1]}; give every frame a row (its score may be empty"
+            "), and number the samples of a sampled video 0, 1, 2, its events alike."
+        )
+    values = {}
+    for name in (column, *(kind for kind in OTHERS if kind in table)):
+        numbers = pd.to_numeric(table[name], errors="coerce").to_numpy(float)
+        unread = table[name][table[name].notna().to_numpy() & ~np.isfinite(numbers)]
+        unread = unread[~unread.astype(str).str.lower().isin(["nan", "na"])]
+        if len(unread):
+            raise DataError(f"{where}: {name} {unread.iloc[0]!r} is no number; leave what is unknown empty.")
+        values[name] = np.where(np.isfinite(numbers), numbers, np.nan)[order]
+    scores = values.pop(column)
+    return Curve(subject, video, int(frame[0]) - first_number, scores, values)
+
+
+def _read_table(path, columns):
+    """Read a csv as text, names of columns and cells without blanks around them."""
+    try:
+        table = pd.read_csv(
+            path,
+            dtype=str,
+            skipinitialspace=True,
+            encoding="utf-8-sig",
+            na_values=[""],
+            keep_default_na=False,
+        )
+    except FileNotFoundError:
+        raise DataError(f"{path} doesn't exist; give the path of a csv.") from None
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"{path} can't be read as csv ({str(error).splitlines()[0][:120]}); save it as UTF-8 csv."
+        ) from None
+    table = table.rename(columns=lambda name: str(name).strip())
+    _need(table, path, columns)
+    for name in ("subject", "video"):
+        if name in table:
+            if table[name].isna().any():
+                raise DataError(
+                    f"{path}, line {int(table[name].isna().to_numpy().argmax()) + 2}: no {name}; fill it in."
+                )
+            table[name] = table[name].map(cache.restored)
+    return table
+
+
+def _need(table, path, columns):
+    for name in columns:
+        if name not in table:
+            raise DataError(
+                f"{path} has no column {name}; its columns are {', '.join(map(str, table.columns))[:200]}."
+            )
+
+
+def _whole(table, name, path):
+    """A column of whole frames, (N,) int64."""
+    numbers = pd.to_numeric(table[name], errors="coerce").to_numpy(float)
+    whole = np.isfinite(numbers) & (numbers == np.rint(numbers))
+    if not whole.all():
+        row = int(np.argmin(whole))
+        raise DataError(
+            f"{path}, line {table.index[row] + 2}: {name} {table[name].iloc[row]!r} is no whole frame; give frames, counted "
+            "from 0, and not seconds."
+        )
+    return numbers.astype(np.int64)
+
+
+def _text(event):
+    return f"{event.subject}/{event.video} {int(event.onset)} to {int(event.offset)}"
