@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import typer.main
 from made_up import a_run
+from test_audit import clips
 from test_prediction import wheel  # noqa: F401
 from typer.testing import CliRunner
 
@@ -81,6 +82,9 @@ def test_every_example_of_a_help_runs_as_installed_in_a_clean_folder(tmp_path, w
                 own_video(next((tmp_path / "data" / "synthme" / "frames").glob("*/*")), tmp_path / word)
             if word == "curves.csv":
                 own_curves(tmp_path / "curves.csv", tmp_path / "events_of_curves.csv")
+            if word == "intensity.csv":
+                for table, name in zip(clips(), ("intensity.csv", "landmarks.csv"), strict=True):
+                    table.to_csv(tmp_path / name, index=False)
         ended = subprocess.run(
             [sys.executable, "-P", "-m", "melib", *words],
             cwd=tmp_path,

@@ -298,7 +298,7 @@ def predict(
         raise typer.Exit(1)
 
 
-@app.command(epilog="Example:  melib audit curves.csv --events events.csv --out audit.csv")
+@app.command(epilog="Example:  melib audit intensity.csv --events landmarks.csv --out audit.csv")
 def audit(
     curves: Annotated[Path, typer.Argument(help="csv: subject, video, frame, intensity, perhaps fold.")],
     events: Annotated[
@@ -441,7 +441,10 @@ def _table(columns: list[str], rows: Sequence[tuple[str, ...]]) -> None:
         table.add_column(name, overflow="fold")
     for row in rows:
         table.add_row(*row)
-    Console().print(table, highlight=False)
+    console = Console()
+    # In a file or a pipe nobody's window is narrow.
+    console.width = console.width if console.is_terminal else max(console.width, 140)
+    console.print(table, highlight=False)
 
 
 if __name__ == "__main__":
