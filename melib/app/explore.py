@@ -391,9 +391,9 @@ def decode_video(
     statistics : str
         Data set whose durations are the prior; by default the video's own. Of both, the training fold's alone.
     half_length : int or None
-        Half an event's length in samples; None takes the prior's. Not read by semi_markov.
+        Half an event's length in samples; None takes the prior's. Not read by semi_markov and selector.
     peak_fraction : float in [0, 1]
-        Threshold of the first three decoders; not read by semi_markov.
+        Threshold of the first three decoders; not read by the others.
     least : float or None
         Score below which an interval is dropped; None takes the tuned one.
 
@@ -405,7 +405,7 @@ def decode_video(
     """
     statistics = statistics or shown.source.material.dataset
     rule, tuned = fitted_decoder(shown.source, decoder, statistics)
-    if decoder == "semi_markov":
+    if decoder in ("semi_markov", "selector"):
         intervals = rule(shown.curves)
     else:
         settings = {"half_length": half_length, "peak_fraction": peak_fraction}

@@ -24,7 +24,13 @@ _COLOURS = {
     **dict.fromkeys(("reference, published", "reference, repaired"), ORANGE),
     **{"intensity model": GREEN, "ours + intensity model": PURPLE},
 }
-_DECODERS = {"fixed_window": GREY, "extensible_interval": ORANGE, "half_height": GREEN, "semi_markov": BLUE}
+_DECODERS = {
+    "fixed_window": GREY,
+    "extensible_interval": ORANGE,
+    "half_height": GREEN,
+    "semi_markov": BLUE,
+    "selector": PURPLE,
+}
 # Colour and height above the curve.
 _BARS = {"found": (PURPLE, 1.5), "micro": (BLUE, 1.34), "macro": (SKY, 1.22), "blink": (YELLOW, 1.1)}
 _SCORES = {"end_to_end_f1": "End-to-end F1", "strs": "STRS", "fp_per_hour": "False alarms\nan hour"}
@@ -258,7 +264,7 @@ def decoders(table: pd.DataFrame, differences: pd.DataFrame) -> Figure:
         "hue": "decoder",
         "palette": _DECODERS,
         "hue_order": list(_DECODERS),
-        "markers": list("osD^"),
+        "markers": list("osD^v"),
     }
     fig, axes = plt.subplots(1, len(settings), figsize=(TWO_COLUMNS, 2.3), sharey=True, squeeze=False)
     for axis, setting in zip(axes[0], settings, strict=True):
@@ -270,12 +276,12 @@ def decoders(table: pd.DataFrame, differences: pd.DataFrame) -> Figure:
     axes[0, 0].set_ylabel("Spotting F1")
     style.letters(axes[0], fontsize="small")
     handles, names = axes[0, 0].get_legend_handles_labels()
-    fig.legend(handles, map(results.spaced, names), loc="outside upper center", ncols=4)
+    fig.legend(handles, map(results.spaced, names), loc="outside upper center", ncols=5)
     fig.set_label(
         "Decoders on the same curves of held-out subjects. Over each panel the data set of the curves, and whose "
         "training subjects the prior is from. Each decoder tuned the least score that it keeps on validation subjects, "
-        "from whom semi-Markov has its emissions, too. 95 % intervals over subjects; neighbours are shifted sideways to "
-        "keep them apart."
+        "from whom semi-Markov has its emissions and the selector its weights, too. 95 % intervals over subjects; "
+        "neighbours are shifted sideways to keep them apart."
     )
     return fig
 

@@ -17,7 +17,7 @@ from melib.study import recognition, spotting
 from melib.study.spotting import CLASSES, KINDS
 
 IOUS = (0.3, 0.4, 0.5, 0.6, 0.7)
-DECODERS = ("fixed_window", "extensible_interval", "half_height", "semi_markov")
+DECODERS = decoders.NAMES
 _COLUMNS = ["subject", "video", "onset", "apex", "offset", "score", "emotion", "kept"]
 
 
@@ -193,7 +193,8 @@ def fitted(system, material, fold, statistics="", test=()):
     Returns
     -------
     decoder : callable
-        Gives the intervals of one video's curves (`curves_of`); a `Decoder` where the system's is semi_markov.
+        Gives the intervals of one video's curves (`curves_of`); a `Decoder` where the system's is semi_markov. The selector
+        brings its own least score, that of the highest expected F1 on validation subjects.
     least : float
         Score below which they are dropped.
     """
@@ -203,6 +204,8 @@ def fitted(system, material, fold, statistics="", test=()):
         # Only subjects that the intensity model wasn't trained on can say what its curves are worth.
         validation = [v for v in validation if v.subject in material.unseen[fold.index]]
     curves = [curves_of(system, material, fold, video) for video in validation]
+    if system.decoder == "selector":
+        return _selector(validation, curves, prior)
     decoder = _decoder(system, material.home_of(fold.train), validation, curves, prior)
     if "published" in system.faults:
         return decoder, -np.inf  # published: whatever the rule finds in a video is kept
@@ -364,6 +367,20 @@ def _decoder(system, train, videos, curves, prior):
             known = emission([by_kind[kind] for by_kind in curves], kind, own)
             others[kind] = (own.events_per_minute, float(seconds), known)
     return replace(decoder, others=others)
+
+
+def _selector(videos, curves, prior):
+    """The learned selector, function of a video's curves that gives every proposal with its score, and its least score."""
+    kinds = [kind for kind in KINDS[1:] if all(kind in of for of in curves)]
+    fitted = decoders.fit(
+        "selector",
+        [of["micro"] for of in curves],
+        [video.of("micro") for video in videos],
+        prior,
+        subjects=[video.subject for video in videos],
+        others={kind: [of[kind] for of in curves] for kind in kinds},
+    )
+    return lambda of: fitted.propose(of["micro"], of), fitted.least
 
 
 def _inside(video, kind):
