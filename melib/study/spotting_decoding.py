@@ -375,7 +375,7 @@ def _selector(videos, curves, prior):
     fitted = decoders.fit(
         "selector",
         [of["micro"] for of in curves],
-        [video.of("micro") for video in videos],
+        [video.events_of("micro") for video in videos],
         prior,
         subjects=[video.subject for video in videos],
         others={kind: [of[kind] for of in curves] for kind in kinds},
