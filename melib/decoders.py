@@ -70,6 +70,9 @@ NAMES = ("fixed_window", "extensible_interval", "half_height", "semi_markov", "s
 # The search for the most probable set is cautious; at this many times the prior's rate it also brings what is doubtful,
 # and the least score decides.
 SEARCH_RATE = 16.0
+# How much better semi_markov must be than the learned selection to be taken instead: its least score is tuned on the F1
+# by which both are judged.
+_MARGIN = 1.02
 _NEEDS_INTERVAL_PRIOR = (
     "the semi-Markov model needs a prior over durations, apexes and events a minute; "
     "fit one by priors.IntervalPrior.fit(events, videos, fps)."
@@ -421,8 +424,9 @@ def fit(name, curves, events, prior, *, subjects=None, others=None):
     The least score is the one with the highest spotting F1, averaged over IoU of .3 to .7; of equals the
     lowest. Where the curves hold no event to judge by, as many intervals are kept as the prior expects. For
     semi_markov an `Emission` is fitted, on the scores as they are or on their ranks within a video, whichever
-    finds more in subjects that it wasn't fitted on; the least score, too, is tuned on those. For selector see
-    `IntervalSelector.fit`.
+    finds more in subjects that it wasn't fitted on; the least score, too, is tuned on those. The selector is an
+    `IntervalSelector`, unless semi_markov, tuned so, finds clearly more in subjects left out (F1 a fiftieth higher), as it
+    does where scores are nearly probabilities: then its search and its evidence are what is kept.
 
     Parameters
     ----------
@@ -455,6 +459,10 @@ def fit(name, curves, events, prior, *, subjects=None, others=None):
         raise DataError(f"there is no decoder {name!r}; use {', '.join(NAMES)}.")
     if name == "selector":
         selector = IntervalSelector.fit(curves, events, prior, subjects=subjects, others=others)
+        curves, truth, subjects, _ = checked(curves, events, subjects, others)
+        search, f1 = _fit_search(curves, truth, subjects, prior)
+        if f1 > _MARGIN * selector.f1:
+            return dataclasses.replace(search, name=name)
         return Decoder(name, prior, selector.least, selector=selector)
     curves, truth, subjects, _ = checked(curves, events, subjects, others)
     if name != "semi_markov":
@@ -462,12 +470,7 @@ def fit(name, curves, events, prior, *, subjects=None, others=None):
         return _with_least(decoder, [decoder.propose(curve) for curve in curves], truth, curves)[0]
     if not isinstance(prior, IntervalPrior):
         raise DataError(_NEEDS_INTERVAL_PRIOR)
-    tried = []
-    for ranked in (False, True):
-        decoder = Decoder(name, prior, -np.inf, ranked=ranked)
-        tried.append(_with_least(decoder, _propose_nested(decoder, curves, truth, subjects), truth, curves))
-    best = max(tried, key=lambda decoder_and_f1: decoder_and_f1[1])[0]  # of equals the scores as they are
-    return _with_emission(best, curves, truth)
+    return _fit_search(curves, truth, subjects, prior)[0]
 
 
 @dataclass(frozen=True)
@@ -482,7 +485,7 @@ class Decoder:
     least : float
         Score from which on an interval is kept.
     emission : Emission, optional
-        What a score is worth, for semi_markov.
+        What a score is worth to semi_markov; of a selector, where it decodes as that does.
     ranked : bool
         Whether scores are replaced by their ranks within the curve first.
     selector : IntervalSelector, optional
@@ -519,7 +522,7 @@ class Decoder:
             return self.selector.propose(scores, others)
         if self.ranked:
             scores = ranks(scores)
-        if self.name == "semi_markov":
+        if self.emission is not None:
             return semi_markov(scores, self.prior, emission=self.emission, rate=SEARCH_RATE)
         return globals()[self.name](scores, self.prior)
 
@@ -576,6 +579,16 @@ def least_score(intervals, truth, expected):
     tried = np.append(-np.inf, (known[1:] + known[:-1]) / 2)
     f1 = [np.mean(metrics.f1_over_iou(intervals[intervals["score"] >= least], truth)) for least in tried]
     return float(tried[int(np.argmax(f1))])
+
+
+def _fit_search(curves, truth, subjects, prior):
+    """The semi-Markov model on scores or on ranks, whichever is better, and its F1 on subjects left out of the emission."""
+    tried = []
+    for ranked in (False, True):
+        decoder = Decoder("semi_markov", prior, -np.inf, ranked=ranked)
+        tried.append(_with_least(decoder, _propose_nested(decoder, curves, truth, subjects), truth, curves))
+    best, f1 = max(tried, key=lambda decoder_and_f1: decoder_and_f1[1])  # of equals the scores as they are
+    return _with_emission(best, curves, truth), f1
 
 
 def _propose_nested(decoder, curves, truth, subjects):
