@@ -213,3 +213,6 @@ def test_the_command_reads_names_as_text_and_refuses_to_overwrite_its_input(tmp_
         pd.read_csv(tmp_path / "audit.csv"), audit_curves(curves, events).table, rtol=1e-4
     )
     assert call("events.csv").exit_code == 2
+    (tmp_path / "curves.csv").write_text("subject,video,frame,intensity\n1,a,0,.5\n1,a,1,much\n")
+    with pytest.raises(DataError, match="line 3: intensity is 'much'"):
+        read_csv(tmp_path / "curves.csv")

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from melib import controls, metrics, priors, stats
+from melib.app.interval_files import read_text_table
 from melib.errors import DataError
 from melib.study.evaluation import swaps_within_folds
 
@@ -144,28 +145,20 @@ def audit_curves(curves: pd.DataFrame, events: pd.DataFrame, *, fps: float | Non
     return CurveAudit(table, _verdict(table), [*notes, *_reading(clips)])
 
 
-def read_csv(file: str | Path, numbers: Sequence[str] = ()) -> pd.DataFrame:
+def read_csv(file: str | Path) -> pd.DataFrame:
     """Read somebody's csv; names of people and videos stay text ("006" isn't 6).
 
     Raises
     ------
     DataError
-        If it can't be read as a table.
+        If it can't be read as a table, or a cell that should hold a number holds something else.
     """
-    file = Path(file)
-    try:
-        table = pd.read_csv(
-            file, dtype=str, keep_default_na=False, encoding="utf-8-sig", skipinitialspace=True
-        )
-    except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or str(error).splitlines()[0]
-        raise DataError(
-            f"{file} can't be read as a csv ({why}); give a table with a header, UTF-8."
-        ) from None
-    table.columns = [str(name).strip().lower() for name in table.columns]
-    for name in set(numbers) & set(table.columns):
+    table = read_text_table(file, ("subject", "video"))
+    for name in NUMBERS:
+        if name not in table:
+            continue
         text = table[name].str.strip()
-        blank = text.str.lower().isin(["", "nan", "na"])
+        blank = text.isna() | text.str.lower().isin(["", "nan", "na"])
         table[name] = pd.to_numeric(text.mask(blank), errors="coerce")
         wrong = np.flatnonzero(table[name].isna() & ~blank)
         if wrong.size:

@@ -318,8 +318,7 @@ def audit(
 
     if out is not None:
         _refuse_out(out, [curves, events])
-    tables = [auditing.read_csv(file, auditing.NUMBERS) for file in (curves, events)]
-    made = auditing.audit_curves(*tables, fps=fps)
+    made = auditing.audit_curves(auditing.read_csv(curves), auditing.read_csv(events), fps=fps)
     _table(["", "curves", "position alone", "difference", "clips"], auditing.screen_rows(made))
     for note in made.notes:
         print(f"note: {note}")

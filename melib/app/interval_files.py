@@ -81,7 +81,7 @@ def read_events(path, curves):
         If a column is missing, a frame is no whole number, an event ends before it starts, a row occurs twice, or an event
         is of a video without a curve or lies outside of it; curves is None where any video will do.
     """
-    events = _read_table(path, ("subject", "video", "onset", "offset"))
+    events = read_text_table(path, ("subject", "video", "onset", "offset"))
     if "kind" in events:
         events = events[events["kind"].fillna("micro") == "micro"].reset_index(drop=True)
     for name in ("onset", "offset"):
@@ -343,7 +343,7 @@ def _read_file(path, column, folder):
                 f"{path} holds shape {scores.shape}, {scores.dtype}; save one number a frame, (T,)."
             )
         return [Curve(subject, path.stem, 0, scores.astype(float), {})]
-    table = _read_table(path, ("frame",))
+    table = read_text_table(path, ("frame",))
     if "subject" in table and "video" in table:
         _need(table, path, (column or "score",))
         return [
@@ -386,7 +386,7 @@ def _curve(table, path, subject, video, column, first_number):
     return Curve(subject, video, int(frame[0]) - first_number, scores, values)
 
 
-def _read_table(path, columns):
+def read_text_table(path, columns):
     """Read a csv as text, names of columns and cells without blanks around them."""
     try:
         table = pd.read_csv(
