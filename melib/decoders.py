@@ -32,7 +32,7 @@ from numba import njit
 from scipy.optimize import isotonic_regression, minimize_scalar
 from scipy.signal import find_peaks
 from scipy.special import logit
-from scipy.stats import beta
+from scipy.stats import beta, rankdata
 
 from melib import _semi_markov, metrics
 from melib._curve import Curve, checked, interval_table, ranks
@@ -87,7 +87,8 @@ def fixed_window(scores, prior, *, half_length=None, peak_fraction=0.55):
     """Peaks of the smoothed curve, plus and minus half a duration: the reference's baseline decoder.
 
     The curve is smoothed by a box of width 2 half_length (``np.convolve``, 'same', float64). Peaks are at
-    least mean + peak_fraction (max - mean) of the smoothed curve high and half_length apart.
+    least mean + peak_fraction (max - mean) of the smoothed curve high and half_length apart: of nearer ones
+    the highest stays, of equally high ones the first.
 
     Parameters
     ----------
@@ -120,7 +121,8 @@ def fixed_window(scores, prior, *, half_length=None, peak_fraction=0.55):
     """
     curve = Curve.read(scores)
     k = _half_length(prior, half_length)
-    peaks, heights = _peaks(curve.filled, k, peak_fraction)
+    every_peak, every_height = _peaks(curve.filled, k, peak_fraction, distance=1)
+    peaks, heights = _first_of_equals(every_peak, every_height, k)
     last = curve.filled.size - 1
     rows = []
     for peak, height in zip(peaks.tolist(), heights.tolist(), strict=True):
@@ -134,10 +136,10 @@ def fixed_window(scores, prior, *, half_length=None, peak_fraction=0.55):
 def extensible_interval(scores, prior, *, half_length=None, peak_fraction=0.55):
     """Give the intervals of the reference rule: a window grows while the curve stays above its mean.
 
-    Peaks as in `fixed_window`. A side starts half_length from the peak, moves in to the first rise towards
-    the peak above 2/3 of the mean, then out, at most to 5 half_length, to the first two frames below the
-    mean. Of intervals that overlap (IoU from .2 on) or whose apexes are at most half_length apart, the
-    earliest stays.
+    Peaks as in `fixed_window`, but of equally high ones the last stays. A side starts half_length from the
+    peak, moves in to the first rise towards the peak above 2/3 of the mean, then out, at most to
+    5 half_length, to the first two frames below the mean. Of intervals that overlap (IoU from .2 on) or whose
+    apexes are at most half_length apart, the earliest stays.
 
     Parameters and errors as in `fixed_window`.
 
@@ -169,7 +171,7 @@ def extensible_interval(scores, prior, *, half_length=None, peak_fraction=0.55):
 def half_height(scores, prior, *, half_length=None, peak_fraction=0.55):
     """From each peak down to half its height over the background, with a length that the prior holds usual.
 
-    Peaks as in `fixed_window`. On a curve smoothed over half_length frames (an odd number), the interval
+    Peaks as in `extensible_interval`. On a curve smoothed over half_length frames (an odd number), the interval
     reaches as far as the curve stays above the middle between the peak and the curve's median. Both flanks
     are then scaled so that the length lies between the 5 and 97 % quantiles of the durations. Of two
     intervals of which one contains the other's peak the higher stays.
@@ -660,15 +662,27 @@ def _box(curve, width):
     return np.convolve(curve, np.ones(width) / width, "full")[(width - 1) // 2 :][: curve.size]
 
 
-def _peaks(raw, k, fraction):
-    """Peaks of the smoothed curve and their heights, in order of time."""
+def _first_of_equals(peaks, heights, distance):
+    """Peaks that no higher and no equally high earlier one is nearer to than distance, and their heights."""
+    if peaks.size == 0:
+        return peaks, heights
+    # scipy keeps the last of equals: it is given the peaks, and nothing else, from the end.
+    steps = np.zeros(peaks[-1] + 2)
+    steps[peaks] = rankdata(heights, method="dense")
+    kept, _ = find_peaks(steps[::-1], distance=distance)
+    chosen = np.isin(peaks, steps.size - 1 - kept)
+    return peaks[chosen], heights[chosen]
+
+
+def _peaks(raw, k, fraction, distance=None):
+    """Peaks of the smoothed curve, by default k apart, and their heights, in order of time."""
     if not 0 <= fraction <= 1:
         raise DataError(f"peak_fraction lies between 0 (the mean) and 1 (the maximum), got {fraction}.")
     if raw.size == 0:
         return np.zeros(0, np.int64), np.zeros(0)
     smooth = _box(raw, 2 * k)
     threshold = smooth.mean() + fraction * (smooth.max() - smooth.mean())
-    peaks, _ = find_peaks(smooth, height=threshold, distance=k)
+    peaks, _ = find_peaks(smooth, height=threshold, distance=distance or k)
     return peaks.astype(np.int64), smooth[peaks]
 
 

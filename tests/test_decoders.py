@@ -512,6 +512,20 @@ def test_what_is_kept_scores_at_least_the_least_and_is_all_of_that(fitted, name)
         pd.testing.assert_frame_equal(fitted[name](curve), kept)
 
 
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=60), st.integers(1, 6))
+def test_of_equal_peaks_too_near_each_other_fixed_window_keeps_the_first(heights, half_length):
+    curve = np.array(heights, float)
+    intervals = decoders.fixed_window(curve, None, half_length=half_length, peak_fraction=0)
+    smooth = np.convolve(curve, np.ones(2 * half_length) / (2 * half_length), "full")
+    smooth = smooth[(2 * half_length - 1) // 2 :][: curve.size]
+    peaks = signal.find_peaks(smooth, height=smooth.mean())[0].tolist()
+    expected = []
+    for peak in sorted(peaks, key=lambda peak: (-smooth[peak], peak)):
+        if all(abs(peak - other) >= half_length for other in expected):
+            expected.append(peak)
+    assert intervals.apex.tolist() == sorted(expected)
+
+
 @EVERY_NAME
 def test_an_affine_change_of_all_scores_changes_nothing(fitted, name):
     # The reference smooths with zeros beyond both ends, and so do the rules: there a constant isn't nothing.
