@@ -34,7 +34,14 @@ SPEC.loader.exec_module(readme_tables)
 README, RESULTS_PAGE = ROOT / "README.md", ROOT / "docs" / "results.md"
 LICENSED_PAGE, TROUBLE = ROOT / "docs" / "licensed_data.md", ROOT / "docs" / "troubleshooting.md"
 AUDIT_PAGE = ROOT / "docs" / "audit.md"
-PAGES = (README, AUDIT_PAGE, LICENSED_PAGE, ROOT / "docs" / "runs.md", TROUBLE)  # in the order of reading
+PAGES = (
+    README,
+    AUDIT_PAGE,
+    ROOT / "docs" / "sharing.md",
+    LICENSED_PAGE,
+    ROOT / "docs" / "runs.md",
+    TROUBLE,
+)  # in the order of reading
 TEXT = "".join(page.read_text(encoding="utf-8") for page in PAGES)
 FENCED = re.findall(r"^```(\w*)\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
 BLOCKS = [block for language, block in FENCED if language == "sh"]

@@ -405,6 +405,40 @@ def score(
         print(misses)
 
 
+@app.command(epilog="Example:  melib share trial --out shared/trial")
+def share(
+    run: Annotated[str, typer.Argument(help="Name of the run, or the path of its folder.")],
+    out: Annotated[Path, typer.Option(help="Folder to write, which a lab may publish.")],
+    lab: Annotated[str, typer.Option(help="Name in comparisons; that of the folder if not given.")] = "",
+) -> None:
+    """Write what may be published of a run: no face, no curve, no subject's name; counts, scores by fold, controls, card."""
+    from melib.app import runner, sharing
+
+    folder = runner.locate(run)
+    runner.check_results(folder)
+    print(sharing.share(folder, out, lab))
+
+
+@app.command(epilog="Example:  melib compare shared/trial --out compared.csv")
+def compare(
+    shared: Annotated[list[Path], typer.Argument(help="Folders that `melib share` wrote, a lab each.")],
+    out: Annotated[Path | None, typer.Option(help="csv to write: a row a lab, model and measure.")] = None,
+) -> None:
+    """Set several labs' shared results beside each other, and say what else differs between them."""
+    from melib.app import sharing
+    from melib.data import cache
+
+    if out is not None:
+        _refuse_out(out)
+    table, notes = sharing.compare(shared)
+    _table(*sharing.side_by_side(table))
+    for note in notes:
+        print(f"note: {note}")
+    if out is not None:
+        cache.write_table(out, table)
+        print(out)
+
+
 def _refuse_out(out: Path, tables: Sequence[Path] = ()) -> None:
     if out.is_dir():
         raise Misuse(f"--out {out} is a folder: name a file in it, as in {out / 'events.csv'}.")

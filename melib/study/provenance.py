@@ -117,6 +117,7 @@ _TELLERS = {
     "app/explore.py",
     "app/review.py",
     "app/runner.py",
+    "app/sharing.py",
     "paper/answers.py",
     "paper/verdicts.yml",
     "paper/report.py",
