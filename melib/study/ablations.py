@@ -197,33 +197,59 @@ def fit_all(outcome, run):
         if p.dataset in elsewhere:  # the other family of fields is tested on, and not taken apart
             continue
         folds = [fold for fold in outcome.folds[p.dataset] if len(intensity.rows_of(p, fold.test))]
-        asked = [line for line in lines(run) if line.protocol == p.protocol]
-        for line, name in [(base, name) for base in asked for name in ("", *base.variants)]:
+        for line, name, seed in asked_of(run, p.protocol):
             change = CHANGES[name] if name else Change("base")
             cut = p
             if change.n_samples not in (0, p.positions.shape[1]):
                 cut = intensity.sample_windows(outcome.studies[p.dataset], p.table, change.n_samples, run)
-            for seed in run.seeds:
-                pseudo = relabelled(outcome.studies, cut, change, seed)
-                for fold in folds:
-                    job, fit = _job(p, line, name, change, fold, seed)
-                    record = outcome.records[p.dataset].get(job)
-                    about = (p.dataset, p.protocol, line.base, change.family, name or line.base)
-                    wanted.append((p, (*about, job.model, job.input), seed, record))
-                    if record is None:
-                        job = replace(job, variant=job.variant or "base")
-                        budget = {**run.settings["fit"], **fit}
-                        tasks.append((job, budget, _for_training(cut, pseudo, fold), fold))
+            pseudo = relabelled(outcome.studies, cut, change, seed)
+            for fold in folds:
+                job, budget = job_of(run, p.dataset, line, name, fold.index, seed)
+                record = outcome.records[p.dataset].get(job)
+                about = (p.dataset, p.protocol, line.base, change.family, name or line.base)
+                wanted.append((p, (*about, job.model, job.input), seed, record))
+                if record is None:
+                    job = replace(job, variant=job.variant or "base")
+                    tasks.append((job, budget, _for_training(cut, pseudo, fold), fold))
     return _gathered(wanted, iter(grid.run_tasks(intensity.run_job, run, tasks)))
 
 
-def _job(p, line, name, change, fold, seed):
-    """The job of a variant and its settings; without a name of its own where notebook 04 may have it."""
+def asked_of(run, protocol):
+    """What is fitted under a protocol: list of (line, name of a variant or "" for the base, seed)."""
+    return [
+        (line, name, seed)
+        for line in lines(run)
+        if line.protocol == protocol
+        for name in ("", *line.variants)
+        for seed in run.seeds
+    ]
+
+
+def job_of(run, dataset, line, name, fold, seed):
+    """The job of a variant and the settings of its fit; without a name of its own where notebook 04 may have it.
+
+    Parameters
+    ----------
+    run : Run
+    dataset : str
+    line : Line
+    name : str
+        A key of ``CHANGES``; empty for the base.
+    fold : int
+    seed : int
+
+    Returns
+    -------
+    job : intensity.Job
+    budget : dict
+    """
+    change = CHANGES[name] if name else Change("base")
     fit = {**line.fit, **change.fit}
     network_alone = replace(change, model="", input="") == Change(change.family)
     slug = "" if network_alone and not fit else (name or "base").replace(" ", "_")
     model, used = change.model or "resnet18_bigru", change.input or line.input
-    return intensity.Job(p.dataset, p.protocol, model, used, fold.index, seed, slug), fit
+    job = intensity.Job(dataset, line.protocol, model, used, fold, seed, slug)
+    return job, {**run.settings["fit"], **fit}
 
 
 def _gathered(wanted, fitted):

@@ -120,13 +120,40 @@ def prepare_windows(study, protocol, run):
     DataError
         If no window fits (``context`` where a data set has no frames around its events).
     """
-    options = run.settings["windows"][protocol]
     spans = [
         (c.subject, c.video, int(c.numbers[0]), int(c.numbers[-1])) for c in study.clips if len(c.numbers)
     ]
-    limits = pd.DataFrame(spans, columns=["subject", "video", "n_first", "n_last"])
+    table = draw_windows(study, protocol, pd.DataFrame(spans, columns=_SPAN), run)
+    return sample_windows(study, table, run.settings["windows"][protocol]["T"], run)
+
+
+_SPAN = ["subject", "video", "n_first", "n_last"]
+
+
+def draw_windows(study, protocol, spans, run):
+    """Where the windows of a study lie, which no image decides.
+
+    Parameters
+    ----------
+    study : Study
+    protocol : str
+    spans : DataFrame
+        subject, video, n_first, n_last: first and last native frame of each video.
+    run : Run
+
+    Returns
+    -------
+    DataFrame
+        See protocols.paper_windows.
+
+    Raises
+    ------
+    DataError
+        As `prepare_windows`.
+    """
+    options = run.settings["windows"][protocol]
     if protocol == "paper":
-        table = protocols.paper_windows(study.events, limits, T=options["T"])
+        table = protocols.paper_windows(study.events, spans, T=options["T"])
     else:
         if not study.manifest.has_context:
             raise DataError(
@@ -134,7 +161,7 @@ def prepare_windows(study, protocol, run):
             )
         table = protocols.context_windows(
             study.events,
-            limits,
+            spans,
             T=options["T"],
             stride=max(1, round(options["step"] * study.manifest.fps)),
             per_event=options["per_event"],
@@ -147,7 +174,7 @@ def prepare_windows(study, protocol, run):
         raise DataError(
             f"{study.name}: no window fits protocol '{protocol}' ({reasons or 'no event'}); see `melib data check`."
         )
-    return sample_windows(study, table.reset_index(drop=True), options["T"], run)
+    return table.reset_index(drop=True)
 
 
 def sample_windows(study, table, n_samples, run):
@@ -315,6 +342,28 @@ def jobs_of(dataset, run, protocol, folds):
         for training_seed in run.seeds
         for fold in folds
     ]
+
+
+def study_jobs(dataset, run, having, folds):
+    """Jobs of a profile for one data set under every protocol, those of context first.
+
+    Parameters
+    ----------
+    dataset : str
+    run : Run
+    having : dict protocol -> set of str
+        Subjects that have windows; a fold that tests none of them has no job.
+    folds : list of protocols.Fold
+
+    Returns
+    -------
+    list of Job
+    """
+    jobs = []
+    for protocol in (protocol for protocol in reversed(PROTOCOLS) if protocol in having):
+        tested = [fold for fold in folds if having[protocol] & set(fold.test)]
+        jobs += jobs_of(dataset, run, protocol, tested)
+    return jobs
 
 
 def run_grid(run, jobs_list, prepared, folds, *, transfer=None):
@@ -485,10 +534,9 @@ def intensity_study(run):
         # their long videos, which this fold's model will judge.
         having = {subject for p in windows.values() for subject in p.table["subject"]}
         folds[study.name] = folds_of(study, run, subjects=having if study.truth is None else None)
-        todo = []
-        for protocol in (protocol for protocol in reversed(PROTOCOLS) if protocol in windows):
-            tested = [fold for fold in folds[study.name] if len(rows_of(windows[protocol], fold.test))]
-            todo += jobs_of(study.name, run, protocol, tested)
+        todo = study_jobs(
+            study.name, run, {p: set(w.table["subject"]) for p, w in windows.items()}, folds[study.name]
+        )
         other = transfer if study.name not in {p.dataset for p in transfer.values()} else {}
         records[study.name] = run_grid(run, todo, windows, folds[study.name], transfer=other)
     return Outcome(prepared, transfer, folds, records, run.seed, {study.name: study for study in studies})
