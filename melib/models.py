@@ -24,8 +24,6 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 from torch.nn.functional import pad, silu, softplus
-from torchvision.models import ResNet18_Weights
-from torchvision.models.resnet import BasicBlock, ResNet
 
 from melib.errors import DataError
 
@@ -278,6 +276,11 @@ def resnet18(in_channels, width=64):
     The norm is torchvision's BatchNorm. GroupNorm divides each frame by its own spread, so that a strong movement and
     a weak one look alike: on invented flow it cost .09 of Spearman (benchmarks/train_speed.md).
     """
+    from torchvision.models.resnet import (
+        BasicBlock,
+        ResNet,
+    )  # two seconds, for those alone who build a network
+
     net = ResNet(BasicBlock, [2, 2, 2, 2])
     # ResNet fixes its first width at 64: lay the same layers again, from `width` channels on.
     net.inplanes = width
@@ -486,6 +489,8 @@ def _features(encoder, x, mask):
 
 
 def _imagenet():
+    from torchvision.models import ResNet18_Weights
+
     try:
         return ResNet18_Weights.IMAGENET1K_V1.get_state_dict(
             progress=True, check_hash=True, weights_only=True

@@ -19,18 +19,19 @@ from functools import cache as remember
 from itertools import pairwise
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import jsonschema
 import numpy as np
 import pandas as pd
 import yaml
-from jsonschema.exceptions import best_match
 
 from melib import PACKAGE
 from melib.data import cache, layouts, video_files
 from melib.data.layouts import IMAGES
 from melib.errors import DataError
+
+if TYPE_CHECKING:  # its import takes a second, which not every process needs
+    import jsonschema
 
 _TABLES = (".xlsx", ".xls")
 _YML = (".yml", ".yaml")
@@ -561,7 +562,9 @@ def natural(text: str) -> list[tuple[int, str]]:
 
 
 @remember
-def _validator() -> jsonschema.Draft202012Validator:
+def _validator() -> "jsonschema.Draft202012Validator":
+    import jsonschema
+
     schema = (Path(__file__).parent / "manifest_schema.yml").read_text(encoding="utf-8")
     return jsonschema.Draft202012Validator(yaml.safe_load(schema))
 
@@ -571,6 +574,8 @@ _Fault = tuple[list, str, str]  # where, what, and the key there that the schema
 
 def _faults(record: Any) -> Iterator[_Fault]:
     """What breaks the schema; where it knows alternatives, what breaks the one that was probably meant."""
+    from jsonschema.exceptions import best_match
+
     broken = False
     for error in _validator().iter_errors(record):
         broken = True
@@ -601,7 +606,7 @@ def _faults(record: Any) -> Iterator[_Fault]:
         yield ["emotion_classes"], f"{name} stands there twice", ""
 
 
-def _relevance(error: jsonschema.ValidationError) -> tuple[int, ...]:
+def _relevance(error: "jsonschema.ValidationError") -> tuple[int, ...]:
     """Order of the faults of all alternatives: the first of the one that was meant; none if none fits by its type."""
     if error.parent is None:
         return ()
@@ -612,7 +617,7 @@ def _relevance(error: jsonschema.ValidationError) -> tuple[int, ...]:
     return 0, sum(not other.path for other in siblings), error.parent.context.index(error)
 
 
-def _by_type(parent: jsonschema.ValidationError, error: jsonschema.ValidationError) -> bool:
+def _by_type(parent: "jsonschema.ValidationError", error: "jsonschema.ValidationError") -> bool:
     return error.validator in ("type", "enum", "const") and error.absolute_path == parent.absolute_path
 
 
@@ -623,7 +628,7 @@ _SHORT.maxstring = _SHORT.maxother = 100
 _TYPES = {"string": "a text", "array": "a list", "object": "a mapping", "integer": "a whole number"}
 
 
-def _message(error: jsonschema.ValidationError) -> str:
+def _message(error: "jsonschema.ValidationError") -> str:
     """What is wrong, in words."""
     value = _SHORT.repr(error.instance)
     if error.context:
@@ -636,7 +641,7 @@ def _message(error: jsonschema.ValidationError) -> str:
     return message if len(message) <= _LONGEST else f"{message[:_LONGEST]}..."
 
 
-def _wanted(error: jsonschema.ValidationError) -> str:
+def _wanted(error: "jsonschema.ValidationError") -> str:
     if error.validator == "type":
         return _TYPES.get(error.validator_value, error.validator_value)
     values = error.validator_value if error.validator == "enum" else [error.validator_value]

@@ -24,7 +24,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from torchvision.models import ResNet18_Weights
 
 from melib import controls, metrics, priors, protocols, stats
 from melib.data import workers
@@ -139,6 +138,8 @@ def _possible(name, run):
 
 def _no_weights(run):
     """Why no encoder can be started from pretrained weights; empty if it can. Nothing is ever downloaded for it."""
+    from torchvision.models import ResNet18_Weights
+
     name = Path(ResNet18_Weights.IMAGENET1K_V1.url).name
     if not (Path(torch.hub.get_dir()) / "checkpoints" / name).is_file():
         return f"{name} isn't in the local cache of torch hub"
