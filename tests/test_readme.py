@@ -264,3 +264,4 @@ def test_a_newcomer_gets_from_the_top_to_the_bottom_of_the_pages(tmp_path):
     assert list((runs / "demo" / "tables").glob("*.tex"))
     assert list((runs / "demo" / "figures" / "journal").glob("*.pdf"))
     assert list((folder / "predictions").glob("clip*.csv"))
+    assert (folder / "first" / "first.png").is_file()

@@ -70,6 +70,34 @@ def doctor() -> None:
         raise typer.Exit(1)
 
 
+@app.command(epilog="Example:  melib first")
+def first(
+    out: Annotated[Path, typer.Argument(help="Folder to write into.")] = Path("first"),
+    seed: Annotated[int, typer.Option(min=0, help="Another seed, another video (and another folder).")] = 0,
+) -> None:
+    """One short simulated video, what the shipped weights find in it, and what truly happened; under a minute."""
+    from melib.app import first as begin
+
+    figure, rows = begin.first(out, seed=seed)
+
+    def cell(form: str, *values: float) -> str:
+        return "-" if values[0] != values[0] else form.format(*values)
+
+    shown = [
+        (
+            cell("{:.2f} to {:.2f} s", row.onset_s, row.offset_s),
+            cell("{:.1f} px", row.peak_px),
+            cell("at {:.2f} s, confidence {:.2f}", row.found_s, row.confidence),
+        )
+        for row in rows.itertuples()
+    ]
+    _table(["a micro-expression happened", "its peak", "it was found"], shown)
+    print(
+        "The face is simulated, and the weights were trained on such faces: this shows what comes out, not how good it is."
+    )
+    print(figure)
+
+
 @app.command(epilog="Example:  melib simulate data/synthme --people 2 --clips 1 --empty 0")
 def simulate(
     out: Annotated[
