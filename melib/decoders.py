@@ -23,7 +23,7 @@ intervals.
 """
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -468,7 +468,7 @@ def fit(name, curves, events, prior, *, subjects=None, others=None):
         return Decoder(name, prior, selector.least, selector=selector)
     curves, truth, subjects, _ = checked(curves, events, subjects, others)
     if name != "semi_markov":
-        decoder = Decoder(name, prior, -np.inf)
+        decoder = Decoder(name, prior)
         return _with_least(decoder, [decoder.propose(curve) for curve in curves], truth, curves)[0]
     if not isinstance(prior, IntervalPrior):
         raise DataError(_NEEDS_INTERVAL_PRIOR)
@@ -491,14 +491,20 @@ class Decoder:
     ranked : bool
         Whether scores are replaced by their ranks within the curve first.
     selector : IntervalSelector, optional
+    added : dict of Emission
+        Curves among the others whose evidence is added up to make the score; empty: the score is the curve itself.
+    nuisance : dict of (float, float, Emission)
+        Other movement that competes for frames, a kind each: events a minute, their mean seconds, what its curve is worth.
     """
 
     name: str
     prior: DurationPrior | IntervalPrior
-    least: float
+    least: float = -np.inf
     emission: Emission | None = None
     ranked: bool = False
     selector: IntervalSelector | None = None
+    added: dict[str, Emission] = field(default_factory=dict)
+    nuisance: dict[str, tuple[float, float, Emission]] = field(default_factory=dict)
 
     def __call__(self, scores, others=None):
         """Intervals of one curve that are kept.
@@ -522,11 +528,21 @@ class Decoder:
         """Intervals of one curve, those that score less than the least included; parameters as for a call."""
         if self.selector is not None:
             return self.selector.propose(scores, others)
-        if self.ranked:
-            scores = ranks(scores)
-        if self.emission is not None:
-            return semi_markov(scores, self.prior, emission=self.emission, rate=SEARCH_RATE)
-        return globals()[self.name](scores, self.prior)
+        if self.emission is None:
+            return globals()[self.name](scores, self.prior)
+        return semi_markov(
+            self.evidence(scores, others),
+            self.prior,
+            emission=self.emission,
+            rate=SEARCH_RATE,
+            nuisance=[(others[kind], *about) for kind, about in self.nuisance.items()],
+        )
+
+    def evidence(self, scores, others=None):
+        """The curve (T,) that the emission reads; parameters as for a call."""
+        if self.added:
+            return sum(emission.llr(others[name]) for name, emission in self.added.items())
+        return ranks(scores) if self.ranked else scores
 
     def to_dict(self):
         """Return plain numbers and text, for a settings file."""
@@ -537,20 +553,26 @@ class Decoder:
             "emission": None if self.emission is None else self.emission.to_dict(),
             "ranked": self.ranked,
             "selector": None if self.selector is None else self.selector.to_dict(),
+            "added": {name: emission.to_dict() for name, emission in self.added.items()},
+            "others": {kind: [*about, of.to_dict()] for kind, (*about, of) in self.nuisance.items()},
         }
 
     @classmethod
     def from_dict(cls, record):
         """Rebuild what `to_dict` wrote."""
+        # Weights exported before 2026-11-27 hold a semi-Markov decoder without these.
+        record = {"name": "semi_markov", "least": "-inf", "ranked": False, "selector": None} | record
         kind = IntervalPrior if "duration" in record["prior"] else DurationPrior
-        emission, selector = record["emission"], record["selector"]
+        emission, selector, read = record["emission"], record["selector"], Emission.from_dict
         return cls(
             record["name"],
             kind.from_dict(record["prior"]),
             float(record["least"]),
-            None if emission is None else Emission.from_dict(emission),
+            None if emission is None else read(emission),
             record["ranked"],
             None if selector is None else IntervalSelector.from_dict(selector),
+            {name: read(of) for name, of in record["added"].items()},
+            {name: (*about, read(of)) for name, (*about, of) in record["others"].items()},
         )
 
 
@@ -587,7 +609,7 @@ def _fit_search(curves, truth, subjects, prior):
     """The semi-Markov model on scores or on ranks, whichever is better, and its F1 on subjects left out of the emission."""
     tried = []
     for ranked in (False, True):
-        decoder = Decoder("semi_markov", prior, -np.inf, ranked=ranked)
+        decoder = Decoder("semi_markov", prior, ranked=ranked)
         tried.append(_with_least(decoder, _propose_nested(decoder, curves, truth, subjects), truth, curves))
     best, f1 = max(tried, key=lambda decoder_and_f1: decoder_and_f1[1])  # of equals the scores as they are
     return _with_emission(best, curves, truth), f1
@@ -628,14 +650,17 @@ def _of_videos(tables):
 
 
 def _with_emission(decoder, curves, truth):
-    inside = []
-    for curve, spans in zip(curves, truth, strict=True):
-        frames = np.zeros(curve.size, bool)
-        for onset, offset in np.rint(spans).astype(int):
-            frames[max(onset, 0) : max(offset + 1, 0)] = True
-        inside.append(frames)
-    scores = [ranks(curve) for curve in curves] if decoder.ranked else curves
+    inside = [frames_inside(spans, curve.size) for curve, spans in zip(curves, truth, strict=True)]
+    scores = [decoder.evidence(curve) for curve in curves]
     return dataclasses.replace(decoder, emission=Emission.fit(scores, inside, decoder.prior))
+
+
+def frames_inside(spans, n_frames):
+    """Frames (T,) bool that lie in one of some events, onset and offset (N, 2) each; ends between frames are rounded."""
+    inside = np.zeros(n_frames, bool)
+    for onset, offset in np.rint(np.asarray(spans, dtype=float)).astype(int):
+        inside[max(onset, 0) : max(offset + 1, 0)] = True
+    return inside
 
 
 def _duration(prior):

@@ -207,7 +207,7 @@ def test_untouched_settings_give_the_intervals_that_are_scored(shown, decoder):
         intervals[columns], expected, check_dtype=False
     )  # empty text has another type
     (prior,) = explore.duration_priors(shown.source).values()
-    least = explore.fitted_decoder(shown.source, decoder, "toy")[1]
+    least = explore.fitted_decoder(shown.source, decoder, "toy").least
     again = explore.decode_video(shown, decoder, "toy", prior.duration.half_length, 0.55, least)
     pd.testing.assert_frame_equal(again, intervals)
 

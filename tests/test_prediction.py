@@ -30,7 +30,6 @@ from melib.errors import Misuse
 from melib.learn.dense import Dense
 from melib.models import IntensityNet, VideoRegressor
 from melib.study import spotting
-from melib.study.spotting_decoding import Decoder
 from melib.vision import faces
 
 WINDOWS = {"T": 32, "step": 0.035}
@@ -59,9 +58,11 @@ def weights():
     scale = {"middle": [0.0] * 36, "spread": [1.0] * 36, "class_prior": [0.2] * 5}
     state = VideoRegressor(36, width=8, blocks=1, body="dilated", kinds=3).state_dict()
     duration = priors.DurationPrior(30.0, np.log(12.0), 0.3, 6, 20)
-    decoder = Decoder(
-        priors.IntervalPrior(duration, 2.0, 2.0, 4.0), decoders.Emission((0.5,), (-1.0, 3.0), 1.0), {}, {}
+    prior, emission = (
+        priors.IntervalPrior(duration, 2.0, 2.0, 4.0),
+        decoders.Emission((0.5,), (-1.0, 3.0), 1.0),
     )
+    decoder = decoders.Decoder("semi_markov", prior, emission=emission)
     spotted = learn.windows.Fitted(whole, state, scale, pd.DataFrame())
     return predictor_weights.Weights(intensity, spotted, decoder, 0.0, 0.0, WINDOWS, CARD)
 
@@ -521,7 +522,7 @@ def test_the_shipped_weights_are_small_and_say_what_they_were_worth():
     assert sum(path.stat().st_size for path in predictor_weights.SHIPPED.rglob("*")) < 10e6
     assert {"clip_swap", "apex_follow", "frozen_correlation"} <= set(shipped.card["face"])
     assert 0 < shipped.card["spotting"]["recall"] < 1
-    assert Decoder.from_dict(shipped.decoder.to_dict()) == shipped.decoder
+    assert decoders.Decoder.from_dict(shipped.decoder.to_dict()) == shipped.decoder
 
 
 def test_a_film_of_a_photograph_holds_no_micro_expression(frames, tmp_path):

@@ -372,7 +372,7 @@ def duration_priors(source):
 
 @functools.lru_cache(maxsize=512)
 def fitted_decoder(source, decoder, statistics):
-    """The fold's decoder and its tuned least score; fitted on validation subjects, as the run's was."""
+    """The fold's decoder, fitted on validation subjects, as the run's was."""
     system = replace(OURS, decoder=decoder)
     return spotting_decoding.fitted(system, source.material, source.fold, statistics)
 
@@ -404,15 +404,15 @@ def decode_video(
         micro-expression, at IoU .5).
     """
     statistics = statistics or shown.source.material.dataset
-    rule, tuned = fitted_decoder(shown.source, decoder, statistics)
+    fitted = fitted_decoder(shown.source, decoder, statistics)
     if decoder in ("semi_markov", "selector"):
-        intervals = rule(shown.curves)
+        intervals = fitted.propose(shown.curves["micro"], shown.curves)
     else:
         settings = {"half_length": half_length, "peak_fraction": peak_fraction}
         prior = duration_priors(shown.source)[statistics]
         intervals = getattr(decoders, decoder)(shown.curves["micro"], prior, **settings)
     classed = spotting_decoding.classify(OURS, intervals, shown.curves)
-    sure = intervals["score"] >= (tuned if least is None else least)
+    sure = intervals["score"] >= (fitted.least if least is None else least)
     sure &= intervals.index.isin(classed.index)
     emotion = classed["emotion"].reindex(intervals.index).fillna("neutral")
     place = {"subject": shown.video.subject, "video": shown.video.video}
@@ -830,7 +830,7 @@ def _video_view(finished, dataset, subject, name, first):
         if changed in (decoder, prior) and shown.curves is not None:  # begin at what the training fold says
             half_length.value = int(duration_priors(source)[prior.value].duration.half_length)
             peak_fraction.value = 0.55
-            tuned = float(np.clip(fitted_decoder(source, decoder.value, prior.value)[1], 0, 1).round(3))
+            tuned = float(np.clip(fitted_decoder(source, decoder.value, prior.value).least, 0, 1).round(3))
             least.value = tuned
         if changed is annotated and annotated.value:
             start, stop = int(video.numbers[0]), int(video.numbers[-1])

@@ -176,7 +176,7 @@ def predict(
         "log_prior": log_prior,
     }
     intervals = recognition.classify_adjusted(
-        used.decoder(curves), curves["micro"], curves["logits"], log_prior=log_prior
+        used.decoder.propose(curves["micro"], curves), curves["micro"], curves["logits"], log_prior=log_prior
     )
     sizes = [
         moved(regional["motion"], *ends) for ends in zip(intervals["onset"], intervals["offset"], strict=True)

@@ -13,12 +13,13 @@ import pandas as pd
 
 from melib import controls, learn, protocols
 from melib.data import cache
+from melib.decoders import Decoder
 from melib.errors import DataError
 from melib.study import spotting, spotting_runs
 from melib.study.comparisons import CANDIDATE
 from melib.study.results import QUANTITIES, over_seeds, read_result
 from melib.study.run import Run
-from melib.study.spotting_decoding import Decoder, Material, fits_of, fitted
+from melib.study.spotting_decoding import Material, fits_of, fitted
 
 SHIPPED = Path(__file__).with_name("predictor")
 
@@ -144,7 +145,7 @@ def export_fold(
     floor : float
         See `Weights`; 0 drops nothing.
     """
-    decoder, least = fitted(spotting_runs.OURS, material, fold)
+    decoder = fitted(spotting_runs.OURS, material, fold)
     (fit,) = fits_of(spotting_runs.OURS, material.dataset, [fold], material.seed)
     sources = {
         "intensity": spotting.weights_folder(run, about["data"][0], fold.index, material.seed),
@@ -156,7 +157,7 @@ def export_fold(
                 temporary.write_bytes((source / file).read_bytes())
     record = {
         "decoder": decoder.to_dict(),
-        "least": least,
+        "least": decoder.least,
         "floor": floor,
         "windows": run.settings["windows"]["context"],
         "card": about,

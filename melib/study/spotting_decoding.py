@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from melib import decoders, priors
+from melib import decoders
 from melib.study import recognition, spotting
 from melib.study.spotting import CLASSES, KINDS
 
@@ -80,24 +80,14 @@ def fits_of(system, dataset, folds, seed):
     if not system.learned:
         return []
     tasks = ("joint",) if system.training == "joint" else ("spotting", "recognition")
-    published, peek = "published" in system.faults, "epoch_on_test" in system.faults
-    return [
-        spotting.Fit(
-            dataset,
-            system.features,
-            # The class doesn't depend on the target curve: recognition alone is fitted once.
-            "hard" if task == "recognition" else system.target,
-            system.body,
-            task,
-            fold.index,
-            seed,
-            published,
-            peek,
-            system.graft,
-        )
-        for task in tasks
-        for fold in folds
-    ]
+    faults = "published" in system.faults, "epoch_on_test" in system.faults
+    fits = []
+    for task in tasks:
+        # The class doesn't depend on the target curve: recognition alone is fitted once.
+        target = "hard" if task == "recognition" else system.target
+        about = (dataset, system.features, target, system.body, task)
+        fits += [spotting.Fit(*about, fold.index, seed, *faults, system.graft) for fold in folds]
+    return fits
 
 
 @dataclass(frozen=True)
@@ -161,16 +151,16 @@ def _predict_fold(system, material, fold, test, statistics):
     if system.body == "chance":
         prior = _prior(system, material, fold, statistics)
         return _chance(test, prior, train, np.random.default_rng([material.seed, fold.index]))
-    decoder, least = fitted(system, material, fold, statistics, test)
+    decoder = fitted(system, material, fold, statistics, test)
     common = most_frequent(train)
     parts = []
     for video in test:
         curves = curves_of(system, material, fold, video)
-        intervals = decoder(curves)
+        intervals = decoder.propose(curves["micro"], curves)
         named = intervals.assign(emotion=common)
         if curves["logits"] is not None:
             named = classify(system, intervals, curves)
-        sure = (intervals["score"] >= least) & intervals.index.isin(named.index)
+        sure = (intervals["score"] >= decoder.least) & intervals.index.isin(named.index)
         emotion = named["emotion"].reindex(intervals.index).fillna("neutral")
         about = {"emotion": emotion, "kept": sure, "subject": video.subject, "video": video.video}
         parts.append(intervals.assign(**about))
@@ -192,11 +182,8 @@ def fitted(system, material, fold, statistics="", test=()):
 
     Returns
     -------
-    decoder : callable
-        Gives the intervals of one video's curves (`curves_of`); a `Decoder` where the system's is semi_markov. The selector
-        brings its own least score, that of the highest expected F1 on validation subjects.
-    least : float
-        Score below which they are dropped.
+    decoders.Decoder
+        Called with a video's ``micro`` curve and all its curves (`curves_of`).
     """
     prior = _prior(system, material, fold, statistics)
     validation = material.home_of(fold.validation)
@@ -205,19 +192,54 @@ def fitted(system, material, fold, statistics="", test=()):
         validation = [v for v in validation if v.subject in material.unseen[fold.index]]
     curves = [curves_of(system, material, fold, video) for video in validation]
     if system.decoder == "selector":
-        return _selector(validation, curves, prior)
-    decoder = _decoder(system, material.home_of(fold.train), validation, curves, prior)
+        kinds = [kind for kind in KINDS[1:] if all(kind in of for of in curves)]
+        return decoders.fit(
+            "selector",
+            [of["micro"] for of in curves],
+            [video.events_of("micro") for video in validation],
+            prior,
+            subjects=[video.subject for video in validation],
+            others={kind: [of[kind] for of in curves] for kind in kinds},
+        )
+    decoder = decoders.Decoder(system.decoder, prior)
+    if system.decoder == "semi_markov":
+        decoder = _weighed(decoder, system, material.home_of(fold.train), validation, curves)
     if "published" in system.faults:
-        return decoder, -np.inf  # published: whatever the rule finds in a video is kept
+        return decoder  # published: whatever the rule finds in a video is kept
     if "parameter_on_test" in system.faults:
         validation, curves = (test, [curves_of(system, material, fold, video) for video in test])
     parts = [
-        decoder(by_kind).assign(subject=video.subject, video=video.video)
-        for video, by_kind in zip(validation, curves, strict=True)
+        decoder.propose(of["micro"], of).assign(subject=video.subject, video=video.video)
+        for video, of in zip(validation, curves, strict=True)
     ]
     expected = prior.events_per_minute * sum(len(v) / v.fps for v in validation) / 60
     truth = spotting.annotated(validation)
-    return decoder, decoders.least_score(pd.concat(parts, ignore_index=True), truth, expected)
+    least = decoders.least_score(pd.concat(parts, ignore_index=True), truth, expected)
+    return replace(decoder, least=least)
+
+
+def _weighed(decoder, system, train, videos, curves):
+    """The semi-Markov decoder with what its curves are worth, fitted on videos of validation subjects."""
+
+    def emission(scores, kind="micro", prior=decoder.prior):
+        spans = [video.events_of(kind)[["onset", "offset"]] for video in videos]
+        inside = [decoders.frames_inside(of, len(v)) for of, v in zip(spans, videos, strict=True)]
+        return decoders.Emission.fit(scores, inside, prior)
+
+    decoder = replace(decoder, emission=emission([of["micro"] for of in curves]))
+    if system.add_intensity:
+        added = {"micro": decoder.emission, "intensity": emission([of["intensity"] for of in curves])}
+        decoder = replace(decoder, added=added)
+        # The two see the same face: what their sum is worth is fitted again.
+        decoder = replace(decoder, emission=emission([decoder.evidence(of["micro"], of) for of in curves]))
+    nuisance = {}
+    for kind in KINDS[1:]:
+        if kind in curves[0] and any(len(video.events_of(kind)) for video in train):
+            own = spotting.prior_of(train, kind)
+            seconds = np.exp(own.duration.log_mean + own.duration.log_spread**2 / 2) / own.duration.fps
+            known = emission([of[kind] for of in curves], kind, own)
+            nuisance[kind] = (own.events_per_minute, float(seconds), known)
+    return replace(decoder, nuisance=nuisance)
 
 
 def _prior(system, material, fold, statistics):
@@ -279,116 +301,6 @@ def curves_of(system, material, fold, video):
         kind: np.where(usable, scores, np.nan) for kind, scores in zip(KINDS, spotted.scores.T, strict=False)
     }
     return {**columns, "logits": named.logits, "log_prior": named.log_prior, "intensity": intensity}
-
-
-@dataclass(frozen=True)
-class Decoder:
-    """The semi-Markov decoder with all that was fitted for it; called with a video's curves it gives their intervals.
-
-    Attributes
-    ----------
-    prior : priors.IntervalPrior
-    emission : decoders.Emission
-        What the score is worth.
-    added : dict of decoders.Emission
-        Curves whose evidence is added up to make the score; empty: the score is the curve of micro-expressions.
-    others : dict kind -> (float, float, decoders.Emission)
-        Other movements: events a minute, their mean seconds, what their curve is worth.
-    """
-
-    prior: priors.IntervalPrior
-    emission: decoders.Emission
-    added: dict
-    others: dict
-
-    def __call__(self, curves):
-        """Intervals of one video: curves as `curves_of` returns."""
-        nuisance = [(curves[kind], *about) for kind, about in self.others.items()]
-        return decoders.semi_markov(
-            self.score(curves),
-            self.prior,
-            emission=self.emission,
-            rate=decoders.SEARCH_RATE,
-            nuisance=nuisance,
-        )
-
-    def score(self, curves):
-        """The curve that is decoded, (T,)."""
-        if not self.added:
-            return curves["micro"]
-        return sum(emission.llr(curves[name]) for name, emission in self.added.items())
-
-    def to_dict(self):
-        """Return plain numbers, for a settings file."""
-        return {
-            "prior": self.prior.to_dict(),
-            "emission": self.emission.to_dict(),
-            "added": {name: emission.to_dict() for name, emission in self.added.items()},
-            "others": {
-                kind: [*about, emission.to_dict()] for kind, (*about, emission) in self.others.items()
-            },
-        }
-
-    @classmethod
-    def from_dict(cls, record):
-        """Rebuild what `to_dict` wrote."""
-        read = decoders.Emission.from_dict
-        return cls(
-            priors.IntervalPrior.from_dict(record["prior"]),
-            read(record["emission"]),
-            {name: read(emission) for name, emission in record["added"].items()},
-            {kind: (*about, read(emission)) for kind, (*about, emission) in record["others"].items()},
-        )
-
-
-def _decoder(system, train, videos, curves, prior):
-    """The system's decoder: function of a video's curves that gives its intervals with their scores."""
-    if system.decoder != "semi_markov":
-        rule = getattr(decoders, system.decoder)
-        return lambda curves: rule(curves["micro"], prior)
-
-    def emission(scores, kind="micro", prior=prior):
-        return decoders.Emission.fit(scores, [_inside(video, kind) for video in videos], prior)
-
-    decoder = Decoder(prior, emission([by_kind["micro"] for by_kind in curves]), {}, {})
-    if system.add_intensity:
-        added = {
-            "micro": decoder.emission,
-            "intensity": emission([by_kind["intensity"] for by_kind in curves]),
-        }
-        decoder = replace(decoder, added=added)
-        # The two see the same face: what their sum is worth is fitted again.
-        decoder = replace(decoder, emission=emission([decoder.score(by_kind) for by_kind in curves]))
-    others = {}
-    for kind in KINDS[1:]:
-        if kind in curves[0] and any(len(video.events_of(kind)) for video in train):
-            own = spotting.prior_of(train, kind)
-            seconds = np.exp(own.duration.log_mean + own.duration.log_spread**2 / 2) / own.duration.fps
-            known = emission([by_kind[kind] for by_kind in curves], kind, own)
-            others[kind] = (own.events_per_minute, float(seconds), known)
-    return replace(decoder, others=others)
-
-
-def _selector(videos, curves, prior):
-    """The learned selector, function of a video's curves that gives every proposal with its score, and its least score."""
-    kinds = [kind for kind in KINDS[1:] if all(kind in of for of in curves)]
-    fitted = decoders.fit(
-        "selector",
-        [of["micro"] for of in curves],
-        [video.events_of("micro") for video in videos],
-        prior,
-        subjects=[video.subject for video in videos],
-        others={kind: [of[kind] for of in curves] for kind in kinds},
-    )
-    return lambda of: fitted.propose(of["micro"], of), fitted.least
-
-
-def _inside(video, kind):
-    """Frames of a video that lie in an event of a kind, (T,) bool."""
-    out = np.zeros(len(video), bool)
-    for event in video.events_of(kind).itertuples():
-        out[int(np.rint(event.onset)) : int(np.rint(event.offset)) + 1] = True
-    return out
 
 
 def most_frequent(videos):
