@@ -207,7 +207,7 @@ def _scores(intervals: pd.DataFrame, videos: list[spotting.Video]) -> dict[str, 
     counts = spotting_tables.tally(intervals, spotting.annotated(videos), videos)
 
     def pooled(weight):
-        found, invented, missed = (weight @ count for count in (counts.tp, counts.fp, counts.fn))
+        found, invented, missed = (weight @ counts[name] for name in ("tp", "fp", "fn"))
         of = spotting_tables.pooled_scores(counts, weight)
         return {
             "precision": found / np.maximum(found + invented, 1),
@@ -215,8 +215,8 @@ def _scores(intervals: pd.DataFrame, videos: list[spotting.Video]) -> dict[str, 
             **{name: of[name] for name in ("spotting_f1", "fp_per_hour", "end_to_end_f1")},
         }
 
-    once = pooled(np.ones((1, len(counts.subjects))))
-    drawn = pooled(spotting_tables.subject_weights(counts.subjects))
+    once = pooled(np.ones((1, len(counts))))
+    drawn = pooled(spotting_tables.subject_weights(counts["subject"]))
     bounds = {name: stats.interval(values) for name, values in drawn.items()}
     return {
         name + side: float(value)

@@ -185,8 +185,8 @@ def spotting_study(run, longs):
     Returns
     -------
     tables : dict name -> DataFrame
-        spotting, spotting_claims, system_differences, spotting_iou, spotting_recall, spotting_timing, recognition,
-        inflation_ledger, spotting_curves, spotting_intervals; each with the data set's name.
+        spotting, spotting_claims, system_differences, spotting_recall, spotting_timing, recognition, inflation_ledger,
+        spotting_curves, spotting_intervals; each with the data set's name.
     """
     return _write(run, [(long, _spotting_study(run, long)) for long in longs])
 
@@ -328,7 +328,7 @@ def decoder_comparison(materials, jobs):
             )
             for iou in IOUS:
                 tallied = tally(intervals, truth, videos, iou)
-                drawn = pooled_scores(tallied, subject_weights(tallied.subjects, seed))["spotting_f1"]
+                drawn = pooled_scores(tallied, subject_weights(tallied["subject"], seed))["spotting_f1"]
                 f1 = pooled_scores(tallied)["spotting_f1"][0]
                 rows.append((setting, decoder, iou, f1, *stats.interval(drawn)))
                 if iou == 0.5:

@@ -9,19 +9,18 @@ training was repeated, intervals carry a column ``run``: counts are pooled over 
 crossed with runs.
 """
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import pandas as pd
 
 from melib import metrics, stats
-from melib.study import comparisons, published, recognition, spotting
+from melib.study import comparisons, recognition, spotting
 from melib.study.recognition import CLASSES
 from melib.study.run import SEEDS_APART
 from melib.study.spotting_decoding import (
     FAULTS,
-    IOUS,
     Material,
     accepted_intervals,
     classify,
@@ -31,6 +30,10 @@ from melib.study.spotting_decoding import (
 
 # The classes that recognition is scored on, as published: "others" is left out.
 SCORED = CLASSES[:3]
+# What is counted of each subject: `right` are true positives whose class is right, then how often a true positive of one
+# class was called another.
+_CONFUSED = [f"{true} called {named}" for true in CLASSES for named in CLASSES]
+COUNTS = ["tp", "fp", "fn", "right", "hours", *_CONFUSED]
 # Streams of random numbers.
 _BOOTSTRAP, _SWAPS = 6, 7
 
@@ -38,28 +41,8 @@ _BOOTSTRAP, _SWAPS = 6, 7
 # ---- counts and scores ----------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Tally:
-    """Counts of each subject, from which every pooled score follows; a subject stands there once for each training run.
-
-    ``subjects`` (S,); ``tp``, ``fp``, ``fn``, ``right`` (true positives whose class is right), ``fp_empty`` (false alarms in
-    videos without an event), ``hours``, ``hours_empty``: (S,) float; ``confusion`` (S, 4, 4): true and predicted class of
-    the true positives.
-    """
-
-    subjects: np.ndarray
-    tp: np.ndarray
-    fp: np.ndarray
-    fn: np.ndarray
-    right: np.ndarray
-    fp_empty: np.ndarray
-    hours: np.ndarray
-    hours_empty: np.ndarray
-    confusion: np.ndarray
-
-
 def tally(predicted, truth, videos, iou=0.5):
-    """Count what was found, missed and invented for each subject.
+    """Count what was found, missed and invented for each subject: from these counts every pooled score follows.
 
     Parameters
     ----------
@@ -72,9 +55,36 @@ def tally(predicted, truth, videos, iou=0.5):
 
     Returns
     -------
-    Tally
+    DataFrame
+        run, subject and ``COUNTS`` (float), a row a training run and subject, sorted by both.
     """
-    return _joined([_tally(intervals, truth, videos, iou) for intervals in by_run(predicted)])
+    searched = [(v.subject, v.video, len(v) / v.fps / 3600) for v in videos]
+    searched = pd.DataFrame(searched, columns=["subject", "video", "hours"])
+    truth = _within(truth, searched)
+    parts = []
+    for run, intervals in enumerate(by_run(predicted)):
+        found = _within(intervals, searched)
+        pairs, right = (rule(found, truth, iou)["matches"] for rule in (metrics.spotting, metrics.end_to_end))
+        hit, named = truth.loc[pairs["truth"]], found.loc[pairs["predicted"], "emotion"]
+        called = [f"{true} called {name}" for true, name in zip(hit["emotion"], named, strict=True)]
+        # An event without an emotion says nothing about recognition: its pair isn't among the counts.
+        table = hit.assign(called=called, n=1)
+        table = table.pivot_table(index="subject", columns="called", values="n", aggfunc="sum")
+        counted = {
+            "tp": hit,
+            "fp": found.drop(index=pairs["predicted"]),
+            "fn": truth.drop(index=pairs["truth"]),
+            "right": truth.loc[right["truth"]],
+        }
+        counted = {name: rows["subject"].value_counts() for name, rows in counted.items()}
+        own = searched.groupby("subject")[["hours"]].sum().assign(**counted).join(table)
+        parts.append(own.reindex(columns=COUNTS).fillna(0.0).reset_index().assign(run=run))
+    return pd.concat(parts, ignore_index=True)
+
+
+def _within(table, videos):
+    """Rows of a table that lie in one of some videos."""
+    return table[_pairs(table).isin(_pairs(videos))].reset_index(drop=True)
 
 
 def together(trainings):
@@ -107,45 +117,6 @@ def by_run(intervals):
     ]
 
 
-def _joined(tallies):
-    """Tallies one below the other."""
-    return Tally(*(np.concatenate([getattr(t, field.name) for t in tallies]) for field in fields(Tally)))
-
-
-def _tally(predicted, truth, videos, iou):
-    subjects = np.array(sorted({video.subject for video in videos}))
-    length = [(v.subject, v.video, len(v) / v.fps / 3600) for v in videos]
-    hours = pd.DataFrame(length, columns=["subject", "video", "hours"])
-    empty = hours[~_pairs(hours).isin(_pairs(truth))]
-    predicted, truth = (t[_pairs(t).isin(_pairs(hours))].reset_index(drop=True) for t in (predicted, truth))
-    matches = metrics.spotting(predicted, truth, iou)["matches"]
-    right = metrics.end_to_end(predicted, truth, iou)["matches"]
-
-    def count(names):
-        return names.value_counts().reindex(subjects, fill_value=0).to_numpy(float)
-
-    def total(part):
-        return part.groupby("subject")["hours"].sum().reindex(subjects, fill_value=0).to_numpy()
-
-    missed, invented = (truth.drop(index=matches["truth"]), predicted.drop(index=matches["predicted"]))
-    confusion = np.zeros((len(subjects), len(CLASSES), len(CLASSES)))
-    hit, named = (truth.loc[matches["truth"]], predicted.loc[matches["predicted"], "emotion"])
-    for subject, *pair in zip(hit["subject"], hit["emotion"], named, strict=True):
-        if set(pair) <= set(CLASSES):  # an event without an emotion says nothing about recognition
-            confusion[np.searchsorted(subjects, subject), CLASSES.index(pair[0]), CLASSES.index(pair[1])] += 1
-    return Tally(
-        subjects,
-        tp=count(hit["subject"]),
-        fp=count(invented["subject"]),
-        fn=count(missed["subject"]),
-        right=count(truth.loc[right["truth"], "subject"]),
-        fp_empty=count(invented["subject"][_pairs(invented).isin(_pairs(empty))]),
-        hours=total(hours),
-        hours_empty=total(empty),
-        confusion=confusion,
-    )
-
-
 def _pairs(table):
     """Subject and video of each row as one text."""
     return table["subject"].astype(str) + "/" + table["video"].astype(str)
@@ -156,22 +127,24 @@ def pooled_scores(counts, weight=None, *, skip_absent=False):
 
     Parameters
     ----------
-    counts : Tally
+    counts : DataFrame
+        As `tally` returns.
     weight : (n, S) float, optional
-        How often each subject is drawn; by default once each.
+        How often each row is drawn; by default once each.
     skip_absent : bool
         Leave classes that occur neither in truth nor in prediction out of the means: a fault, for the inflation ledger.
 
     Returns
     -------
     dict of (n,) float64
-        spotting_f1, recognition_f1, strs, end_to_end_f1, fp_per_hour, fp_per_hour_empty. The macro means of recognition
-        run over ``SCORED``; a class with a zero denominator scores 0.
+        spotting_f1, recognition_f1, strs, end_to_end_f1, fp_per_hour. The macro means of recognition run over ``SCORED``;
+        a class with a zero denominator scores 0.
     """
-    weight = np.ones((1, len(counts.subjects))) if weight is None else weight
-    tp, fp, fn, right = (weight @ part for part in (counts.tp, counts.fp, counts.fn, counts.right))
+    weight = np.ones((1, len(counts))) if weight is None else weight
+    drawn = weight @ counts[COUNTS].to_numpy(float)  # (n, counts)
+    tp, fp, fn, right, hours = drawn.T[:5]
     n = len(SCORED)
-    confusion = np.einsum("ns,sij->nij", weight, counts.confusion)[:, :n]  # true class "others" left out
+    confusion = drawn[:, 5:].reshape(-1, len(CLASSES), len(CLASSES))[:, :n]  # true class "others" left out
     hit = np.einsum("nii->ni", confusion[:, :, :n])
     named, occurs = confusion.sum(1)[:, :n], confusion.sum(2)
     counted = (named + occurs > 0) if skip_absent else np.ones_like(occurs)
@@ -180,14 +153,12 @@ def pooled_scores(counts, weight=None, *, skip_absent=False):
     )
     spotted = _ratio(2 * tp, 2 * tp + fp + fn)
     recognised = _ratio(2 * precision * recall, precision + recall)
-    hours = weight @ counts.hours_empty
     return {
         "spotting_f1": spotted,
         "recognition_f1": recognised,
         "strs": spotted * recognised,
         "end_to_end_f1": _ratio(2 * right, 2 * tp + fp + fn),
-        "fp_per_hour": _ratio(fp, weight @ counts.hours),
-        "fp_per_hour_empty": np.where(hours > 0, _ratio(weight @ counts.fp_empty, hours), np.nan),
+        "fp_per_hour": _ratio(fp, hours),
     }
 
 
@@ -201,8 +172,8 @@ def subject_weights(subjects, seed=0):
     Parameters
     ----------
     subjects : (S,) of str
-        A subject that stands there several times was scored in as many training runs: runs are then drawn too, crossed with
-        the subjects.
+        Column of the tally. A subject that stands there several times was scored in as many training runs: runs are then
+        drawn too, crossed with the subjects.
     seed : int
 
     Returns
@@ -220,8 +191,8 @@ def difference(ours, other, seed=0):
 
     Parameters
     ----------
-    ours, other : Tally
-        Of the same videos and training runs.
+    ours, other : DataFrame
+        As `tally` returns, of the same videos and training runs.
     seed : int
 
     Returns
@@ -237,15 +208,18 @@ def difference(ours, other, seed=0):
         jackknife pseudo-value, S times the difference less S - 1 times the difference without that subject. Of a score that
         is a mean over subjects this is Cohen's d of pairs, as in stats.paired_difference.
     """
-    people, owner = np.unique(ours.subjects, return_inverse=True)
+    people, owner = np.unique(ours["subject"], return_inverse=True)
     seeds = len(owner) // people.size
-    weight = subject_weights(ours.subjects, seed)
+    weight = subject_weights(ours["subject"], seed)
     swap = stats.swaps((seed, _SWAPS), people.size, n=len(weight), uniform=True)
     one, two = pooled_scores(ours), pooled_scores(other)
     drawn = [pooled_scores(counts, weight) for counts in (ours, other)]
     without = [pooled_scores(counts, 1 - np.eye(people.size)[:, owner]) for counts in (ours, other)]
-    swapped = _swapped(ours, other, swap[:, owner])
-    events = round(float(ours.tp.sum() + ours.fn.sum()) / seeds)
+    stays, both = (~swap[:, owner]).astype(float), pd.concat([ours, other])
+    first, second = (
+        pooled_scores(both, np.hstack(sides)) for sides in ([stays, 1 - stays], [1 - stays, stays])
+    )
+    events = round(float(ours["tp"].sum() + ours["fn"].sum()) / seeds)
     rows = []
     for name in one:
         gap = float(one[name][0] - two[name][0])
@@ -253,21 +227,17 @@ def difference(ours, other, seed=0):
         reach = gap - low if gap > 0 else high - gap  # from the difference to its bound on the side of 0
         own = people.size * gap - (people.size - 1) * (without[0][name] - without[1][name])
         row = {"metric": name, "ours": one[name][0], "other": two[name][0]}
-        row |= {"difference": gap, "low": low, "high": high, "p": stats.swap_p(gap, swapped[name])}
+        row |= {
+            "difference": gap,
+            "low": low,
+            "high": high,
+            "p": stats.swap_p(gap, first[name] - second[name]),
+        }
         row |= {"events": events, "events_needed": np.nan}
         if gap and not name.startswith("fp"):
             row["events_needed"] = events * (reach / gap) ** 2
         rows.append({**row, "effect": stats.effect_size(gap, own), "subjects": people.size, "seeds": seeds})
     return pd.DataFrame(rows)
-
-
-def _swapped(ours, other, swap):
-    """Difference of scores after swapping the two systems for some subjects: dict metric -> (n,)."""
-    stays = (~swap).astype(float)
-    both = _joined([ours, other])
-    first = pooled_scores(both, np.hstack([stays, 1 - stays]))
-    second = pooled_scores(both, np.hstack([1 - stays, stays]))
-    return {name: first[name] - second[name] for name in first}
 
 
 # ---- tables ---------------------------------------------------------------------------------------------------
@@ -320,14 +290,10 @@ class Evaluation:
         return spotting.annotated(self.material.home)
 
     @cached_property
-    def _tallies(self):
-        return {}
-
-    def counts(self, name):
-        """Tally of a system."""
-        if name not in self._tallies:
-            self._tallies[name] = tally(self.predictions[name], self.truth, self.material.home)
-        return self._tallies[name]
+    def counts(self):
+        """Tally of each system: dict name -> DataFrame."""
+        home = self.material.home
+        return {name: tally(intervals, self.truth, home) for name, intervals in self.predictions.items()}
 
     def systems(self, systems):
         """Rows of spotting.csv: every system under every rule, counts beside every score.
@@ -339,10 +305,9 @@ class Evaluation:
         Returns
         -------
         DataFrame
-            system, ``COLUMNS``, and 95 % intervals over subjects of the strict rule's scores (``*_low``, ``*_high``),
-            fp_per_hour_empty. A row a training run; where there are several, one more by the strict rule without a seed:
-            counts of all runs, and intervals over subjects crossed with runs. Average precision is taken over all
-            candidates.
+            system, ``COLUMNS``, and 95 % intervals over subjects of the strict rule's scores (``*_low``, ``*_high``). A row
+            a training run; where there are several, one more by the strict rule without a seed: counts of all runs, and
+            intervals over subjects crossed with runs. Average precision is taken over all candidates.
         """
         videos, seed, rows = self.material.home, self.material.seed, []
         for system in systems:
@@ -357,21 +322,18 @@ class Evaluation:
                 "videos": len(videos),
                 "minutes": sum(len(v) / v.fps for v in videos) / 60,
             }
-            trainings = by_run(self.predictions[system.name])
+            counts = self.counts[system.name]
             candidates = by_run(self.candidates[system.name])
             ap = [metrics.average_precision(intervals, self.truth) for intervals in candidates]
-            for run, intervals in enumerate(trainings):
-                bounded = _bounded(tally(intervals, self.truth, videos), seed)
-                shared = {
-                    name: bounded[name] for name in ("end_to_end_f1", "fp_per_hour", "fp_per_hour_empty")
-                }
+            for run, intervals in enumerate(by_run(self.predictions[system.name])):
+                bounded = _bounded(counts[counts["run"] == run], seed)
+                shared = {name: bounded[name] for name in ("end_to_end_f1", "fp_per_hour")}
                 row = {**about, "seed": seed + SEEDS_APART * run, **shared, "ap": ap[run]}
                 for rule in ("strict", "megc", "boosting"):
                     by_rule = metrics.strs(intervals, self.truth, emotions=SCORED, rule=rule)
                     rows.append({**row, "rule": rule, **(bounded if rule == "strict" else {}), **by_rule})
-            if len(trainings) > 1:
-                counts = self.counts(system.name)
-                tp, fp, fn = (int(part.sum()) for part in (counts.tp, counts.fp, counts.fn))
+            if len(candidates) > 1:
+                tp, fp, fn = counts[["tp", "fp", "fn"]].sum().astype(int)
                 pooled: dict[str, float] = {"tp": tp, "fp": fp, "fn": fn}
                 pooled |= {"precision": tp / max(tp + fp, 1), "recall": tp / max(tp + fn, 1)}
                 row = {**about, "seed": np.nan, "rule": "strict", "ap": float(np.mean(ap))}
@@ -399,7 +361,7 @@ class Evaluation:
         left_out = {declared["other"], *([claimed["ours"]] if declared["other"] == claimed["other"] else [])}
         parts = []
         for name in (system.name for system in systems if system.name not in left_out):
-            part = difference(self.counts(name), self.counts(declared["other"]), self.material.seed)
+            part = difference(self.counts[name], self.counts[declared["other"]], self.material.seed)
             part = part[part["metric"].isin(declared["metrics"])].copy()
             part.insert(0, "system", name)
             part.insert(1, "against", declared["other"])
@@ -416,7 +378,7 @@ class Evaluation:
             seeds, family (spotting_claims), p_holm, significant. Two claims about one metric are one test.
         """
         family = comparisons.declared()["spotting_claims"]
-        ours, theirs = (self.counts(family[name]) for name in ("ours", "other"))
+        ours, theirs = (self.counts[family[name]] for name in ("ours", "other"))
         table = difference(ours, theirs, self.material.seed).set_index("metric")
         later = ["effect", "subjects", "seeds"]
         rows = []
@@ -453,9 +415,9 @@ class Evaluation:
         DataFrame
             factor, reference, ours, metric, effect, low, high (95 %, over subjects), combinations (how many systems).
         """
-        weight = subject_weights(self.counts(systems[0].name).subjects, self.material.seed)
-        known = [pooled_scores(self.counts(system.name)) for system in systems]
-        drawn = [pooled_scores(self.counts(system.name), weight) for system in systems]
+        weight = subject_weights(self.counts[systems[0].name]["subject"], self.material.seed)
+        known = [pooled_scores(self.counts[system.name]) for system in systems]
+        drawn = [pooled_scores(self.counts[system.name], weight) for system in systems]
         half, rows = len(systems) / 2, []
         for factor, (reference, ours) in factors.items():
             signs = [1 if getattr(system, factor) == ours else -1 for system in systems]
@@ -479,19 +441,19 @@ class Evaluation:
         DataFrame
             system, fault, meaning, strs, inflation, low, high (95 %, over subjects), events, subjects.
         """
-        truth, clean = self.truth, self.counts(system.name)
-        weight = subject_weights(clean.subjects, self.material.seed)
+        truth, clean = self.truth, self.counts[system.name]
+        weight = subject_weights(clean["subject"], self.material.seed)
         base, base_drawn = pooled_scores(clean)["strs"][0], pooled_scores(clean, weight)["strs"]
-        size = len(truth), len(set(clean.subjects))
+        size = len(truth), clean["subject"].nunique()
         rows = [(system.name, "none", "nothing is wrong", base, 0.0, 0.0, 0.0, *size)]
         for fault, meaning in FAULTS.items():
             faulty = f"{system.name}, {fault}"
-            counts = self.counts(faulty) if faulty in self.predictions else clean
+            counts = self.counts.get(faulty, clean)
             if fault == "events_only":
                 intervals = self.predictions[system.name]
                 counts = tally(intervals[_pairs(intervals).isin(_pairs(truth))], truth, self.material.home)
             if fault == "dropped_subjects":
-                counts = replace(counts, fn=np.where(counts.tp + counts.fp == 0, 0, counts.fn))
+                counts = counts.assign(fn=counts["fn"].where(counts["tp"] + counts["fp"] > 0, 0))
             skipping = fault == "skipped_classes"
             value = pooled_scores(counts, skip_absent=skipping)["strs"][0]
             ends = stats.interval(pooled_scores(counts, weight, skip_absent=skipping)["strs"] - base_drawn)
@@ -500,7 +462,7 @@ class Evaluation:
         return pd.DataFrame(rows, columns=columns)
 
     def details(self, systems):
-        """F1 over IoU, recall by kind of event and errors of the landmarks.
+        """Recall by kind of event and errors of the landmarks.
 
         Parameters
         ----------
@@ -509,15 +471,13 @@ class Evaluation:
         Returns
         -------
         dict of DataFrame
-            ``spotting_iou``: system, iou, f1. ``spotting_recall``: system, by, group, events, found, recall.
-            ``spotting_timing``: system, landmark, events, median_ms, p90_ms (absolute error), bias_ms (median of found
-            minus true) over true positives. All of the first training run.
+            ``spotting_recall``: system, by, group, events, found, recall. ``spotting_timing``: system, landmark, events,
+            median_ms, p90_ms (absolute error), bias_ms (median of found minus true) over true positives. All of the
+            first training run.
         """
-        truth, f1, recall, timing = self.truth, [], [], []
+        truth, recall, timing = self.truth, [], []
         for name in (system.name for system in systems):
             intervals = by_run(self.predictions[name])[0]
-            over = metrics.f1_over_iou(intervals, truth, IOUS)
-            f1.append(pd.DataFrame({"system": name, "iou": IOUS, "f1": over}))
             matches = metrics.spotting(intervals, truth)["matches"]
             for column, bins in BINS.items():
                 if truth[column].notna().any():
@@ -531,36 +491,9 @@ class Evaluation:
                     timing.append((name, landmark, len(off), middle, far, float(np.median(off))))
         columns = ["system", "landmark", "events", "median_ms", "p90_ms", "bias_ms"]
         return {
-            "spotting_iou": pd.concat(f1, ignore_index=True),
             "spotting_recall": pd.concat(recall, ignore_index=True),
             "spotting_timing": pd.DataFrame(timing, columns=columns),
         }
-
-
-def spotting_beside_published(table):
-    """Every system's scores above those published for the same data set.
-
-    Parameters
-    ----------
-    table : DataFrame
-        spotting.csv.
-
-    Returns
-    -------
-    DataFrame
-        dataset, system, rule, strs, spotting_f1, recognition_f1, source ("this run", or whose); empty where nothing was
-        published for these data.
-    """
-    known = published.values("spotting").rename(columns={"method": "system"})
-    known = known.pivot_table(
-        index=["system", "dataset", "source"], columns="metric", values="value", sort=False
-    )
-    known = known.reset_index()
-    both = set(known["dataset"]) & set(table["dataset"])
-    rows = [table.assign(source="this run"), known.assign(rule="its own")]
-    columns = ["dataset", "system", "rule", "strs", "spotting_f1", "recognition_f1", "source"]
-    beside = pd.concat(rows, ignore_index=True)[columns]
-    return beside[beside["dataset"].isin(both)].sort_values("dataset", kind="stable", ignore_index=True)
 
 
 def recognition_table(systems, material):
@@ -638,7 +571,7 @@ def _counted(confusion):
 
 def _bounded(counts, seed):
     """Pooled scores of a tally, some with the bounds of their 95 % interval: dict of float."""
-    drawn = pooled_scores(counts, subject_weights(counts.subjects, seed))
+    drawn = pooled_scores(counts, subject_weights(counts["subject"], seed))
     return {name: float(value[0]) for name, value in pooled_scores(counts).items()} | {
         f"{name}_{side}": float(end)
         for name in _BOUNDED
