@@ -60,13 +60,6 @@ def test_the_first_frame_and_the_sampling_are_undone(tmp_path):
     assert path.read_text() == "subject,video,onset,offset,emotion\n006,006_1,1,22,negative\n"
 
 
-def test_nothing_found_is_a_header(tmp_path):
-    path = tmp_path / "none.csv"
-    for nothing in (table(), pd.DataFrame()):
-        annotations.export_challenge(nothing, {}, starting_at(1), path)
-        assert path.read_text() == "subject,video,onset,offset,emotion\n"
-
-
 NUMBERS = {("1", "a"): np.arange(10)}
 
 
@@ -83,10 +76,3 @@ def test_what_cannot_be_exported_is_said_and_nothing_is_written(tmp_path, rows, 
     with pytest.raises(DataError, match=message):
         annotations.export_challenge(rows, NUMBERS, SYNTHME, tmp_path / "out.csv")
     assert not list(tmp_path.iterdir())
-
-
-def test_frame_numbers_must_rise(tmp_path):
-    with pytest.raises(DataError, match="must be one or more and rise"):
-        annotations.export_challenge(
-            table(("1", "a", 0, 1, "others")), {("1", "a"): [3, 3]}, SYNTHME, tmp_path / "out.csv"
-        )

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pandas as pd
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from made_up import a_run
@@ -41,11 +40,6 @@ def test_what_is_no_test_stays_out():
     assert comparisons.corrected(table.head(0), "intensity_claims", ["test"]).empty
     nothing = comparisons.corrected(table.iloc[[1]], "intensity_claims", ["test"])
     assert not nothing["significant"].any()
-
-
-def test_a_family_that_was_not_declared_is_refused():
-    with pytest.raises(KeyError, match="no family"):
-        comparisons.corrected(tests_of([0.1], "a"), "an afterthought", ["test"])
 
 
 def results_with_one_model_that_sees(seeds=(0,)):
@@ -126,17 +120,6 @@ def test_seeds_are_crossed_in_claims_and_widen_what_they_make_uncertain():
     assert (wide[tested] > 1.3 * (a["high"] - a["low"])[tested]).all()
 
 
-def test_a_pair_with_the_same_seeds_is_paired_seed_by_seed():
-    table = results_with_one_model_that_sees((0, 1000, 2000))
-    same = table[(table["model"] == "resnet18_bigru") & (table["input"] == "flow")]
-    lower = same.assign(model="framewise", value=same["value"] - 0.25)
-    found = evaluation.paired(*(rows[rows["protocol"] == "paper"] for rows in (same, lower)))
-    # Whatever a training adds, it adds to both: nothing is uncertain.
-    assert found["low"] == pytest.approx(0.25)
-    assert found["high"] == pytest.approx(0.25)
-    assert evaluation.paired(same, lower.head(0)) == {}
-
-
 def test_statistics_hold_every_paired_test_of_a_run_once(tmp_path):
     run = a_run(tmp_path / "run")
     table = results_with_one_model_that_sees()
@@ -196,19 +179,6 @@ def test_no_published_value_stands_beside_simulated_data_without_a_loud_mark(tmp
     np.testing.assert_allclose(beside["difference"], beside["ours"] - beside["published"])
     spotted = beside[beside["model"] == "ours"]
     assert (spotted["control"].notna()).all()
-
-
-def test_a_mark_is_empty_only_where_data_and_protocol_agree():
-    theirs = {"dataset": "samm", "events": 157, "subjects": 29, "differs": ""}
-    ours = {"dataset": "samm", "events": 157, "subjects": 29}
-    assert published.mark(ours, theirs) == ""
-    assert published.mark({**ours, "dataset": "synthme"}, theirs) == "OTHER DATA: synthme, not samm"
-    assert published.mark({**ours, "events": 9}, theirs).startswith(
-        "OTHER DATA: 9 clips of 29 subjects, not 157"
-    )
-    assert published.mark(ours, {**theirs, "differs": "its own scorer"}) == "OTHER PROTOCOL: its own scorer"
-    both = published.mark({**ours, "dataset": "x"}, {**theirs, "differs": "its own scorer"})
-    assert both == "OTHER DATA: x, not samm; OTHER PROTOCOL: its own scorer"
 
 
 def test_every_published_value_has_a_source_and_the_products_agree():

@@ -55,21 +55,6 @@ def test_an_overlap_is_a_frame_in_common_and_a_gap_leads_to_the_next_onset():
     assert found.loc[["e2", "e3"], "gap_s"].isna().all()
 
 
-def test_overlaps_are_those_of_brute_force():
-    data = many()
-    used = data.events[data.events["status"] != "dropped"]
-    macro = used[used["kind"] == "macro"]
-    expected = {
-        m.event
-        for m in used[used["kind"] == "micro"].itertuples()
-        for o in macro[(macro["subject"] == m.subject) & (macro["video"] == m.video)].itertuples()
-        if set(range(m.onset, m.offset + 1)) & set(range(o.onset, o.offset + 1))
-    }
-    found = durations.event_durations([data])
-    assert set(found.loc[found["overlaps_macro"], "event"]) == expected
-    assert expected
-
-
 def test_dropped_events_count_nowhere_and_the_others_all():
     data = many()
     events = durations.event_durations([data])
@@ -86,22 +71,6 @@ def test_seconds_are_offset_less_onset_and_position_runs_from_onset_to_offset():
     assert found["seconds"].tolist() == [0.2, 2.0]
     assert found["frames"].tolist() == [7, 61]
     np.testing.assert_array_equal(found["position"], [np.nan, 0.25])
-
-
-def test_what_is_published_stands_beside_the_same_data_set_and_no_other():
-    known = durations.published()
-    assert not known.duplicated(["dataset", "kind", "statistic"]).any()
-    assert known["source"].str.len().min() > 10
-    found = durations.duration_statistics(durations.event_durations([many("samm_lv"), many("made_up")]))
-    beside = found.dropna(subset=["published"])
-    assert set(beside["dataset"]) == {"samm_lv"}
-    assert set(beside["statistic"]) == set(known.loc[known["dataset"] == "samm_lv", "statistic"])
-
-
-def test_clips_have_no_events_a_minute():
-    fits = durations.fits([many("long"), many("clips", long=False)]).set_index("dataset")
-    assert (fits.loc["long", "events_per_minute"] > 0).all()
-    assert fits.loc["clips", ["apex_a", "apex_b", "events_per_minute"]].isna().all(axis=None)
 
 
 def test_the_figure_has_a_row_a_data_set_and_a_density_that_fits():

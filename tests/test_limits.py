@@ -1,7 +1,6 @@
 """Laws of the limits of detection: probe videos, what counts as found, tables, the figure."""
 
 import dataclasses
-import itertools
 import json
 import re
 from types import SimpleNamespace
@@ -10,13 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from made_up import unbegun
-from scipy import stats
 
 from melib import protocols, simulate
-from melib.data import cache
 from melib.errors import DataError, Misuse
-from melib.paper import latex, limits_figures, style
-from melib.simulate import events, long, schedule
+from melib.paper import latex
+from melib.simulate import events, long
 from melib.study import ideal_observer, limits
 from melib.study.data import open_study
 from melib.study.spotting import Video
@@ -30,23 +27,6 @@ TOY = System("toy")
 
 
 # Probe videos -----------------------------------------------------------------------------------------------------
-
-
-def test_probe_movements_are_spread_evenly_over_the_logarithm_apart_from_each_other_and_leave_nothing():
-    rng = np.random.default_rng(1)
-    schedules = [schedule.probes(rng, "samm_lv", 12.0, PEAKS, 4) for _ in range(300)]
-    strengths = np.array(
-        [e.strength for expressions in schedules for kind, e in expressions if kind == "micro"]
-    )
-    shares = np.log(strengths / PEAKS[0]) / np.log(PEAKS[1] / PEAKS[0])
-    assert shares.min() >= 0 and shares.max() <= 1
-    assert stats.kstest(shares, "uniform").statistic < 0.03
-    assert len(strengths) > 0.9 * 4 * len(schedules)
-    for expressions in schedules:
-        micro, macro = ([e for kind, e in expressions if kind == wanted] for wanted in ("micro", "macro"))
-        assert all(a.stop + schedule.APART_S <= b.start for a, b in itertools.pairwise(micro))
-        assert not any(a.start < b.stop and b.start < a.stop for a in micro for b in macro)
-        assert all(m.residual == 0 for e in micro for m in e.movements)
 
 
 @pytest.fixture(scope="module")
@@ -222,21 +202,6 @@ def test_an_interval_that_fits_badly_is_neither_found_nor_a_false_alarm(probe):
     assert finds[:, 0].tolist() == [True, False, False]
 
 
-def test_overlaps_are_those_of_frames_counted_one_by_one():
-    rng = np.random.default_rng(0)
-    one, two = (
-        pd.DataFrame({"subject": "a", "video": rng.choice(["x", "y"], 15), "onset": onset}).assign(
-            offset=onset + rng.integers(0, 9, 15)
-        )
-        for onset in rng.integers(0, 30, (2, 15))
-    )
-    iou, _ = limits._overlaps(one, two)
-    for (i, a), (j, b) in itertools.product(enumerate(one.itertuples()), enumerate(two.itertuples())):
-        frames = [set(range(e.onset, e.offset + 1)) for e in (a, b)]
-        wanted = len(frames[0] & frames[1]) / len(frames[0] | frames[1]) if a.video == b.video else 0
-        assert iou[i, j] == pytest.approx(wanted)
-
-
 def test_labels_err_in_proportion_and_larger_errors_find_less(probe):
     truth, columns = probe.truth, ["onset", "offset"]
     none, small, large = (
@@ -247,19 +212,6 @@ def test_labels_err_in_proportion_and_larger_errors_find_less(probe):
     intervals = decoded(probe, lambda peak: 1.0)
     shares = [limits.detect(probe, intervals, 60, label_error=e).found.mean() for e in (0.0, 0.15, 0.4)]
     assert shares[0] == 1 > shares[1] > shares[2]
-
-
-def test_agreement_inside_an_event_is_that_of_the_curve_with_the_true_profile(probe, monkeypatch):
-    profile = {v.video: v for v in probe.videos}
-    truth = probe.study.truth
-    monkeypatch.setattr(
-        limits,
-        "curves_of",
-        lambda *asked: {"micro": truth.loc[truth["video"] == asked[-1].video, "profile"].to_numpy()},
-    )
-    agreement = limits._inside_agreement(TOY, probe)
-    assert len(agreement) == 4 * len(profile) and min(agreement.values()) == pytest.approx(1)
-    assert limits._inside_agreement(System("toy", body="chance"), probe) == {}
 
 
 # Tables, figure ---------------------------------------------------------------------------------------------------
@@ -301,24 +253,3 @@ def test_tables_have_their_columns_and_no_number_where_there_is_no_threshold(tab
     printed = latex.printed(latex.fill_table("limits_of_detection", table))
     assert (printed["Found half of the time, px"] == "--").any()
     assert printed.loc[printed["System"] == "chance", "Remark"].str.startswith("above").all()
-
-
-def test_efficiency_is_below_one_and_zero_where_nothing_is_found(tables):
-    used = tables["efficiency"].set_index("system")
-    assert (used.loc["chance", "efficiency"] == 0).all()
-    assert used.loc["ours", "efficiency"].between(0, 1).all() and used.loc["ours", "efficiency"].max() > 0
-
-
-def test_the_figure_is_drawn_from_the_tables_alone_to_the_same_pixels(tables, tmp_path):
-    blind = {name: table[table["condition"] == "base"].copy() for name, table in tables.items()}
-    rows = blind["limits"]["kind"] != "ideal"
-    blind["limits"].loc[rows, ["threshold_px", "threshold_px_low", "threshold_px_high"]] = np.nan
-    blind["efficiency"] = blind["efficiency"].head(0)
-    for run, drawn in (("one", tables), ("two", tables), ("blind", blind)):
-        for name, table in drawn.items():
-            cache.write_table(tmp_path / run / "results" / f"{name}.csv", table)
-    one, two, _ = (style.draw(tmp_path / run, limits_figures.PLOTS)[0] for run in ("one", "two", "blind"))
-    assert one.read_bytes() == two.read_bytes()
-    record = json.loads(one.with_suffix(".json").read_text())
-    assert set(record["results"]) == {f"{name}.csv" for name in limits.COLUMNS}
-    assert style.draw(tmp_path, limits_figures.PLOTS) == []

@@ -73,24 +73,6 @@ def test_the_threshold_is_where_half_is_detected(lapse):
     assert low[1] < 0.5 < high[1] and np.isnan([low[2], high[2]]).all()
 
 
-def test_a_curve_rises_and_has_no_value_outside_the_tested_amplitudes():
-    curve = fit_psychometric(*simulated(1), n=0)
-    assert (np.diff(curve.probability(np.geomspace(*curve.tested, 50))) >= 0).all()
-    low, high = curve.tested
-    assert np.isnan(curve.probability([0.9 * low, 1.1 * high, 0, -1, np.nan])).all()
-
-
-@pytest.mark.long
-def test_another_unit_of_amplitude_is_another_unit_of_the_threshold():
-    x, found, subjects = simulated(2)
-    unit = 47.0
-    one, other = fit_psychometric(x, found, subjects, n=30), fit_psychometric(unit * x, found, subjects, n=30)
-    assert other.threshold == pytest.approx(unit * one.threshold, rel=1e-3)
-    assert other.threshold_interval == pytest.approx(np.multiply(unit, one.threshold_interval), rel=1e-2)
-    assert other.slope == pytest.approx(one.slope, rel=1e-2)
-    assert other.tested == pytest.approx(np.multiply(unit, one.tested))
-
-
 def test_the_order_of_events_changes_nothing_and_the_same_seed_gives_the_same_numbers():
     x, found, subjects = simulated(2)
     order = np.random.default_rng(0).permutation(len(x))
@@ -101,19 +83,6 @@ def test_the_order_of_events_changes_nothing_and_the_same_seed_gives_the_same_nu
     assert other.threshold == pytest.approx(one.threshold, rel=1e-2)
     assert other.threshold_interval == pytest.approx(one.threshold_interval, rel=2e-2)
     assert fit_psychometric(x, found, subjects, n=30) == one
-
-
-@pytest.mark.long
-def test_the_same_data_from_new_people_shrink_the_interval_and_from_the_same_people_are_no_news():
-    x, found, subjects = simulated(4, people=15)
-    once = fit_psychometric(x, found, subjects, n=250)
-    people = np.concatenate([np.char.add(subjects, copy) for copy in "abcd"])
-    four = fit_psychometric(np.tile(x, 4), np.tile(found, 4), people, n=250)
-    assert four.threshold == pytest.approx(once.threshold, rel=1e-3)
-    widths = [np.ptp(np.log(curve.threshold_interval)) for curve in (once, four)]
-    assert widths[1] == pytest.approx(widths[0] / 2, rel=0.35)
-    twice = fit_psychometric(np.tile(x, 2), np.tile(found, 2), np.tile(subjects, 2), n=250)
-    assert twice.threshold_interval == pytest.approx(once.threshold_interval, rel=1e-2)
 
 
 # Its ends -----------------------------------------------------------------------------------------------------------
@@ -130,31 +99,6 @@ def test_a_threshold_outside_the_tested_range_is_a_bound_and_never_a_number():
     assert blind.threshold_interval == pytest.approx((x.max(), math.inf))
     assert (blind.probability(x) == 0.05).all()
     assert fit_psychometric(*simulated(8, lapse=0.65), n=5).where == "above"  # it levels off below a half
-
-
-@pytest.mark.long
-@pytest.mark.parametrize(("threshold", "where"), [(9.0, "above"), (0.004, "below")])
-def test_a_curve_that_is_only_half_seen_is_not_extrapolated(threshold, where):
-    x, found, subjects = simulated(8, threshold=threshold, slope=0.6, guess=0, lapse=0)
-    assert 10 < found.sum() < len(found) - 10
-    curve = fit_psychometric(x, found, subjects, n=40)
-    assert curve.where == where
-    assert curve.threshold == {"above": math.inf, "below": 0.0}[where]
-    low, high = curve.threshold_interval
-    assert (high == math.inf and low > 0.5) if where == "above" else (low == 0 and high < 0.1)
-
-
-def test_detection_that_falls_has_no_threshold_among_the_tested_amplitudes():
-    x, people = np.repeat(np.geomspace(0.02, 2.5, 10), 10), np.tile(list("abcdefghij"), 10)
-    for least in (0.2, 0.6):
-        falling = fit_psychometric(x, x < least, people, n=20)
-        assert falling.where != "inside" and not 0 < falling.threshold < math.inf
-
-
-def test_a_perfect_step_has_its_threshold_between_its_two_sides():
-    x = np.repeat([0.05, 0.1, 0.2, 0.4, 0.8], 6)
-    curve = fit_psychometric(x, x > 0.15, np.tile(list("abcdef"), 5), n=10)
-    assert 0.1 < curve.threshold < 0.2
 
 
 def test_one_subject_gives_an_estimate_without_an_interval():
@@ -199,19 +143,6 @@ def test_the_least_score_keeps_the_rate_and_nothing_lower_does(rows, hours, allo
     assert all(rate(score) > allowed * (1 - 1e-9) for score in lower)
     # A stricter rate never needs a lower score.
     assert score_for_rate(scores, true, hours, min(allowed, other)) >= least
-
-
-def test_a_rate_that_was_counted_gives_that_count_again():
-    scores = np.arange(40.0)
-    for count in range(40):
-        for hours in (0.1, 1 / 3, 0.7, 3):
-            least = score_for_rate(scores, np.zeros(40, bool), hours, count / hours)
-            assert (scores >= least).sum() == count
-
-
-def test_without_false_candidates_nothing_lower_than_what_was_tried_counts():
-    assert score_for_rate([0.4, 0.9], [True, True], 1, 0) == 0.4
-    assert score_for_rate([], [], 1, 0) == -math.inf
 
 
 def test_the_guess_rate_is_that_of_random_alarms():

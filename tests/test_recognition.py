@@ -52,16 +52,6 @@ def test_a_class_is_the_weighted_mean_of_its_frames(video, adjusted):
         assert row.emotion == NAMES[int(np.argmax(mean[:4]))]
 
 
-@given(videos())
-def test_rejection_drops_exactly_the_neutral(video):
-    found, score, logits = video
-    everyone = recognition.classify_adjusted(found, score, logits, reject=False)
-    kept = recognition.classify_adjusted(found, score, logits)
-    neutral = everyone[CHANCES].to_numpy().argmax(axis=1) == 4
-    pd.testing.assert_frame_equal(kept, everyone[~neutral])
-    assert "neutral" not in set(everyone["emotion"])
-
-
 @given(videos(), st.floats(-5, 5), st.floats(0.1, 10))
 def test_neither_an_offset_of_logits_nor_the_scale_of_scores_matters(video, offset, scale):
     found, score, logits = video
@@ -78,26 +68,6 @@ def test_the_prior_turns_the_scale_and_an_unseen_class_never_wins():
         named = recognition.classify_adjusted(found, score, logits, log_prior=np.log(shares), reject=False)
     assert recognition.classify_adjusted(found, score, logits)["emotion"].tolist() == ["others"]
     assert named["emotion"].tolist() == ["positive"] and named["p_others"].tolist() == [0]
-
-
-def test_frames_count_by_their_score():
-    logits = np.zeros((10, 5))
-    logits[2:4, 0], logits[4:8, 1] = 3, 2
-    score = np.array([0, 0, 0.9, 0.9, 0.1, 0.1, 0.1, 0.1, 0, 0])
-    found = intervals((2, 7))
-    assert recognition.classify_adjusted(found, score, logits)["emotion"].tolist() == ["negative"]
-    assert recognition.classify_adjusted(found, -score, logits)["emotion"].tolist() == [
-        "positive"
-    ]  # no weight: all alike
-
-
-def test_an_interval_keeps_its_columns_and_its_place():
-    found = intervals((0, 4), (5, 9)).assign(apex=[2, 7], score=[0.3, 0.9]).set_index(pd.Index([4, 9]))
-    logits = np.zeros((10, 5))
-    logits[:5, 4], logits[5:, 2] = 5, 5
-    named = recognition.classify_adjusted(found, np.ones(10), logits)
-    assert named.index.tolist() == [9] and named["apex"].tolist() == [7] and named["score"].tolist() == [0.9]
-    assert recognition.vote(found, logits - 1)["emotion"].tolist() == ["surprise"]
 
 
 # The reference's vote
@@ -120,13 +90,6 @@ def test_the_vote_is_the_majority_of_the_inner_frames(video):
     assert recognition.vote(found, logits)["emotion"].to_dict() == expected
     everyone = recognition.vote(found, logits, reject=False)
     assert everyone.index.equals(found.index) and set(everyone["emotion"]) <= set(recognition.CLASSES)
-
-
-def test_the_neutral_logit_is_replaced_by_nought():
-    found, logits = intervals((0, 9)), np.tile([-1.0, -2, 0.5, -3, 99], (10, 1))
-    assert recognition.vote(found, logits)["emotion"].tolist() == ["surprise"]
-    assert recognition.vote(found, logits - 1).empty
-    assert recognition.vote(found, logits - 1, reject=False)["emotion"].tolist() == ["surprise"]
 
 
 def test_too_short_an_interval_is_neutral_in_the_reference():
@@ -160,12 +123,6 @@ def test_the_ceiling_leaves_each_event_out(events):
         classes, list(ceiling["predicted"]), average="macro", labels=sorted(set(classes)), zero_division=0
     )
     assert ceiling["uf1"] == pytest.approx(scores)
-
-
-def test_classes_with_the_same_units_cannot_be_told():
-    alike = recognition.unit_ceiling(["4"] * 10, ["negative"] * 6 + ["others"] * 4)
-    apart = recognition.unit_ceiling(["4"] * 6 + ["12"] * 4, ["negative"] * 6 + ["others"] * 4)
-    assert alike["accuracy"] == 0.6 and apart["accuracy"] == apart["uf1"] == 1
 
 
 # Bad input

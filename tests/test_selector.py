@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import time
 
 import numpy as np
 import pandas as pd
@@ -146,12 +145,3 @@ def test_a_curve_of_blinks_that_explains_the_rise_makes_it_less_probable():
         with_blinks(curve, {"blink": blink[:-1]})
     again = decoders.Decoder.from_dict(json.loads(json.dumps(with_blinks.to_dict(), allow_nan=False)))
     pd.testing.assert_frame_equal(again(curve, {"blink": blink}), with_blinks(curve, {"blink": blink}))
-
-
-def test_a_million_frames_take_seconds(selector):
-    curve = np.concatenate([np.concatenate(videos(seed, 24)[0]) for seed in range(10)])
-    curve = np.tile(curve, 10)[:1_000_000]
-    selector(curve[:1000])
-    start = time.process_time()
-    assert len(selector(curve)) > 100
-    assert time.process_time() - start < 10
