@@ -19,9 +19,7 @@ as in the table.
 the table still says what the correction found.
 """
 
-import csv
 import difflib
-import io
 import math
 import re
 import warnings
@@ -789,24 +787,19 @@ def read_corrections(file: Path) -> list[dict[str, str]]:
     """
     if not file.is_file():
         return []
-    try:
-        content = file.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{file} isn't UTF-8 text (byte {error.start}); save it as UTF-8.") from error
-    reader = csv.DictReader(io.StringIO(content, newline=""))
-    try:
-        read = list(reader)
-    except csv.Error as error:
-        raise DataError(f"{file}, line {reader.line_num}: {error}; correct that line.") from error
-    lacking = [name for name in CORRECTION if name not in (reader.fieldnames or [])]
+    lines = next(iter(read_sheets(file).values()))
+    header = [text(title) for title in next(iter(lines.values()), [])]
+    lacking = [name for name in CORRECTION if name not in header]
     if lacking:
         raise DataError(f"{file} has no column {lacking[0]}; its columns are {', '.join(CORRECTION)}.")
-    rows = [{name: cache.restored((row[name] or "").strip()) for name in CORRECTION} for row in read]
-    for line, row in enumerate(rows, start=2):
+    rows = []
+    for line, cells in list(lines.items())[1:]:
+        row = defaultdict(str, zip(header, map(text, cells), strict=False))
         if row["field"] not in CORRECTABLE:
             raise DataError(
-                f"{file}, line {line}: field is {row['field']!r}; it must be one of {', '.join(CORRECTABLE)}."
+                f"{file}, line {line + 1}: field is {row['field']!r}; it must be one of {', '.join(CORRECTABLE)}."
             )
+        rows.append({name: cache.restored(row[name]) for name in CORRECTION})
     return rows
 
 

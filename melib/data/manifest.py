@@ -86,19 +86,8 @@ def read_manifest(name_or_path: str | Path) -> Manifest:
     root, record = _parsed(path)
     if root is None:
         raise DataError(f"{path} is empty; copy data_manifests/synthme.yml and change it ({_HELP}).")
-    _refuse_repeated_keys(path, root)
-    faults = sorted(_faults(record), key=lambda fault: _line(root, *fault))
-    if faults:
-        where, message, _ = faults[0]
-        place = f"{'.'.join(map(str, where))}: " if where else ""
-        raise DataError(
-            f"{path}, line {_line(root, *faults[0])}: {place}{message}; correct that line ({_HELP})."
-        )
-    for node in _misread(root):
-        raise DataError(
-            f"{path}, line {node.start_mark.line + 1}: yaml reads {node.value[:_SHOWN]} as another number; write it without "
-            "zeros before it, or in quotes if it is a text."
-        )
+    for line, message in (*_misread(root), *_faults(root, record)):
+        raise DataError(f"{path}, line {line}: {message}; correct that line ({_HELP}).")
     classes = record["emotion_classes"]
     record["emotion_classes"] = {name: [e.strip().lower() for e in classes[name]] for name in classes}
     shown = record["show_subjects"]
@@ -124,25 +113,21 @@ def _parsed(path: Path) -> tuple[Any, Any]:
         for event in yaml.parse(text):
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
             if depth > _DEEPEST:
-                raise DataError(
-                    f"{path} nests lists or mappings more than {_DEEPEST} deep; no manifest does ({_HELP})."
-                )
+                raise ValueError(f"more than {_DEEPEST} lists or mappings in each other")
         root = yaml.compose(text)
         if _size(root, {}) > _LARGEST:
-            raise DataError(
-                f"{path} grows without end where it repeats itself (*); write out what is meant ({_HELP})."
-            )
+            raise ValueError("it grows without end where it repeats itself (*)")
         return root, yaml.safe_load(text)
-    except (yaml.YAMLError, OverflowError) as error:
-        mark, reason = getattr(error, "problem_mark", None), getattr(error, "reason", "it can't be parsed")
+    except (
+        yaml.YAMLError,
+        ValueError,
+        OverflowError,
+    ) as error:  # a date or a number that there can't be, too
+        mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+        reason = problem or getattr(error, "reason", error)
         raise DataError(
-            f"{path}, line {mark.line + 1 if mark else 1}: not valid yaml ({getattr(error, 'problem', reason)}); "
-            "correct that line."
+            f"{path}, line {mark.line + 1 if mark else 1}: not valid yaml ({reason}); correct that line ({_HELP})."
         ) from error
-    except DataError:
-        raise
-    except ValueError as error:  # a date or a number that there can't be
-        raise DataError(f"{path} isn't valid yaml ({error}); put that value in quotes.") from error
 
 
 def _size(node: Any, sizes: dict[int, float]) -> float:
@@ -292,7 +277,7 @@ def _is_table(name: str) -> bool:
 
 
 def frame_files(
-    place: str | Path, manifest: Manifest, first_frame: int | None = None
+    place: str | Path, manifest: Manifest
 ) -> tuple[np.ndarray, list[Path] | list[video_files.Frame]]:
     """Frames of one video: images in the order of the integers of their names (2 before 10), or those of a file.
 
@@ -302,8 +287,6 @@ def frame_files(
         A folder of images or a video file. ``*`` in it stands for any text: all that fit are one video, whose
         folders may share frames; the first folder's count.
     manifest : Manifest
-    first_frame : int, optional
-        Number of the first image; by default what the manifest says of this layout.
 
     Returns
     -------
@@ -321,7 +304,7 @@ def frame_files(
         file can't be decoded.
     """
     place = Path(place)
-    numbers, names = _frames(place, manifest, first_frame)
+    numbers, names = _frames(place, manifest)
     if names is None:
         return numbers, [video_files.Frame(place, number) for number in range(len(numbers))]
     return numbers, [folder / name for folder, name in names]
@@ -478,9 +461,7 @@ def _meant(manifest: Manifest, root: Path) -> Path | None:
     return next(filter(None, (layouts.meant(variant, root) for variant in variants(manifest))), None)
 
 
-def _frames(
-    place: Path, manifest: Manifest, first_frame: int | None = None
-) -> tuple[np.ndarray, list[tuple[Path, str]] | None]:
+def _frames(place: Path, manifest: Manifest) -> tuple[np.ndarray, list[tuple[Path, str]] | None]:
     """0-based numbers (N,) and, of images, their folders and names; without a path each, there may be a million."""
     if layouts.is_video(place.name) and place.is_file():
         return np.arange(video_files.count(place)), None
@@ -492,7 +473,7 @@ def _frames(
     ]
     if not names:
         raise DataError(f"{place} holds no image ({', '.join(IMAGES)}); copy this video again, or remove it.")
-    first = _first_number(manifest, place) if first_frame is None else first_frame
+    first = _first_number(manifest, place)
     numbered = layouts.series(name for _, name in names)
     if numbered.strangers:
         one, other = numbered.strangers
@@ -549,10 +530,8 @@ def _refuse_impossible(images: list[tuple[int, Path, str]], first: int, manifest
 
 def _first_number(manifest: Manifest, place: Path) -> int:
     """Number of the first image, as the layout says in which the place lies."""
-    fitting = [variant for variant in variants(manifest) if layouts.fits_pattern(variant, place)] or [
-        {"pattern": ""}
-    ]
-    longest = max(fitting, key=lambda variant: len(layouts.levels(variant["pattern"])))
+    fitting = [variant for variant in variants(manifest) if layouts.fits_pattern(variant, place)]
+    longest = max(fitting, key=lambda variant: len(layouts.levels(variant["pattern"])), default={})
     return longest.get("first_frame", manifest.first_frame)
 
 
@@ -569,120 +548,89 @@ def _validator() -> "jsonschema.Draft202012Validator":
     return jsonschema.Draft202012Validator(yaml.safe_load(schema))
 
 
-_Fault = tuple[list, str, str]  # where, what, and the key there that the schema doesn't know
+_Place = tuple[str | int, ...]  # names and numbers that lead to a value
 
 
-def _faults(record: Any) -> Iterator[_Fault]:
-    """What breaks the schema; where it knows alternatives, what breaks the one that was probably meant."""
-    from jsonschema.exceptions import best_match
-
-    broken = False
+def _faults(root: yaml.Node, record: Any) -> Iterator[tuple[int, str]]:
+    """Line and sentence of what breaks the schema: names that it doesn't know first, since they explain what lacks."""
+    faults = []
     for error in _validator().iter_errors(record):
-        broken = True
-        error = best_match([error], key=_relevance)
-        allowed = error.schema.get("properties", {}) if isinstance(error.schema, dict) else {}
+        place: _Place = tuple(error.absolute_path)
         unknown = error.validator == "additionalProperties" and [
-            k for k in error.instance if k not in allowed
+            name for name in error.instance if name not in error.schema.get("properties", {})
         ]
-        yield list(error.absolute_path), _message(error), str(unknown[0]) if unknown else ""
-    if broken:
-        return
+        line = _node_line(root, (*place, str(unknown[0])) if unknown else place)
+        faults.append((not unknown, line, _named(place, _message(error))))
+    yield from (fault[1:] for fault in sorted(faults))
+    if not faults:
+        yield from ((_node_line(root, place), _named(place, fault)) for place, fault in _odd_values(record))
+
+
+def _odd_values(record: dict) -> Iterator[tuple[_Place, str]]:
+    """What no schema can say: expressions that don't work, numbers that are none, emotions of two classes."""
     frames, table = record["frames"], record["table"]
     for number, variant in enumerate(frames.get("variants", [frames])):
-        where = ["frames", *(["variants", number] if "variants" in frames else [])]
+        where: _Place = ("frames", "variants", number) if "variants" in frames else ("frames",)
         if fault := layouts.fault(variant):
-            yield where, fault, ""
+            yield where, fault
         if fault := layouts.expression_fault(variant.get("subject", "()"), "the subject"):
-            yield [*where, "subject"], fault, ""
+            yield (*where, "subject"), fault
     for number, part in enumerate(table.get("parts", [table])):
+        where = ("table", "parts", number) if "parts" in table else ("table",)
         if fault := layouts.expression_fault(part.get("video_pattern", "()"), "the video"):
-            yield ["table", *(["parts", number] if "parts" in table else []), "video_pattern"], fault, ""
-    limits = [(["longest_s", kind], limit) for kind, limit in record.get("longest_s", {}).items()]
-    for where, value in [(["fps"], record["fps"]), *limits]:
+            yield (*where, "video_pattern"), fault
+    limits = {("longest_s", kind): limit for kind, limit in record.get("longest_s", {}).items()}
+    for place, value in ({("fps",): record["fps"]} | limits).items():
         if math.isnan(value):
-            yield where, "nan is no number", ""
+            yield place, "nan is no number"
     members = [name.strip().lower() for names in record["emotion_classes"].values() for name in names]
-    for name in {name for name in members if members.count(name) > 1}:
-        yield ["emotion_classes"], f"{name} stands there twice", ""
+    for name in sorted({name for name in members if members.count(name) > 1}):
+        yield ("emotion_classes",), f"{name} stands there twice"
 
 
-def _relevance(error: "jsonschema.ValidationError") -> tuple[int, ...]:
-    """Order of the faults of all alternatives: the first of the one that was meant; none if none fits by its type."""
-    if error.parent is None:
-        return ()
-    siblings = [other for other in error.parent.context if other.schema_path[0] == error.schema_path[0]]
-    if any(_by_type(error.parent, other) for other in siblings):
-        return (1,)
-    # Keys that lack or that the alternative doesn't know tell that another was meant, faults further down don't.
-    return 0, sum(not other.path for other in siblings), error.parent.context.index(error)
-
-
-def _by_type(parent: "jsonschema.ValidationError", error: "jsonschema.ValidationError") -> bool:
-    return error.validator in ("type", "enum", "const") and error.absolute_path == parent.absolute_path
-
-
-_SHOWN = 40  # signs of a number in a message
 _LONGEST = 400  # signs of what breaks the schema; a name may be a page long
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = 100
-_TYPES = {"string": "a text", "array": "a list", "object": "a mapping", "integer": "a whole number"}
 
 
 def _message(error: "jsonschema.ValidationError") -> str:
     """What is wrong, in words."""
     value = _SHORT.repr(error.instance)
-    if error.context:
-        wanted = [_wanted(option) for option in error.context if _by_type(error, option)]
-        return f"{value} is not valid, it must be {' or '.join(wanted)}"
     if error.validator == "pattern" and list(error.absolute_path)[-1:] == ["pattern"]:
         lacking = "subject" if "subject" in str(error.validator_value) else "video"
         return f"{value} has no {{{lacking}}}"
-    message = error.message.replace(repr(error.instance), value, 1)
-    return message if len(message) <= _LONGEST else f"{message[:_LONGEST]}..."
+    return error.message.replace(repr(error.instance), value, 1)[:_LONGEST]
 
 
-def _wanted(error: "jsonschema.ValidationError") -> str:
-    if error.validator == "type":
-        return _TYPES.get(error.validator_value, error.validator_value)
-    values = error.validator_value if error.validator == "enum" else [error.validator_value]
-    return " or ".join(map(str, values))
+def _named(place: _Place, message: str) -> str:
+    return f"{'.'.join(map(str, place))}: {message}" if place else message
 
 
-def _refuse_repeated_keys(path: Path, node: Any) -> None:
-    """Yaml lets the last of two equal keys win in silence."""
-    if isinstance(node, yaml.MappingNode):
-        keys: set[str] = set()
-        for name, value in node.value:
-            line = name.start_mark.line + 1
-            if not isinstance(name.value, str):
-                raise DataError(f"{path}, line {line}: a name must be a text; correct that line ({_HELP}).")
-            if name.value in keys:
-                raise DataError(f"{path}, line {line}: {name.value} stands there twice; remove one of them.")
-            keys.add(name.value)
-            _refuse_repeated_keys(path, value)
-    elif isinstance(node, yaml.SequenceNode):
-        for value in node.value:
-            _refuse_repeated_keys(path, value)
-
-
-def _misread(node: Any) -> Iterator[Any]:
-    """Numbers that yaml reads as others, in silence: 010 as 8, 1:40 as 100."""
-    if isinstance(node, yaml.CollectionNode):
-        for pair in node.value:
-            for inner in pair if isinstance(pair, tuple) else [pair]:
-                yield from _misread(inner)
-    elif node.tag.endswith((":int", ":float")) and re.match(r"[+-]?0\d|.*:", node.value):
-        yield node
-
-
-def _line(root: Any, where: list, _: str, unknown: str) -> int:
-    """Line of the value that breaks the schema, or of the key that the schema doesn't know."""
-    return _node_line(root, [*where, unknown] if unknown else where)
-
-
-def _node_line(node: Any, path: Any) -> int:
+def _misread(node: yaml.Node) -> Iterator[tuple[int, str]]:
+    """Line and sentence of what yaml reads otherwise than it looks: of equal names the last, 010 as 8, 1:40 as 100."""
     line = node.start_mark.line + 1
-    for step in path:
+    if isinstance(node, yaml.ScalarNode):
+        if node.tag.endswith((":int", ":float")) and re.match(r"[+-]?0\d|.*:", node.value):
+            yield (
+                line,
+                f"yaml reads {node.value[:40]} as another number; write no zeros before it, or quotes around it",
+            )
+    elif isinstance(node, yaml.MappingNode):
+        names: set[str] = set()
+        for name, value in node.value:
+            if name.value in names:
+                yield name.start_mark.line + 1, f"{name.value} stands there twice"
+            names.add(name.value)
+            yield from _misread(value)
+    else:
+        for value in node.value:
+            yield from _misread(value)
+
+
+def _node_line(node: yaml.Node, place: _Place) -> int:
+    """Line of a value, or of the last on the way to it that is there."""
+    line = node.start_mark.line + 1
+    for step in place:
         if isinstance(node, yaml.MappingNode):
             entries = {name.value: (name, value) for name, value in node.value}
             if str(step) not in entries:
