@@ -260,7 +260,9 @@ def a_table(rng, folder):
     """A miniature's table after some accidents; its rows of events where their number is still known, else None."""
     name = rng.choice(NAMES)
     sheets = {
-        title: [[cell.value if isinstance(cell, licensed.Formula) else cell for cell in row] for row in rows]
+        title: [
+            [next(iter(cell.values())) if isinstance(cell, dict) else cell for cell in row] for row in rows
+        ]
         for title, rows in licensed.MINIATURES[name].sheets.items()
     }
     title = next(iter(sheets))

@@ -105,7 +105,7 @@ def test_a_person_whom_the_table_numbers_and_the_folders_name_is_corrected(tmp_p
         for row in rows:
             page.append(row)
     book.save(tmp_path / "u.xlsx")
-    review = Review(manifest(tmp_path / "m", lookup=lookup), [tmp_path / "u.xlsx"])
+    review = Review(manifest(tmp_path / "m", table={"lookup": lookup}), [tmp_path / "u.xlsx"])
     review.change("s15", "006_1", apex=130, **WHY)
     assert landmarks(review, "006_1") == (100, 130, 150)
 
