@@ -627,7 +627,7 @@ def _misread(node: yaml.Node) -> Iterator[tuple[int, str]]:
             yield from _misread(value)
 
 
-def _node_line(node: yaml.Node, place: _Place) -> int:
+def _node_line(node: Any, place: _Place) -> int:
     """Line of a value, or of the last on the way to it that is there."""
     line = node.start_mark.line + 1
     for step in place:
