@@ -20,7 +20,6 @@ import signal
 import socket
 import threading
 import time
-import warnings
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Future, wait
@@ -50,6 +49,8 @@ _IDLE = 300  # seconds until a process without a job ends; the next grid follows
 _PULSE = 1  # seconds from one look for the parent to the next
 _LIBRARIES = ("OMP", "OPENBLAS", "MKL", "BLIS", "NUMBA", "NUMEXPR")
 _ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in _LIBRARIES} | {"VECLIB_MAXIMUM_THREADS": "1"}
+# Bytes; loky would replace a process that has grown by 300 MB, as each does that holds a network, which then begins anew.
+_GROWTH = {"LOKY_MAX_MEMORY_LEAK_SIZE": "4e9"}
 _PATIENCE = 8  # seconds for the scheduler to answer, and then for its first worker
 _WORKERS = 2  # of the cluster that is started where no scheduler is named
 _TRIM, _MMAP = -1, -3  # glibc's mallopt: M_TRIM_THRESHOLD, M_MMAP_THRESHOLD
@@ -59,8 +60,6 @@ _UNREACHABLE = (
     asyncio.CancelledError,
 )  # the second while a client that gives up waits for an answer
 _AGAIN = "what is finished is kept, the same command continues from there"
-# loky replaces a process that has grown by 300 MB: nothing is lost, and the warning that says so misleads.
-warnings.filterwarnings("ignore", message="A worker stopped while some jobs", category=UserWarning)
 
 
 def run_jobs(
@@ -232,7 +231,11 @@ class _Processes:
     def _executor(self) -> Any:
         """The one that is there, or a new one if that is broken."""
         return get_reusable_executor(
-            self.jobs, timeout=_IDLE, initializer=_begin, initargs=(os.getpid(),), env=_ONE_THREAD
+            self.jobs,
+            timeout=_IDLE,
+            initializer=_begin,
+            initargs=(os.getpid(),),
+            env=_ONE_THREAD | _GROWTH,
         )
 
     def submit(self, function: Callable, task: tuple) -> Future:
