@@ -2,11 +2,11 @@
 
     verdicts.yml, results/*.csv  -->  a Verdict a question and data set, what speaks against us first  -->  report, README
 
-Nothing is computed but the share of one number of a table in another. Whoever doubts a word finds its row in that table.
+Nothing is measured here. Whoever doubts a word finds its row in the table that is named beside it.
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache as once
 from pathlib import Path
@@ -15,34 +15,22 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from melib import controls
+from melib import controls, stats
 from melib.study import comparisons, results
 
 # In this order wherever verdicts are shown; missing is what a run hasn't asked.
 STANDINGS = ("against", "undecided", "for", "missing")
 RULES = Path(__file__).with_name("verdicts.yml")
 HEADS = ("question", "answer", "effect [95 % interval]", "p after Holm")
-_SIDES = {"below": -1, "above": 1}  # of 0; whatever else a rule gives lies on neither
-_SEEN = {"yes": "above", "in part": "undecided", "no": "below", "not asked": "undefined"}
-# Which of several rows decides: the first by (side, effect).
-_ORDERS: dict[str, Callable[[int, float], tuple[float, float]]] = {
-    "greatest": lambda side, effect: (-side, -effect),
-    "least": lambda side, effect: (side, effect),
-    "strongest": lambda side, effect: (-abs(side), -abs(effect)),
-}
+APART, OPEN = "not told apart", "open"
+_FACE = {"yes": "above", "no": "below", "in part": "partly"}
 _NAMES = {
+    **{"spotting_f1": "spotting F1", "end_to_end_f1": "end-to-end F1", "strs": "STRS"},
+    **{"fp_per_hour": "false alarms an hour"},
     **results.METRICS,
     **results.MODELS,
     **{name: about[0] for name, about in results.QUANTITIES.items()},
 }
-_NAMES |= {
-    "spotting_f1": "spotting F1",
-    "end_to_end_f1": "end-to-end F1",
-    "strs": "STRS",
-    "fp_per_hour": "false alarms an hour",
-}
-_ENDS = {"": "estimate", "_low": "low", "_high": "high"}
-_COUNTED = ("events", "clips", "subjects", "seeds")
 
 
 @dataclass(frozen=True)
@@ -112,105 +100,123 @@ def _answers(run: str | Path, name: str, rule: Mapping[str, Any]) -> list[Verdic
     for table in results.read_results(run, result):
         missing = f"{result}.csv holds no number for it"
         try:
-            if answered := [_verdict(name, rule, part, whole) for part, whole in _parts(rule, table)]:
+            if answered := [_verdict(name, rule, rows) for rows in _asked(rule, table)]:
                 return answered
         except (KeyError, NameError) as error:  # NameError: a query's
             missing = f"{result}.csv has no {error}: an older melib wrote it, run notebook {notebook} again"
     return [Verdict(name, rule["question"], "not asked", "missing", "", missing, "", result)]
 
 
-def _parts(rule: Mapping[str, Any], table: pd.DataFrame) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
-    """Rows of each verdict, beside all rows of its data set."""
-    effect, apart = rule["effect"], rule["rule"] == "apart"
-    table = _cards(table) if rule["rule"] == "sees" else table
+def _asked(rule: Mapping[str, Any], table: pd.DataFrame) -> Iterator[list[dict[str, Any]]]:
+    """Rows of each verdict, with value, low, high, p_holm, outcome and what stands beside them."""
+    value, table = rule["effect"], _cards(table) if rule["rule"] == "sees" else table
+    ends = {f"{value}_low": "low", f"{value}_high": "high"}
+    if {*ends} <= {*table}:
+        table = table.drop(columns=["low", "high"], errors="ignore").rename(columns=ends)
+    table = table.assign(value=table[value])
     for _, whole in table.groupby("dataset", sort=False):
-        rows = whole.query(rule["rows"]) if "rows" in rule else whole
-        rows = rows.dropna(subset=[effect]) if apart else rows
-        # Only the metric that was declared beforehand is tested.
-        rows = rows.dropna(subset=["p"]) if apart and "p" in rows and rows["p"].notna().any() else rows
+        rows = whole.query(rule.get("rows", "index == index"))
         for column, values in rule.get("first", {}).items():
-            known = rows.dropna(subset=[effect])[column]
-            there = [value for value in values if (known == value).any()] if values else rows[column][:1]
-            rows = rows[rows[column].isin(there[:1])]
+            known = set(rows.dropna(subset=["value"])[column])
+            there = next((value for value in values if value in known), None)
+            rows, whole = (part[part[column] == there] for part in (rows, whole))
+        if (
+            "p_holm" not in rows
+        ):  # not of a declared family: corrected over what is asked here, or never tested
+            rows = rows.assign(p_holm=stats.holm(rows["p"]) if "p" in rows else math.nan)
+        beside = next(iter(results.records(whole.query(rule["beside"]))), {}) if "beside" in rule else {}
+        text = {"beside": interval_text(beside, "value", rule.get("digits"))}
         for _, part in rows.groupby(["dataset", *rule.get("each", ())], sort=False):
-            yield part, whole
+            yield [row | text | {"outcome": _judged(rule, row, beside)} for row in results.records(part)]
+
+
+def _judged(rule: Mapping[str, Any], row: Mapping[str, Any], beside: Mapping[str, Any]) -> str:
+    """What the rule gives for a row."""
+    if rule["rule"] == "sees":
+        return _FACE.get(row["sees"], "undefined")
+    if rule["rule"] == "holds":
+        doubtful = row["holds"] and row["p_holm"] > comparisons.alpha()
+        return APART if doubtful else "above" if row["holds"] else "below"
+    if rule["rule"] == "overlap":
+        ends = {
+            "low": _end(row, "low") - _end(beside, "high"),
+            "high": _end(row, "high") - _end(beside, "low"),
+        }
+        return outcome({**ends, "p_holm": 0})  # of two intervals, which need no test to lie apart
+    return outcome(row)
+
+
+def outcome(row: Mapping[str, Any]) -> str:
+    """Where a difference lies: ``above`` or ``below`` 0 if its 95 % interval and p after Holm's correction agree on it.
+
+    Examples
+    --------
+    >>> outcome({"low": 0.1, "high": 0.3, "p_holm": 0.01}), outcome({"low": 0.1, "high": 0.3, "p_holm": 0.2})
+    ('above', 'not told apart')
+    >>> outcome({"low": 0.1, "high": 0.3}), outcome({"low": -0.1, "high": 0.3})  # nobody declared a test
+    ('open', 'not told apart')
+    """
+    low, high, p = (_end(row, name) for name in ("low", "high", "p_holm"))
+    if math.isnan(low + high):
+        return "undefined"
+    if low <= 0 <= high or p > comparisons.alpha():
+        return APART
+    return OPEN if math.isnan(p) else "above" if low > 0 else "below"
+
+
+def _end(row: Mapping[str, Any], name: str) -> float:
+    return float(row.get(name, math.nan))
 
 
 def _cards(table: pd.DataFrame) -> pd.DataFrame:
-    """Face cards, one a row: every quantity with its interval, and what `controls.sees` says of them."""
+    """Face cards, one a row: apex follow with its interval, clip swap as text, and what `controls.sees` says."""
     about, rows = ["dataset", "protocol", "model", "input"], []
     for place, part in results.over_seeds(table).groupby(about, sort=False):
         card = {row["quantity"]: row for row in results.records(part)}
-        numbers = {f"{name}{end}": row[column] for name, row in card.items() for end, column in _ENDS.items()}
-        counted = {name: part[name].max() for name in _COUNTED if name in part}
-        rows.append(
-            {**dict(zip(about, place, strict=True)), **numbers, **counted, "sees": controls.sees(card)}
-        )
-    columns = dict.fromkeys([*about, *results.QUANTITIES, "sees", *(rows[0] if rows else ())])
-    return pd.DataFrame(rows).reindex(columns=[*columns])
+        known = {"sees": controls.sees(card), "clip_swap": interval_text(card.get("clip_swap", {}))}
+        rows.append(card.get("apex_follow", {}) | dict(zip(about, place, strict=True)) | known)
+    return pd.DataFrame(rows, columns=[*table, "sees", "clip_swap"])
 
 
-def _verdict(name: str, rule: Mapping[str, Any], part: pd.DataFrame, whole: pd.DataFrame) -> Verdict:
-    """One word from the rows of one question on one data set."""
-    effect, digits, rows = rule["effect"], rule.get("digits"), results.records(part)
-    for row in rows:
-        beside = _beside(rule, row, whole)
-        share = row[effect] / ((row[rule["of"]] if "of" in rule else beside.get(effect)) or math.nan)
-        row |= {"outcome": _outcome(rule, row, share), "share": 100 * share, "times": share}
-        row |= {"beside": interval_text(beside, effect, digits) if beside else "unknown"}
-    order = _ORDERS[rule.get("decides", "least")]
-    row = min(rows, key=lambda r: (math.isnan(r[effect]), order(_SIDES.get(r["outcome"], 0), r[effect])))
-    outcome, outcomes = row["outcome"], [other["outcome"] for other in rows]
-    compared = {"n": len(rows), "ahead": outcomes.count("above"), "behind": outcomes.count("below")}
-    texts = _texts(row | compared)
-    counted = [f"{row[key]:.0f} {key}" for key in _COUNTED if row.get(key, math.nan) > 0]
+def _verdict(name: str, rule: Mapping[str, Any], rows: list[dict[str, Any]]) -> Verdict:
+    """One word; of several rows the one that speaks the most against us decides."""
+    hoped, outcomes = rule.get("hoped", "above"), [row["outcome"] for row in rows]
+    above, below = outcomes.count("above"), outcomes.count("below")
+    sign = 1 if hoped == "above" else -1
+    row = min(
+        rows,
+        key=lambda r: (sign * ((r["outcome"] == "above") - (r["outcome"] == "below")), sign * r["value"]),
+    )
+    texts = {column: _words(value) if column != "dataset" else value for column, value in row.items()}
+    values = ": ".join(str(texts[column]) for column in rule.get("each", ()))
+    several = [f"of {len(rows)}, {above} above and {below} below 0"] * (len(rows) > 1)
+    counts = {"events": "events", "clips": "clips", "subjects": "subjects", "seeds": "trainings"}
+    counts = {words: row[key] for key, words in counts.items() if row.get(key, math.nan) > 0}
+    counted = [f"{count:.0f} {words[:-1] if count == 1 else words}" for words, count in counts.items()]
     on = rule["counted"].format_map(texts) if "counted" in rule else ", ".join([row["dataset"], *counted])
-    values = ": ".join(texts[column] for column in rule.get("each", ()))
-    speaks = "for" if outcome == rule.get("hoped", "above") else "against"
+    standing = (
+        "for" if row["outcome"] == hoped else "against" if row["outcome"] in rule["words"] else "undecided"
+    )
     return Verdict(
         name,
         f"{rule['question']} ({values})" if values else rule["question"],
-        rule["words"].get(outcome, outcome),
-        speaks if outcome in rule["words"] else "undecided",
-        interval_text(row, effect, digits, sign=rule["rule"] == "apart"),
-        f"{rule['about'].format_map(texts)} ({on})".replace(" 1 seeds", " 1 seed"),
-        _p(row.get("p_holm", math.nan)),
+        rule["words"].get(row["outcome"], row["outcome"]),
+        standing,
+        interval_text(
+            row, "value", rule.get("digits"), sign=rule["rule"] == "apart" and "counted" not in rule
+        ),
+        "; ".join([f"{rule['about'].format_map(texts)} ({on})", *several]),
+        "" if math.isnan(row["p_holm"]) else f"{row['p_holm']:.3f}" if row["p_holm"] >= 0.001 else "< 0.001",
         rule["result"],
     )
 
 
-def _beside(rule: Mapping[str, Any], row: Mapping[str, Any], whole: pd.DataFrame) -> dict[str, Any]:
-    """The row that stands beside one, under the same conditions; empty where there is none."""
-    rows = whole.query(rule["beside"]) if "beside" in rule else whole[:0]
-    for column in rule.get("first", ()):
-        rows = rows[rows[column] == row[column]]
-    return next(iter(results.records(rows)), {})
-
-
-def _outcome(rule: Mapping[str, Any], row: Mapping[str, Any], share: float) -> str:
-    """above, below, undecided or undefined: what the rule gives for a row."""
-    if rule["rule"] == "holds":
-        return "above" if row["holds"] else "below"
-    if rule["rule"] == "sees":
-        return _SEEN[row["sees"]]
-    if rule["rule"] == "apart":
-        return outcome(row, rule["effect"])
-    if math.isnan(row[rule["effect"]]):
-        return "undefined"
-    return "undecided" if math.isnan(share) else "above" if share >= rule["threshold"] else "below"
-
-
-def outcome(row: Mapping[str, Any], value: str = "difference") -> str:
-    """Whether a difference is told apart from 0: ``above``, ``below``, ``undecided``; ``undefined`` without an interval.
-
-    It is where its 95 % interval leaves 0 out and, where p after Holm's correction is known, that is below alpha.
-    """
-    low, high = _ends(row, value)
-    if math.isnan(low + high):
-        return "undefined"
-    if (low > 0 or high < 0) and not row.get("p_holm", math.nan) >= comparisons.alpha():
-        return "above" if low > 0 else "below"
-    return "undecided"
+def _words(value: Any) -> Any:
+    """A value in a reader's words: names of code, ``a over b`` of two of them; not sentences that hold one."""
+    if not isinstance(value, str):
+        return value
+    parts = value.split(" over ")
+    return " over ".join(_NAMES.get(p) or (results.spaced(p) if p.isidentifier() else p) for p in parts)
 
 
 def interval_text(
@@ -223,45 +229,10 @@ def interval_text(
     >>> interval_text({"estimate": 0.571, "low": 0.54, "high": 0.6})
     '0.57 [0.54, 0.60]'
     """
-    estimate, (low, high) = float(row[value]), _ends(row, value)
+    names = (f"{value}_low", f"{value}_high") if f"{value}_low" in row else ("low", "high")
+    estimate, low, high = (_end(row, name) for name in (value, *names))
     if not math.isfinite(estimate):
         return "undefined"
     places = (1 if abs(estimate) >= 2 else 2) if digits is None else digits
-    text = _rounded(estimate, places, "+" * sign)
-    return (
-        f"{text} [{_rounded(low, places)}, {_rounded(high, places)}]" if math.isfinite(low + high) else text
-    )
-
-
-def _ends(row: Mapping[str, Any], value: str) -> tuple[float, float]:
-    names = (f"{value}_low", f"{value}_high") if f"{value}_low" in row else ("low", "high")
-    return float(row.get(names[0], math.nan)), float(row.get(names[1], math.nan))
-
-
-def _rounded(value: float, places: int, sign: str = "") -> str:
-    """A number with so many digits after the point; what rounds to 0 has no minus."""
-    text = f"{value:{sign}.{places}f}"
-    return text.replace("-", sign) if float(text) == 0 else text
-
-
-def _p(value: float) -> str:
-    return "" if math.isnan(value) else f"{value:.3f}" if value >= 0.001 else "< 0.001"
-
-
-def _texts(row: Mapping[str, Any]) -> dict[str, str]:
-    """What a row holds, as a reader would write it: numbers with their intervals, names of code in words."""
-    out = {}
-    for column, value in row.items():
-        if f"{column}_low" in row:
-            out[column] = interval_text(row, column)
-        elif isinstance(value, str):
-            # Names alone, not sentences that hold one.
-            parts = [
-                _NAMES.get(p) or (results.spaced(p) if p.isidentifier() else p) for p in value.split(" over ")
-            ]
-            out[column] = " over ".join(parts)
-        elif pd.isna(value):
-            out[column] = "unknown"
-        else:
-            out[column] = f"{value:.0f}" if value == round(value) or abs(value) >= 100 else f"{value:.3g}"
-    return out
+    ends = f" [{low:z.{places}f}, {high:z.{places}f}]" if math.isfinite(low + high) else ""
+    return f"{estimate:{'+' * sign}z.{places}f}{ends}"
