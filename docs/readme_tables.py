@@ -43,6 +43,8 @@ _MODELS = (
     ("oracle_interval", "none", "*control*: true onset and offset, mean shape"),
     ("pseudo_label", "none", "*ceiling*: the labels themselves"),
 )
+# Questions that the README answers beside its table.
+_ASKED = ("published_input", "published", "system", "sharing")
 _SYSTEMS = {
     "chance": "*control*: chance, no pixel",
     "motion": "*control*: length of the motion, untrained",
@@ -83,8 +85,10 @@ def blocks() -> dict[str, str]:
         "missed": _missed(),
         "intensity": _intensity(),
         "aims": _aims(),
+        "asked": answers.markdown(DOCS, *_ASKED),
         "spotting": _spotting(),
-        "answers": _answers(),
+        "parts": _parts(),
+        "answers": answers.markdown(DOCS, *(name for name in answers.rules() if name != "aims")),
     }
 
 
@@ -110,8 +114,12 @@ def _minutes(seconds: float) -> str:
 
 
 def _origin() -> str:
+    """Which run, and how often it trained each model."""
     about = _about()
-    return f"profile {about['profile']}, seed {about['seed']}, commit {about['commit'][:7]}, {about['day']}"
+    (tests,) = results.read_results(DOCS, "model_differences")
+    seeds = int(tests["seeds"].max())
+    named = f"profile {about['profile']}, seed {about['seed']}, commit {about['commit'][:7]}, {about['day']}"
+    return f"{named}, each model trained {'once' if seeds == 1 else f'{seeds} times'}"
 
 
 def _table(head: list[str], rows: list[list[str]]) -> str:
@@ -131,14 +139,14 @@ def _intensity() -> str:
     }
     rows = []
     for model, used, name in _MODELS:
-        found = [agreement.get((model, used, *asked[1:])) for asked in _AGREEMENT]
-        found += [seen.get((model, used, quantity)) for _, quantity in _CARD]
-        rows.append([name, *("" if row is None else answers.interval_text(row) for row in found)])
+        scores = [agreement.get((model, used, *asked[1:])) for asked in _AGREEMENT]
+        scores += [seen.get((model, used, quantity)) for _, quantity in _CARD]
+        rows.append([name, *("" if row is None else answers.interval_text(row) for row in scores)])
     whole = summary[summary["amplitude"] == "all"]
     counted = f"{whole['subjects'].max():.0f} subjects, {whole['events'].max():.0f} events"
     head = ["", *(asked[0] for asked in _AGREEMENT), *(title for title, _ in _CARD)]
-    said = f"Simulated clips, {counted} ({_origin()}). Spearman, mean over subjects with 95 % intervals:"
-    return f"{said}\n\n{_table(head, rows)}"
+    caption = f"Simulated clips, {counted} ({_origin()}). Spearman, mean over subjects with 95 % intervals:"
+    return f"{caption}\n\n{_table(head, rows)}"
 
 
 def _missed() -> str:
@@ -167,27 +175,52 @@ def _aim_rows() -> list[tuple[str, str, str, bool]]:
 def _spotting() -> str:
     (table,) = results.read_results(DOCS, "spotting")
     table = results.over_seeds(table, ["dataset", "system"])
-    scores = ("spotting_f1", "strs", "end_to_end_f1")
     rows = []
     for row in results.records(table):
         counts = " / ".join(f"{row[name]:.0f}" for name in ("tp", "fp", "fn"))
-        found = [answers.interval_text(row, name) for name in scores]
+        f1, end_to_end, strs = (
+            answers.interval_text(row, name) for name in ("spotting_f1", "end_to_end_f1", "strs")
+        )
         alarms = answers.interval_text(row, "fp_per_hour", 0)
-        rows.append([_SYSTEMS.get(row["system"], row["system"]), counts, *found, alarms, f"{row['ap']:.2f}"])
+        name = _SYSTEMS.get(row["system"], row["system"])
+        rows.append([name, counts, f1, f"{row['ap']:.2f}", end_to_end, alarms, strs])
     first = table.iloc[0]
     head = [
-        *("", "found / invented / missed", "spotting F1", "STRS", "end-to-end F1"),
-        *("false alarms an hour", "AP"),
+        "",
+        "found / invented / missed",
+        "spotting F1",
+        "AP",
+        "end-to-end F1",
+        "false alarms an hour",
+        "STRS",
     ]
-    said = (
+    caption = (
         f"{first['videos']:.0f} simulated videos, {first['minutes']:.0f} minutes, {first['tp'] + first['fn']:.0f} "
         f"micro-expressions ({_origin()}); every video scored, one-to-one matching at IoU .5; 95 % intervals over subjects:"
     )
-    return f"{said}\n\n{_table(head, rows)}"
+    return f"{caption}\n\n{_table(head, rows)}"
 
 
-def _answers() -> str:
-    return answers.markdown(DOCS, *(name for name in answers.rules() if name != "aims"))
+def _parts() -> str:
+    (table,) = results.read_results(DOCS, "factorial")
+    digits = {"spotting_f1": 3, "end_to_end_f1": 3, "fp_per_hour": 0, "strs": 3}
+    rows = []
+    for (factor, ours, reference), part in table.groupby(["factor", "ours", "reference"], sort=False):
+        effects = {row["metric"]: row for row in results.records(part)}
+        cells = [answers.interval_text(effects[m], "effect", d, sign=True) for m, d in digits.items()]
+        rows.append([factor, f"{results.spaced(ours)} for {results.spaced(reference)}", *cells])
+    head = [
+        "part",
+        "ours for the reference's",
+        "spotting F1",
+        "end-to-end F1",
+        "false alarms an hour",
+        "STRS",
+    ]
+    caption = (
+        f"Mean over {table['combinations'].max()} combinations ({_origin()}); 95 % intervals over subjects:"
+    )
+    return f"{caption}\n\n{_table(head, rows)}"
 
 
 def main() -> None:
