@@ -215,7 +215,8 @@ def _known(table: pd.DataFrame) -> dict[str, str]:
 
 def _column(item: str | Mapping[str, str]) -> Column:
     """A column as it is declared: a metric, or head: its column and digits."""
-    ((head, text),) = (item if isinstance(item, dict) else {HEADS[item]: f"{item} {DIGITS[item]}"}).items()
+    declared = {HEADS[item]: f"{item} {DIGITS[item]}"} if isinstance(item, str) else item
+    ((head, text),) = declared.items()
     name, _, digits = text.partition(" ")
     return Column(name, head, int(digits) if digits else None)
 
