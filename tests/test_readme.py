@@ -38,6 +38,7 @@ PAGES = (
     README,
     AUDIT_PAGE,
     ROOT / "docs" / "sharing.md",
+    ROOT / "docs" / "exchange.md",
     LICENSED_PAGE,
     ROOT / "docs" / "runs.md",
     TROUBLE,

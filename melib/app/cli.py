@@ -326,6 +326,54 @@ def predict(
         raise typer.Exit(1)
 
 
+@app.command(epilog="Example:  melib export trial --to elan --out exchange")
+def export(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN|PREDICTION",
+            help="A run's name or folder; or a folder that `melib predict` wrote, or one json of it.",
+        ),
+    ],
+    to: Annotated[str, typer.Option(help="elan, webvtt or labelstudio.")],
+    out: Annotated[Path, typer.Option(help="Folder to write into.")] = Path("exchange"),
+    film: Annotated[
+        bool,
+        typer.Option("--film", help="Write a film of every folder of frames, too, which the files link to."),
+    ] = False,
+    videos: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the predicted videos, where they aren't beside the predictions."),
+    ] = None,
+) -> None:
+    """Write annotated and found events for another program, linked to their videos."""
+    from melib.app import exchange
+
+    written = exchange.export(source, to, out, film=film, videos=videos)
+    print(f"{len(written)} files in {out}, such as {written[0]}")
+
+
+@app.command(
+    "import", epilog="Example:  melib import exchange/synthme/s01/s01_01.eaf --from elan --dataset synthme"
+)
+def import_(
+    file: Annotated[Path, typer.Argument(help="What `melib export` wrote, edited and saved.")],
+    source: Annotated[str, typer.Option("--from", help="elan or labelstudio.")],
+    dataset: Annotated[str, typer.Option(help="Name of a manifest, or the path of one.")],
+    reviewer: Annotated[
+        str, typer.Option(help="Who edited; else whom the file names, else who is logged in.")
+    ] = "",
+    reason: Annotated[str, typer.Option(help="Why, for events whose file gives no reason.")] = "",
+) -> None:
+    """Save events that were edited in another program as corrections, which the next run reads."""
+    from melib.app import exchange
+
+    corrections, changes = exchange.import_file(file, source, dataset, reviewer=reviewer, reason=reason)
+    for sentence in changes:
+        print(sentence)
+    print(f"{len(changes)} events corrected in {corrections}" if changes else "nothing was changed")
+
+
 @app.command(epilog="Example:  melib audit intensity.csv --events landmarks.csv --out audit.csv")
 def audit(
     curves: Annotated[Path, typer.Argument(help="csv: subject, video, frame, intensity, perhaps fold.")],

@@ -1,0 +1,903 @@
+"""Annotations to ELAN, WebVTT and Label Studio, and what was edited there back as corrections that the next run reads.
+
+    RUN         annotated events, and what our system found   --+--> export --> <dataset>/<subject>/<video>.eaf or .vtt
+    PREDICTION  what `melib predict` found                    --+               <dataset>.json for Label Studio
+
+    .eaf, .json  --import-->  rows of corrections/<dataset>.csv beside the manifest; the table itself is never touched
+
+ELAN counts in milliseconds, and a frame lasts 33.37 of them at 29.97 frames a second. A frame's begin is written as ELAN
+itself would write it, its fraction cut off; whoever reads takes every frame that is shown for at least one millisecond:
+
+    frame (30 a second)        20          21          22          23
+    begins at                  666.67      700         733.33      766.67     ms
+    written, [21, 22]                       700 ------------------- 766       ms
+    reaches into                    no      yes         yes         no (766 is before 766.67)
+
+So a frame comes back as it was at any rate up to 500 a second, also where a program rounds up instead. An interval is closed
+in frames (melib), its end is the begin of the next frame in milliseconds. Label Studio counts frames from 1, ends included.
+
+Every file carries, as json, the events as they were exported. Only what differs from that was edited: a colleague's
+correction that was saved in between stays, and is never overwritten by an older file.
+"""
+
+import contextlib
+import csv
+import fcntl
+import getpass
+import html
+import json
+import math
+import mimetypes
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+from xml.etree import ElementTree
+
+import cv2
+import numpy as np
+import pandas as pd
+from pympi import Eaf
+from tqdm.auto import tqdm
+
+from melib import annotations
+from melib.app import explore, footage, runner
+from melib.data import cache, manifest, video_files
+from melib.data.manifest import Manifest
+from melib.errors import DataError, Misuse
+
+FORMATS = ("elan", "webvtt", "labelstudio")
+# What can be edited, in the order of an event's record; its kind can't.
+FIELDS = ("onset", "apex", "offset", "emotion")
+KINDS = ("micro", "macro", "blink")
+_FOUND = "found"  # the tier of what nobody annotated
+_ORDER = (*KINDS, _FOUND)
+_FASTEST = 500  # frames a second: above, a frame is too short for whole milliseconds
+_ABOUT = "melib"  # property of an .eaf, and key of a task's data
+# What only ELAN plays everywhere, and what browsers play.
+_FILMS = {"elan": (".mp4", "mp4v"), "webvtt": (".webm", "VP80"), "labelstudio": (".webm", "VP80")}
+
+Rows = list[dict[str, str]]
+
+
+@dataclass(frozen=True, eq=False)
+class Video:
+    """One video with what is known of it.
+
+    ``subject`` and ``video`` name it; ``fps`` native frames a second; ``first`` the native frame at which it begins;
+    ``source`` a video file, or a folder of the frames ``images`` (path by native frame); ``events`` a dict name -> (kind,
+    onset, apex, offset, emotion), and ``found`` a list of (onset, apex, offset, words), native frames, 0-based, closed,
+    None where there is no apex.
+    """
+
+    dataset: str
+    subject: str
+    video: str
+    fps: float
+    first: int
+    source: Path
+    images: dict = field(default_factory=dict)
+    events: dict = field(default_factory=dict)
+    found: list = field(default_factory=list)
+    emotions: tuple = ()
+    tables: tuple = ()
+    manifest: str = ""
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What a file says of itself, so that it can be imported."""
+        names = ("dataset", "subject", "video", "fps", "first", "events", "tables", "manifest")
+        return {name: getattr(self, name) for name in names}
+
+
+@dataclass(frozen=True)
+class Edited:
+    """One video as it came back: ``about`` as exported, ``events`` as `Video.events`, reasons by event, who edited."""
+
+    file: Path
+    about: dict
+    events: dict
+    reasons: dict
+    reviewer: str
+
+
+# ---- frames and milliseconds ------------------------------------------------------------------------------------
+
+
+def span(first: int, last: int, fps: float) -> tuple[int, int]:
+    """Begin and end in milliseconds of the closed interval of frames [first, last].
+
+    Examples
+    --------
+    >>> span(21, 22, 30), span(21, 22, 29.97)
+    ((700, 766), (700, 767))
+    """
+    return tuple(int(frame * 1000 / Fraction(str(fps))) for frame in (first, last + 1))  # type: ignore[return-value]
+
+
+def frames(begin: int, end: int, fps: float) -> tuple[int, int]:
+    """First and last frame that are shown for a millisecond or more between begin and end: `span` undone.
+
+    Examples
+    --------
+    >>> frames(700, 766, 30), frames(700, 767, 29.97)
+    ((21, 22), (21, 22))
+    """
+    rate = Fraction(str(fps)) / 1000
+    first = math.ceil((begin + 1) * rate) - 1
+    return first, max(first, math.floor((end - 1) * rate))
+
+
+# ---- what there is to export ------------------------------------------------------------------------------------
+
+
+def videos_of_run(folder: Path) -> list[Video]:
+    """Every video of a finished run's data sets, with its annotated events and what our system found.
+
+    Raises
+    ------
+    DataError
+        If it is no finished run, or holds no data.
+    """
+    finished = explore.open_run(folder)
+    places, videos = finished.run.data, []
+    for study in (*finished.short.values(), *finished.long.values(), *finished.transfer):
+        about, events = study.manifest, study.events[study.events["status"] != "dropped"]
+        if manifest.licensed(about):
+            cache.for_owner_alone()
+        tables = manifest.tables(about, study.root)
+        if about.join and about.join["dataset"] in places:
+            other = manifest.read_manifest(about.join["dataset"])
+            tables += manifest.tables(other, places[other.name])
+        listed = {emotion for members in about.emotion_classes.values() for emotion in members}
+        more: dict[str, Any] = {
+            "emotions": tuple(sorted((listed | set(events["emotion"])) - {""})),
+            "tables": tuple(str(table.resolve()) for table in tables),
+            "manifest": str(about.source.resolve()),
+        }
+        found = _found_in_run(folder, about)
+        for row in study.videos.itertuples():
+            place, images = Path(row.folder), {}
+            if not place.is_file():
+                numbers, paths = manifest.frame_files(place, about)
+                images = dict(zip(map(int, numbers), paths, strict=True))
+            own = events[(events["subject"] == row.subject) & (events["video"] == row.video)]
+            known = {
+                event.event: (
+                    event.kind,
+                    *map(_whole, (event.onset, event.apex, event.offset)),
+                    event.emotion,
+                )
+                for event in own.itertuples()
+            }
+            shown: dict[str, Any] = {
+                "fps": about.fps,
+                "first": min(images, default=0),
+                "source": place,
+                "images": images,
+            }
+            seen: dict[str, Any] = {"events": known, "found": found.get((row.subject, row.video), [])}
+            videos.append(Video(study.name, row.subject, row.video, **shown, **seen, **more))
+    return videos
+
+
+def _found_in_run(folder: Path, about: Manifest) -> dict:
+    """What our own system found in a data set's long videos, by subject and video."""
+    file = folder / "results" / "challenge" / f"{about.name}_ours.csv"
+    found: dict[tuple, list] = {}
+    if file.is_file():
+        for row in pd.read_csv(file, dtype={"subject": str, "video": str}).itertuples():
+            interval = (row.onset - about.first_frame, None, row.offset - about.first_frame, row.emotion)
+            found.setdefault((row.subject, row.video), []).append(interval)
+    return found
+
+
+def _whole(frame: Any) -> int | None:
+    return None if pd.isna(frame) else int(frame)
+
+
+def videos_of_predictions(place: Path, videos: Path | None = None) -> list[Video]:
+    """What `melib predict` found, one video a json.
+
+    Parameters
+    ----------
+    place : Path
+        The folder that it was written to, or one video's json or csv in it.
+    videos : Path, optional
+        Folder that holds the videos; else they are looked for beside the predictions, above them and here.
+
+    Raises
+    ------
+    DataError
+        If there is no prediction, or a video's frame rate varies.
+    """
+    stem = re.sub(r"_(curve|intervals)$", "", place.stem)
+    files = sorted(place.glob("*.json")) if place.is_dir() else [place.with_name(f"{stem}.json")]
+    folders = [videos] if videos else [files[0].parent, files[0].parent.parent, Path()] if files else []
+    made = []
+    for file in files:
+        record = _json(file)
+        try:
+            curve = [np.array(record["curve"][name], float) for name in ("frame", "seconds")]
+            rows = [(row["onset"], row["apex"], row["offset"]) for row in record["intervals"]]
+            words = [f"{row['emotion']} {row['confidence']:.2f}" for row in record["intervals"]]
+            name, fps = str(record["video"]), float(record["samples_per_second"])
+        except (KeyError, TypeError, ValueError):
+            raise DataError(
+                f"{file} wasn't written by `melib predict`; give its folder, or one of its json."
+            ) from None
+        if len(curve[0]) > 1 and curve[1][-1] > 0:
+            fps = round((curve[0][-1] - curve[0][0]) / (curve[1][-1] - curve[1][0]), 4)
+            if np.abs(curve[0] / fps - curve[1]).max() > 0.5 / fps:
+                raise DataError(
+                    f"{name}: its frame rate varies, so that frames have no even times; convert it first."
+                )
+        source = next((folder / name for folder in folders if (folder / name).exists()), folders[-1] / name)
+        images = dict(enumerate(footage.images(source)[0])) if source.is_dir() else {}
+        found = [(*row, text) for row, text in zip(rows, words, strict=True)]
+        made.append(Video("predicted", "", file.stem, fps, 0, source, images, found=found))
+    if not made:
+        raise DataError(f"{place} holds no prediction; make some with `melib predict VIDEO --out {place}`.")
+    return made
+
+
+def _json(file: Path) -> Any:
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        what = error.strerror if isinstance(error, OSError) else "it isn't json"
+        raise DataError(f"{file} can't be read ({what}); give a file as it was written.") from None
+
+
+# ---- export -----------------------------------------------------------------------------------------------------
+
+
+def export(place: str, to: str, out: Path, *, film: bool = False, videos: Path | None = None) -> list[Path]:
+    """Write the events of a run or of predictions for another program.
+
+    Parameters
+    ----------
+    place : str
+        Name or folder of a run; folder of predictions, or one of their json.
+    to : str
+        One of `FORMATS`.
+    out : Path
+        Folder; a data set's files lie in ``out/<dataset>``.
+    film : bool
+        Write a film of every video that is a folder of frames, too: no program opens such a folder.
+    videos : Path, optional
+        As for `videos_of_predictions`.
+
+    Returns
+    -------
+    list of Path
+        What was written, films aside.
+
+    Raises
+    ------
+    DataError
+        If there is nothing to export, or frames are too short for milliseconds; Misuse for another format.
+    """
+    if to not in FORMATS:
+        raise Misuse(f"--to is {to!r}; use {', '.join(FORMATS)}.")
+    path, run = Path(place), runner.locate(place)
+    predicted = path.suffix in (".json", ".csv") or (
+        path.is_dir() and not (path / "configuration.yml").is_file()
+    )
+    if predicted and not (run / "configuration.yml").is_file():
+        known = videos_of_predictions(path, videos)
+    else:
+        known = videos_of_run(run)
+    written: list[Path] = []
+    tasks: dict[str, list] = {}
+    for shown in tqdm(known, desc=f"to {to}", unit="video", disable=len(known) < 2, leave=False):
+        if not 0 < shown.fps <= _FASTEST:
+            raise DataError(
+                f"{shown.dataset} has {shown.fps:g} frames a second; whole milliseconds hold {_FASTEST} at most."
+            )
+        base = out / shown.dataset / shown.subject / shown.video
+        media, suffix = shown.source, _FILMS[to][0]
+        if shown.images:
+            media = base.with_name(f"{base.name}{suffix}")
+            if film and not media.is_file():
+                _write_film(shown, media, _FILMS[to][1])
+        file = base.with_name(f"{base.name}.{'eaf' if to == 'elan' else 'vtt'}")
+        if to == "labelstudio":
+            tasks.setdefault(shown.dataset, []).append(_task(shown, os.path.relpath(media, out)))
+            continue
+        with cache.atomic(file) as temporary:
+            if to == "elan":
+                _eaf(shown, media, file.parent).to_file(str(temporary))
+            else:
+                temporary.write_text(_webvtt(shown), encoding="utf-8")
+        written.append(file)
+    for dataset, made in tasks.items():
+        cache.write_json(out / f"{dataset}.json", made)
+        labels = out / f"{dataset}_labels.xml"
+        with cache.atomic(labels) as temporary:
+            temporary.write_text(_labels(made), encoding="utf-8")
+        written += [out / f"{dataset}.json", labels]
+    return written
+
+
+def _write_film(shown: Video, file: Path, code: str) -> None:
+    """Write a folder of frames as a film, so that frame and time agree: a missing frame shows the one before it."""
+    numbers = range(min(shown.images), max(shown.images) + 1)
+    with cache.atomic(file) as temporary:
+        picture, film = None, None
+        for number in numbers:
+            read = cv2.imread(str(shown.images[number])) if number in shown.images else None
+            picture = picture if read is None else read
+            if picture is None:
+                raise DataError(f"{shown.images[number]} can't be read; copy it again.")
+            if film is None:
+                film = cv2.VideoWriter(
+                    str(temporary), cv2.VideoWriter.fourcc(*code), shown.fps, picture.shape[1::-1]
+                )
+            film.write(picture)
+        if film is not None:
+            film.release()
+        if not video_files.holds(temporary, len(numbers)):
+            raise DataError(
+                f"{file} could not be written whole; make room on its disk and run the command again."
+            )
+
+
+def _lanes(events: dict) -> dict[str, dict]:
+    """Events by tier: one a kind, and further ones (micro 2) for what overlaps, which a tier can't hold."""
+    lanes: dict[str, dict] = {}
+    for name, event in sorted(events.items(), key=lambda item: (_ORDER.index(item[1][0]), item[1][1])):
+        number, tier = 1, event[0]
+        while tier in lanes and max(other[3] for other in lanes[tier].values()) >= event[1]:
+            number += 1
+            tier = f"{event[0]} {number}"
+        lanes.setdefault(tier, {})[name] = event
+    return lanes
+
+
+def _eaf(shown: Video, media: Path, folder: Path) -> Eaf:
+    """An ELAN document: a tier of events a kind, with tiers of apex, emotion and reason below it."""
+    eaf = Eaf(author="melib")
+    eaf.remove_tier("default")
+    eaf.remove_linguistic_type("default-lt")
+    near = quote(Path(os.path.relpath(media.absolute(), folder.absolute())).as_posix())
+    kind = mimetypes.guess_type(media.name)[0] or "video/*"
+    eaf.add_linked_file(media.absolute().as_uri(), near if near.startswith("..") else f"./{near}", kind)
+    eaf.properties = [(_ABOUT, json.dumps(shown.about, ensure_ascii=False))]
+    eaf.add_language("und", None, "undetermined (und)")
+    eaf.add_controlled_vocabulary("emotion")
+    for number, emotion in enumerate(shown.emotions):
+        eaf.add_cv_entry("emotion", f"emotion{number}", [(emotion, "und", None)])
+    eaf.add_linguistic_type("event")
+    eaf.add_linguistic_type("apex", "Included_In")
+    for text in ("emotion", "reason"):
+        eaf.add_linguistic_type(text, "Symbolic_Association", timealignable=False)
+    eaf.linguistic_types["emotion"]["CONTROLLED_VOCABULARY_REF"] = "emotion"
+    found = {(number, words): (_FOUND, *row, "") for number, (*row, words) in enumerate(shown.found)}
+    for tier, events in _lanes({**shown.events, **found}).items():
+        eaf.add_tier(tier, "event")
+        for below in ("apex", "emotion", "reason")[: 1 if tier.startswith(_FOUND) else 3]:
+            eaf.add_tier(f"{tier} {below}", below, tier)
+        for name, (_, onset, apex, offset, emotion) in events.items():
+            begin, end = span(onset - shown.first, offset - shown.first, shown.fps)
+            eaf.add_annotation(tier, begin, end, name if isinstance(name, str) else name[1])
+            if emotion:
+                eaf.add_ref_annotation(f"{tier} emotion", tier, (begin + end) // 2, emotion)
+            if apex is not None:
+                at = apex - shown.first
+                eaf.add_annotation(f"{tier} apex", *span(at, at, shown.fps), "apex")
+    _in_order(eaf)
+    eaf.add_property("lastUsedAnnotationId", eaf.maxaid)
+    return eaf
+
+
+def _in_order(eaf: Eaf) -> None:
+    """Number time slots by their times, as ELAN does."""
+    slots = sorted(eaf.timeslots.items(), key=lambda slot: slot[1])
+    names = {old: f"ts{number}" for number, (old, _) in enumerate(slots, start=1)}
+    eaf.timeslots = {names[old]: time for old, time in slots}
+    for aligned, *_ in eaf.tiers.values():
+        for name, (begin, end, *rest) in aligned.items():
+            aligned[name] = (names[begin], names[end], *rest)
+
+
+def _webvtt(shown: Video) -> str:
+    """Captions: a cue an event, and one of its apex."""
+    cues = []
+    for name, (kind, onset, apex, offset, emotion) in shown.events.items():
+        cues += [(onset, offset, f"{name}: {kind} {emotion}".rstrip())]
+        cues += [] if apex is None else [(apex, apex, f"{name}: apex")]
+    for onset, apex, offset, words in shown.found:
+        cues += [(onset, offset, f"found: {words}")]
+        cues += [] if apex is None else [(apex, apex, "found: apex")]
+    lines = ["WEBVTT", ""]
+    for first, last, words in sorted(cues):
+        begin, end = span(first - shown.first, last - shown.first, shown.fps)
+        lines += [f"{_clock(begin)} --> {_clock(end)}", html.escape(words, quote=False), ""]
+    return "\n".join(lines)
+
+
+def _clock(milliseconds: int) -> str:
+    minutes, rest = divmod(milliseconds, 60_000)
+    return f"{minutes // 60:02d}:{minutes % 60:02d}:{rest // 1000:02d}.{rest % 1000:03d}"
+
+
+def _task(shown: Video, media: str) -> dict:
+    """A task of Label Studio: regions of its timeline, annotated ones to be edited, found ones as predictions."""
+
+    def region(name: str, first: int, last: int, label: str) -> dict:
+        ranges = [{"start": first - shown.first + 1, "end": last - shown.first + 1}]
+        value = {"ranges": ranges, "timelinelabels": [label]}
+        return {
+            "id": name,
+            "from_name": "label",
+            "to_name": "video",
+            "type": "timelinelabels",
+            "value": value,
+        }
+
+    annotated, predicted = [], []
+    for name, (kind, onset, apex, offset, emotion) in shown.events.items():
+        annotated.append(region(name, onset, offset, emotion or kind))
+        annotated += [] if apex is None else [region(f"{name} apex", apex, apex, "apex")]
+    for number, (onset, _, offset, words) in enumerate(shown.found):
+        predicted.append(region(f"found {number}", onset, offset, words.split()[0]))
+    url = f"/data/local-files/?d={quote(Path(media).as_posix())}"
+    return {
+        "data": {"video": url, "fps": shown.fps, _ABOUT: {**shown.about, "emotions": shown.emotions}},
+        "annotations": [{"result": annotated}],
+        "predictions": [{"model_version": _ABOUT, "result": predicted}] if predicted else [],
+    }
+
+
+def _labels(tasks: list) -> str:
+    """The labelling interface of Label Studio that the tasks need."""
+    used = [
+        region["value"]["timelinelabels"][0]
+        for task in tasks
+        for part in (*task["annotations"], *task["predictions"])
+        for region in part["result"]
+    ]
+    offered = [emotion for task in tasks for emotion in task["data"][_ABOUT]["emotions"]]
+    view = ElementTree.Element("View")
+    video = {"name": "video", "value": "$video", "frameRate": "$fps", "timelineHeight": "200"}
+    ElementTree.SubElement(view, "Video", video)
+    labels = ElementTree.SubElement(view, "TimelineLabels", {"name": "label", "toName": "video"})
+    for label in [*sorted({*used, *offered} - {"apex"}), "apex"]:
+        ElementTree.SubElement(labels, "Label", {"value": label})
+    ElementTree.indent(view)
+    return ElementTree.tostring(view, encoding="unicode") + "\n"
+
+
+# ---- import -----------------------------------------------------------------------------------------------------
+
+
+def import_file(
+    file: Path, source: str, dataset: str, *, reviewer: str = "", reason: str = ""
+) -> tuple[Path, list[str]]:
+    """Save what was edited in a file as corrections of its data set.
+
+    Parameters
+    ----------
+    file : Path
+        An .eaf, or the json that Label Studio exports.
+    source : str
+        elan or labelstudio.
+    dataset : str
+        Name of a manifest, or its path.
+    reviewer : str
+        Who edited; by default whom the file names (ELAN: annotator of the tier; Label Studio: who completed the task), else
+        who is logged in.
+    reason : str
+        Why, for events that give no reason of their own (ELAN: tier reason; Label Studio: meta text of the region).
+
+    Returns
+    -------
+    corrections : Path
+        The file that was written, or would be.
+    changes : list of str
+        A sentence an event that was changed.
+
+    Raises
+    ------
+    DataError
+        If the file isn't what was exported and then edited, or the next reading of the table wouldn't say what it says.
+        Nothing is saved then.
+    """
+    readers = {"elan": _read_elan, "labelstudio": _read_labelstudio}
+    if source not in readers:
+        raise Misuse(f"--from is {source!r}; use {' or '.join(readers)}.")
+    videos = readers[source](file)
+    about, tables = _dataset(file, dataset, videos[0].about)
+    changes = []
+    for edited in videos:
+        if edited.about["dataset"] != about.name:
+            raise DataError(
+                f"{file} is of {edited.about['dataset']}, not of {about.name}; give --dataset {about.name}."
+            )
+        who = " ".join((reviewer or edited.reviewer or _logged_in()).split())
+        for name, event in edited.events.items():
+            before = edited.about["events"][name]
+            moved = {key: event[i] for i, key in enumerate(FIELDS, start=1) if event[i] != before[i]}
+            _check(f"{file}: {name}", before, event)
+            why = " ".join((edited.reasons.get(name) or reason or f"edited in {_PROGRAMS[source]}").split())
+            key = (edited.about["subject"], name)
+            if moved:
+                changes.append(
+                    _Change(*key, dict(zip(FIELDS, before[1:], strict=True)), moved, why, who, file.name)
+                )
+    corrections = about.source.parent / "corrections" / f"{about.name}.csv"
+    return corrections, [change.sentence for change in _save(about, tables, corrections, changes)]
+
+
+_PROGRAMS = {"elan": "ELAN", "labelstudio": "Label Studio"}
+
+
+def _dataset(file: Path, dataset: str, about: dict) -> tuple[Manifest, list[Path]]:
+    """The manifest that the run has read, and the tables."""
+    read = Path(about["manifest"])
+    # A simulated data set has a manifest of its own beside its table.
+    known = manifest.read_manifest(read if dataset == about["dataset"] and read.is_file() else dataset)
+    missing = [table for table in about["tables"] if not Path(table).is_file()]
+    if missing:
+        raise DataError(
+            f"{file} was made of {missing[0]}, which is gone; put that table back, or export again."
+        )
+    return known, [Path(table) for table in about["tables"]]
+
+
+def _logged_in() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        raise DataError("nobody says who edited; add --reviewer NAME.") from None
+
+
+def _check(what: str, before: Any, event: tuple) -> None:
+    kind, onset, apex, offset, emotion = event
+    if kind != before[0]:
+        raise DataError(
+            f"{what} is on a tier of {kind}, but is a {before[0]}; a kind is corrected in the table itself."
+        )
+    if onset >= offset:
+        raise DataError(f"{what} lasts a single frame, {onset}; an event needs two.")
+    if apex is None and before[2] is not None:
+        raise DataError(
+            f"{what} has no apex any more; mark one frame between onset {onset} and offset {offset}."
+        )
+    if not emotion and before[4]:
+        raise DataError(f"{what} has no emotion any more; it was {before[4]}.")
+
+
+def _about(file: Path, record: Any) -> dict:
+    """What the file says of itself; refused where it isn't ours."""
+    try:
+        about = {name: record[name] for name in ("dataset", "subject", "video", "manifest")}
+        events = {str(name): tuple(event) for name, event in record["events"].items()}
+        about |= {
+            "fps": float(record["fps"]),
+            "first": int(record["first"]),
+            "tables": list(record["tables"]),
+        }
+        whole = (
+            all(len(event) == 5 and event[0] in KINDS for event in events.values())
+            and 0 < about["fps"] <= _FASTEST
+        )
+    except (KeyError, TypeError, ValueError, AttributeError):
+        whole = False
+    if not whole or not all(isinstance(text, str) for text in (*list(about.values())[:4], *about["tables"])):
+        raise DataError(
+            f"{file} doesn't say what it was exported of; export again with `melib export`, and edit that file."
+        )
+    if not about["tables"]:
+        raise DataError(
+            f"{file} holds predictions, and no table has their events; export a RUN to correct its annotation."
+        )
+    return {**about, "events": events}
+
+
+def _gather(file: Path, about: dict, intervals: list, apexes: list) -> dict:
+    """Events of intervals (name, kind, first, last, emotion) and of apexes (frame, names of the events it may be of)."""
+    events: dict = {}
+    for name, kind, first, last, emotion in intervals:
+        if name not in about["events"]:
+            raise DataError(
+                f'{file}: no table has an event "{name}" (frames {first} to {last}); remove it, or add a new one to the '
+                f"table of {about['dataset']} itself."
+            )
+        if name in events:
+            raise DataError(f"{file}: {name} stands there twice; keep one.")
+        events[name] = (kind, first, None, last, emotion)
+    for name in about["events"]:
+        if name not in events:
+            raise DataError(f"{file}: {name} is missing; corrections can't remove an event, so put it back.")
+    for frame, names in apexes:
+        inside = [name for name in names if name in events and events[name][1] <= frame <= events[name][3]]
+        if len(inside) != 1:
+            where = (
+                f"in {' and '.join(inside)}"
+                if inside
+                else f"outside {names[0] if len(names) == 1 else 'every event'}"
+            )
+            raise DataError(f"{file}: an apex at frame {frame} lies {where}; move it into its event alone.")
+        kind, onset, apex, offset, emotion = events[inside[0]]
+        if apex is not None:
+            raise DataError(f"{file}: {inside[0]} has two apexes, frames {apex} and {frame}; keep one.")
+        events[inside[0]] = (kind, onset, frame, offset, emotion)
+    return events
+
+
+def _read_elan(file: Path) -> list[Edited]:
+    eaf = _open_eaf(file)
+    try:
+        record = json.loads(dict(eaf.properties)[_ABOUT])
+    except (KeyError, TypeError, ValueError):
+        record = None
+    about = _about(file, record)
+    for tier in _lanes(about["events"]):
+        for name in (tier, f"{tier} apex", f"{tier} emotion"):
+            if name not in eaf.tiers:
+                raise DataError(f'{file} has no tier "{name}"; undo its removal or renaming in ELAN.')
+    intervals: list[tuple] = []
+    apexes: list[tuple] = []
+    reasons: dict[str, str] = {}
+    reviewer = ""
+    for tier in [name for name in eaf.tiers if re.fullmatch(rf"({'|'.join(KINDS)})( \d+)?", name)]:
+        emotions, whys = (_referring(eaf, f"{tier} {below}") for below in ("emotion", "reason"))
+        own = _aligned(file, eaf, tier, about)
+        for key, first, last, words in own:
+            intervals.append((words, tier.split()[0], first, last, emotions.get(key, "").lower()))
+            reasons[words] = whys.get(key, "")
+        names = [words for *_, words in own]
+        marks = _aligned(file, eaf, f"{tier} apex", about) if f"{tier} apex" in eaf.tiers else []
+        apexes += [((first + last) // 2, names) for _, first, last, _ in marks]
+        reviewer = reviewer or eaf.tiers[tier][2].get("ANNOTATOR") or ""
+    return [Edited(file, about, _gather(file, about, intervals, apexes), reasons, reviewer)]
+
+
+def _open_eaf(file: Path) -> Eaf:
+    """An ELAN document; pympi takes it for granted that a file is one."""
+    try:
+        ElementTree.parse(file)
+        return Eaf(str(file), suppress_version_warning=True)
+    except OSError as error:
+        raise DataError(f"{file} can't be read ({error.strerror}); give an .eaf.") from None
+    except ElementTree.ParseError as error:
+        raise DataError(f"{file} is broken: {error}; save it again in ELAN.") from None
+    except (KeyError, ValueError, IndexError, TypeError, AttributeError):
+        raise DataError(f"{file} is no ELAN document; give an .eaf that ELAN opens.") from None
+
+
+def _referring(eaf: Eaf, tier: str) -> dict[str, str]:
+    """Words of a tier by the annotation that they refer to."""
+    referring = eaf.tiers[tier][1] if tier in eaf.tiers else {}
+    return {parent: words.strip() for parent, words, *_ in referring.values()}
+
+
+def _aligned(file: Path, eaf: Eaf, tier: str, about: dict) -> list[tuple[str, int, int, str]]:
+    """Annotations of a tier in order: id, first and last native frame, words."""
+    rows, before = [], 0
+    for key, (begins, ends, words, _) in eaf.tiers[tier][0].items():
+        begin, end = eaf.timeslots.get(begins), eaf.timeslots.get(ends)
+        if begin is None or end is None or not 0 <= begin < end:
+            raise DataError(
+                f'{file}: "{words}" on tier {tier} has no begin before its end; set both in ELAN.'
+            )
+        rows.append((begin, end, key, words.strip()))
+    for begin, end, _, words in sorted(rows):
+        if begin < before:
+            raise DataError(f'{file}: "{words}" overlaps another annotation of tier {tier}; part them.')
+        before = end
+    found = [(key, frames(begin, end, about["fps"]), words) for begin, end, key, words in sorted(rows)]
+    return [
+        (key, about["first"] + first, about["first"] + last, words) for key, (first, last), words in found
+    ]
+
+
+def _read_labelstudio(file: Path) -> list[Edited]:
+    tasks = _json(file)
+    videos = []
+    for task in tasks if isinstance(tasks, list) else [tasks]:
+        data = task.get("data") if isinstance(task, dict) else None
+        about = _about(file, data.get(_ABOUT) if isinstance(data, dict) else None)
+        try:
+            done = [made for made in task["annotations"] if not made.get("was_cancelled")]
+            said = [_of_annotation(about, made) for made in done]
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError):
+            raise DataError(
+                f"{file}: the task of {about['video']} isn't as Label Studio exports it; choose JSON, not JSON-MIN."
+            ) from None
+        if len(done) > 1:
+            raise DataError(f"{file}: {about['video']} has {len(done)} annotations; keep one a task.")
+        videos += [
+            Edited(file, about, _gather(file, about, intervals, apexes), reasons, who)
+            for intervals, apexes, reasons, who in said
+        ]
+    if not videos:
+        raise DataError(f"{file} holds no annotation; submit the tasks in Label Studio, and export as JSON.")
+    return videos
+
+
+def _of_annotation(about: dict, made: dict) -> tuple[list, list, dict, str]:
+    """Intervals and apexes as `_gather` takes them, reasons by event, and who made an annotation of Label Studio."""
+    intervals, apexes, reasons = [], [], {}
+    for region in made["result"]:
+        if region["type"] != "timelinelabels":
+            continue
+        name, value = str(region["id"]), region["value"]
+        ((label,), (shown,)) = value["timelinelabels"], value["ranges"]
+        first, last = (about["first"] + int(shown[side]) - 1 for side in ("start", "end"))
+        if label == "apex":
+            own = name.removesuffix(" apex")
+            apexes.append(((first + last) // 2, [own] if own in about["events"] else list(about["events"])))
+            continue
+        # Where nobody knows an emotion, the label is the kind.
+        kind = label if label in KINDS else about["events"].get(name, KINDS)[0]
+        intervals.append((name, kind, first, last, "" if label in KINDS else label))
+        reasons[name] = " ".join(map(str, region.get("meta", {}).get("text", ())))
+    who = made.get("completed_by") or ""
+    who = who.get("email") or "" if isinstance(who, dict) else f"Label Studio user {who}" if who else ""
+    return intervals, apexes, reasons, who
+
+
+# ---- corrections ------------------------------------------------------------------------------------------------
+
+_COLUMNS = (*annotations.CORRECTION, "reviewer")
+_PLACE = ("subject", "video", "onset")  # says which row of the table is corrected
+
+
+@dataclass(frozen=True)
+class _Change:
+    """An event that was edited: what it was (all of `FIELDS`), what of it is new, why, who says so, and in which file."""
+
+    subject: str
+    event: str
+    before: dict
+    new: dict
+    reason: str
+    reviewer: str
+    source: str
+
+    @property
+    def sentence(self) -> str:
+        moved = ", ".join(f"{name} from {self.before[name]} to {new}" for name, new in self.new.items())
+        return f"{self.subject}/{self.event}: {moved}"
+
+
+def _save(about: Manifest, tables: list[Path], file: Path, changes: list[_Change]) -> list[_Change]:
+    """Write the corrections, and hold the next reading against them; what is already so is left out.
+
+    The file appears whole or not at all. Several people may import at once: each change is made to the file as it is then.
+    """
+    with _alone(about):
+        before, rows = annotations.audit(about, *tables), _read_corrections(file)
+        expected, now = before.events[list(FIELDS)].astype(object), rows
+        made = []
+        for change in changes:
+            place = _row(before.events, about, change)
+            held = {name: expected.loc[place, name] for name in change.new}
+            held = {name: value if name == "emotion" else _whole(value) for name, value in held.items()}
+            new = {name: value for name, value in change.new.items() if held[name] != value}
+            for name in new:
+                if held[name] != change.before[name]:
+                    raise DataError(
+                        f"{change.subject}/{change.event}: its {name} was {change.before[name]} when it was exported, and "
+                        f"is {held[name]} now; export again, and edit that file."
+                    )
+            if new:
+                expected.loc[place, list(new)] = list(new.values())
+                now = _with(now, _rows_for(about, before, set(map(_key, now)), place, change, new))
+                made.append(change)
+        if not made:
+            return []
+        _write_corrections(file, now)
+        wrong = _wrong(annotations.audit(about, *tables).events, expected, before.events)
+        if wrong:
+            _write_corrections(file, rows)
+            raise DataError(f"{wrong}; nothing is saved.")
+    return made
+
+
+def _row(events: pd.DataFrame, about: Manifest, change: _Change) -> int:
+    rows = events.index[(events["subject"] == change.subject) & (events["event"] == change.event)]
+    if len(rows) != 1:
+        raise DataError(
+            f"{about.name}: no table has an event {change.subject}/{change.event} any more; export again, and edit that "
+            "file."
+        )
+    return rows[0]
+
+
+def _rows_for(
+    about: Manifest, audit: annotations.Audit, corrected: set, place: int, change: _Change, new: dict
+) -> dict:
+    """Rows of corrections by the cell that they are about; none where the cell says already what is new."""
+    cells = audit.cells.loc[place]
+    # A person is called as its folder is, or as the table does where it says that apart.
+    looked_up = any("subject" in part.get("lookup", {}) for part in manifest.parts(about))
+    subject = (audit.cells if looked_up else audit.events)["subject"].loc[place]
+    where = {name: str(cells[name]) for name in _PLACE} | {"subject": subject}
+    why = {"reason": change.reason, "source": change.source, "reviewer": change.reviewer}
+    # What the table leaves open was repaired by means of the landmarks that move now: it stays as it was seen.
+    kept = {name: _whole(audit.events.loc[place, name]) for name in FIELDS[:3] if name not in new}
+    rows = {}
+    for name, value in {**new, **kept}.items():
+        if value is None:
+            continue
+        text = value if name == "emotion" else str(value + about.first_frame)
+        if about.unit == "seconds" and name != "emotion":
+            text = f"{value / audit.events.loc[place, 'fps']:.9g}"
+        row = {**where, "field": name, "old": str(cells[name]), "new": text}
+        if name in kept and (text == cells[name] or _key(row) in corrected):
+            continue
+        rows[_key(row)] = [] if text == cells[name] else [{**row, **why}]
+    return rows
+
+
+def _wrong(after: pd.DataFrame, expected: pd.DataFrame, before: pd.DataFrame) -> str:
+    """Why the events, as they are read now, aren't those that were asked for; empty if they are."""
+    now, then = (table[list(FIELDS)].astype(object).fillna(-1) for table in (after, before))
+    same, asked = (now == expected.fillna(-1)).all(axis=1), (then != expected.fillna(-1)).any(axis=1)
+    lost = (after["status"] == "dropped") & (before["status"] != "dropped")
+    for row in after[lost | ~same].itertuples():
+        what = f"{row.subject}/{row.event}"
+        if row.status == "dropped":
+            return f"{what} would be dropped, since it {row.reason.rsplit(' and ', 1)[-1]}"
+        if not asked[row.Index]:
+            return f"{what} has the same video, onset and cell as another row of the table, and would be changed, too"
+        said = ", ".join(f"{name} {getattr(row, name)}" for name in FIELDS)
+        return f"{what} would be read as {said}"
+    return ""
+
+
+@contextlib.contextmanager
+def _alone(about: Manifest) -> Iterator[None]:
+    """Hold the data set, so that nobody saves between our reading and our writing; a killed process lets go."""
+    # The manifest is locked, since the file itself is replaced. Some network disks lock only what may be written.
+    how = os.O_RDWR if os.access(about.source, os.W_OK) else os.O_RDONLY
+    handle = os.open(about.source, how)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _read_corrections(file: Path) -> Rows:
+    """Rows with every column that somebody has added; annotations.audit refuses a file without the columns."""
+    if not file.is_file():
+        return []
+    with file.open(newline="", encoding="utf-8-sig") as stream:
+        reader = csv.DictReader(stream, restval="")
+        rows: Rows = [{name: cache.restored(cell) for name, cell in row.items()} for row in reader]
+    for line, row in enumerate(rows, start=2):
+        if None in row:  # where csv puts cells that no column names
+            raise DataError(
+                f"{file}, row {line}: it has more cells than the header; put text that holds a comma in quotes."
+            )
+    return rows
+
+
+def _write_corrections(file: Path, rows: Rows) -> None:
+    columns = list(dict.fromkeys((*_COLUMNS, *(name for row in rows for name in row))))
+    cache.write_table(file, pd.DataFrame(rows, columns=columns, dtype=str).fillna(""))
+    if not rows:
+        file.unlink()  # as before the first change
+
+
+def _key(row: dict[str, str]) -> tuple[str, ...]:
+    """Which cell of the table a row of corrections is about."""
+    subject, *rest = (row[name].strip() for name in (*_PLACE, "field"))
+    return (subject.casefold(), *rest)
+
+
+def _with(rows: Rows, cells: dict) -> Rows:
+    """Rows in which some cells have other corrections, at the places of those they replace."""
+    for key, new in cells.items():
+        first = next((k for k, row in enumerate(rows) if _key(row) == key), len(rows))
+        rows = [*rows[:first], *new, *(row for row in rows[first:] if _key(row) != key)]
+    return rows
