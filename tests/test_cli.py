@@ -153,7 +153,7 @@ def test_a_run_that_fails_says_so_without_a_traceback(monkeypatch, capsys, error
     def run(*_, **__):
         raise error
 
-    monkeypatch.setattr(runner, "run", run)
+    monkeypatch.setattr(runner, "run_notebooks", run)
     ended = melib("run", "--profile", "smoke")
     assert ended.exit_code == 1
     assert isinstance(ended.exception, SystemExit)
@@ -191,12 +191,12 @@ def test_a_data_set_in_order_passes_the_check(tiny_set):
     arguments = ["data", "check", tiny_set / "manifest.yml", "--root", tiny_set]
     ended = melib(*arguments, "--json", "--sample", 5)
     assert ended.exit_code == 0, ended.output
-    found = json.loads(ended.stdout)
-    assert found["events"]["ok"] + found["events"]["repaired"] == 2
-    assert found["videos_missing"] == found["events_with_missing_frames"] == 0
-    assert found["videos_from_first_frame"] == found["videos_found"] == 2
-    assert found["known"] == found["problems"] == []
-    assert found["faces_found"] == found["faces_sampled"] == 5
+    record = json.loads(ended.stdout)
+    counts = record["counts"]
+    assert counts["events"]["ok"] + counts["events"]["repaired"] == 2
+    assert counts["videos"] == {"annotated": 2, "found": 2, "missing": 0, "not annotated": 0}
+    assert record["known"] == record["problems"] == []
+    assert counts["images"] == {"read": 5, "with a face": 5}
     ended = melib(*arguments, "--sample", 2)
     assert ended.exit_code == 0
     assert "nothing wrong found" in ended.output

@@ -301,13 +301,13 @@ def test_a_moved_landmark_is_shown_saved_in_words_and_taken_back(event_panel, a_
 def test_a_correction_of_simulated_data_repeats_the_notebooks(tmp_path):
     path = ROOT / "notebooks" / "90_explore.ipynb"
     asked = (path, tmp_path, {"profile": "smoke", "seed": 0, "run": "a", "data": ""}, {})
-    before = runner.stamp(*asked)
+    before = runner.notebook_stamp(*asked)
     file = tmp_path / "data" / "synthme" / "corrections" / "synthme.csv"
     file.parent.mkdir(parents=True)
     (file.parent / ".synthme.host-1.csv").write_text("sub")  # whoever wrote it was killed
-    assert runner.stamp(*asked) == before
+    assert runner.notebook_stamp(*asked) == before
     file.write_text("subject\n")
-    assert runner.stamp(*asked) != before
+    assert runner.notebook_stamp(*asked) != before
 
 
 # ---- the notebook -------------------------------------------------------------------------------------------------
@@ -319,7 +319,7 @@ def test_a_correction_of_simulated_data_repeats_the_notebooks(tmp_path):
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """A run of notebook 04, and our own system's fits: what the notebook reads."""
-    folder = runner.run("smoke", root=tmp_path_factory.mktemp("runs"), only=["04"])
+    folder = runner.run_notebooks("smoke", root=tmp_path_factory.mktemp("runs"), only=["04"])
     begun = begin(folder, "smoke")
     (long,) = spotting.open_long(begun)
     spotting_runs.gather([explore.OURS], begun, long)

@@ -449,7 +449,7 @@ def test_notebook_09_is_repeated_when_a_result_that_it_shows_has_changed():
     modules = (figures, ablation_figures, spotting_figures, limits_figures)
     drawn = {name for module in modules for plot in module.PLOTS for name in plot.results}
     set_in_tables = {name for how in latex.DECLARED.values() for name in how["results"]}
-    path = next(path for path in runner.find() if path.stem == NOTEBOOK)
+    path = next(path for path in runner.find_notebooks() if path.stem == NOTEBOOK)
     declared = nbformat.read(path, as_version=4).metadata["melib"]
     # What it gathers itself follows from other inputs; the ablations are read for the statistics, too.
     shown = {*drawn, *set_in_tables, *comparisons.TABLES} - {"published_all", "statistics"}
@@ -466,7 +466,7 @@ def test_notebook_09_ends_well_whatever_has_run_before(whole, kept, tmp_path):
     (folder / "results").mkdir(parents=True)
     for name in kept:
         shutil.copy(whole[0] / "results" / f"{name}.csv", folder / "results")
-    runner.run("smoke", run=folder, only=["09"])
+    runner.run_notebooks("smoke", run=folder, only=["09"])
     sidecars = [json.loads(path.read_text()) for path in (folder / "tables").glob("*.json")]
     used = {name.removesuffix(".csv") for sidecar in sidecars for name in sidecar["results"]}
     assert used == ({*kept, "published_all"} if kept else set())

@@ -61,7 +61,7 @@ def go(tmp_path, source, monkeypatch):
     monkeypatch.setattr(report, "build", lambda folder: folder / "report" / "index.html")
 
     def call(profile="smoke", **settings):
-        return runner.run(profile, root=tmp_path / "runs", notebooks=source, **settings)
+        return runner.run_notebooks(profile, root=tmp_path / "runs", notebooks=source, **settings)
 
     return call
 
@@ -160,7 +160,7 @@ def test_the_stamp_follows_code_settings_and_data_but_not_place(source, tmp_path
     monkeypatch.setattr(provenance, "PACKAGE", package)
 
     def stamp(data="one", **changed):
-        return runner.stamp(path, tmp_path, {**base, **changed}, {"samm": data})
+        return runner.notebook_stamp(path, tmp_path, {**base, **changed}, {"samm": data})
 
     before = stamp()
     assert stamp(run="b") == before
@@ -293,7 +293,7 @@ def test_a_notebook_over_its_time_limit_is_stopped(go, source):
 def test_only_notebooks_that_some_data_set_fits_are_run_and_the_others_are_named(source, data, fitting):
     for name, needs in (("01_clips", {"needs": "clips"}), ("02_both", {}), ("03_long", {"needs": "long"})):
         write(source, name, "1", **needs)
-    found, unfit = runner._fitting(runner.find(source), dict.fromkeys(data, source))
+    found, unfit = runner._fitting(runner.find_notebooks(source), dict.fromkeys(data, source))
     assert [path.stem for path in found] == fitting
     assert len(unfit) == 3 - len(fitting)
     assert all("skipped" in line and line[:7] not in str(fitting) for line in unfit)
@@ -344,7 +344,7 @@ from melib.data import cache
 from melib.paper import report
 report.build = lambda folder: folder
 try:
-    runner.run("smoke", root=sys.argv[1], notebooks=sys.argv[2])
+    runner.run_notebooks("smoke", root=sys.argv[1], notebooks=sys.argv[2])
 except KeyboardInterrupt as error:
     sys.exit(f"interrupted: {error}")
 """

@@ -222,7 +222,7 @@ def files(
         print(out)
     elif verify is not None and out is None:
         listed = data_check.read_inventory(verify)
-        found = data_check.compare(listed, data_check.inventory(root, verify))
+        found = data_check.compare_files(listed, data_check.inventory(root, verify))
         for what, names in found.items():
             for name in names:
                 print(f"{what}: {name}")
@@ -253,6 +253,10 @@ def run(
     ] = "",
     run: Annotated[str | None, typer.Option(help="Name of the run, or the path of its folder.")] = None,
     seed: Annotated[int, typer.Option(help="Same seed, same results, byte by byte.")] = 0,
+    plan: Annotated[
+        bool,
+        typer.Option("--plan", help="Say what it will cost, after a minute of timing, and run nothing."),
+    ] = False,
 ) -> None:
     """Execute the notebooks into a run's folder; what is finished isn't repeated."""
     from melib.app import runner
@@ -264,10 +268,17 @@ def run(
         if not (name and equals and place):
             raise typer.BadParameter(f"{pair!r} isn't NAME=DIR, as in samm=/data/samm", param_hint="--data")
         folders[name] = place
+    asked: dict[str, Any] = {"run": run, "seed": seed, "data": folders, "only": only}
+    asked |= {"engine": engine, "scheduler": scheduler}
+    if plan:
+        from melib.app import plan as planning
+
+        table = planning.plan_run(profile, **asked)
+        _table(*planning.screen(table))
+        print(planning.caption(table))
+        return
     try:
-        folder = runner.run(
-            profile, run=run, seed=seed, data=folders, only=only, engine=engine, scheduler=scheduler
-        )
+        folder = runner.run_notebooks(profile, **asked)
     except runner.NotebookError as error:
         print(f"melib: {error}", file=sys.stderr)
         raise typer.Exit(1) from None
@@ -531,7 +542,7 @@ def _say(record: dict[str, Any], as_json: bool = False) -> None:
 
         from melib.app import data_check
 
-        _table(["", ""], [(what, escape(found)) for what, found in data_check.summary(record)])
+        _table(["", ""], [(what, escape(seen)) for what, seen in data_check.summary(record)])
         for kind in ("notes", "known", "problems"):
             for sentence in record[kind]:
                 print(f"{kind.removesuffix('s')}: {sentence}")

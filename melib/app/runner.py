@@ -27,6 +27,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,72 @@ class NotebookError(RuntimeError):
     """A notebook didn't reach its end: one sentence that names notebook and cell."""
 
 
-def run(
+def run_notebooks(profile: str, **asked: Any) -> Path:
+    """Execute the notebooks that fit the data into a run's folder, skip what is finished, and build the report.
+
+    Parameters
+    ----------
+    profile, **asked
+        As in `ask`.
+
+    Returns
+    -------
+    Path
+        The run's folder.
+
+    Raises
+    ------
+    DataError
+        As `ask`.
+    NotebookError
+        If a cell fails, takes too long, or kills its kernel. What was finished before stays.
+    KeyboardInterrupt
+        If interrupted; the kernel is stopped, and nothing half-written carries a final name.
+    """
+    wanted = ask(profile, **asked)
+    folder, sources = wanted.folder, wanted.notebooks
+    with _only_one(folder):
+        settled = begin(folder, profile, wanted.common["seed"], wanted.common["data"])
+        contents = {name: data_hash(name, place, settled.cache) for name, place in wanted.places.items()}
+        cache.write_yaml(folder / "parameters.yml", wanted.common)
+        for reason in wanted.unfit:
+            _say(folder, reason)
+
+        for number, (path, parameters) in enumerate(sources.items(), start=1):
+            executed = _step(path, f"{number}/{len(sources)} {path.stem}", folder, parameters, contents)
+            if executed:
+                cache.write_json(folder / "environment.json", environment())
+        with _timed(folder, "report"):
+            report.build(folder)
+    return folder
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is asked for, once it is known to exist.
+
+    Attributes
+    ----------
+    folder : Path
+        The run's.
+    places : dict
+        Name of a data set -> its folder, absolute.
+    common : dict
+        profile, seed and data, as every notebook is given them.
+    notebooks : dict
+        Notebook -> its parameters, in order.
+    unfit : list of str
+        Why other notebooks are passed over.
+    """
+
+    folder: Path
+    places: dict[str, Path]
+    common: dict[str, Any]
+    notebooks: dict[Path, dict[str, Any]]
+    unfit: list[str]
+
+
+def ask(
     profile: str,
     *,
     run: str | Path | None = None,
@@ -70,8 +136,8 @@ def run(
     scheduler: str = "",
     parameters: Mapping[str, Any] | None = None,
     notebooks: str | Path | None = None,
-) -> Path:
-    """Execute the notebooks that fit the data into a run's folder, skip what is finished, and build the report.
+) -> Asked:
+    """Look whether everything that a run needs is there; nothing is written.
 
     Parameters
     ----------
@@ -88,7 +154,7 @@ def run(
     root : str or Path
         Where runs live.
     engine, scheduler : str
-        Where jobs run, as in :func:`workers.use`; passed to the notebooks that declare them. Results are the same
+        Where jobs run, as in `workers.use`; passed to the notebooks that declare them. Results are the same
         bytes, so that another engine repeats nothing.
     parameters : mapping, optional
         Further parameters, passed as they are typed: the text ``"006"`` stays text. Each executed notebook
@@ -98,17 +164,12 @@ def run(
 
     Returns
     -------
-    Path
-        The run's folder.
+    Asked
 
     Raises
     ------
     DataError
         If something asked for doesn't exist, no notebook fits the data, or a notebook doesn't know a parameter.
-    NotebookError
-        If a cell fails, takes too long, or kills its kernel. What was finished before stays.
-    KeyboardInterrupt
-        If interrupted; the kernel is stopped, and nothing half-written carries a final name.
     """
     profile_settings(profile)  # refuses one that there isn't
     workers.check_engine(engine, scheduler)
@@ -117,29 +178,37 @@ def run(
         if not place.is_dir():
             raise DataError(f"{name}: {place} isn't a folder: give that of the unpacked data set, {name}=DIR")
     folder = locate(run or name_of(profile, seed, places), root)
-    sources, unfit = _fitting(find(notebooks, only), places)
+    sources, unfit = _fitting(find_notebooks(notebooks, only), places)
     paths = json.dumps({name: str(place) for name, place in places.items()}) if places else ""
     common = {"profile": profile, "seed": seed, "data": paths}
     where = {"engine": engine, "scheduler": scheduler}
     asked = {path: _parameters(path, folder, common, where, parameters or {}) for path in sources}
-
-    with _only_one(folder):
-        settled = begin(folder, profile, seed, paths)
-        contents = {name: data_hash(name, place, settled.cache) for name, place in places.items()}
-        cache.write_yaml(folder / "parameters.yml", common)
-        for reason in unfit:
-            _say(folder, reason)
-
-        for number, path in enumerate(sources, start=1):
-            executed = _step(path, f"{number}/{len(sources)} {path.stem}", folder, asked[path], contents)
-            if executed:
-                cache.write_json(folder / "environment.json", environment())
-        with _timed(folder, "report"):
-            report.build(folder)
-    return folder
+    return Asked(folder, places, common, asked, unfit)
 
 
-def find(folder: str | Path | None = None, only: Sequence[str] | None = None) -> list[Path]:
+def notebook_finished(
+    path: Path, folder: Path, parameters: Mapping[str, Any], data: Mapping[str, str]
+) -> bool:
+    """Whether a notebook needn't be executed: nothing that it depends on has changed, and its results are its own."""
+    copy, record = folder / "notebooks" / path.name, _record(path, folder)
+    outputs = [folder / name for name in notebook_metadata(path).get("outputs", [])]
+    if not (record and copy.is_file() and all(file.exists() for file in outputs)):
+        return False
+    return record.get("stamp") == notebook_stamp(path, folder, parameters, data) and not _altered(
+        folder, record
+    )
+
+
+def _record(path: Path, folder: Path) -> dict[str, Any]:
+    return _read_json((folder / "notebooks" / path.name).with_suffix(".json"))
+
+
+def notebook_metadata(path: Path) -> dict[str, Any]:
+    """What a notebook's metadata say of it."""
+    return dict(nbformat.read(path, as_version=4).metadata.get("melib", {}))
+
+
+def find_notebooks(folder: str | Path | None = None, only: Sequence[str] | None = None) -> list[Path]:
     """Notebooks 00 to 09 that exist, in order; ``only`` keeps those whose name begins so."""
     if folder is None:
         checkout = PACKAGE.parent / "notebooks"
@@ -173,7 +242,7 @@ def locate(run: str | Path, root: str | Path = "runs") -> Path:
     return (Path(run) if is_path else Path(root) / text).resolve()
 
 
-def stamp(path: Path, folder: Path, parameters: Mapping[str, Any], data: Mapping[str, str]) -> str:
+def notebook_stamp(path: Path, folder: Path, parameters: Mapping[str, Any], data: Mapping[str, str]) -> str:
     """Hash of all that may change what the notebook at ``path`` writes into ``folder``; hex text.
 
     ``data`` has the `data_hash` of each data set.
@@ -193,7 +262,7 @@ def stamp(path: Path, folder: Path, parameters: Mapping[str, Any], data: Mapping
     digest.update(json.dumps(sorted(data.items())).encode())
     # What somebody moved in simulated data; of licensed data it goes with the manifest.
     digest.update(cache.content_hash(sorted((folder / "data").glob("*/corrections/[!.]*.csv"))).encode())
-    inputs = [folder / file for file in _declared(source).get("inputs", [])]
+    inputs = [folder / file for file in notebook_metadata(path).get("inputs", [])]
     digest.update(cache.content_hash([file for file in inputs if file.is_file()]).encode())
     return digest.hexdigest()
 
@@ -224,7 +293,7 @@ def _fitting(sources: Sequence[Path], places: Mapping[str, Path]) -> tuple[list[
         sets = [manifest.effective(manifest.read_manifest(name), place) for name, place in places.items()]
         # Nothing can be spotted in a video that is cut to its event.
         kinds = {"long" if data.long and data.has_context else "clips" for data in sets}
-    needs = {path: _declared(nbformat.read(path, as_version=4)).get("needs") for path in sources}
+    needs = {path: notebook_metadata(path).get("needs") for path in sources}
     fitting = [path for path in sources if needs[path] is None or needs[path] in kinds]
     names = ", ".join(places)
     words = {"clips": "clips", "long": "long videos", "truth": "movement of known size"}
@@ -238,24 +307,20 @@ def _step(
     path: Path, title: str, folder: Path, parameters: Mapping[str, Any], data: Mapping[str, str]
 ) -> bool:
     """Execute one notebook unless it is finished, and say whether; leave its copy, its record and its page."""
-    declared = _declared(nbformat.read(path, as_version=4))
-    copy = folder / "notebooks" / path.name
-    record_file = copy.with_suffix(".json")
-    page = folder / "html" / f"{path.stem}.html"
-    outputs = [folder / name for name in declared.get("outputs", [])]
-    current = stamp(path, folder, parameters, data)
-    record = _read_json(record_file)
-    finished = record.get("stamp") == current and copy.is_file() and all(file.exists() for file in outputs)
-    if finished and not _altered(folder, record):
+    about, copy = notebook_metadata(path), folder / "notebooks" / path.name
+    record_file, page = copy.with_suffix(".json"), folder / "html" / f"{path.stem}.html"
+    outputs = [folder / name for name in about.get("outputs", [])]
+    if notebook_finished(path, folder, parameters, data):
         if not page.is_file():
             _write_page(copy, page)
         _say(folder, f"{title}: finished before, skipped")
         return False
 
+    current = notebook_stamp(path, folder, parameters, data)
     record_file.unlink(missing_ok=True)  # from here on the old outputs may be replaced one by one
     settings = profile_settings(str(parameters["profile"]))
     # What a notebook declares is meant for a workstation; a profile that takes days says so itself.
-    minutes = max(float(declared.get("minutes", _MINUTES)), float(settings.get("time_limit_minutes", 0)))
+    minutes = max(float(about.get("minutes", _MINUTES)), float(settings.get("time_limit_minutes", 0)))
     start = time.monotonic()
     with _timed(folder, path.stem), _logged(folder):
         cells = _execute(path, title, copy, parameters, minutes)
@@ -297,6 +362,12 @@ def _altered(folder: Path, record: Mapping[str, Any]) -> list[str]:
         if name.startswith("results/")
         and not ((folder / name).is_file() and known == cache.content_hash([folder / name]))
     ]
+
+
+def execute(path: Path, copy: Path, parameters: Mapping[str, Any]) -> None:
+    """Execute one notebook that belongs to no run, and write its page beside the copy."""
+    _execute(path, path.stem, copy, parameters, _MINUTES)
+    _write_page(copy, copy.with_suffix(".html"))
 
 
 def _execute(path: Path, title: str, copy: Path, parameters: Mapping[str, Any], minutes: float) -> int:
@@ -376,10 +447,6 @@ def _manifest_hash(name: str) -> str:
     corrections = found.source.parent / "corrections" / f"{found.name}.csv"
     parts = [manifest.manifest_hash(found), cache.content_hash([f for f in [corrections] if f.is_file()])]
     return "".join([*parts, _manifest_hash(found.join["dataset"]) if found.join else ""])
-
-
-def _declared(source: Any) -> dict[str, Any]:
-    return dict(source.metadata.get("melib", {}))
 
 
 def _equations() -> Any:

@@ -7,7 +7,7 @@
                         before: what already lay in the run's folder then; nothing, if all is well
 
 Whoever goes on with a run under other settings, comparisons, seed or data is refused. Changed code is not: the notebooks run
-again (runner.stamp), and the report says that the code isn't the frozen one.
+again (runner.notebook_stamp), and the report says that the code isn't the frozen one.
 """
 
 import json
