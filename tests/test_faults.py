@@ -179,7 +179,7 @@ def test_a_clip_without_a_face_is_masked_and_the_others_are_used(data, run):
         assert np.isfinite(each.magnitude).all()
     ended = check(data)
     assert ended.exit_code == 1
-    assert "a face was found in 2 of 4 frames" in ended.stdout
+    assert "A face was found in 2 of 4 images" in ended.stdout
 
 
 def test_frames_missing_in_between_are_masked_and_counted(data, run):

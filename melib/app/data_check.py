@@ -1,20 +1,18 @@
 """Hold what a user has of a data set against what its manifest says: tables, videos, frames, faces, files.
 
-Everything found ends in one of two lists of sentences: ``known``, what the manifest's ``known`` and ``expected`` explain
-of this release, and ``problems``, all else. No sentence is about one row of a thousand: they count, and name the first.
+    tables   rows repaired and dropped  --+
+    videos   missing, unusable          --+--> cases (fault, where, names) --> known of this release, or a problem
+    frames   missing inside events      --+
+    sample   images that don't open     --+
+    counts of each, and what is wrong with the whole: another version, numbers one off, no faces
 
-    tables   version, rows repaired and dropped, counts  --+
-    videos   annotated, found, missing                     +--> one record: numbers, notes, known, problems
-    frames   first numbers, gaps inside events             |
-    sample   images that open, faces in them             --+
-
-Frame numbers in messages are those of the files; inside they are 0-based as everywhere.
+A sentence counts its cases and names the first. Frame numbers in messages are those of the files; inside they are 0-based
+as everywhere.
 """
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,92 +25,55 @@ from melib.data import cache
 from melib.data import manifest as manifests
 from melib.data.manifest import Manifest, line_of
 from melib.errors import DataError
+from melib.study.data import as_in_table
 from melib.vision import faces
-
-Video = tuple[str, str]  # subject and video, both as _Held.key spells them
 
 _FILES = ["relpath", "bytes", "sha256"]
 _SHOWN = 3  # names in one sentence
 _FACES = 0.9  # of the sampled images: below it something other than rare detection failures is going on
 
-_COUNTED = {  # key of ``expected`` -> what it counts
-    "rows": "row",
-    "subjects": "subject",
-    "videos": "video",
-    "micro": "micro-expression",
-    "macro": "macro-expression",
-    "blink": "blink",
+FAULTS = {  # a key of ``known`` -> what is counted
+    "apex_missing": "rows without an apex",
+    "apex_outside": "rows with an apex outside the event",
+    "offset_missing": "rows without an offset",
+    "offset_not_after_onset": "rows whose offset isn't after the onset",
+    "onset_missing": "rows without an onset",
+    "onset_before_first": "rows that begin before the first frame",
+    "too_long": "rows longer than is plausible",
+    "repeated": "rows that repeat an earlier one",
+    "two_emotions": "rows with the frames of an earlier one, but another emotion",
+    "fps_missing": "rows without a frame rate",
+    "uneven": "rows with other cells than their header",
+    "unknown_kind": "rows of a kind that the manifest doesn't list",
+    "no_subject": "rows without a subject",
+    "no_video": "rows without a video",
+    "corrected": "rows corrected by the corrections beside the manifest",
+    "video_missing": "annotated videos without frames",
+    "video_unusable": "videos that can't be used",
+    "frames_missing": "events without all of their frames",
+    "image_unreadable": "images that can't be read",
+}
+_REMEDIES = {  # what to do with those that aren't known; with all others
+    "": "compare with the release's table",
+    "onset_before_first": "check first_frame in the manifest",
+    "repeated": "give one version of the table with --table",
+    "two_emotions": "keep one of the two",
+    "fps_missing": "fill in its cell",
+    "uneven": "give every row the header's separators",
+    "unknown_kind": "add it to kind.values there",
+    "no_subject": "fill in its cell, merged cells too",
+    "no_video": "fill in its cell, merged cells too",
+    "video_missing": "unpack them, too; if you hold only a part, don't compare your numbers with those of the whole",
+    "video_unusable": "mend its folder",
+    "frames_missing": "unpack their videos again, or name the files by the numbers of the table",
+    "image_unreadable": "unpack them again",
 }
 
-_COMPARE = "compare with the release's table"
-FAULTS = {  # key of ``known`` -> what is told of rows that have it, and what to do where it isn't known
-    "apex_missing": ("without an apex", _COMPARE),
-    "apex_outside": ("with an apex outside the event", _COMPARE),
-    "offset_missing": ("without an offset", _COMPARE),
-    "offset_not_after_onset": ("whose offset isn't after the onset", _COMPARE),
-    "onset_missing": ("without an onset", _COMPARE),
-    "onset_before_first": ("that begin before the first frame", "check first_frame in the manifest"),
-    "too_long": ("longer than is plausible", _COMPARE),
-    "repeated": ("that repeat an earlier row", "give one version of the table with --table"),
-    "two_emotions": ("with the frames of an earlier row, but another emotion", "keep one of the two"),
-    "fps_missing": ("without a frame rate", "fill in its cell"),
-    "uneven": ("with other cells than their header", "give every row the header's separators"),
-    "unknown_kind": ("of a kind that the manifest doesn't list", "add it to kind.values in the manifest"),
-    "no_subject": ("without a subject", "fill in its cell, merged cells too"),
-    "no_video": ("without a video", "fill in its cell, merged cells too"),
-    "corrected": ("corrected by the corrections beside the manifest", ""),
-}
 
-
-@dataclass(frozen=True)
-class _Check:
-    """What is found: every part of the check adds to it."""
-
-    manifest: Manifest
-    record: dict[str, Any]
-    notes: list[str]
-    known: list[str] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
-
-    def explain(
-        self, fault: str, cases: Sequence[tuple[str, ...]], noun: str, what: str, remedy: str
-    ) -> None:
-        """Sort the cases of a fault into what the release is known to have and the rest, one sentence each.
-
-        A case is what is told of it, its name, and what else a manifest may call it.
-        """
-        known = len(cases) if fault == "corrected" else self.manifest.known.get(fault, 0)
-        if isinstance(known, int):
-            explained, others = (cases, []) if len(cases) <= known else ([], cases)
-            release = f" where {self.manifest.name} is known to have {known}" if known else ""
-        else:
-            explained = [case for case in cases if set(case) & set(known)]
-            others = [case for case in cases if not set(case) & set(known)]
-            release = f" beside those that {self.manifest.name} is known to have" if explained else ""
-        if explained:
-            names = _several(case[1] for case in explained)
-            self.known.append(f"{_n(len(explained), noun)} {what} ({names}).")
-        if others:
-            names = _several([others[0][0], *(case[1] for case in others[1:])])
-            self.problems.append(f"{_n(len(others), noun)} {what} ({names}){release}: {remedy}.")
-
-    def result(self) -> dict[str, Any]:
-        return self.record | {"notes": self.notes, "known": self.known, "problems": self.problems}
-
-
-class _Held(NamedTuple):
-    """Frames of the videos that were found."""
-
-    layout: dict  # the manifest's variant in which they lie
-    key: Callable[[str, str], Video]
-    numbers: dict[Video, np.ndarray]  # 0-based, increasing
-    names: dict[Video, str]  # subject/video as the folders say
-    unusable: list[str]  # what is wrong with the other videos
-    sample: list[Any]  # frames to look at
-
-    def first_file(self, manifest: Manifest) -> int:
-        """Number of the first frame in the names of files."""
-        return self.layout.get("first_frame", manifest.first_frame)
+class _Case(NamedTuple):
+    fault: str
+    where: str
+    names: tuple[str, ...]  # by which a manifest may call it, the one that is shown first
 
 
 def check_data(
@@ -134,12 +95,8 @@ def check_data(
     Returns
     -------
     dict
-        dataset, root, version (of the table, "" if none fits), events (count by status), reasons (status -> fault ->
-        count), kinds, subjects, subjects_found, videos_annotated, videos_found, videos_missing,
-        videos_not_annotated, layout (the pattern), has_context, frames_found, frames_missing (in events),
-        events_with_missing_frames, gaps (one dict an event: event, missing, of, first), first_frame,
-        videos_from_first_frame, events_within_frames, images_sampled, images_unreadable, faces_sampled, faces_found,
-        and notes, known and problems: sentences. All that is wrong is known where problems is empty.
+        dataset, root, layout (the pattern), version (of the table, "" if none fits); counts: what -> outcome -> how many;
+        known, problems and notes: sentences. All that is wrong is known of the release where problems is empty.
 
     Raises
     ------
@@ -148,16 +105,39 @@ def check_data(
     """
     manifest = manifests.read_manifest(dataset)
     videos = manifests.videos(manifest, root)
+    manifests.load_truth(manifest, root)  # refuses a file that isn't what the simulator wrote
     audit = annotations.audit(manifest, *(tables or manifests.tables(manifest, root)))
+    layout = manifests.variants(manifest)[int(videos["variant"].iloc[0])]
+    videos = as_in_table(videos, audit.events)
+    numbers, pictures, cases = _read_folders(manifest, videos, sample)
     used = audit.events[audit.events["status"] != "dropped"]
-    held = _read_folders(manifest, videos, sample)
-    check = _Check(manifest, {"dataset": manifest.name, "root": str(root)}, [*audit.notes])
-    _check_tables(check, audit)
-    _check_videos(check, used, held)
-    _check_frames(check, used, held)
-    _check_images(check, held.sample)
-    _check_truth(check, root, held)
-    return check.result()
+    events = [
+        (_names(e.subject, e.video, e.event), (e.subject, e.video), int(e.onset), int(e.offset))
+        for e in used.itertuples()
+    ]
+    first = layout.get("first_frame", manifest.first_frame)
+    shift = _one_off(events, numbers)
+    cases += _missing_frames(events, numbers, shift, first)
+    annotated, held = (set(table[_VIDEO].itertuples(index=False, name=None)) for table in (used, videos))
+    missing, strange = sorted(annotated - held), not annotated & held
+    cases += (
+        [] if strange else [_Case("video_missing", "/".join(v), ("/".join(v), v[1], v[0])) for v in missing]
+    )
+    images, lost = _images(pictures)
+    problems = [*_of_folders(manifest, missing if strange else [], held, first, shift, images)]
+    counts = {
+        "subjects": {"annotated": used["subject"].nunique(), "found": videos["subject"].nunique()},
+        "videos": {
+            "annotated": len(annotated),
+            "found": len(held),
+            "missing": len(missing),
+            "not annotated": len(held - annotated),
+        },
+        "frames": {"found": sum(map(len, numbers.values()))},
+        "images": images,
+    }
+    record = _record(manifest, audit, [*cases, *lost], problems, counts)
+    return {"root": str(root), "layout": layout["pattern"], **record}
 
 
 def check_tables(
@@ -187,54 +167,191 @@ def check_tables(
     """
     manifest = manifests.read_manifest(dataset)
     audit = annotations.audit(manifest, *tables, policy=policy)
-    check = _Check(manifest, {"dataset": manifest.name}, [*audit.notes])
-    _check_tables(check, audit)
-    return audit.events, check.result()
+    return audit.events, _record(
+        manifest, audit, [], [], {"subjects": {"annotated": audit.events["subject"].nunique()}}
+    )
 
 
 def summary(record: dict[str, Any]) -> list[tuple[str, str]]:
     """One screen of what :func:`check_data` or :func:`check_tables` found: what, and how much of it."""
-    lines = [("data set", record["dataset"])]
-    if "root" in record:
-        lines.append(("folder", record["root"]))
-    lines += [
-        ("table", record["version"] or "version not told apart"),
-        ("events", _tally(record["events"])),
-        *((status, _reasons(faults)) for status, faults in record["reasons"].items()),
-        ("kinds", _tally(record["kinds"])),
+    about = [(name, record[name]) for name in ("dataset", "root", "layout", "version") if record.get(name)]
+    return about + [
+        (what, ", ".join(f"{n} {outcome}" for outcome, n in outcomes.items()))
+        for what, outcomes in record["counts"].items()
     ]
-    if "root" not in record:
-        return [*lines, ("subjects", str(record["subjects"]))]
-    n_events = record["events"]["ok"] + record["events"]["repaired"]
-    n_videos = _n(record["videos_found"], "video")
-    return [
-        *lines,
-        ("subjects", f"{record['subjects']} annotated, {record['subjects_found']} found"),
-        (
-            "videos",
-            f"{record['videos_annotated']} annotated, {record['videos_found']} found, {record['videos_missing']} "
-            f"missing, {record['videos_not_annotated']} found but not annotated",
-        ),
-        (
-            "layout",
-            f"{record['layout']}, {'with' if record['has_context'] else 'without'} neutral frames around",
-        ),
-        (
-            "first frames",
-            f"{record['videos_from_first_frame']} of {n_videos} begin with number {record['first_frame']}, "
-            f"{record['events_within_frames']} of {_n(n_events, 'event')} lie within their frames",
-        ),
-        (
-            "frames",
-            f"{record['frames_found']} found, {record['frames_missing']} missing in "
-            f"{_n(record['events_with_missing_frames'], 'event')}",
-        ),
-        (
-            "images",
-            f"{record['images_sampled']} read, {record['images_unreadable']} unreadable, "
-            f"{record['faces_found']} with a face",
-        ),
-    ]
+
+
+# ---- cases ------------------------------------------------------------------------------------------------------
+
+_VIDEO = ["subject", "video"]
+
+
+def _record(
+    manifest: Manifest,
+    audit: annotations.Audit,
+    cases: list[_Case],
+    problems: list[str],
+    counts: dict[str, dict[str, int]],
+) -> dict[str, Any]:
+    """What is found, every case among what is known of the release or among the problems."""
+    events = audit.events
+    rows = events.loc[audit.faults["row"]]
+    of_rows = zip(audit.faults["fault"], rows["reason"], rows.itertuples(), strict=True)
+    names = [(fault, reason, _names(r.subject, r.video, r.event)) for fault, reason, r in of_rows]
+    cases = [*(_Case(fault, f"{name[0]}: {reason}", name) for fault, reason, name in names), *cases]
+    known: list[str] = []
+    problems = [*_whole(manifest, audit), *problems]
+    for fault in dict.fromkeys(case.fault for case in cases):
+        explained, others = _explained(manifest, fault, [case for case in cases if case.fault == fault])
+        known += explained
+        problems += others
+    outcomes = pd.crosstab(audit.faults["fault"].to_numpy(), rows["status"].to_numpy())
+    faulty = {
+        FAULTS.get(str(fault), f"rows with {fault}"): {str(k): int(n) for k, n in row.items() if n}
+        for fault, row in outcomes.iterrows()
+    }
+    status = {name: int((events["status"] == name).sum()) for name in ("ok", "repaired", "dropped")}
+    kinds = {str(kind) or "unknown": int(n) for kind, n in events["kind"].value_counts(sort=False).items()}
+    return {
+        "dataset": manifest.name,
+        "version": audit.version,
+        "counts": {"events": status, **faulty, "kinds": kinds, **counts},
+        "known": known,
+        "problems": problems,
+        "notes": list(audit.notes),
+    }
+
+
+def _explained(manifest: Manifest, fault: str, cases: list[_Case]) -> tuple[list[str], list[str]]:
+    """A sentence of the cases that the release is known to have, and one of the others."""
+    known = len(cases) if fault == "corrected" else manifest.known.get(fault, 0)
+    if isinstance(known, int):
+        explained = cases if len(cases) <= known else []
+        release = f", where {manifest.name} is known to have {known}" if known else ""
+    else:
+        explained = [case for case in cases if set(case.names) & set(known)]
+        release = f", beside those that {manifest.name} is known to have" if explained else ""
+    others = [case for case in cases if case not in explained]
+    what, remedy = FAULTS.get(fault, f"rows with {fault}"), _REMEDIES.get(fault, _REMEDIES[""])
+    shown = [others[0].where, *(case.names[0] for case in others[1:])] if others else []
+    return (
+        [f"{what}: {len(explained)} ({_several([c.names[0] for c in explained])})."] if explained else [],
+        [f"{what}: {len(others)} ({_several(shown)}){release}: {remedy}."] if others else [],
+    )
+
+
+def _whole(manifest: Manifest, audit: annotations.Audit) -> Iterator[str]:
+    """What is wrong with the table as a whole."""
+    held = annotations.counts(audit.events)
+    if expected := annotations.differing(held, audit.expected):
+        counted = ", ".join(f"{held.get(name, 0)} {name}" for name in expected)
+        released = ", ".join(f"{n} {name}" for name, n in expected.items())
+        yield (
+            f"The table holds {counted}; the whole release of {manifest.name} holds {released}: give the release's table, "
+            "or, if you hold only a part of it, don't compare your numbers with those published on the whole."
+        )
+    if audit.misspelt:
+        yield audit.misspelt
+    if manifest.versions and not audit.version:
+        versions = ", ".join(version["name"] for version in manifest.versions)
+        yield (
+            f"The table fits none of the versions of {manifest.name} that are known ({versions}): give the release's "
+            f"table, or add its version to {manifest.source}."
+        )
+
+
+def _read_folders(manifest: Manifest, videos: pd.DataFrame, sample: int) -> tuple[dict, list, list[_Case]]:
+    """0-based frame numbers of every video, the frames to look at, and the videos that can't be used."""
+    places = (
+        (np.arange(sample) + 0.5) / max(sample, 1) * len(videos)
+    )  # even over all videos, one after the other
+    numbers: dict[tuple[str, str], np.ndarray] = {}
+    pictures, cases = [], []
+    rows = videos[[*_VIDEO, "folder"]].itertuples(index=False, name=None)
+    for i, (subject, video, folder) in enumerate(
+        tqdm(rows, total=len(videos), desc="videos", unit="video", disable=None)
+    ):
+        try:
+            numbers[subject, video], frames = manifests.frame_files(folder, manifest)
+        except DataError as error:
+            cases.append(_Case("video_unusable", str(error).rstrip("."), (f"{subject}/{video}", video)))
+            continue
+        pictures += [frames[int(share * len(frames))] for share in places[places.astype(int) == i] % 1]
+    return numbers, pictures, cases
+
+
+def _one_off(events: list, numbers: dict) -> int:
+    """What must be added to the files' numbers, -1 or 1, where they are one off in most videos; else 0."""
+    held = [(onset, offset, numbers[v][0], numbers[v][-1]) for _, v, onset, offset in events if v in numbers]
+    onset, offset, first, last = np.array(held, np.int64).reshape(-1, 4).T
+    fitting = {
+        shift: int(((first + shift <= onset) & (offset <= last + shift)).sum()) for shift in (0, -1, 1)
+    }
+    best = max(fitting, key=fitting.__getitem__)
+    # A frame too few at the end of a video is a missing frame, whatever fits one off; numbers are off in all videos.
+    if fitting[best] - fitting[0] > len(held) / 2:
+        return best
+    # A clip that was cut at its onset may begin with the second number.
+    starts = {(v, onset) for _, v, onset, _ in events}
+    late = sum(frames[0] == 1 and (video, 1) not in starts for video, frames in numbers.items())
+    return -1 if late > max(1, len(numbers) / 2) else 0
+
+
+def _missing_frames(events: list, numbers: dict, shift: int, first: int) -> Iterator[_Case]:
+    for names, video, onset, offset in events:
+        if video in numbers:
+            absent = np.setdiff1d(np.arange(onset, offset + 1) - shift, numbers[video])
+            if len(absent):
+                where = f"{names[0]}: {len(absent)} of {offset - onset + 1} from {absent[0] + first}"
+                yield _Case("frames_missing", where, names)
+
+
+def _images(pictures: list) -> tuple[dict[str, int], list[_Case]]:
+    """How many images open and show a face, and those that don't open."""
+    images = {"read": 0, "with a face": 0}
+    cases = []
+    for picture in tqdm(pictures, desc="faces", unit="image", disable=None):
+        image = faces.read_image(picture)
+        if image is None:
+            cases.append(_Case("image_unreadable", str(picture), (str(picture),)))
+        else:
+            images["read"] += 1
+            images["with a face"] += faces.find_face(image) is not None
+    return images, cases
+
+
+def _of_folders(
+    manifest: Manifest, missing: list, held: set, first: int, shift: int, images: dict[str, int]
+) -> Iterator[str]:
+    """What is wrong with the folders as a whole; missing are videos where none that is annotated is held."""
+    if missing:
+        yield (
+            f"None of the annotated videos, such as {'/'.join(missing[0])}, is among the {len(held)} found, such as "
+            f"{'/'.join(min(held))}: check subject_digits, video_pattern and frames.pattern in {manifest.source}."
+        )
+    if shift:
+        yield (
+            f"Files seem to be numbered from {first - shift}, not from {first}: write first_frame: {first - shift} beside "
+            f"their pattern in {manifest.source}, line {line_of(manifest, 'frames')}."
+        )
+    if images["with a face"] < _FACES * images["read"]:
+        yield (
+            f"A face was found in {images['with a face']} of {images['read']} images: check that the folder holds whole "
+            "frames, not crops, and that people face the camera."
+        )
+
+
+def _names(subject: str, video: str, event: str) -> tuple[str, ...]:
+    """All names by which a manifest may call an event, the one that is shown first."""
+    return f"{subject}/{event}", event, f"{subject}/{video}", video
+
+
+def _several(names: list[str]) -> str:
+    rest = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + rest
+
+
+# ---- files ------------------------------------------------------------------------------------------------------
 
 
 def inventory(root: str | Path, without: Path | None = None) -> pd.DataFrame:
@@ -257,11 +374,11 @@ def inventory(root: str | Path, without: Path | None = None) -> pd.DataFrame:
         If the folder is missing or empty, or a file can't be read.
     """
     root = Path(root)
-    if not root.is_dir():
-        raise DataError(f"{root} is missing or no folder; give that of the data set as root.")
     files = [path for path in _below(root) if without is None or path.resolve() != without.resolve()]
     if not files:
-        raise DataError(f"{root} holds no file; give the folder of the unpacked data set as root.")
+        raise DataError(
+            f"{root} is missing or holds no file; give the folder of the unpacked data set as root."
+        )
     rows = []
     for path in tqdm(files, desc="files", unit="file", disable=None):
         try:
@@ -296,316 +413,16 @@ def read_inventory(file: str | Path) -> pd.DataFrame:
     return table.assign(relpath=table["relpath"].map(cache.restored)).astype({"bytes": "int64"})
 
 
-def compare(listed: pd.DataFrame, held: pd.DataFrame) -> dict[str, list[str]]:
+def compare_files(listed: pd.DataFrame, held: pd.DataFrame) -> dict[str, list[str]]:
     """Files that are listed and not held (missing), held with other bytes (changed), held and not listed (extra)."""
-    before, now = (
-        dict(zip(table["relpath"], zip(table["bytes"], table["sha256"], strict=True), strict=True))
-        for table in (listed, held)
-    )
-    return {
-        "missing": [name for name in before if name not in now],
-        "changed": [name for name in before if name in now and before[name] != now[name]],
-        "extra": [name for name in now if name not in before],
+    both = listed.merge(held, how="outer", on="relpath", suffixes=("", "_now"), indicator=True, sort=False)
+    changed = (both["_merge"] == "both") & (both["sha256"] != both["sha256_now"])
+    parts = {
+        "missing": both["_merge"] == "left_only",
+        "changed": changed,
+        "extra": both["_merge"] == "right_only",
     }
-
-
-# Tables
-# ---------------------------------------------------------------------------------------
-
-
-def _check_tables(check: _Check, audit: annotations.Audit) -> None:
-    events, manifest = audit.events, check.manifest
-    for fault, rows in audit.faults.groupby("fault", sort=False):
-        about = events.loc[rows["row"].unique()]
-        what, remedy = FAULTS.get(str(fault), (f"with {fault}", _COMPARE))
-        names = [_names(*cells) for cells in _cells(about)]
-        cases = [(f"{name[0]}: {reason}", *name) for name, reason in zip(names, about["reason"], strict=True)]
-        check.explain(str(fault), cases, "row", what, remedy)
-    counts = annotations.counts(events)
-    expected = annotations.differing(counts, audit.expected)
-    if expected:
-        held = ", ".join(_n(counts.get(name, 0), _COUNTED[name]) for name in expected)
-        released = ", ".join(_n(n, _COUNTED[name]) for name, n in expected.items())
-        check.problems.append(
-            f"The table holds {held}; the whole release of {manifest.name} holds {released}: give the release's table, "
-            "or, if you hold only a part of it, don't compare your numbers with those published on the whole."
-        )
-    if audit.misspelt:
-        check.problems.append(audit.misspelt)
-    if manifest.versions and not audit.version:
-        versions = ", ".join(version["name"] for version in manifest.versions)
-        check.problems.append(
-            f"The table fits none of the versions of {manifest.name} that are known ({versions}): give the release's "
-            f"table, or add its version to {manifest.source}."
-        )
-    # A row may have several faults.
-    status = audit.events["status"].loc[audit.faults["row"]].to_numpy()
-    reasons = {
-        name: audit.faults.loc[status == name, "fault"].value_counts() for name in ("repaired", "dropped")
-    }
-    check.record.update(
-        version=audit.version,
-        events={name: int((events["status"] == name).sum()) for name in ("ok", "repaired", "dropped")},
-        reasons={
-            name: {str(fault): int(n) for fault, n in faults.items()}
-            for name, faults in reasons.items()
-            if len(faults)
-        },
-        kinds={str(kind) or "unknown": int(n) for kind, n in events["kind"].value_counts(sort=False).items()},
-        subjects=int(counts["subjects"]),
-    )
-
-
-# Videos and frames
-# ---------------------------------------------------------------------------------------
-
-
-def _read_folders(manifest: Manifest, videos: pd.DataFrame, sample: int) -> _Held:
-    """Frame numbers of every video, and the frames of the sample; holds no other path than the current video's."""
-    shares = _spread(len(videos), sample)
-    layout = manifests.variants(manifest)[int(videos["variant"].iloc[0])]
-    held = _Held(layout, _speller(videos), {}, {}, [], [])
-    rows = zip(videos["subject"], videos["video"], videos["folder"], strict=True)
-    for place, (subject, video, folder) in enumerate(
-        tqdm(rows, total=len(videos), desc="videos", unit="video", disable=None)
-    ):
-        key = held.key(subject, video)
-        held.names[key] = f"{subject}/{video}"
-        try:
-            numbers, frames = manifests.frame_files(folder, manifest)
-        except DataError as error:
-            held.unusable.append(str(error))
-            continue
-        held.numbers[key] = numbers
-        held.sample.extend(frames[int(share * len(frames))] for share in shares.get(place, []))
-    return held
-
-
-def _speller(videos: pd.DataFrame) -> Callable[[str, str], Video]:
-    """Folders and tables may differ by case, unless case is what tells two folders apart."""
-
-    def folded(subject: str, video: str) -> Video:
-        return subject.casefold(), video.casefold()
-
-    names = list(zip(videos["subject"], videos["video"], strict=True))
-    return folded if len({folded(*name) for name in names}) == len(names) else lambda *name: name
-
-
-def _spread(n_videos: int, sample: int) -> dict[int, list[float]]:
-    """Video -> shares of its length, at ``sample`` places that lie evenly over all videos one after the other."""
-    shares: dict[int, list[float]] = {}
-    for place in (np.arange(sample) + 0.5) / max(sample, 1) * n_videos:
-        shares.setdefault(int(place), []).append(float(place % 1))
-    return shares
-
-
-def _check_videos(check: _Check, used: pd.DataFrame, held: _Held) -> None:
-    annotated = {
-        held.key(subject, video): (f"{subject}/{video}", f"{subject}/{video}", video, subject)
-        for subject, video in zip(used["subject"], used["video"], strict=True)
-    }
-    missing = {key: names for key, names in annotated.items() if key not in held.names}
-    if annotated and len(missing) == len(annotated):
-        check.problems.append(
-            f"None of the {len(annotated)} annotated videos, such as {next(iter(annotated.values()))[0]}, is among the "
-            f"{len(held.names)} found, such as {next(iter(held.names.values()))}: check subject_digits, video_pattern and "
-            f"frames.pattern in {check.manifest.source}."
-        )
-    elif missing:
-        remedy = "unpack them, too" + _absent(annotated, missing)
-        check.explain("video_missing", list(missing.values()), "annotated video", "without frames", remedy)
-    if held.unusable:
-        check.problems.append(
-            f"{len(held.unusable)} of {_n(len(held.names), 'video')} can't be used, the first: {held.unusable[0]}"
-        )
-    check.record.update(
-        subjects_found=len({subject for subject, _ in held.names}),
-        videos_annotated=len(annotated),
-        videos_found=len(held.names),
-        videos_missing=len(missing),
-        videos_not_annotated=len(held.names.keys() - annotated.keys()),
-        layout=held.layout["pattern"],
-        has_context=held.layout.get("has_context", check.manifest.has_context),
-    )
-
-
-def _absent(annotated: Iterable[Video], missing: Iterable[Video]) -> str:
-    """What is to be said to a user who holds only some of the subjects."""
-    everybody = {subject for subject, _ in annotated}
-    left = {subject for subject, _ in set(annotated) - set(missing)}
-    if len(left) == len(everybody):
-        return ""
-    return (
-        f" (of {len(everybody) - len(left)} of {len(everybody)} subjects there is no video at all; if these are all that "
-        "you hold, don't compare your numbers with those published on the whole)"
-    )
-
-
-def _check_frames(check: _Check, used: pd.DataFrame, held: _Held) -> None:
-    manifest = check.manifest
-    rows = [
-        (names, start, stop, held.numbers[key])
-        for names, start, stop, key in _events(used, held)
-        if key in held.numbers
-    ]
-    onset, offset, first, last = (
-        np.array([(start, stop, numbers[0], numbers[-1]) for _, start, stop, numbers in rows], np.int64)
-        .reshape(-1, 4)
-        .T
-    )
-    fitting = {  # added to the files' numbers -> how many events then lie within their frames
-        shift: int(((first + shift <= onset) & (offset <= last + shift)).sum()) for shift in (0, -1, 1)
-    }
-    shift = max(fitting, key=fitting.__getitem__)
-    # A frame too few at the end of a video is a missing frame, whatever fits one off; numbers are off in all videos.
-    if fitting[shift] - fitting[0] <= len(rows) / 2:
-        shift = 0
-    number = held.first_file(manifest)
-    gaps: list[dict[str, Any]] = []
-    lacking = []
-    for names, start, stop, numbers in rows:
-        n, place = _missing(numbers, start - shift, stop - shift)
-        if n:
-            length, place = stop - start + 1, place + number
-            gaps.append({"event": names[0], "missing": n, "of": length, "first": place})
-            lacking.append((f"{names[0]}: {n} of {length} from {place}", *names))
-    if shift:
-        _say_one_off(
-            check,
-            number,
-            -shift,
-            f"then {fitting[shift]} instead of {fitting[0]} events lie within their frames",
-        )
-    elif (late := _beginning_late(used, held)) > max(1, len(held.numbers) / 2):
-        _say_one_off(check, number, 1, f"{late} of {_n(len(held.numbers), 'video')} begin with it")
-    wholly = sum(gap["missing"] == gap["of"] for gap in gaps) > len(gaps) / 2
-    remedy = "name the files by the numbers of the table" if wholly else "unpack their videos again"
-    check.explain("frames_missing", lacking, "event", "without all of its frames", remedy)
-    incomplete = {
-        key: n
-        for key, numbers in held.numbers.items()
-        if (n := int(numbers[-1] - numbers[0]) + 1 - len(numbers))
-    }
-    if incomplete:
-        video, n = next(iter(incomplete.items()))
-        check.notes.append(
-            f"Numbers are missing between the first and the last frame of {_n(len(incomplete), 'video')} (first: "
-            f"{held.names[video]}, {n})."
-        )
-    check.record.update(
-        frames_found=int(sum(map(len, held.numbers.values()))),
-        frames_missing=int(sum(gap["missing"] for gap in gaps)),
-        events_with_missing_frames=len(gaps),
-        gaps=gaps,
-        first_frame=number,
-        videos_from_first_frame=sum(int(numbers[0] == 0) for numbers in held.numbers.values()),
-        events_within_frames=fitting[0],
-    )
-
-
-def _beginning_late(used: pd.DataFrame, held: _Held) -> int:
-    """How many videos begin with the second number, though not with an event: a clip cut at its onset may."""
-    onsets: dict[Video, int] = {}
-    for _, onset, _, key in _events(used, held):
-        onsets[key] = min(onset, onsets.get(key, onset))
-    return sum(numbers[0] == 1 and onsets.get(key) != 1 for key, numbers in held.numbers.items())
-
-
-def _say_one_off(check: _Check, number: int, by: int, why: str) -> None:
-    check.problems.append(
-        f"Files seem to be numbered from {number + by}, not from {number} ({why}): write first_frame: {number + by} beside "
-        f"their pattern in {check.manifest.source}, line {line_of(check.manifest, 'frames')}."
-    )
-
-
-def _missing(numbers: np.ndarray, onset: int, offset: int) -> tuple[int, int]:
-    """How many frames of a closed interval don't exist, and the first of them."""
-    inside = numbers[np.searchsorted(numbers, onset) : np.searchsorted(numbers, offset, "right")]
-    n = offset - onset + 1 - len(inside)
-    # Frames increase, so that they agree with a run of whole numbers up to the first gap.
-    whole = int(np.argmin(np.append(inside == onset + np.arange(len(inside)), False)))
-    return n, onset + whole
-
-
-# Images
-# ---------------------------------------------------------------------------------------
-
-
-def _check_images(check: _Check, sample: Sequence[Any]) -> None:
-    with_face, unreadable = 0, []
-    for frame in tqdm(sample, desc="faces", unit="image", disable=None):
-        image = faces.read_image(frame)
-        if image is None:
-            unreadable.append(str(frame))
-        else:
-            with_face += faces.find_face(image) is not None
-    read = len(sample) - len(unreadable)
-    if unreadable:
-        check.problems.append(
-            f"{len(unreadable)} of {_n(len(sample), 'image')} can't be read ({_several(unreadable)}): unpack them again."
-        )
-    if with_face < _FACES * read:
-        check.problems.append(
-            f"In the sample a face was found in {with_face} of {_n(read, 'frame')}: check that the folder holds whole "
-            "frames, not crops, and that people face the camera."
-        )
-    check.record.update(
-        images_sampled=len(sample),
-        images_unreadable=len(unreadable),
-        faces_sampled=read,
-        faces_found=with_face,
-    )
-
-
-def _check_truth(check: _Check, root: str | Path, held: _Held) -> None:
-    truth = manifests.load_truth(check.manifest, root)
-    if truth is None:
-        return
-    simulated = {held.key(*name) for name in zip(truth["subject"], truth["video"], strict=True)}
-    unknown = [name for key, name in held.names.items() if key not in simulated]
-    if unknown:
-        check.problems.append(
-            f"{check.manifest.truth} has no row of {_n(len(unknown), 'video')} ({_several(unknown)}): simulate "
-            f"{check.manifest.name} again."
-        )
-
-
-# Names and sentences
-# ---------------------------------------------------------------------------------------
-
-
-def _cells(events: pd.DataFrame) -> Iterator[tuple[str, str, str]]:
-    return zip(events["subject"], events["video"], events["event"], strict=True)
-
-
-def _names(subject: str, video: str, event: str) -> tuple[str, ...]:
-    """All names by which a manifest may call an event, the one that is shown first."""
-    return f"{subject}/{event}", event, f"{subject}/{video}", video
-
-
-def _events(used: pd.DataFrame, held: _Held) -> Iterator[tuple[tuple[str, ...], int, int, Video]]:
-    """Names, onset, offset and video of every usable event."""
-    frames = zip(used["onset"].astype("int64"), used["offset"].astype("int64"), strict=True)
-    for (subject, video, event), (onset, offset) in zip(_cells(used), frames, strict=True):
-        yield _names(subject, video, event), int(onset), int(offset), held.key(subject, video)
-
-
-def _n(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"
-
-
-def _several(names: Iterable[str]) -> str:
-    names = list(names)
-    rest = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + rest
-
-
-def _tally(counts: dict[str, int]) -> str:
-    return ", ".join(f"{count} {name}" for name, count in counts.items()) or "none"
-
-
-def _reasons(faults: dict[str, int]) -> str:
-    return ", ".join(f"{n} {FAULTS.get(fault, (fault,))[0]}" for fault, n in faults.items())
+    return {what: both.loc[rows, "relpath"].tolist() for what, rows in parts.items()}
 
 
 def _below(root: Path) -> Iterator[Path]:

