@@ -187,7 +187,7 @@ def test_every_profile_names_fits_that_exist(profile):
     for protocol in intensity.PROTOCOLS:
         for fit in options["fits"][protocol]:
             job = intensity.Job("x", protocol, fit["model"], fit["input"], 0, 0)
-            assert intensity._fit_settings(job, options["fit"]).input == fit["input"]
+            assert intensity.window_fit_settings(job, options["fit"]).input == fit["input"]
 
 
 def test_a_missing_folder_is_one_sentence(tmp_path):

@@ -10,18 +10,19 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from melib.app import predictor_training, predictor_weights, runner
+from melib.app import plan, predictor_training, predictor_weights, runner
 from melib.paper import report
 from melib.study import results, spotting_tables
+from test_plan import one_of_everything
 
 # A whole run, where the machine is slow or shared.
 pytestmark = [pytest.mark.notebook, pytest.mark.timeout(1500)]
-NAMES = [path.stem for path in runner.find()]
+NAMES = [path.stem for path in runner.find_notebooks()]
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    return runner.run("smoke", root=tmp_path_factory.mktemp("runs"))
+    return runner.run_notebooks("smoke", root=tmp_path_factory.mktemp("runs"))
 
 
 def test_every_notebook_reaches_its_end_and_leaves_what_it_declares(folder):
@@ -68,9 +69,19 @@ def test_the_results_hold_both_protocols_and_every_control(folder):
         assert {"clip_swap", "apex_follow", "amplitude_spearman", "frozen_correlation"} <= set(part["metric"])
 
 
+def test_what_was_fitted_is_what_is_planned_and_a_finished_run_plans_nothing(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(plan, "measure", lambda *_: one_of_everything())
+    table = plan.plan_run("smoke", root=tmp_path)
+    # Notebook 05 fits a variant by hand, and holds it against a record of its own.
+    assert table["fits"].sum() == len([*(folder / "fits").glob("[!.]*/record.json")]) - 1
+    written = [path.parent for path in (folder / "data").glob("*/frames/*/*")]
+    assert table["videos"].sum() == len(written)
+    assert not plan.plan_run("smoke", root=folder.parent).set_index("notebook").to_numpy(float).any()
+
+
 def test_a_second_call_repeats_nothing(folder):
     before = {path: path.stat().st_mtime_ns for path in (folder / "results").iterdir()}
-    runner.run("smoke", root=folder.parent)
+    runner.run_notebooks("smoke", root=folder.parent)
     assert {path: path.stat().st_mtime_ns for path in (folder / "results").iterdir()} == before
 
 

@@ -105,6 +105,12 @@ def run_jobs(
     return iter(tqdm(results, total=len(tasks), desc=label, unit=unit, disable=not label))
 
 
+def count_workers(jobs: int) -> int:
+    """How many jobs are done at a time: by the cluster in use, else by so many processes of this machine."""
+    cluster = _cluster_in_use.get()
+    return jobs if cluster is None else cluster.room()
+
+
 def check_engine(engine: str, scheduler: str = "") -> None:
     """Refuse an engine that can't be used, before anything is computed.
 

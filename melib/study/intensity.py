@@ -419,7 +419,7 @@ def run_job(run, job, options, prepared, fold, transfer=None):
     dict of arrays
         See `run_grid`.
     """
-    fit = _fit_settings(job, options)
+    fit = window_fit_settings(job, options)
     about = asdict(job)
     asked = {"asked": "curve, slope"} if about.pop("variant") else {}
     about = {"job": about, "fit": asdict(fit), "fold": asdict(fold), "shifts": SHIFTS, **asked}
@@ -442,7 +442,7 @@ def run_job(run, job, options, prepared, fold, transfer=None):
     return grid.record(run, cache.code_version(*FIT_CODE), about, contents, compute)
 
 
-def _fit_settings(job, options):
+def window_fit_settings(job, options):
     """The profile's budget on one model; constant_frame is the paper's network on a window's first frame."""
     constant = job.model == "constant_frame"
     model = "resnet18_bigru" if constant else job.model

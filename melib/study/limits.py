@@ -121,6 +121,12 @@ class Probe:
         return spotting.annotated(self.videos)
 
 
+def probe_name(condition: Condition) -> str:
+    """Name of the data set of probe videos that a condition sees."""
+    name = "probe" if condition == BASE else f"probe_{condition.name}_{condition.level:g}"
+    return name.replace(" ", "_").replace(".", "_")
+
+
 def open_probe(run: Run, condition: Condition, systems: list, material) -> Probe:
     """Simulate the videos of one condition, or open them, and predict the curves of some systems' fits on them.
 
@@ -137,8 +143,7 @@ def open_probe(run: Run, condition: Condition, systems: list, material) -> Probe
     -------
     Probe
     """
-    name = "probe" if condition == BASE else f"probe_{condition.name}_{condition.level:g}"
-    name = name.replace(" ", "_").replace(".", "_")
+    name = probe_name(condition)
     out = run.folder / "data" / name
     spec = run.settings["limits"]["probe"] | condition.spec
     simulate.write_long(out, name=name, seed=run.seed, jobs=run.jobs, **spec)

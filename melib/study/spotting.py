@@ -136,7 +136,7 @@ def prepare_videos(study, run, *, windows=True):
     list of Video
     """
     k = run.settings["spotting"]["window"] if windows else 0
-    step = _step(study)
+    step = samples_apart(study)
     folder = run.cache / "motion"
     tasks = [
         (study.manifest, study.root, row, folder, step, k)
@@ -146,7 +146,7 @@ def prepare_videos(study, run, *, windows=True):
     return [_video(study, *pair, step) for pair in zip(study.videos.itertuples(), features, strict=True)]
 
 
-def _step(study):
+def samples_apart(study):
     """Native frames from one sample to the next."""
     return max(1, round(study.manifest.fps / RATE))
 
@@ -427,7 +427,7 @@ def _run_stored_fit(run, fit, options, light):
 
 def _run_fit(run, fit, options, long):
     """Fit and predict once, or read what an earlier call stored."""
-    fold, settings = long.folds[fit.fold], _settings(fit, options)
+    fold, settings = long.folds[fit.fold], video_fit_settings(fit, options)
     held_out = [v for v in (*long.videos, *long.transfer) if v.subject in (*fold.validation, *fold.test)]
     if fit.features == "reference":
         held_out = [video for video in held_out if video.windows.shape[1]]
@@ -487,7 +487,7 @@ def _split(videos, fit, fold):
     return train, validation
 
 
-def _settings(fit, options):
+def video_fit_settings(fit, options):
     """The profile's budget on one fit; what the reference states about training goes with its windows."""
     epochs = options["epochs"]["windows" if fit.windowed else "whole_videos"]
     common = options["fit"] | {"tasks": fit.tasks, "epochs": epochs}
@@ -559,7 +559,7 @@ def intensity_curves(run, study, videos, folds, seed):
     for video in videos:
         own = {f.index: weights[f.index] for f in folds if video.subject in (*f.validation, *f.test)}
         place, options = frames[video.subject, video.video], run.settings["windows"]["context"]
-        tasks.append((run.cache / "intensity", own, study.manifest, place, _step(study), options))
+        tasks.append((run.cache / "intensity", own, study.manifest, place, samples_apart(study), options))
     done = workers.run_jobs(_intensity, tasks, run.jobs, label=f"{study.name}: intensity", unit="video")
     curves: dict[int, dict] = {fold.index: {} for fold in folds}
     for video, by_fold in zip(videos, done, strict=True):
