@@ -165,7 +165,7 @@ def test_a_run_ends_with_the_face_card_and_the_reports_path(monkeypatch, tmp_pat
     folder = a_run(tmp_path / "demo")
     asked = {}
     monkeypatch.setattr(
-        runner, "run", lambda profile, **settings: asked.update(settings, profile=profile) or folder
+        runner, "run_notebooks", lambda profile, **settings: asked.update(settings, profile=profile) or folder
     )
     ended = melib(
         "run", "--data", "samm=/a=b", "--data", "casme2=/c", "--only", "04", "--run", "006", "--seed", "3"

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from test_plan import one_of_everything
 
 from melib.app import plan, predictor_training, predictor_weights, runner
 from melib.paper import report
 from melib.study import results, spotting_tables
-from test_plan import one_of_everything
 
 # A whole run, where the machine is slow or shared.
 pytestmark = [pytest.mark.notebook, pytest.mark.timeout(1500)]
