@@ -311,7 +311,7 @@ def test_the_prior_that_the_truth_follows_matches_it_best(prepared, folds):
 def test_all_figures_are_drawn_from_the_tables_alone(tables):
     run, *_ = tables
     names = [path.stem for path in style.draw(run, ablation_figures.PLOTS)]
-    assert names == ["intensity_ablations", "label_errors", "prior_match"]
+    assert names == ["intensity_ablations", "prior_match"]
 
 
 def test_every_landmark_of_a_match_is_in_order_whatever_the_error(prepared, folds):

@@ -117,7 +117,6 @@ OF_TABLES = {
         spotting_tables.DECODERS_TABLE, spotting_tables.DIFFERENCES
     ),
     "ablation_figures.forest": lambda: ablation_figures.forest(*made_up.ablations()[:2], protocol="context"),
-    "ablation_figures.jitter": lambda: ablation_figures.jitter(made_up.ablations()[0]),
     "ablation_figures.prior_figure": lambda: ablation_figures.prior_figure(made_up.ablations()[2]),
     "limits_figures.limits_of_detection": lambda: limits_figures.limits_of_detection(*made_up.limits()),
     "prediction.draw_prediction": lambda: prediction.draw_prediction(a_prediction()),

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from melib.paper import style
-from melib.paper.style import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, TWO_COLUMNS, NothingToDraw, Plot
+from melib.paper.style import BLUE, GREY, INK, ORANGE, TWO_COLUMNS, NothingToDraw, Plot
 from melib.study import comparisons, results
 
 _FAMILY = "intensity_ablations"
@@ -45,23 +45,27 @@ def forest(table: pd.DataFrame, differences: pd.DataFrame, *, protocol: str) -> 
     less = less[less["family"] != "control"].rename(columns={"difference": "estimate"})
     tested = less[less["significant"].astype(bool)]
     marked = set(zip(tested["base"], tested["variant"], strict=True))
-    size = TWO_COLUMNS, (0.75 + 0.165 * len(rows)) * plt.rcParams["font.size"] / 7
-    fig, axes = plt.subplots(1, 4, figsize=size, sharey=True, width_ratios=[1.4, 1.2, 1, 1])
     heads = {metric: results.METRICS[metric], "": "The same, less its base"}
     heads |= {name: results.QUANTITIES[name][0].capitalize() for name in ("clip_swap", "apex_follow")}
-    for axis, (name, head) in zip(axes, heads.items(), strict=True):
-        part = table[table["metric"] == name] if name else less
-        known = part.set_index(["base", "variant"])[["estimate", "low", "high"]].to_dict("index")
+    panels = {
         # Only the first two panels show what was tested.
-        _panel(axis, rows, known, marked if name in (metric, "") else set())
-        axis.set_xlabel(textwrap.fill(head, 26, break_on_hyphens=False))
-        axis.axvline(1 if name == "apex_follow" else 0, color=GREY, linewidth=0.5, zorder=0)
+        head: _placed(
+            table[table["metric"] == name] if name else less, rows, marked if name in (metric, "") else set()
+        )
+        for name, head in heads.items()
+    }
+    names = [row["variant"].replace(" (", "\n(" if row["family"] == "base" else " (") for row in rows]
+    fig, axes = style.dot_panels(names, panels, width_ratios=[1.4, 1.2, 1, 1])
+    for axis, (head, values) in zip(axes, panels.items(), strict=True):
+        _bands(axis, rows, values[values["family"] == "base"])
+        axis.set(title="", xlabel=textwrap.fill(head, 26, break_on_hyphens=False))
+        axis.axvline(1 if axis is axes[3] else 0, color=GREY, linewidth=0.5, zorder=0)
+    style.letters(axes)
     ceiling = "pseudo_label" if metric.endswith("_true") else "truth"
     for value in table[(table["model"] == ceiling) & (table["metric"] == metric)]["estimate"]:
         axes[0].axvline(value, **style.DASHED)
     for text, row in zip(axes[0].get_yticklabels(), rows, strict=True):
-        text.set_fontweight("bold" if row["family"] == "base" else "normal")
-    style.letters(axes)
+        text.set(fontweight="bold" if row["family"] == "base" else "normal", linespacing=1)
     fig.set_label(
         f"One change at a time. {results.PROTOCOLS.get(protocol, protocol)}; mean over "
         f"{table['subjects'].max()} subjects and {table['events'].max()} events with 95 % intervals over subjects. "
@@ -83,68 +87,29 @@ def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
     return results.records(pd.concat(parts)[["base", "variant", "family"]])
 
 
-def _panel(axis: Axes, rows: list[dict[str, Any]], known: dict[Any, Any], marked: set[Any]) -> None:
-    """Dots and intervals of one metric, and the interval of each base as a band behind its variants."""
-    shown = []
-    for y, row in enumerate(rows):
-        key = row["base"], row["variant"]
-        values = known.get(key)
-        if values is None or not np.isfinite(values["estimate"]):
-            continue
-        base = row["family"] == "base"
-        if base:
-            ends = y - 0.5, max(place for place, other in enumerate(rows) if other["base"] == key[0]) + 0.5
-            axis.fill_betweenx(ends, values["low"], values["high"], color="#DCEAF4", linewidth=0, zorder=0)
-            axis.plot([values["estimate"]] * 2, ends, color=BLUE, linewidth=0.6, zorder=0.5)
-        colour = {"base": BLUE, "control": GREY}.get(row["family"], ORANGE)
-        shown.append({**values, "y": y, "colour": colour, "filled": base or key in marked})
-    table = pd.DataFrame(shown, columns=["y", "estimate", "low", "high", "colour", "filled"])
-    names = [row["variant"].replace(" (", "\n(" if row["family"] == "base" else " (") for row in rows]
-    style.dots(axis, table, names, table["colour"], table["filled"])
+def _placed(table: pd.DataFrame, rows: list[dict[str, Any]], marked: set[Any]) -> pd.DataFrame:
+    """Variants with row, colour, and whether they are told apart from their base."""
+    places = {(row["base"], row["variant"]): y for y, row in enumerate(rows)}
+    pairs = list(zip(table["base"], table["variant"], strict=True))
+    base = table["family"] == "base"
+    table = table.assign(
+        y=[places.get(pair, np.nan) for pair in pairs],
+        colour=table["family"].map({"base": BLUE, "control": GREY}).fillna(ORANGE),
+        filled=base | pd.Series([pair in marked for pair in pairs], table.index),
+    )
+    return table.dropna(subset=["y", "estimate"])
+
+
+def _bands(axis: Axes, rows: list[dict[str, Any]], bases: pd.DataFrame) -> None:
+    """The interval of each base as a band behind its variants, and a line below them."""
+    for base in results.records(bases):
+        last = max(place for place, row in enumerate(rows) if row["base"] == base["base"])
+        ends = base["y"] - 0.5, last + 0.5
+        axis.fill_betweenx(ends, base["low"], base["high"], color="#DCEAF4", linewidth=0, zorder=0)
+        axis.plot([base["estimate"]] * 2, ends, color=BLUE, linewidth=0.6, zorder=0.5)
     for y in range(1, len(rows)):
         if rows[y]["base"] != rows[y - 1]["base"]:
             axis.axhline(y - 0.5, **_BORDER)
-
-
-@style.context()
-def jitter(table: pd.DataFrame) -> Figure:
-    """Agreement of models against the error of the labels that they were trained on.
-
-    Parameters
-    ----------
-    table : DataFrame
-        intensity_ablations.csv of one data set; a line a base that has variants of the family ``labels``.
-    """
-    keys = ["protocol", "base"]
-    chosen = table[table["family"].isin(["base", "labels"])]
-    disturbed = chosen[chosen["family"] == "labels"]
-    if disturbed["variant"].nunique() < 2:
-        raise NothingToDraw("labels were disturbed by fewer than two errors: no line to draw")
-    fig, axis = plt.subplots(figsize=(style.ONE_COLUMN, 2.4))
-    looks = zip((BLUE, ORANGE, GREEN, PURPLE), "osD^", strict=True)
-    lines = disturbed.drop_duplicates(keys)[keys].itertuples(index=False, name=None)
-    for (colour, marker), (protocol, base) in zip(looks, lines, strict=False):
-        part = chosen[(chosen["protocol"] == protocol) & (chosen["base"] == base)]
-        metric = comparisons.metric_of(_FAMILY, protocol, set(part["metric"]))
-        part = part[part["metric"] == metric]
-        frames = part["variant"].str.extract(r"off by (\d+)")[0].astype(float).fillna(0)
-        name = f"{base}, {protocol}: {results.METRICS[metric]}"
-        look: dict[str, Any] = {
-            "color": colour,
-            "marker": marker,
-            "label": name,
-            "err_kws": {"linewidth": 0.7},
-        }
-        style.points(axis, part.assign(frames=frames).sort_values("frames"), x="frames", **look)
-    axis.set_xlabel("Error of onset, apex and offset in training, frames (standard deviation)")
-    axis.set_ylabel("Agreement on undisturbed clips")
-    fig.legend(loc="outside upper left")
-    fig.set_label(
-        "Agreement with the undisturbed target against the error of the labels that were trained on, drawn for each "
-        "landmark on top of the annotators' own, in frames of the video; mean over "
-        f"{chosen['subjects'].max()} subjects and {chosen['events'].max()} events with 95 % intervals over subjects."
-    )
-    return fig
 
 
 @style.context()
@@ -184,7 +149,7 @@ def prior_figure(table: pd.DataFrame) -> Figure:
         axis.axvline(top + 0.7, **_BORDER)
         ticks = sorted(part["jitter"].dropna().unique())
         axis.set_xticks([*ticks, top + 1.6], [*(f"{tick:g}" for tick in ticks), "anno-\ntators"])
-        axis.set_ylabel(title)
+        axis.set_ylabel(textwrap.fill(title, 22))
         style.ruled(axis, "y")
     axes[1].axhline(0, color=INK, linewidth=0.8)
     style.letters(axes)
@@ -209,6 +174,5 @@ _TABLES = ("intensity_ablations", "ablation_differences")
 PLOTS = (
     Plot("intensity_ablations", partial(forest, protocol="context"), _TABLES),
     Plot("intensity_ablations_paper", partial(forest, protocol="paper"), _TABLES),
-    Plot("label_errors", jitter, _TABLES[:1]),
     Plot("prior_match", prior_figure, ("prior_match",)),
 )

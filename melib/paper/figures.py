@@ -12,7 +12,6 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from melib import priors
@@ -60,23 +59,22 @@ def agreement(results: pd.DataFrame, chosen: Mapping[str, str] | None = None) ->
     if not tables:
         raise NothingToDraw("the results hold none of the metrics to draw: run notebook 04 first")
     rows = ordered(pd.concat(tables.values()))
-    size = TWO_COLUMNS, 0.55 + 0.19 * len(rows)
-    fig, axes = plt.subplots(1, len(tables), figsize=size, sharey=True, squeeze=False)
-    for axis, (protocol, table) in zip(axes[0], tables.items(), strict=True):
+    panels = {
+        PROTOCOLS.get(name, name).replace(" (", "\n("): _placed(part, rows) for name, part in tables.items()
+    }
+    fig, axes = style.dot_panels([label(*row) for row in rows], panels, missing="not asked")
+    for axis, (protocol, table) in zip(axes, tables.items(), strict=True):
         metric = chosen[protocol]
-        _models(axis, table, rows)
         # What could be reached: of the pseudo-label's fit to the truth, or the truth's fit to the pseudo-label.
         ceiling = "truth" if metric.endswith("_pseudo") else "pseudo_label"
         for value in table.loc[table["model"] == ceiling, "estimate"]:
             axis.axvline(value, **style.DASHED)
             text = f"{CEILINGS[ceiling]}: {value:.2f} "
             axis.annotate(text, (value, -0.75), ha="right", va="center", fontsize="small")
-        axis.set_title(PROTOCOLS.get(protocol, protocol).replace(" (", "\n("))
         axis.set_xlabel(METRICS.get(metric, metric))
         bottom = float(np.nanmin(table[["low", "estimate"]]))
         axis.set_xlim(min(0.0, bottom) - 0.04 if bottom < 0.3 else bottom - 0.06, 1.02)
         axis.set_ylim(len(rows) - 0.4, -1.2)
-    style.letters(axes[0])
     fig.set_label(
         "Agreement of every model and control with the target, mean over subjects with 95 % intervals "
         f"(bootstrap over {_counted(results)}). Grey, open: controls that don't see the movement, "
@@ -171,18 +169,18 @@ def face_card(cards: pd.DataFrame, *, protocol: str = "context") -> Figure:
     if part.empty:
         raise NothingToDraw(f"the face card holds no row under {protocol}: run notebook 04 first")
     rows, table = ordered(part), over_seeds(part)
-    fig, axes = plt.subplots(1, 3, figsize=(TWO_COLUMNS, 0.75 + 0.2 * len(rows)), sharey=True)
-    for axis, (quantity, (title, mark, meaning)) in zip(axes, QUANTITIES.items(), strict=True):
+    panels = {
+        title.capitalize(): _placed(table[table["quantity"] == quantity], rows)
+        for quantity, (title, *_) in QUANTITIES.items()
+    }
+    fig, axes = style.dot_panels([label(*row) for row in rows], panels, missing="not asked")
+    for axis, values, (_, mark, meaning) in zip(axes, panels.values(), QUANTITIES.values(), strict=True):
         axis.axvline(mark, **style.DASHED)
-        values = table[table["quantity"] == quantity]
-        _models(axis, values, rows)
-        low = np.nanmin([mark, *values["low"], *values["estimate"]])
-        high = np.nanmax([mark, *values["high"], *values["estimate"]])
-        room = 0.08 * (max(high, 1) - min(low, 0))
-        axis.set_xlim(min(low, 0) - room, max(high, 1 if quantity != "clip_swap" else 0) + room)
-        axis.set_title(title.capitalize())
+        low = np.nanmin([0, mark, *values["low"], *values["estimate"]])
+        high = np.nanmax([0, mark, *values["high"], *values["estimate"]])
+        room = 0.08 * (max(high, 1) - low)
+        axis.set_xlim(low - room, high + room)
         axis.set_xlabel(textwrap.fill(f"dashed, {meaning}", 26), fontsize="small")
-    style.letters(axes)
     people = f"{part['subjects'].max():.0f} " if "subjects" in part else ""
     fig.set_label(
         "Face card: does the model see the face? Clip swap: how much better the prediction fits its own clip "
@@ -364,16 +362,16 @@ def _line(series: str) -> dict[str, Any]:
     return {"color": _colour(model, used), "linestyle": dash, "label": label(model, used)}
 
 
-def _models(axis: Axes, table: pd.DataFrame, rows: Sequence[tuple[str, str]]) -> None:
-    """A dot for each model on its input, and in an empty row that there is no result."""
-    places = {row: y for y, row in enumerate(rows)}
-    pairs = pd.Series(list(zip(table["model"], table["input"], strict=True)), table.index, dtype=object)
-    shown = table.assign(y=pairs.map(places)).dropna(subset=["y"])
-    colours = np.array([_colour(*pair) for pair in pairs[shown.index]])
-    style.dots(axis, shown, [label(*row) for row in rows], colours, shown["model"].isin(LEARNED).to_numpy())
-    for y in set(range(len(rows))) - set(shown["y"]):
-        at: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "va": "center"}
-        axis.annotate("not asked", (0.02, y), **at, **style.ASIDE)
+def _placed(table: pd.DataFrame, rows: Sequence[tuple[str, str]]) -> pd.DataFrame:
+    """Models on their inputs with row, colour, and whether they stand out."""
+    pairs = list(zip(table["model"], table["input"], strict=True))
+    places = [rows.index(pair) if pair in rows else np.nan for pair in pairs]
+    looks = {
+        "y": places,
+        "colour": [_colour(*pair) for pair in pairs],
+        "filled": table["model"].isin(LEARNED),
+    }
+    return table.assign(**looks).dropna(subset=["y", "estimate"])
 
 
 def _counted(results: pd.DataFrame) -> str:

@@ -33,18 +33,24 @@ _DECODERS = {
 }
 # Colour and height above the curve.
 _BARS = {"found": (PURPLE, 1.5), "micro": (BLUE, 1.34), "macro": (SKY, 1.22), "blink": (YELLOW, 1.1)}
-_SCORES = {"end_to_end_f1": "End-to-end F1", "strs": "STRS", "fp_per_hour": "False alarms\nan hour"}
+# STRS, which hangs on single subjects, stands in the tables alone.
+_SCORES = {
+    "spotting_f1": "Spotting F1",
+    "end_to_end_f1": "End-to-end F1",
+    "fp_per_hour": "False alarms\nan hour",
+}
 _GROUPS = {
     "peak_px": "True peak, pixels of the crop",
     "duration_s": "Duration, s",
     "overlapped": "Overlaps a macro-expression",
 }
+_ENDS = {"estimate": "", "low": "_low", "high": "_high"}
 _THIN: dict[str, Any] = {"linewidth": 0.9, "err_kws": {"linewidth": 0.6}}
 
 
 @style.context()
 def systems(table: pd.DataFrame) -> Figure:
-    """End-to-end F1, STRS and false alarms of every system.
+    """Spotting F1, average precision, end-to-end F1 and false alarms of every system.
 
     Parameters
     ----------
@@ -52,23 +58,29 @@ def systems(table: pd.DataFrame) -> Figure:
         spotting.csv of one data set; the strict rule's rows are drawn.
     """
     part = results.over_seeds(table[table["rule"] == "strict"], ["dataset", "system"])
-    names = list(part["system"])
-    fig, axes = plt.subplots(1, 3, figsize=(TWO_COLUMNS, 0.75 + 0.22 * len(part)), sharey=True)
-    for axis, (metric, title) in zip(axes, _SCORES.items(), strict=True):
-        ends = {metric: "estimate", f"{metric}_low": "low", f"{metric}_high": "high"}
-        values = part[list(ends)].rename(columns=ends)
-        style.dots(axis, values, names, part["system"].map(_colour), ~part["system"].isin(_CONTROLS))
-        axis.set_title(title)
-        axis.set_xlim(left=0)
-    axes[2].set_xlabel("fewer is better", fontsize="small")
-    style.letters(axes)
+    look = {
+        "y": range(len(part)),
+        "colour": part["system"].map(_colour),
+        "filled": ~part["system"].isin(_CONTROLS),
+    }
+    heads = {"spotting_f1": _SCORES["spotting_f1"], "ap": "Average\nprecision", **_SCORES}
+    panels = {
+        head: pd.DataFrame(
+            {end: part.get(f"{score}{suffix}", np.nan) for end, suffix in _ENDS.items()} | look
+        )
+        for score, head in heads.items()
+    }
+    fig, axes = style.dot_panels(list(part["system"]), panels)
+    for axis, values in zip(axes, panels.values(), strict=True):
+        axis.set_xlim(left=-0.03 * values[["estimate", "high"]].max().max())
+    axes[3].set_xlabel("fewer is better", fontsize="small")
     first = part.iloc[0]
     fig.set_label(
         f"Spotting and recognition in {first['videos']:.0f} videos ({first['minutes']:.0f} minutes, "
         f"{first['tp'] + first['fn']:.0f} micro-expressions), videos without any included, pooled over folds, with 95 % "
-        "intervals over subjects; one-to-one matching at IoU .5. a, F1 of intervals whose class is right, too. b, spotting "
-        "and recognition score. c, intervals found where nothing is, an hour of video. Grey, open: controls that see no "
-        "pixel or aren't trained. Orange: the published method. Green and purple: with the intensity paper's model."
+        "intervals over subjects but for b; one-to-one matching at IoU .5. c, F1 of intervals whose class is right, too. d, "
+        "intervals found where nothing is, an hour of video. Grey, open: controls that see no pixel or aren't trained. "
+        "Orange: the published method. Green and purple: with the intensity paper's model."
     )
     return fig
 
@@ -82,7 +94,7 @@ def timelines_figure(curves: pd.DataFrame, intervals: pd.DataFrame) -> Figure:
     curves : DataFrame
         panel (text over it), seconds, score.
     intervals : DataFrame
-        panel, what (micro, macro, blink: annotated; found), start, stop (seconds), score (of what was found).
+        panel, what (micro, macro, blink: annotated; found), start, stop (seconds).
     """
     panels = curves["panel"].unique()
     size = TWO_COLUMNS, 0.6 + 1.05 * len(panels)
@@ -105,7 +117,7 @@ def timelines_figure(curves: pd.DataFrame, intervals: pd.DataFrame) -> Figure:
     fig.legend(handles=handles, loc="outside upper center", ncols=len(handles))
     fig.set_label(
         "Our system on whole videos of subjects that it never saw: score of every frame; bars above from low to high: "
-        "annotated blinks, macro- and micro-expressions, and what was found (with its confidence, and shaded below). "
+        "annotated blinks, macro- and micro-expressions, and what was found (shaded below, too). "
         "Over each panel: subject, video, and the share of its micro-expressions found at IoU .5. Videos are chosen "
         "evenly over that share, none by hand; time scales differ."
     )
@@ -113,15 +125,14 @@ def timelines_figure(curves: pd.DataFrame, intervals: pd.DataFrame) -> Figure:
 
 
 def _bar(axis: Axes, row: dict[str, Any]) -> None:
-    """An interval as a bar above the curve; one that was found with its confidence, and shaded below."""
+    """An interval as a bar above the curve; one that was found is shaded below, too."""
     colour, height = _BARS[row["what"]]
-    ends = [row["start"], row["stop"]]
     # A short event must stay visible in a long video.
-    axis.plot(ends, [height] * 2, color=colour, linewidth=3, solid_capstyle="projecting")
+    axis.plot(
+        [row["start"], row["stop"]], [height] * 2, color=colour, linewidth=3, solid_capstyle="projecting"
+    )
     if row["what"] == "found":
         axis.axvspan(row["start"], row["stop"], ymax=0.6, color=colour, alpha=0.15, linewidth=0)
-        beside: dict[str, Any] = {"textcoords": "offset points", "va": "center", "fontsize": "small"}
-        axis.annotate(f"{row['score']:.2f}", (row["stop"], height), (4, 0), **beside)
 
 
 @style.context()
@@ -187,27 +198,25 @@ def inflation(table: pd.DataFrame) -> Figure:
     table : DataFrame
         inflation_ledger.csv: system, fault, meaning, strs, inflation, low, high.
     """
-    names = table["system"].unique()
     faults = table[table["fault"] != "none"].rename(columns={"inflation": "estimate"})
     meanings = list(faults["meaning"].unique())
-    size = TWO_COLUMNS, 0.8 + 0.24 * len(meanings)
-    fig, axes = plt.subplots(1, len(names), figsize=size, sharey=True, squeeze=False)
-    for axis, name in zip(axes[0], names, strict=True):
-        part = faults[faults["system"] == name]
-        apart = _apart(part)
-        style.dots(axis, part, meanings, apart.map({True: ORANGE, False: GREY}), apart)
-        clean = table[(table["system"] == name) & (table["fault"] == "none")]["strs"].iloc[0]
+    apart = _apart(faults)
+    look = {"y": faults["meaning"].map(meanings.index), "colour": apart.map({True: ORANGE, False: GREY})}
+    faults = faults.assign(**look, filled=apart)
+    clean = table[table["fault"] == "none"].set_index("system")["strs"]
+    panels = {
+        f"{name}\n(STRS {clean[name]:.3f})": part for name, part in faults.groupby("system", sort=False)
+    }
+    fig, axes = style.dot_panels(meanings, panels)
+    for axis in axes:
         axis.axvline(0, **style.DASHED)
-        axis.set_title(f"{name}\n(STRS {clean:.3f})")
         axis.set_xlabel("STRS added by the fault")
-    style.letters(axes[0])
     counted = [f"{table[name].iloc[0]:.0f} {name}" for name in ("events", "subjects") if name in table]
     whom = f" ({', '.join(counted)})" if counted else ""
     fig.set_label(
         "Inflation ledger: what each published fault of evaluation adds to the STRS of a system (its honest STRS in "
         "brackets) when that fault alone is switched on, with 95 % intervals over subjects, paired"
-        f"{whom}. Filled: the interval leaves 0 out; grey, open: it holds 0. "
-        "Scales differ."
+        f"{whom}; no fault is a declared test. Filled: the interval leaves 0 out; grey, open: it holds 0. Scales differ."
     )
     return fig
 
@@ -227,22 +236,22 @@ def effects(table: pd.DataFrame, systems: pd.DataFrame) -> Figure:
         f"{row['factor']}: {results.spaced(row['ours'])} for {results.spaced(row['reference'])}"
         for row in results.records(table.drop_duplicates("factor"))
     ]
-    fig, axes = plt.subplots(1, len(_SCORES), figsize=(TWO_COLUMNS, 0.9 + 0.24 * len(names)), sharey=True)
-    for axis, (metric, title) in zip(axes, _SCORES.items(), strict=True):
-        part = table[table["metric"] == metric].rename(columns={"effect": "estimate"})
-        style.dots(axis, part, names, pd.Series(BLUE, part.index), _apart(part))
+    table = table.rename(columns={"effect": "estimate"})
+    table = table.assign(
+        y=table["factor"].map(list(table["factor"].unique()).index), colour=BLUE, filled=_apart(table)
+    )
+    panels = {head: table[table["metric"] == metric] for metric, head in _SCORES.items()}
+    fig, axes = style.dot_panels(names, panels)
+    for axis in axes:
         axis.axvline(0, **style.DASHED)
-        axis.set_title(title)
-        axis.set_xlabel("Change (less is better)" if metric == "fp_per_hour" else "Change")
-    style.letters(axes)
+        axis.set_xlabel("Change (less is better)" if axis is axes[2] else "Change")
     first = systems[systems["rule"] == "strict"].iloc[0]
     fig.set_label(
         f"What each part brings: mean score with it less mean score without, over {table['combinations'].iloc[0]:.0f} "
         f"combinations of all parts, on {first['videos']:.0f} videos with {first['tp'] + first['fn']:.0f} "
         "micro-expressions; 95 % intervals over subjects (the same resamples for all combinations). Filled: the interval "
-        "leaves 0 out, not corrected for the number of intervals; open: it holds 0. "
-        "The body brings its way of training along: windows, or whole videos with masks, augmentation and "
-        "macro-expressions and blinks as further targets."
+        "leaves 0 out; open: it holds 0; no part is a declared test. The body brings its way of training along: windows, "
+        "or whole videos with masks, augmentation and macro-expressions and blinks as further targets."
     )
     return fig
 

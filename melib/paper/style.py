@@ -245,6 +245,32 @@ def dots(axis: Axes, table: pd.DataFrame, names: Sequence[str], colours: Any, fi
     ruled(axis, "x")
 
 
+def dot_panels(
+    names: Sequence[str], panels: Mapping[str, pd.DataFrame], *, missing: str = "", **grid: Any
+) -> tuple[Figure, list[Axes]]:
+    """Panels of dots and intervals side by side, the same rows in each.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Of the rows, from top to bottom.
+    panels : mapping head -> DataFrame
+        estimate, low, high, y (the row), colour, filled.
+    missing : str
+        What stands in a row without a dot.
+    grid : of `matplotlib.pyplot.subplots`
+    """
+    size = TWO_COLUMNS, (0.8 + 0.2 * len(names)) * plt.rcParams["font.size"] / 7
+    fig, axes = plt.subplots(1, len(panels), figsize=size, sharey=True, squeeze=False, **grid)
+    for axis, (head, table) in zip(axes[0], panels.items(), strict=True):
+        dots(axis, table, names, table["colour"], table["filled"])
+        axis.set_title(head)
+        for y in set(range(len(names))) - set(table["y"]) if missing else ():
+            axis.annotate(missing, (0.02, y), xycoords=("axes fraction", "data"), va="center", **ASIDE)
+    letters(axes[0])
+    return fig, list(axes[0])
+
+
 def ruled(axis: Axes, which: Literal["x", "y"]) -> None:
     """Faint lines at the ticks of an axis, below what is drawn."""
     axis.grid(axis=which, color="#E4E4E4", linewidth=0.5)
