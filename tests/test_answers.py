@@ -1,103 +1,27 @@
 """A verdict follows from the numbers of one result table, by the rule that verdicts.yml states."""
 
-import io
 import re
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from made_up import card, claims
+from made_up import card
 
 from melib import DataError, controls
 from melib.data import cache
 from melib.paper import answers
 from melib.study import comparisons
+from melib.study.results import read_result
 
 BRACKET = re.compile(r"([+-]?\d+\.\d+) \[(-?\d+\.\d+), (-?\d+\.\d+)\]")
 RULES = answers.rules()
-CHANGES = "dataset,protocol,family,variant,base,input,metric,difference,low,high,p_holm"
 
 
-def frame(text, **same):
-    return pd.read_csv(io.StringIO(text.strip())).assign(events=24, subjects=8, **same)
-
-
-# What else every paired test has (comparisons.corrected).
-TESTED = {"p": 0.001, "effect": 0.4, "seeds": 1}
+# Those of the committed run.
 TABLES = {
-    "face_card": card(),
-    "claims": claims(),
-    "model_differences": frame(
-        """dataset,protocol,model,input,control,metric,difference,low,high,p_holm
-synthme,context,resnet18_bigru,flow,position_only,inside_spearman_true,0.6,0.5,0.7,0.001
-synthme,context,resnet18_bigru,raw,position_only,inside_spearman_true,0,-0.1,0.1,1
-synthme,paper,resnet18_bigru,raw,position_only,spearman_pseudo,-0.004,-0.01,0.002,0.9""",
-        **TESTED,
-        control_input="none",
-    ),
-    "ablation_differences": frame(
-        f"""{CHANGES}
-synthme,context,temporal,no GRU,the base,flow,inside_spearman_true,-0.31,-0.41,-0.22,0.001
-synthme,context,target,boxcar target,the base,flow,inside_spearman_true,-0.12,-0.2,-0.04,0.001
-synthme,context,target,Gaussian target,the base,flow,inside_spearman_true,0.01,-0.02,0.04,0.001
-synthme,context,loss,no ranking term,the base,flow,inside_spearman_true,0,-0.02,0.02,0.001""",
-        **TESTED,
-    ),
-    "prior_match": frame(
-        """dataset,protocol,prior,landmarks,metric,estimate,low,high,less_triangle,less_triangle_low,less_triangle_high
-synthme,context,triangular,exact,ccc,0.95,0.94,0.96,0,0,0
-synthme,context,raised_cosine,exact,ccc,0.97,0.96,0.98,0.02,0.011,0.029
-synthme,context,triangular,annotated,ccc,0.93,0.92,0.94,0,0,0
-synthme,context,boxcar,annotated,ccc,0.8,0.79,0.81,-0.13,-0.15,-0.11
-synthme,context,raised_cosine,annotated,ccc,0.95,0.94,0.96,0.02,0.012,0.028""",
-        jitter=0,
-    ),
-    "limits": frame(
-        """dataset,condition,system,kind,per_hour,threshold_px,threshold_px_low,threshold_px_high,lapse,lapse_low,lapse_high,remark
-synthme,base,ours,model,6,0.61,0.52,0.73,0.05,0.01,0.1,
-synthme,base,motion,baseline,6,,,,,,,never half
-synthme,base,ideal observer,ideal,6,0.11,0.1,0.12,0,0,0.01,
-synthme,noise,ours,model,6,0.99,0.9,1.1,0.05,0.01,0.1,""",
-        **{"level": 0.0, "unit": "px", "slope": 1.0, "guess": 0.01, "most_px": 2.5},
-    ),
-    "factorial": frame(
-        """dataset,factor,reference,ours,metric,effect,low,high,combinations
-synthme_lv,decoder,extensible_interval,semi_markov,end_to_end_f1,0.011,-0.01,0.03,16
-synthme_lv,features,reference,regional,end_to_end_f1,0.11,0.05,0.17,16
-synthme_lv,training,separate,joint,end_to_end_f1,-0.039,-0.076,-0.003,16"""
-    ),
-    "decoder_differences": frame(
-        """dataset,setting,other,metric,difference,low,high,p_holm
-synthme_lv,its own prior,fixed_window,spotting_f1,0.14,0.04,0.24,0.03
-synthme_lv,its own prior,half_height,spotting_f1,0.07,0.01,0.15,0.2""",
-        **TESTED,
-        ours="semi_markov",
-    ),
-    "spotting_claims": frame(
-        """dataset,claim,metric,ours,other,difference,low,high,p_holm,needed,holds
-synthme_lv,end-to-end F1 above the reference's,end_to_end_f1,0.3,0.06,0.24,0.14,0.33,0.002,interval above 0,True""",
-        **TESTED,
-    ),
-    "inflation_ledger": frame(
-        """dataset,system,fault,meaning,strs,inflation,low,high
-synthme_lv,"reference, repaired",none,nothing is wrong,0.016,0,0,0
-synthme_lv,"reference, repaired",events_only,empty videos aren't scored,0.032,0.016,0.004,0.03
-synthme_lv,ours,none,nothing is wrong,0.2,0,0,0
-synthme_lv,ours,events_only,empty videos aren't scored,0.25,0.05,0.01,0.08
-synthme_lv,ours,epoch_on_test,the epoch is picked on the test subjects,0.26,0.06,-0.02,0.09"""
-    ),
-    "published_control": frame(
-        """dataset,metric,of,paper,control,their_events,their_subjects
-synthme,spearman_pseudo,samm,0.9014,0.8823,157,29
-synthme,spearman_pseudo,casme3_me,,0.8797,785,93
-synthme,kendall_pseudo,samm,0.7999,0.7745,157,29"""
-    ),
-}
-TABLES |= {
-    name: table.assign(significant=table["p_holm"] < 0.05)
-    for name, table in TABLES.items()
-    if "p_holm" in table
+    path.stem: read_result(path)
+    for path in sorted((Path(__file__).parents[1] / "docs" / "results").glob("*.csv"))
 }
 
 
@@ -158,14 +82,14 @@ def test_interval_and_corrected_p_decide_together(tmp_path, name, low, high, p_h
 
 @pytest.mark.parametrize(("p_holm", "answer"), [(0.05, "yes"), (0.06, "not told apart"), (np.nan, "yes")])
 def test_an_aim_that_holds_by_its_interval_alone_is_not_told_apart(tmp_path, p_holm, answer):
-    (verdict,) = verdicts(tmp_path, "system", spotting_claims=TABLES["spotting_claims"].assign(p_holm=p_holm))
-    assert verdict.answer == answer
+    table = TABLES["spotting_claims"].assign(p_holm=p_holm, holds=True)
+    assert {v.answer for v in verdicts(tmp_path, "system", spotting_claims=table)} == {answer}
 
 
 def test_a_p_that_nobody_corrected_is_corrected_over_the_rows_that_are_asked(tmp_path):
-    table = TABLES["prior_match"].assign(p=0.03)
-    (verdict,) = verdicts(tmp_path, "label", prior_match=table)  # two priors beside the triangle
-    assert (verdict.p, verdict.answer) == ("0.060", "not told apart")
+    table = TABLES["prior_match"].assign(p=0.02)
+    (verdict,) = verdicts(tmp_path, "label", prior_match=table)  # four priors beside the triangle
+    assert (verdict.p, verdict.answer) == ("0.080", "not told apart")
 
 
 @pytest.mark.parametrize(
@@ -217,9 +141,9 @@ def test_every_number_in_brackets_is_a_row_of_the_table_that_is_named(tmp_path):
         for column in ("estimate", "difference", "effect", "inflation", "threshold_px", "less_triangle"):
             ends = [f"{column}_low", f"{column}_high"] if f"{column}_low" in table else ["low", "high"]
             for values in table[[column, *ends]].to_numpy(float) if column in table else ():
-                rows |= {tuple(round(v + 0.0, digits) for v in values) for digits in (1, 2, 3)}
+                rows |= {tuple(float(f"{v:z.{digits}f}") for v in values) for digits in (1, 2, 3)}
         for texts in BRACKET.findall(" ".join(verdict.cells)):
-            assert tuple(float(text) + 0.0 for text in texts) in rows, verdict
+            assert tuple(float(text) for text in texts) in rows, verdict
             matched += 1
     assert matched > 15
 
@@ -230,15 +154,18 @@ def test_what_speaks_against_us_stands_first(tmp_path):
 
 
 def test_the_context_protocol_and_motion_decide_where_there_are_any(tmp_path):
-    raw = "synthme,context,temporal,no GRU,raw,raw,inside_spearman_true,-0.3,-0.4,-0.2,0.001"
-    flow = "synthme,context,temporal,no GRU,flow,flow,inside_spearman_true,0,-0.1,0.1,0.001"
-    paper = "synthme,paper,temporal,no GRU,raw,raw,spearman_pseudo,-0.5,-0.6,-0.4,0.001"
-    apart = "not told apart"
-    for rows, answer in (([raw], "yes"), ([raw, flow], apart), ([paper, flow], apart), ([paper], "yes")):
-        table = frame("\n".join([CHANGES, *rows]), **TESTED)
+    def answer(*rows):
+        names = ["protocol", "input", "metric", "difference", "low", "high"]
+        about = {"dataset": "d", "family": "temporal", "variant": "no GRU", "base": "GRU", "p_holm": 0.001}
+        table = pd.DataFrame(rows, columns=names).assign(**about)
         (verdict,) = verdicts(tmp_path, "temporal", ablation_differences=table)
-        assert verdict.answer == answer
-    assert "Spearman with the pseudo-label, paper protocol" in verdict.about
+        return verdict.answer
+
+    raw = ("context", "raw", "inside_spearman_true", -0.3, -0.4, -0.2)
+    flow = ("context", "flow", "inside_spearman_true", 0, -0.1, 0.1)
+    paper = ("paper", "raw", "spearman_pseudo", -0.5, -0.6, -0.4)
+    assert answer(raw) == answer(paper) == "yes"
+    assert answer(raw, flow) == answer(paper, flow) == "not told apart"
 
 
 @pytest.mark.parametrize("name", sorted({rule["result"] for rule in RULES.values()}))

@@ -126,7 +126,7 @@ def _asked(rule: Mapping[str, Any], table: pd.DataFrame) -> Iterator[list[dict[s
             rows = rows.assign(p_holm=stats.holm(rows["p"]) if "p" in rows else math.nan)
         beside = next(iter(results.records(whole.query(rule["beside"]))), {}) if "beside" in rule else {}
         text = {"beside": interval_text(beside, "value", rule.get("digits"))}
-        for _, part in rows.groupby(["dataset", *rule.get("each", ())], sort=False):
+        for _, part in rows.groupby(["dataset", *rule.get("by", ())], sort=False):
             yield [row | text | {"outcome": _judged(rule, row, beside)} for row in results.records(part)]
 
 
@@ -188,7 +188,7 @@ def _verdict(name: str, rule: Mapping[str, Any], rows: list[dict[str, Any]]) -> 
         key=lambda r: (sign * ((r["outcome"] == "above") - (r["outcome"] == "below")), sign * r["value"]),
     )
     texts = {column: _words(value) if column != "dataset" else value for column, value in row.items()}
-    values = ": ".join(str(texts[column]) for column in rule.get("each", ()))
+    values = ": ".join(str(texts[column]) for column in rule.get("by", ()))
     several = [f"of {len(rows)}, {above} above and {below} below 0"] * (len(rows) > 1)
     counts = {"events": "events", "clips": "clips", "subjects": "subjects", "seeds": "trainings"}
     counts = {words: row[key] for key, words in counts.items() if row.get(key, math.nan) > 0}
