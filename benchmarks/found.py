@@ -51,7 +51,7 @@ def said_of(images, weights):
         for image in images:
             writer.write(cv2.cvtColor(image, cv2.COLOR_GRAY2BGR))
         writer.release()
-        return prediction.predict(path, weights).intervals
+        return prediction.predict_video(path, weights).intervals
 
 
 def look(weights, people, seed):

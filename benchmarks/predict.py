@@ -65,7 +65,7 @@ def measure(path):
 
     weights = predictor_weights.load_weights()
     start = time.perf_counter()
-    made = prediction.predict(path, weights)
+    made = prediction.predict_video(path, weights)
     taken = time.perf_counter() - start
     frames = int(made.curve["frame"].iloc[-1]) + 1
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -44,4 +44,4 @@ def predict(source: Any, weights: Any = None, *, fps: float | None = None, progr
     """
     from melib.app import prediction  # torch takes seconds to import
 
-    return prediction.predict(source, weights, fps=fps, progress=progress)
+    return prediction.predict_video(source, weights, fps=fps, progress=progress)

@@ -42,9 +42,9 @@ def test_what_is_decoded_is_scored_as_the_metrics_say(files, decoder):
     truth = pd.read_csv(files / "events.csv", dtype={"subject": str})
     expected = metrics.spotting(out, truth)
     assert expected["f1"] > 0.2
-    rules, over_iou, _, missed = interval_files.score(
+    rules, over_iou, _, missed = interval_files.score_intervals(
         interval_files.read_intervals(files / "out.csv"),
-        interval_files.read_events(files / "events.csv", None),
+        interval_files.read_truth(files / "events.csv", None),
     )
     assert rules.set_index("rule").loc["strict", ["tp", "fp", "fn"]].tolist() == [
         expected["tp"],
@@ -90,7 +90,7 @@ def test_every_miss_has_its_reason():
         ],
         columns=["onset", "offset", "apex", "kept", "emotion"],
     )
-    missed = interval_files.score(predicted.assign(**about), truth.assign(**about))[3]
+    missed = interval_files.score_intervals(predicted.assign(**about), truth.assign(**about))[3]
     assert missed["reason"].tolist() == ["threshold", "geometry", "class", "no candidate"]
 
 

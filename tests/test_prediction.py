@@ -155,7 +155,7 @@ def _first_gap(path):
 
 def test_too_few_frames_are_said_to_be_too_few(tmp_path, weights, frames):
     for n in (1, 5):
-        made = prediction.predict(film(tmp_path / f"{n}.mp4", frames[:n]), weights)
+        made = prediction.predict_video(film(tmp_path / f"{n}.mp4", frames[:n]), weights)
         assert len(made.curve) == n
         assert any("too few to tell" in note for note in made.notes)
         prediction.write_prediction(made, tmp_path)
@@ -204,7 +204,7 @@ def test_images_that_are_cut_are_called_unreadable_and_not_without_a_face(weight
         data = cv2.imencode(".jpg", frame)[1].tobytes()
         (tmp_path / f"{number}.jpg").write_bytes(data[: len(data) // 2])
     with pytest.raises(DataError, match="40 of 40 images can't be read"):
-        prediction.predict(tmp_path, weights, fps=30)
+        prediction.predict_video(tmp_path, weights, fps=30)
 
 
 # Dense windows
@@ -282,7 +282,7 @@ def test_the_card_is_that_of_the_clips_whose_model_is_exported(tmp_path):
 @pytest.fixture(scope="module")
 def made(weights, frames, tmp_path_factory):
     gone = [image if not 40 <= t < 70 else np.zeros_like(image) for t, image in enumerate(frames)]
-    return prediction.predict(film(tmp_path_factory.mktemp("film") / "face.mp4", gone), weights)
+    return prediction.predict_video(film(tmp_path_factory.mktemp("film") / "face.mp4", gone), weights)
 
 
 def test_a_row_a_sample_and_none_says_anything_without_a_face(made, frames):
@@ -473,9 +473,9 @@ def eager(weights, made):
 def test_an_interval_below_the_least_confidence_or_the_floor_of_movement_is_dropped(eager, made, monkeypatch):
     sizes, moved = [], prediction.moved
     monkeypatch.setattr(prediction, "moved", lambda *about: sizes.append(moved(*about)) or sizes[-1])
-    every = prediction.predict(made.source, eager).intervals
+    every = prediction.predict_video(made.source, eager).intervals
     sure, large = every["confidence"] >= 0.5, np.array(sizes) >= np.median(sizes)
-    some = prediction.predict(made.source, replace(eager, least=0.5, floor=np.median(sizes))).intervals
+    some = prediction.predict_video(made.source, replace(eager, least=0.5, floor=np.median(sizes))).intervals
     assert some.equals(every[sure & large].reset_index(drop=True))
     assert len({len(every), sure.sum(), large.sum(), len(some)}) > 2 and len(some) > 0
 
@@ -484,8 +484,8 @@ def test_of_several_faces_the_largest_is_followed_and_that_is_said(weights, fram
     both = [np.hstack([image, cv2.copyMakeBorder(cv2.resize(image, None, fx=0.6, fy=0.6), 0,
                        image.shape[0] - round(image.shape[0] * 0.6), 0, 0, cv2.BORDER_REPLICATE)])
             for image in frames[:45]]  # fmt: skip
-    one = prediction.predict(film(tmp_path / "one.mp4", frames[:45]), weights)
-    two = prediction.predict(
+    one = prediction.predict_video(film(tmp_path / "one.mp4", frames[:45]), weights)
+    two = prediction.predict_video(
         film(tmp_path / "two.mp4", [np.ascontiguousarray(image) for image in both]), weights
     )
     mirrored = [np.ascontiguousarray(image[:, ::-1]) for image in both]
@@ -554,7 +554,7 @@ def test_a_noisy_film_of_a_photograph_of_somebody_never_seen_holds_no_micro_expr
 def test_memory_doesnt_grow_with_the_video(frames, tmp_path):
     """Five times as long a video takes at most a twentieth more."""
     program = (
-        "import resource, sys\nfrom melib.app import prediction\nprediction.predict(sys.argv[1])\n"
+        "import resource, sys\nfrom melib.app import prediction\nprediction.predict_video(sys.argv[1])\n"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
     )
     order = [*range(len(frames)), *range(len(frames) - 2, 0, -1)]

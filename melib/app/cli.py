@@ -51,8 +51,8 @@ def _main() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
-@app.command(epilog="Example:  melib doctor")
-def doctor() -> None:
+@app.command("doctor", epilog="Example:  melib doctor")
+def _doctor() -> None:
     """Say what is installed, and a remedy for each thing wrong; exit 1 if anything is."""
     from rich.console import Console
     from rich.markup import escape
@@ -70,8 +70,8 @@ def doctor() -> None:
         raise typer.Exit(1)
 
 
-@app.command(epilog="Example:  melib first")
-def first(
+@app.command("first", epilog="Example:  melib first")
+def _first(
     out: Annotated[Path, typer.Argument(help="Folder to write into.")] = Path("first"),
     seed: Annotated[int, typer.Option(min=0, help="Another seed, another video (and another folder).")] = 0,
 ) -> None:
@@ -98,8 +98,8 @@ def first(
     print(figure)
 
 
-@app.command(epilog="Example:  melib simulate data/synthme --people 2 --clips 1 --empty 0")
-def simulate(
+@app.command("simulate", epilog="Example:  melib simulate data/synthme --people 2 --clips 1 --empty 0")
+def _simulate(
     out: Annotated[
         Path, typer.Argument(help="Folder to write the data set into; finished clips in it are kept.")
     ],
@@ -157,7 +157,7 @@ def simulate(
 
 
 @data_app.command("check", epilog="Example:  melib data check synthme --root data/synthme")
-def check(
+def _check(
     dataset: Annotated[str, typer.Argument(help="Name of a manifest, or the path of one.")],
     root: Annotated[Path, typer.Option(help="Folder of the unpacked data set.")],
     table: Annotated[
@@ -179,7 +179,7 @@ def check(
     "events",
     epilog="Example:  melib data events synthme --table data/synthme/annotations.xlsx --out events.csv",
 )
-def events(
+def _events(
     dataset: Annotated[str, typer.Argument(help="Name of a manifest, or the path of one.")],
     table: Annotated[list[Path], typer.Option(help="Annotation table. May be repeated.")],
     out: Annotated[Path, typer.Option(help="csv to write: a row an event, frames 0-based and closed.")],
@@ -203,7 +203,7 @@ def events(
 
 
 @data_app.command("manifest", epilog="Example:  melib data manifest --root data/synthme --out files.csv")
-def files(
+def _files(
     root: Annotated[Path, typer.Option(help="Folder of the unpacked data set.")],
     out: Annotated[
         Path | None, typer.Option(help="csv to write: relpath, bytes, sha256 of every file.")
@@ -234,8 +234,8 @@ def files(
         raise Misuse("give either --out FILE to write a list, or --verify FILE to compare with one.")
 
 
-@app.command(epilog="Example:  melib run --profile smoke --only 04 --run trial")
-def run(
+@app.command("run", epilog="Example:  melib run --profile smoke --only 04 --run trial")
+def _run(
     profile: Annotated[str, typer.Option(help="smoke, demo or paper: how much is computed.")] = "demo",
     data: Annotated[list[str] | None, typer.Option(help="NAME=DIR of a data set; may be repeated.")] = None,
     only: Annotated[
@@ -286,8 +286,8 @@ def run(
     print(folder / "report" / "index.html")
 
 
-@app.command(epilog="Example:  melib figures trial")
-def figures(
+@app.command("figures", epilog="Example:  melib figures trial")
+def _figures(
     run: Annotated[str, typer.Argument(help="Name of the run, or the path of its folder.")],
     style: Annotated[
         Path | None,
@@ -306,8 +306,8 @@ def figures(
     print(report.build(folder))
 
 
-@app.command(epilog="Example:  melib predict clip.mp4 --out predictions")
-def predict(
+@app.command("predict", epilog="Example:  melib predict clip.mp4 --out predictions")
+def _predict(
     videos: Annotated[list[Path], typer.Argument(help="Video files, or folders of frames.")],
     out: Annotated[Path, typer.Option(help="Folder to write into.")] = Path("predictions"),
     weights: Annotated[
@@ -337,8 +337,8 @@ def predict(
         raise typer.Exit(1)
 
 
-@app.command(epilog="Example:  melib export trial --to elan --out exchange")
-def export(
+@app.command("export", epilog="Example:  melib export trial --to elan --out exchange")
+def _export(
     source: Annotated[
         str,
         typer.Argument(
@@ -367,7 +367,7 @@ def export(
 @app.command(
     "import", epilog="Example:  melib import exchange/synthme/s01/s01_01.eaf --from elan --dataset synthme"
 )
-def import_(
+def _import(
     file: Annotated[Path, typer.Argument(help="What `melib export` wrote, edited and saved.")],
     source: Annotated[str, typer.Option("--from", help="elan or labelstudio.")],
     dataset: Annotated[str, typer.Option(help="Name of a manifest, or the path of one.")],
@@ -385,8 +385,8 @@ def import_(
     print(f"{len(changes)} events corrected in {corrections}" if changes else "nothing was changed")
 
 
-@app.command(epilog="Example:  melib audit intensity.csv --events landmarks.csv --out audit.csv")
-def audit(
+@app.command("audit", epilog="Example:  melib audit intensity.csv --events landmarks.csv --out audit.csv")
+def _audit(
     curves: Annotated[Path, typer.Argument(help="csv: subject, video, frame, intensity, perhaps fold.")],
     events: Annotated[
         Path,
@@ -415,8 +415,10 @@ def audit(
         print(out)
 
 
-@app.command(epilog="Example:  melib decode curves.csv --events events_of_curves.csv --out intervals.csv")
-def decode(
+@app.command(
+    "decode", epilog="Example:  melib decode curves.csv --events events_of_curves.csv --out intervals.csv"
+)
+def _decode(
     curves: Annotated[
         Path,
         typer.Argument(
@@ -448,9 +450,9 @@ def decode(
 
     _refuse_out(out, [path for path in (curves, events, apply) if path is not None])
     known = interval_files.read_curves(curves, column)
-    truth = interval_files.read_events(events, known)
+    truth = interval_files.read_truth(events, known)
     other = None if apply is None else interval_files.read_curves(apply, column)
-    intervals = interval_files.decode(known, truth, decoder, rate, other)
+    intervals = interval_files.decode_curves(known, truth, decoder, rate, other)
     interval_files.write_intervals(out, intervals, everything)
     n_videos = len(known if other is None else other)
     how = "fitted on other subjects" if other is None else f"fitted on all of {curves}"
@@ -458,8 +460,8 @@ def decode(
     print(f"{interval_files.CONVENTION}; {rate:g} frames a second")
 
 
-@app.command(epilog="Example:  melib score intervals.csv events_of_curves.csv")
-def score(
+@app.command("score", epilog="Example:  melib score intervals.csv events_of_curves.csv")
+def _score(
     predicted: Annotated[
         Path,
         typer.Argument(help="csv with subject, video, onset, offset (and apex, emotion, confidence, kept)."),
@@ -476,8 +478,8 @@ def score(
 
     if misses is not None:
         _refuse_out(misses, [predicted, truth])
-    rules, over_iou, timing, missed = interval_files.score(
-        interval_files.read_intervals(predicted), interval_files.read_events(truth, None), rate
+    rules, over_iou, timing, missed = interval_files.score_intervals(
+        interval_files.read_intervals(predicted), interval_files.read_truth(truth, None), rate
     )
     for table in (rules, over_iou, timing):
         text = table.map(
@@ -492,8 +494,8 @@ def score(
         print(misses)
 
 
-@app.command(epilog="Example:  melib share trial --out shared/trial")
-def share(
+@app.command("share", epilog="Example:  melib share trial --out shared/trial")
+def _share(
     run: Annotated[str, typer.Argument(help="Name of the run, or the path of its folder.")],
     out: Annotated[Path, typer.Option(help="Folder to write, which a lab may publish.")],
     lab: Annotated[str, typer.Option(help="Name in comparisons; that of the folder if not given.")] = "",
@@ -506,8 +508,8 @@ def share(
     print(sharing.share(folder, out, lab))
 
 
-@app.command(epilog="Example:  melib compare shared/trial --out compared.csv")
-def compare(
+@app.command("compare", epilog="Example:  melib compare shared/trial --out compared.csv")
+def _compare(
     shared: Annotated[list[Path], typer.Argument(help="Folders that `melib share` wrote, a lab each.")],
     out: Annotated[Path | None, typer.Option(help="csv to write: a row a lab, model and measure.")] = None,
 ) -> None:

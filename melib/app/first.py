@@ -45,7 +45,7 @@ def first(out: str | Path, *, seed: int = 0, progress: bool = True) -> tuple[Pat
         If the folder can't be written, or holds a video of another seed; Misuse if the seed is below 0.
     """
     study = a_video(Path(out) / "video", seed, progress)
-    made = prediction.predict(study.videos["folder"].iloc[0], fps=long.FPS, progress=progress)
+    made = prediction.predict_video(study.videos["folder"].iloc[0], fps=long.FPS, progress=progress)
     *_, figure = prediction.write_prediction(made, out, "first")
     return figure, beside_truth(made.intervals, study)
 

@@ -28,7 +28,7 @@ MISSES = ("no candidate", "threshold", "geometry", "class")
 
 
 @dataclass(frozen=True)
-class Curve:
+class ScoreCurve:
     """Scores (T,) of one video from frame `first` on, and curves (T,) of other movement by kind; NaN where unknown."""
 
     subject: str
@@ -50,7 +50,7 @@ def read_curves(path, column=""):
 
     Returns
     -------
-    curves : list of Curve
+    curves : list of ScoreCurve
 
     Raises
     ------
@@ -72,7 +72,7 @@ def read_curves(path, column=""):
     return curves
 
 
-def read_events(path, curves):
+def read_truth(path, curves):
     """Read micro-expressions; DataFrame subject, video, onset, offset (float), apex and emotion where the file has them.
 
     Raises
@@ -109,19 +109,19 @@ def read_events(path, curves):
     return events
 
 
-def decode(curves, events, decoder="selector", rate=30.0, apply=None):
+def decode_curves(curves, events, decoder="selector", rate=30.0, apply=None):
     """Intervals of every video, by a decoder that was fitted without its subject.
 
     Parameters
     ----------
-    curves : list of Curve
+    curves : list of ScoreCurve
     events : DataFrame
-        As `read_events` returns.
+        As `read_truth` returns.
     decoder : str
         One of decoders.NAMES.
     rate : float
         Frames a second.
-    apply : list of Curve, optional
+    apply : list of ScoreCurve, optional
         Other curves: the decoder is fitted on all of `curves`, and these are decoded.
 
     Returns
@@ -159,7 +159,7 @@ def decode(curves, events, decoder="selector", rate=30.0, apply=None):
     return table.sort_values(["subject", "video", "onset"], kind="stable", ignore_index=True)
 
 
-def score(predicted, truth, rate=30.0):
+def score_intervals(predicted, truth, rate=30.0):
     """What is found, invented and missed, by three rules, and why each event was missed.
 
     Parameters
@@ -234,8 +234,8 @@ def score(predicted, truth, rate=30.0):
 
 
 def read_intervals(path):
-    """Read predicted intervals: as `read_events` does, with confidence (or score) and kept (yes, no) where known."""
-    table = read_events(path, None)
+    """Read predicted intervals: as `read_truth` does, with confidence (or score) and kept (yes, no) where known."""
+    table = read_truth(path, None)
     if "confidence" not in table and "score" in table:
         table = table.rename(columns={"score": "confidence"})
     if "confidence" in table:
@@ -342,7 +342,7 @@ def _read_file(path, column, folder):
             raise DataError(
                 f"{path} holds shape {scores.shape}, {scores.dtype}; save one number a frame, (T,)."
             )
-        return [Curve(subject, path.stem, 0, scores.astype(float), {})]
+        return [ScoreCurve(subject, path.stem, 0, scores.astype(float), {})]
     table = read_text_table(path, ("frame",))
     if "subject" in table and "video" in table:
         _need(table, path, (column or "score",))
@@ -383,7 +383,7 @@ def _curve(table, path, subject, video, column, first_number):
             raise DataError(f"{where}: {name} {unread.iloc[0]!r} is no number; leave what is unknown empty.")
         values[name] = np.where(np.isfinite(numbers), numbers, np.nan)[order]
     scores = values.pop(column)
-    return Curve(subject, video, int(frame[0]) - first_number, scores, values)
+    return ScoreCurve(subject, video, int(frame[0]) - first_number, scores, values)
 
 
 def read_text_table(path, columns):

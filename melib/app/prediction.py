@@ -106,7 +106,7 @@ class Prediction:
         return f"{self.source.name}: {length:.1f} s, {_counted(len(self.intervals))}"
 
 
-def predict(
+def predict_video(
     source: str | Path,
     weights: str | Path | Weights | None = None,
     *,
@@ -495,7 +495,7 @@ def predict_all(
     Parameters
     ----------
     sources, weights, fps, progress
-        As for `predict`.
+        As for `predict_video`.
     out : str or Path
         Folder that everything is written to.
     overlay : bool
@@ -516,7 +516,7 @@ def predict_all(
     paths = list(dict.fromkeys(map(Path, sources)))
     for source, name in zip(paths, _names(paths), strict=True):
         try:
-            made = predict(source, weights, fps=fps, progress=progress)
+            made = predict_video(source, weights, fps=fps, progress=progress)
             files = [*write_prediction(made, out, name), *([film(made, out, name)] if overlay else [])]
         except Misuse:
             raise

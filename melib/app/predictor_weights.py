@@ -83,7 +83,7 @@ def load_weights(folder: str | Path | None = None) -> Weights:
     return Weights(*both, decoder, least, floor, windows, about)
 
 
-def export(run: Run, long: spotting.Long) -> Path:
+def export_predictor(run: Run, long: spotting.Long) -> Path:
     """Put what `predict` needs into ``run/predictor``: the models of the first fold, their decoder, their card.
 
     Nothing is fitted that the run hasn't fitted; the people of the fold's test and validation part were never trained on.
