@@ -107,9 +107,11 @@ class IntervalSelector:
         curves, truth, subjects, others = checked(curves, events, subjects, others)
         kinds = tuple(sorted(others))
         videos = [
-            _candidates(curve, prior, [others[kind][i] for kind in kinds]) for i, curve in enumerate(curves)
+            candidates(curve, prior, [others[kind][i] for kind in kinds]) for i, curve in enumerate(curves)
         ]
-        features = np.concatenate([np.zeros((0, len(_names(kinds)))), *(video.features for video in videos)])
+        features = np.concatenate(
+            [np.zeros((0, len(feature_names(kinds)))), *(video.features for video in videos)]
+        )
         overlap = np.concatenate(
             [[], *(_overlap(video.spans, spans) for video, spans in zip(videos, truth, strict=True))]
         )
@@ -147,7 +149,7 @@ class IntervalSelector:
 
     @classmethod
     def _unlearned(cls, prior, kinds, videos, expected):
-        weights = np.isin(_names(kinds), ("ranks_height", "hit")).astype(float)
+        weights = np.isin(feature_names(kinds), ("ranks_height", "hit")).astype(float)
         bound = np.full(len(weights), 50.0)
         raw = cls(prior, kinds, tuple(-bound), tuple(bound), tuple(weights), 0.0, 0.0)
         odds = np.concatenate([[], *(raw._verdict(video)[1] for video in videos)])
@@ -188,7 +190,7 @@ class IntervalSelector:
                     f"the {kind} curve has shape {other.shape}, the scores {curve.filled.shape}; "
                     "give it one value a frame."
                 )
-        spans, odds = self._verdict(_candidates(scores, self.prior, given))
+        spans, odds = self._verdict(candidates(scores, self.prior, given))
         ranked = curve.ranked
         rows = [
             (onset, _apex(ranked, onset, offset), offset, probability)
@@ -217,24 +219,25 @@ class IntervalSelector:
         return cls(**{**record, **read, "prior": IntervalPrior.from_dict(record["prior"])})
 
 
-class _Candidates(NamedTuple):
+class Candidates(NamedTuple):
     """Candidates of one curve."""
 
     spans: np.ndarray  # (N, 2) int64, onset and offset
-    features: np.ndarray  # (N, F) float64, named by `_names`
+    features: np.ndarray  # (N, F) float64, named by `feature_names`
 
 
-def _names(kinds):
+def feature_names(kinds=()):
+    """Names of the features of a candidate, in their order; kinds: other curves that are read."""
     of_views = [f"{view}_{what}" for view in _VIEWS for what in _OF_VIEW]
     return [*of_views, *_OF_CANDIDATE, *(f"{kind}_{view}" for kind in kinds for view in _VIEWS)]
 
 
-def _candidates(scores, prior, others):
-    """Candidates of a curve (T,); none where it says nothing."""
+def candidates(scores, prior, others=()):
+    """Candidates of a curve (T,), with their features; none where it says nothing. others: curves of the same length."""
     curve = Curve.read(scores)
     n, median = curve.filled.size, np.exp(prior.duration.log_mean)
     if curve.scored.sum() < 3 or np.ptp(curve.filled[curve.scored]) == 0:
-        return _Candidates(np.zeros((0, 2), np.int64), np.zeros((0, len(_names(others)))))
+        return Candidates(np.zeros((0, 2), np.int64), np.zeros((0, len(feature_names(others)))))
     views = [_Means.of(view) for view in _views(scores)]
     spread = prior.duration.log_spread * ndtri(_DURATIONS)
     lengths = median * np.exp(spread)
@@ -263,7 +266,7 @@ def _candidates(scores, prior, others):
     columns += [hit[scale], z[scale], z[scale] ** 2, np.full(middle.size, np.log(n / median))]
     for other in others:
         columns += [_Means.of(view).mean(onset, offset) for view in _views(other)]
-    return _Candidates(np.stack([onset, offset - 1], axis=1).astype(np.int64), np.stack(columns, axis=1))
+    return Candidates(np.stack([onset, offset - 1], axis=1).astype(np.int64), np.stack(columns, axis=1))
 
 
 def _views(scores):
