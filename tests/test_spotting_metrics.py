@@ -2,6 +2,9 @@
 
 import itertools
 import math
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -204,7 +207,35 @@ def test_the_suite_is_complete():
         itertools.product(cases, RULES)
     )
     readme = (CONFORMANCE / "README.md").read_text(encoding="utf-8")
-    assert all(f"| `{case}` |" in readme for case in cases)
+    rows = {line.split("`")[1]: line.split(" | ") for line in readme.splitlines() if line.startswith("| `")}
+    assert set(rows) == cases
+    for row in EXPECTED.itertuples():
+        cell = rows[row.case][1 + RULES.index(row.rule)]
+        assert cell.split()[0] == f"{row.tp}/{row.fp}/{row.fn}"
+        assert float(cell.split()[1]) == pytest.approx(row.strs, abs=6e-4, nan_ok=True)
+
+
+def test_the_folder_checks_anybody_s_scorer_and_names_the_case_that_differs(tmp_path):
+    folder = shutil.copytree(CONFORMANCE, tmp_path / "copied")
+    (tmp_path / "theirs.py").write_text(
+        "import pandas as pd\nfrom melib import metrics\n\n"
+        "def strs(predicted, truth, emotions):\n"
+        "    return metrics.strs(pd.DataFrame(predicted), pd.DataFrame(truth), emotions)\n"
+    )
+
+    def check(*arguments):
+        command = [sys.executable, str(folder / "check.py"), *arguments]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    ours = check("strict", "theirs:strs")
+    assert (ours.returncode, ours.stdout) == (0, "strict: 35 of 35 cases agree\n"), ours.stderr
+    table = EXPECTED[EXPECTED["rule"] == "megc"][["case", "tp", "strs"]].reset_index(drop=True)
+    table.to_csv(tmp_path / "mine.csv", index=False)
+    assert check("megc", "mine.csv").returncode == 0
+    assert "megc: 35 of 35" in check("mine.csv").stdout
+    table.assign(tp=table["tp"] + (table["case"] == "perfect")).to_csv(tmp_path / "mine.csv", index=False)
+    wrong = check("megc", "mine.csv")
+    assert wrong.returncode == 1 and "34 of 35" in wrong.stdout and "perfect: tp" in wrong.stdout
 
 
 def test_each_fault_of_a_public_scorer_is_shown_by_a_case():
