@@ -11,45 +11,47 @@ from numba import njit
 _NEGLIGIBLE = -40.0
 
 
-@njit(nogil=True, inline="always")
-def log_event(model, start, g):
-    """Log of duration prior times likelihood ratio of an event of length g that starts at a boundary."""
-    gain, flank, core = model.gain, model.flank, model.core[g]
-    first = start + model.starts[g, 0]
-    second = start + model.starts[g, 1]
-    third = start + model.starts[g, 2]
-    low, middle = gain[first + core] - gain[first], gain[second + core] - gain[second]
-    top = gain[third + core] - gain[third]
-    # The largest of the three leads, so that no exponential overflows.
-    if low > top:
-        low, top = top, low
-    if middle > top:
-        middle, top = top, middle
-    mean = (1 + np.exp(low - top) + np.exp(middle - top)) / 3
-    return model.log_p[g] + flank[start + model.lengths[g]] - flank[start] + top + np.log(mean)
+@njit(nogil=True, cache=True)
+def log_events(model):
+    """Log of duration prior times likelihood ratio of every event: (T + 1, G), by the boundary where it starts and length.
+
+    Taken once: the search, both sums and every score read it. What would end behind the curve is left undefined.
+    """
+    gain, flank, log_p = model.gain, model.flank, model.log_p
+    lengths, cores, starts = model.lengths, model.core, model.starts
+    n = flank.size - 1
+    table = np.empty((n + 1, lengths.size))
+    for start in range(n + 1):
+        for g in range(lengths.size):
+            if start + lengths[g] > n:
+                break
+            core = cores[g]
+            first, second, third = start + starts[g, 0], start + starts[g, 1], start + starts[g, 2]
+            low, middle = gain[first + core] - gain[first], gain[second + core] - gain[second]
+            top = gain[third + core] - gain[third]
+            # The largest of the three leads, so that no exponential overflows.
+            if low > top:
+                low, top = top, low
+            if middle > top:
+                middle, top = top, middle
+            mean = (1 + np.exp(low - top) + np.exp(middle - top)) / 3
+            table[start, g] = log_p[g] + flank[start + lengths[g]] - flank[start] + top + np.log(mean)
+    return table
 
 
 @njit(nogil=True, cache=True)
-def forward(model, bonus):
-    """Sums over all segmentations before each boundary, and the best of them.
+def search(model, table, bonus):
+    """Best of all segmentations, where an event weighs exp(bonus) times as much.
 
-    In the search for the best, an event weighs exp(bonus) times as much. Returns (log_total (T + 1,), part
-    (T + 1, S)): the sum is exp(log_total) * part, and the parts of a boundary add up to 1; steps (T + 1, S)
-    int32: the length of the event that the best segmentation ends with, 0 for a frame outside; origins (T +
-    1, S) int8: the state before that frame; and the best state at the end.
+    Returns steps (T + 1, S) int32: the length of the event that the best segmentation up to a boundary ends with, 0 for a
+    frame outside; origins (T + 1, S) int8: the state before that frame; and the best state at the end.
     """
     n, n_states = model.emit.shape
-    n_lengths = model.lengths.size
-    log_total, part = np.empty(n + 1), np.empty((n + 1, n_states))
+    lengths, log_hazard = model.lengths, np.log(model.hazard)
     best = np.empty((n + 1, n_states))
     steps, origins = np.zeros((n + 1, n_states), np.int32), np.zeros((n + 1, n_states), np.int8)
-    log_total[0] = 0.0
-    part[0] = model.share
     best[0] = np.log(model.share)
-    log_hazard, quiet = np.log(model.hazard), 1 - model.hazard
-    log_move = np.log(model.move * quiet)
-    weight = np.empty(n_lengths)
-    total = np.empty(n_states)
+    log_move = np.log(model.move * (1 - model.hazard))
     for b in range(1, n + 1):
         for k in range(n_states):
             best[b, k] = -np.inf
@@ -58,72 +60,92 @@ def forward(model, bonus):
                 if value > best[b, k]:
                     best[b, k] = value
                     origins[b, k] = j
-        emit_top = model.emit[b - 1].max()
-        top = log_total[b - 1] + emit_top
-        fitting = 0
-        for g in range(n_lengths):
-            start = b - model.lengths[g]
+        for g in range(lengths.size):
+            start = b - lengths[g]
             if start < 0:
                 break
-            event = log_event(model, start, g)
-            weight[g] = log_total[start] + log_hazard + event
-            top = max(top, weight[g])
-            fitting = g + 1
             for k in range(n_states):
-                value = best[start, k] + log_hazard + bonus + event
+                value = best[start, k] + log_hazard + bonus + table[start, g]
                 if value > best[b, k]:
                     best[b, k] = value
-                    steps[b, k] = model.lengths[g]
+                    steps[b, k] = lengths[g]
+    return steps, origins, best[n].argmax()
+
+
+@njit(nogil=True, cache=True)
+def forward(model, table):
+    """Sums over all segmentations before each boundary: log_total (T + 1,), part (T + 1, S).
+
+    The sum is exp(log_total) * part, and the parts of a boundary add up to 1.
+    """
+    n, n_states = model.emit.shape
+    lengths, move, emit = model.lengths, model.move, model.emit
+    log_total, part = np.empty(n + 1), np.empty((n + 1, n_states))
+    log_total[0] = 0.0
+    part[0] = model.share
+    log_hazard, quiet = np.log(model.hazard), 1 - model.hazard
+    weight = np.empty(lengths.size)
+    total = np.empty(n_states)
+    for b in range(1, n + 1):
+        top = log_total[b - 1] + emit[b - 1].max()
+        fitting = 0
+        for g in range(lengths.size):
+            start = b - lengths[g]
+            if start < 0:
+                break
+            weight[g] = log_total[start] + log_hazard + table[start, g]
+            top = max(top, weight[g])
+            fitting = g + 1
         for k in range(n_states):
             value = 0.0
             for j in range(n_states):
-                value += part[b - 1, j] * model.move[j, k]
-            total[k] = value * quiet * np.exp(log_total[b - 1] + model.emit[b - 1, k] - top)
+                value += part[b - 1, j] * move[j, k]
+            total[k] = value * quiet * np.exp(log_total[b - 1] + emit[b - 1, k] - top)
         for g in range(fitting):
             if weight[g] - top > _NEGLIGIBLE:
                 value = np.exp(weight[g] - top)
                 for k in range(n_states):
-                    total[k] += value * part[b - model.lengths[g], k]
+                    total[k] += value * part[b - lengths[g], k]
         scale = total.sum()
         log_total[b] = top + np.log(scale)
         for k in range(n_states):
             part[b, k] = total[k] / scale
-    return (log_total, part), steps, origins, best[n].argmax()
+    return log_total, part
 
 
 @njit(nogil=True, cache=True)
-def backward(model, forward):
+def backward(model, table, forward):
     """Sums over all segmentations behind each boundary; the probability of each frame to be inside."""
     n, n_states = model.emit.shape
-    n_lengths = model.lengths.size
+    lengths, move, emit = model.lengths, model.move, model.emit
     log_total, part = forward
     log_rest, rest = np.empty(n + 1), np.empty((n + 1, n_states))
     change = np.zeros(n + 1)  # of the probability to be inside, from one frame to the next
     log_rest[n] = np.log(n_states)
     rest[n] = 1 / n_states
     log_hazard, quiet = np.log(model.hazard), 1 - model.hazard
-    weight = np.empty(n_lengths)
+    weight = np.empty(lengths.size)
     total = np.empty(n_states)
     for b in range(n - 1, -1, -1):
-        top = log_rest[b + 1] + model.emit[b].max()
+        top = log_rest[b + 1] + emit[b].max()
         fitting = 0
-        for g in range(n_lengths):
-            stop = b + model.lengths[g]
+        for g in range(lengths.size):
+            stop = b + lengths[g]
             if stop > n:
                 break
-            weight[g] = log_rest[stop] + log_hazard + log_event(model, b, g)
+            weight[g] = log_rest[stop] + log_hazard + table[b, g]
             top = max(top, weight[g])
             fitting = g + 1
         for j in range(n_states):
             value = 0.0
             for k in range(n_states):
-                value += model.move[j, k] * rest[b + 1, k] * np.exp(log_rest[b + 1] + model.emit[b, k] - top)
+                value += move[j, k] * rest[b + 1, k] * np.exp(log_rest[b + 1] + emit[b, k] - top)
             total[j] = value * quiet
         here = np.exp(log_total[b] + top - log_total[n])
         for g in range(fitting):
             if weight[g] - top > _NEGLIGIBLE:
                 value = np.exp(weight[g] - top)
-                stop = b + model.lengths[g]
+                stop = b + lengths[g]
                 both = 0.0
                 for j in range(n_states):
                     total[j] += value * rest[stop, j]
@@ -153,7 +175,7 @@ def trace(steps, origins, state):
 
 
 @njit(nogil=True, cache=True)
-def mass(model, forward, backward, start, stop):
+def mass(model, table, forward, backward, start, stop):
     """Probability of an event whose IoU with [start, stop) is at least .5.
 
     Also the posterior means of its start and stop, from those given.
@@ -172,13 +194,7 @@ def mass(model, forward, backward, start, stop):
             both = 0.0
             for j in range(n_states):
                 both += part[first, j] * rest[first + d, j]
-            log_p = (
-                log_total[first]
-                + log_hazard
-                + log_event(model, first, g)
-                + log_rest[first + d]
-                - log_total[n]
-            )
+            log_p = log_total[first] + log_hazard + table[first, g] + log_rest[first + d] - log_total[n]
             p = both * np.exp(log_p)
             mass += p
             to_start += p * (first - start)
@@ -192,6 +208,6 @@ def mass(model, forward, backward, start, stop):
             both = 0.0
             for j in range(n_states):
                 both += part[start, j] * rest[stop, j]
-            halves = 2 * log_hazard + log_event(model, start, g) + log_event(model, middle, g)
+            halves = 2 * log_hazard + table[start, g] + table[middle, g]
             mass -= both * np.exp(log_total[start] + halves + log_rest[stop] - log_total[n])
     return mass, means[0], means[1]

@@ -23,9 +23,11 @@ intervals.
 """
 
 import dataclasses
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import numba
 import numpy as np
 import pandas as pd
 from numba import njit
@@ -290,11 +292,14 @@ class Emission:
 
         def loss(log_temperature):
             emission = cls(edges, levels, float(np.exp(log_temperature)))
-            inside = np.concatenate([posterior(curve, prior, emission=emission) for curve in scores])
-            inside = inside.clip(_SURE, 1 - _SURE)
+            inside = pool.map(lambda curve: posterior(curve, prior, emission=emission), scores)
+            inside = np.concatenate([*inside]).clip(_SURE, 1 - _SURE)
             return -np.log(np.where(label, inside, 1 - inside))[scored].mean()
 
-        best = minimize_scalar(loss, bounds=np.log(_TEMPERATURES), method="bounded", options={"xatol": 0.03})
+        # The compiled sums hold no lock; workers of a grid have one thread each (melib.data.workers).
+        with ThreadPoolExecutor(numba.get_num_threads()) as pool:
+            bounds, options = np.log(_TEMPERATURES), {"xatol": 0.03}
+            best = minimize_scalar(loss, bounds=bounds, method="bounded", options=options)
         return cls(edges, levels, float(np.exp(best.x)))
 
     def llr(self, scores):
@@ -385,17 +390,18 @@ def semi_markov(scores, prior, *, emission=None, rate=1.0, nuisance=()):
         return interval_table([])
     # An event at an exact place is never probable; as many places as this mean the same event.
     places = _PLACES * np.exp(prior.duration.log_mean)
-    forward, steps, origins, last = _semi_markov.forward(model, np.log(rate * places))
-    backward, _ = _semi_markov.backward(model, forward)
-    events = _semi_markov.trace(steps, origins, last)
+    table = _semi_markov.log_events(model)
+    events = _semi_markov.trace(*_semi_markov.search(model, table, np.log(rate * places)))
+    forward = _semi_markov.forward(model, table)
+    backward, _ = _semi_markov.backward(model, table, forward)
     rows = []
     for i, (start, stop) in enumerate(events):
         # Half of the gap to the neighbour is free to move into.
         low = (events[i - 1][1] + start + 1) // 2 if i else 0
         high = (stop + events[i + 1][0]) // 2 if i + 1 < len(events) else llr.size
-        mass, mean_start, mean_stop = _semi_markov.mass(model, forward, backward, start, stop)
+        mass, mean_start, mean_stop = _semi_markov.mass(model, table, forward, backward, start, stop)
         moved = (max(low, start + round(mean_start)), min(high, stop + round(mean_stop)))
-        moved_mass = _semi_markov.mass(model, forward, backward, moved[0], moved[1])[0]
+        moved_mass = _semi_markov.mass(model, table, forward, backward, *moved)[0]
         if moved_mass >= mass:
             (start, stop), mass = moved, moved_mass
         if scored[start:stop].any():
@@ -416,8 +422,8 @@ def posterior(scores, prior, *, emission=None, nuisance=()):
     model, llr = _model(scores, prior, emission, nuisance)
     if llr.size == 0:
         return np.zeros(0)
-    forward, *_ = _semi_markov.forward(model, 0.0)
-    return _semi_markov.backward(model, forward)[1].clip(0, 1)
+    table = _semi_markov.log_events(model)
+    return _semi_markov.backward(model, table, _semi_markov.forward(model, table))[1].clip(0, 1)
 
 
 def fit(name, curves, events, prior, *, subjects=None, others=None):

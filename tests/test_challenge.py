@@ -52,14 +52,6 @@ def test_positions_become_the_releases_frame_numbers_and_the_rest_stays(tmp_path
         assert row.offset == frames[before.offset] + first_frame
 
 
-def test_the_first_frame_and_the_sampling_are_undone(tmp_path):
-    path = tmp_path / "samm.csv"
-    every_7th = {("006", "006_1"): np.arange(0, 700, 7)}
-    intervals = table(("006", "006_1", 0, 3, "negative"))
-    annotations.export_challenge(intervals, every_7th, starting_at(1), path)
-    assert path.read_text() == "subject,video,onset,offset,emotion\n006,006_1,1,22,negative\n"
-
-
 NUMBERS = {("1", "a"): np.arange(10)}
 
 

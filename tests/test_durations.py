@@ -2,12 +2,10 @@
 
 import types
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 
-from melib.paper import data_figures
 from melib.study import durations
 
 FPS = 30.0
@@ -71,13 +69,3 @@ def test_seconds_are_offset_less_onset_and_position_runs_from_onset_to_offset():
     assert found["seconds"].tolist() == [0.2, 2.0]
     assert found["frames"].tolist() == [7, 61]
     np.testing.assert_array_equal(found["position"], [np.nan, 0.25])
-
-
-def test_the_figure_has_a_row_a_data_set_and_a_density_that_fits():
-    studies = [many("samm_lv"), study([("s", "v", "micro", 3, 5, 9, "ok")], "one_event", long=False)]
-    events, fits = durations.event_durations(studies), durations.fits(studies)
-    fig = data_figures.durations(events, fits, durations.duration_statistics(events))
-    assert [ax.get_ylabel() for ax in fig.axes[::3]] == ["samm_lv\ndensity", "one_event\ndensity"]
-    line = fig.axes[0].lines[0]  # the fitted density over the log of the duration
-    assert np.trapezoid(line.get_ydata(), line.get_xdata()) == pytest.approx(1, abs=0.1)
-    plt.close(fig)

@@ -12,7 +12,6 @@ from made_up import unbegun
 
 from melib import protocols, simulate
 from melib.errors import DataError, Misuse
-from melib.paper import latex
 from melib.simulate import events, long
 from melib.study import ideal_observer, limits
 from melib.study.data import open_study
@@ -212,44 +211,3 @@ def test_labels_err_in_proportion_and_larger_errors_find_less(probe):
     intervals = decoded(probe, lambda peak: 1.0)
     shares = [limits.detect(probe, intervals, 60, label_error=e).found.mean() for e in (0.0, 0.15, 0.4)]
     assert shares[0] == 1 > shares[1] > shares[2]
-
-
-# Tables, figure ---------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def tables(probe):
-    asked = {"per_hour": [60, 240], "resamples": 30}
-    ideal = {(v.video, e): 0.002 for v in probe.videos for e in v.events["event"]}
-    parts = []
-    for condition in (
-        limits.BASE,
-        limits.Condition("noise", 4.0, "times", 0.25),
-        limits.Condition("annotators", 6.0, label_error=6 / 200),
-    ):
-        for name, size in {"ours": 0.3, "motion": 1.2, "chance": 9.0}.items():
-            parts.append(
-                measured(
-                    probe, lambda peak, size=size: float(peak > size), condition, name, len(name), **asked
-                )
-            )
-        parts.append(limits._ideal_rows(probe, condition, ideal, asked))
-    whole = {}
-    for name in limits.COLUMNS:
-        whole[name] = pd.concat([part[name] for part in parts if name in part], ignore_index=True)
-        whole[name].insert(0, "dataset", "toy")
-    return whole
-
-
-def test_tables_have_their_columns_and_no_number_where_there_is_no_threshold(tables):
-    for name, table in tables.items():
-        assert list(table)[1:] == limits.COLUMNS[name]
-    table = tables["limits"]
-    chance = table[table["system"] == "chance"]
-    assert chance["threshold_px"].isna().all() and chance["remark"].str.startswith("above").all()
-    ideal = table[table["kind"] == "ideal"].set_index(["condition", "per_hour"])["threshold_px"]
-    assert ideal["noise", 60] == pytest.approx(4 * ideal["base", 60], rel=0.02)
-    assert ideal["base", 240] < ideal["base", 60]
-    printed = latex.printed(latex.fill_table("limits_of_detection", table))
-    assert (printed["Found half of the time, px"] == "--").any()
-    assert printed.loc[printed["System"] == "chance", "Remark"].str.startswith("above").all()

@@ -73,18 +73,6 @@ def test_the_threshold_is_where_half_is_detected(lapse):
     assert low[1] < 0.5 < high[1] and np.isnan([low[2], high[2]]).all()
 
 
-def test_the_order_of_events_changes_nothing_and_the_same_seed_gives_the_same_numbers():
-    x, found, subjects = simulated(2)
-    order = np.random.default_rng(0).permutation(len(x))
-    one, other = (
-        fit_psychometric(x, found, subjects, n=30),
-        fit_psychometric(x[order], found[order], subjects[order], n=30),
-    )
-    assert other.threshold == pytest.approx(one.threshold, rel=1e-2)
-    assert other.threshold_interval == pytest.approx(one.threshold_interval, rel=2e-2)
-    assert fit_psychometric(x, found, subjects, n=30) == one
-
-
 # Its ends -----------------------------------------------------------------------------------------------------------
 
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from made_up import unbegun
 
-from melib import learn, metrics, protocols, stats
+from melib import learn, metrics, protocols
 from melib.errors import DataError
 from melib.study import comparisons, results, spotting, spotting_decoding, spotting_runs
 from melib.study.spotting import CLASSES, NEUTRAL, Curves, Video
@@ -133,12 +133,6 @@ def test_stitching_puts_a_cut_signal_together_again(n, half):
     np.testing.assert_array_equal(spotting.stitch(windows, starts, len(signal)), signal)
 
 
-def test_the_published_stitching_loses_the_first_half_window_of_all_but_the_batch_s_first_video():
-    windows, starts = np.ones((3, 10)), np.array([0, 5, 10])
-    assert not spotting.stitch(windows, starts, 20, whole=np.zeros(3, bool))[:5].any()
-    assert spotting.stitch(windows, starts, 20, whole=np.array([True, False, False])).all()
-
-
 def test_windows_hold_what_their_place_in_the_video_holds(material):
     fit = fits_of(REPAIRED, "toy", material.folds, 0)[0]
     video = material.videos[0]
@@ -247,30 +241,6 @@ def test_the_table_has_a_row_a_training_and_one_over_all(material):
     assert results.over_seeds(strict, ["dataset", "system"])["seed"].isna().tolist() == [True]
 
 
-def test_the_effect_of_a_score_that_is_a_mean_over_subjects_is_cohens_d(material):
-    """All subjects are watched equally long, so that the rate of false alarms is the mean of theirs."""
-    rng = np.random.default_rng(3)
-    columns = ["subject", "video", "onset", "apex", "offset", "score", "emotion"]
-
-    def alarms(rate):
-        rows = [
-            (v.subject, v.video, 20 * k, 20 * k + 3, 20 * k + 5, 0.5, "negative")
-            for v in material.videos
-            if v.events_of("micro").empty
-            for k in range(rng.poisson(rate))
-        ]
-        return counts_of(material, pd.DataFrame(rows, columns=columns))
-
-    ours, other = alarms(2), alarms(6)
-    row = difference(ours, other).set_index("metric").loc["fp_per_hour"]
-    each = (ours.fp - other.fp) / ours.hours
-    assert row["effect"] == pytest.approx(each.mean() / each.std(ddof=1))
-    same = stats.paired_difference(ours.fp / ours.hours, other.fp / other.hours, ours["subject"])
-    assert row["effect"] == pytest.approx(same["effect"])
-    assert row["difference"] == pytest.approx(same["difference"])
-    assert row["p"] == pytest.approx(same["p"], abs=0.02)
-
-
 def test_systems_are_tested_against_the_declared_reference_and_never_twice(material):
     judged = evaluation(material, {system.name: predict(system, material) for system in DECODED})
     table, family = (
@@ -365,25 +335,6 @@ def test_no_test_subject_reaches_a_fit_but_for_the_fault_that_says_so(monkeypatc
             assert seen["train"]
             assert not seen["train"] & test
             assert bool(seen["validation"] & test) == ("epoch_on_test" in faults)
-
-
-def test_a_video_shorter_than_a_window_is_one_short_sequence():
-    rng = np.random.default_rng(0)
-    video = made_up_video("s", "v", [("micro", "negative", 3, 5, 9)], rng)
-    short = replace(
-        video,
-        numbers=video.numbers[:12],
-        motion=video.motion[:12],
-        mask=video.mask[:12],
-        windows=video.windows[:1],
-        starts=video.starts[:1],
-        ok=video.ok[:1],
-    )
-    for system in (OURS, REPAIRED):
-        fit = fits_of(system, "toy", protocols.folds(PEOPLE, 2, seed=0), 0)[0]
-        (sequence,) = spotting.sequences(short, fit)
-        assert len(sequence) == 12
-    assert spotting.stitch(short.windows[:, :12], short.starts, 12).shape == (12, 36)
 
 
 def test_a_fold_without_an_event_to_train_on_is_refused_before_any_fit(monkeypatch):
