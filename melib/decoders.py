@@ -42,6 +42,8 @@ from melib.errors import DataError
 from melib.priors import DurationPrior, IntervalPrior
 from melib.selector import IntervalSelector
 
+# Height of a peak between mean and maximum of the smoothed curve, of the reference and of the rules beside it.
+PEAK_FRACTION = 0.55
 # Lengths that `half_height` allows, as shares of the prior's durations that are shorter.
 _USUAL = (0.05, 0.97)
 # Durations the semi-Markov model knows: up to this share of the prior.
@@ -85,7 +87,7 @@ _GROUPS = 3
 _TRIED = 60
 
 
-def fixed_window(scores, prior, *, half_length=None, peak_fraction=0.55):
+def fixed_window(scores, prior, *, half_length=None, peak_fraction=PEAK_FRACTION):
     """Peaks of the smoothed curve, plus and minus half a duration: the reference's baseline decoder.
 
     The curve is smoothed by a box of width 2 half_length (``np.convolve``, 'same', float64). Peaks are at
@@ -135,7 +137,7 @@ def fixed_window(scores, prior, *, half_length=None, peak_fraction=0.55):
     return interval_table(rows)
 
 
-def extensible_interval(scores, prior, *, half_length=None, peak_fraction=0.55):
+def extensible_interval(scores, prior, *, half_length=None, peak_fraction=PEAK_FRACTION):
     """Give the intervals of the reference rule: a window grows while the curve stays above its mean.
 
     Peaks as in `fixed_window`, but of equally high ones the last stays. A side starts half_length from the
@@ -170,7 +172,7 @@ def extensible_interval(scores, prior, *, half_length=None, peak_fraction=0.55):
     return interval_table(rows)
 
 
-def half_height(scores, prior, *, half_length=None, peak_fraction=0.55):
+def half_height(scores, prior, *, half_length=None, peak_fraction=PEAK_FRACTION):
     """From each peak down to half its height over the background, with a length that the prior holds usual.
 
     Peaks as in `extensible_interval`. On a curve smoothed over half_length frames (an odd number), the interval

@@ -36,6 +36,8 @@ _FEWEST_INSIDE = 3
 _PAIR_ROWS = 512
 # The least overlap of a true positive in every challenge of the field (inclusive frames).
 _IOU = 0.5
+# Overlaps over which F1 is averaged where no single one shall decide.
+IOUS = (0.3, 0.4, 0.5, 0.6, 0.7)
 # The field's coarse classes, which a truth may have although this one hasn't.
 _CLASSES = ("negative", "positive", "surprise", "others")
 
@@ -376,7 +378,7 @@ def strs(predicted, truth, emotions=None, rule="strict"):
     return {**score, "spotting_f1": f1, "recognition_f1": recognised, "strs": f1 * recognised}
 
 
-def f1_over_iou(predicted, truth, ious=(0.3, 0.4, 0.5, 0.6, 0.7), videos=None):
+def f1_over_iou(predicted, truth, ious=IOUS, videos=None):
     """F1 of `spotting` at several thresholds, (len(ious),) float64."""
     return np.array([spotting(predicted, truth, iou, videos)["f1"] for iou in ious])
 

@@ -19,6 +19,7 @@ from scipy.signal import find_peaks
 from scipy.special import expit, logit, ndtri
 from sklearn.linear_model import LogisticRegression
 
+from melib import metrics
 from melib._curve import Curve, checked, interval_table, ranks
 from melib.errors import DataError
 from melib.priors import IntervalPrior
@@ -36,8 +37,6 @@ _SKEWEST = 1.5
 _JITTER = 0.15
 # Candidates that share more than this (IoU) are one: the likelier stays.
 _SAME = 0.2
-# A candidate is as right as the share of these IoU that it reaches.
-_IOUS = (0.3, 0.4, 0.5, 0.6, 0.7)
 # Inverse strength of the penalty on weights of standardised features.
 _PENALTY = 0.1
 # Groups of subjects at most that are left out in turn for calibration.
@@ -117,7 +116,7 @@ class IntervalSelector:
         )
         owner = np.repeat(np.arange(len(videos)), [len(video.spans) for video in videos])
         expected = prior.events_per_minute * sum(map(len, curves)) / prior.duration.fps / 60
-        right = (overlap[:, None] >= _IOUS).mean(axis=1)
+        right = (overlap[:, None] >= metrics.IOUS).mean(axis=1)  # how right each is
         if not right.any():
             return cls._unlearned(prior, kinds, videos, expected)
         names = {subject: i for i, subject in enumerate(dict.fromkeys(subjects))}

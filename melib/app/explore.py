@@ -379,7 +379,12 @@ def fitted_decoder(source, decoder, statistics):
 
 @functools.lru_cache(maxsize=64)
 def decode_video(
-    shown, decoder=OURS.decoder, statistics="", half_length=None, peak_fraction=0.55, least=None
+    shown,
+    decoder=OURS.decoder,
+    statistics="",
+    half_length=None,
+    peak_fraction=decoders.PEAK_FRACTION,
+    least=None,
 ):
     """Intervals of one video; untouched settings give those that the run has scored.
 
@@ -829,7 +834,7 @@ def _video_view(finished, dataset, subject, name, first):
         nonlocal landmarks, tuned
         if changed in (decoder, prior) and shown.curves is not None:  # begin at what the training fold says
             half_length.value = int(duration_priors(source)[prior.value].duration.half_length)
-            peak_fraction.value = 0.55
+            peak_fraction.value = decoders.PEAK_FRACTION
             tuned = float(np.clip(fitted_decoder(source, decoder.value, prior.value).least, 0, 1).round(3))
             least.value = tuned
         if changed is annotated and annotated.value:

@@ -22,7 +22,6 @@ CONVENTION = "frames counted from 0, intervals closed (the offset is the last fr
 OTHERS = ("macro", "blink", "head")
 # Groups of subjects at most that are left out in turn.
 _GROUPS = 6
-_IOUS = (0.3, 0.4, 0.5, 0.6, 0.7)
 _COLUMNS = ["subject", "video", "onset", "offset", "emotion", "apex", "confidence", "kept"]
 MISSES = ("no candidate", "threshold", "geometry", "class")
 
@@ -211,13 +210,13 @@ def score_intervals(predicted, truth, rate=30.0):
         "recognition_f1",
         "strs",
     ]
-    by_iou = metrics.f1_over_iou(kept, truth, _IOUS)
+    by_iou = metrics.f1_over_iou(kept, truth, metrics.IOUS)
     ranked = "confidence" in predicted
     ap = [
         metrics.average_precision(predicted.assign(score=predicted["confidence"]), truth, iou)
         if ranked
         else np.nan
-        for iou in _IOUS
+        for iou in metrics.IOUS
     ]
     matches = metrics.spotting(kept, truth)["matches"]
     errors = metrics.timing_errors(kept, truth, matches, rate)
@@ -229,7 +228,7 @@ def score_intervals(predicted, truth, rate=30.0):
             "median_absolute_error_ms": errors.abs().median().to_numpy(),
         }
     )
-    over_iou = pd.DataFrame({"iou": _IOUS, "f1": by_iou, "ap": ap})
+    over_iou = pd.DataFrame({"iou": metrics.IOUS, "f1": by_iou, "ap": ap})
     return pd.DataFrame(rows)[columns], over_iou, timing, _misses(predicted, kept, truth, matches, named)
 
 

@@ -16,7 +16,6 @@ from melib import decoders
 from melib.study import recognition, spotting
 from melib.study.spotting import CLASSES, KINDS
 
-IOUS = (0.3, 0.4, 0.5, 0.6, 0.7)
 DECODERS = decoders.NAMES
 _COLUMNS = ["subject", "video", "onset", "apex", "offset", "score", "emotion", "kept"]
 

@@ -15,7 +15,6 @@ from melib.data import workers
 from melib.study import comparisons, results, spotting
 from melib.study.spotting_decoding import (
     DECODERS,
-    IOUS,
     Material,
     System,
     accepted_intervals,
@@ -326,7 +325,7 @@ def decoder_comparison(materials, jobs):
             intervals = accepted_intervals(
                 together([part[decoder, dataset, statistics] for part in trainings])
             )
-            for iou in IOUS:
+            for iou in metrics.IOUS:
                 tallied = tally(intervals, truth, videos, iou)
                 drawn = pooled_scores(tallied, subject_weights(tallied["subject"], seed))["spotting_f1"]
                 f1 = pooled_scores(tallied)["spotting_f1"][0]
