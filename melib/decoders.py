@@ -294,8 +294,8 @@ class Emission:
 
         def loss(log_temperature):
             emission = cls(edges, levels, float(np.exp(log_temperature)))
-            inside = pool.map(lambda curve: posterior(curve, prior, emission=emission), scores)
-            inside = np.concatenate([*inside]).clip(_SURE, 1 - _SURE)
+            parts = pool.map(lambda curve: posterior(curve, prior, emission=emission), scores)
+            inside = np.concatenate([*parts]).clip(_SURE, 1 - _SURE)
             return -np.log(np.where(label, inside, 1 - inside))[scored].mean()
 
         # The compiled sums hold no lock; workers of a grid have one thread each (melib.data.workers).
