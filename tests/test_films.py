@@ -1,12 +1,10 @@
 """Laws of simulated data sets as video files: the same videos, only compressed."""
 
-import shutil
-
 import cv2
 import numpy as np
 import pytest
 
-from melib import DataError, simulate
+from melib import simulate
 from melib.data import video_files
 from melib.data.manifest import frame_files
 from melib.simulate.films import write_films, write_stills
@@ -54,15 +52,6 @@ def test_a_second_call_writes_nothing_that_is_there_and_what_was_lost_comes_back
     write_films(pictures, films, jobs=1, progress=False)
     assert files[0].read_bytes() == before[0][1]
     assert [file.stat().st_mtime_ns for file in files[1:]] == [time for time, _ in before[1:]]
-
-
-def test_a_picture_that_is_broken_is_named(pictures, tmp_path):
-
-    broken = shutil.copytree(pictures, tmp_path / "broken")
-    sorted(broken.rglob("*.jpg"))[30].write_bytes(b"no picture")
-    with pytest.raises(DataError, match=r"img\d+\.jpg can't be read; remove the data set's folder"):
-        write_films(broken, tmp_path / "films", jobs=1, progress=False)
-    assert not list((tmp_path / "films").rglob("s01_01.mp4"))
 
 
 def test_a_still_film_holds_one_photograph_and_its_noise(tmp_path):

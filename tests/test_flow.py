@@ -105,24 +105,6 @@ def test_a_head_that_turns_moves_its_nose_more_and_both_are_taken_out():
     assert np.abs(left[flow.face_region(LANDMARKS, SIDE)]).max() < 0.02
 
 
-def test_the_reference_does_not_depend_on_the_order_of_time():
-    rng = np.random.default_rng(2)
-    level = np.r_[np.zeros(9), np.hanning(9), np.zeros(6)]
-    motion = level[:, None, None, None] * rng.normal(size=(1, 6, 6, 2)) + rng.normal(0, 0.01, (24, 6, 6, 2))
-    chosen = flow.calmest(motion, np.ones(24, bool))
-    assert level[chosen] < 0.05
-    assert 23 - flow.calmest(motion[::-1], np.ones(24, bool)) == chosen
-
-
-def test_a_brighter_light_is_no_motion(texture):
-    frames = movement(texture, [0] * 6).astype(float)
-    frames *= np.linspace(0.97, 1.03, 6)[:, None, None]
-    inputs = flow.window_inputs(
-        np.rint(frames).clip(0, 255).astype(np.uint8), np.ones(6, bool), LANDMARKS, size=56
-    )
-    assert inputs["magnitude"].max() < 0.1
-
-
 def test_a_frame_without_a_face_holds_nothing_and_is_never_the_reference(texture):
     frames = movement(texture, [0, 0, 0, 1, 1, 0])
     mask = np.array([True, False, True, True, True, True])

@@ -23,7 +23,6 @@ import test_spotting_figures as spotting_tables
 
 from melib.app import pictures, prediction
 from melib.data import manifest
-from melib.errors import DataError
 from melib.paper import ablation_figures, data_figures, limits_figures, spotting_figures
 from melib.study import durations
 from melib.vision import faces
@@ -236,13 +235,6 @@ def test_a_figure_of_tables_reads_no_image(name, monkeypatch):
     ):
         monkeypatch.setattr(module, reader, refuse)
     assert len(png(OF_TABLES[name]())) > 1000
-
-
-def test_windows_of_another_study_are_refused():
-    study = a_study("all")
-    study.name = "other"
-    with pytest.raises(DataError, match="windows of toy can't be drawn as other's"):
-        pictures.motion(study, prepared_of({}))
 
 
 # What the source says

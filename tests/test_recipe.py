@@ -51,15 +51,11 @@ def test_windows_share_their_work_and_give_what_each_alone_gives(smiling):
     assert features.shape == (5, K, 36) and features.dtype == np.float32
     assert starts.tolist() == [0, 4, 8, 12, 13]
     assert ok.all()
+    assert not features[:, 0].any()
+    assert np.abs(features[0, 6] - features[1, 2]).max() > 0.2  # the same frame, since another reference
     for window, start in zip(features, starts, strict=True):
         frames = np.stack([faces.read_image(path) for path in smiling[start : start + K]])
         np.testing.assert_array_equal(window, recipe.window(frames))
-
-
-def test_the_same_frame_differs_from_window_to_window_since_its_reference_does(smiling):
-    features, _, _ = recipe.windows(smiling, K)
-    assert not features[:, 0].any()
-    assert np.abs(features[0, 6] - features[1, 2]).max() > 0.2
 
 
 def test_a_raised_corner_is_seen_there_and_of_the_heads_shift_little_is_left(still):
@@ -94,7 +90,6 @@ def test_a_crop_that_leaves_the_picture_stops_a_window_and_leaves_zeros_in_a_vid
 
 def test_a_window_without_a_face_or_with_a_broken_frame_is_at_rest_and_says_so(still, tmp_path):
     blank = np.full(still.shape, 90, np.uint8)
-    assert not recipe.window(np.stack([blank] * 3)).any()
     paths = write(tmp_path, [still] * 8 + [blank] * 8 + [still] * 8)
     paths[2].write_bytes(b"x")
     cv2.imwrite(str(paths[23]), still[:-2])
@@ -102,6 +97,8 @@ def test_a_window_without_a_face_or_with_a_broken_frame_is_at_rest_and_says_so(s
     measured = dict(zip(starts.tolist(), ok.tolist(), strict=True))
     assert [measured[start] for start in (0, 2, 4, 8, 16, 20)] == [False, False, True, False, True, False]
     assert not features[~ok].any()
+    with pytest.raises(DataError, match="at least 2"):
+        recipe.windows(paths, 1)
 
 
 def test_a_video_shorter_than_a_window_repeats_its_last_features(smiling):
@@ -122,11 +119,3 @@ def test_windows_overlap_by_half_and_cover_every_frame(n_frames, k):
         covered[start : start + k] += 1
     assert covered.all()
     assert starts[-1] == max(0, n_frames - k)
-
-
-def test_no_frame_or_no_window_is_one_sentence(smiling):
-    for paths, k in (([], K), (smiling, 1)):
-        with pytest.raises(DataError, match="at least 2"):
-            recipe.windows(paths, k)
-    with pytest.raises(DataError, match="at least one frame"):
-        recipe.window(np.zeros((0, 9, 9), np.uint8))

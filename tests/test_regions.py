@@ -99,15 +99,6 @@ def test_the_stream_may_be_cut_anywhere(films):
     assert whole["mask"].all()
 
 
-def test_what_comes_later_than_the_running_median_reaches_changes_nothing(films):
-    _, stretches, _ = films[12]
-    part = cut(stretches, [120])[:1]
-    safe = 120 - round((flow._REST / 2 + flow._REST / 12) * FPS) - 1
-    np.testing.assert_array_equal(
-        flow.regional(part)["motion"][:safe], flow.regional(stretches)["motion"][:safe]
-    )
-
-
 def test_a_still_video_has_no_motion_and_a_brighter_light_hardly_any(films):
     _, stretches, _ = films[12]
     crop, landmarks = stretches[0].crops[0], stretches[0].landmarks[0]
@@ -155,21 +146,6 @@ def test_frames_without_a_face_hold_nothing_and_a_long_lapse_starts_anew(films):
     np.testing.assert_array_equal(
         features["motion"][100:], flow.regional(cut(stretches, [100])[1:])["motion"]
     )
-
-
-def test_no_face_at_all_and_no_frame_at_all_are_defined():
-    nothing = faces.Followed(
-        FPS,
-        np.arange(5),
-        np.zeros((5, 112, 112), np.uint8),
-        np.zeros(5, bool),
-        np.zeros((5, 68, 2), np.float32),
-        np.array([0, 0, 5]),
-    )
-    features = flow.regional([nothing])
-    assert not features["motion"].any() and not features["mask"].any()
-    assert features["masked"].tolist() == [0, 0, 5]
-    assert flow.regional([])["motion"].shape == (0, 36)
 
 
 def test_a_videos_motion_comes_from_the_cache_the_second_time(films, tmp_path, monkeypatch):

@@ -4,8 +4,6 @@ import dataclasses
 import functools
 import hashlib
 import itertools
-import subprocess
-import sys
 
 import cv2
 import numpy as np
@@ -13,13 +11,11 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from typer.testing import CliRunner
 
 from melib import DataError, simulate
 from melib.annotations import check_frames, read_events
-from melib.app import cli
 from melib.data.manifest import frame_files, load_truth, read_manifest, spans, videos
-from melib.simulate import events, long, portraits, render, schedule, units
+from melib.simulate import events, long, render, schedule, units
 
 TINY = {"people": 2, "videos": 1, "seconds": (4, 5), "fps": 20, "seed": 4, "progress": False}
 SETTINGS = {"seed": 0, "statistics": "samm_lv", "fps": 30, "seconds": [25, 40], "family": "patches"}
@@ -48,10 +44,6 @@ def many(statistics, n=500):
     rng = np.random.default_rng(5)
     lengths = rng.uniform(20, 90, n)
     return [(length, schedule.schedule(rng, statistics, length)) for length in lengths]
-
-
-def over(event, others):
-    return any(event.start < other.stop and other.start < event.stop for other in others)
 
 
 def split(expressions):
@@ -92,11 +84,6 @@ def test_videos_hold_as_many_micro_expressions_as_samm_lv_has(statistics):
         assert share == pytest.approx(videos_with / total, abs=0.08)
 
 
-def test_about_a_third_of_the_micro_expressions_overlap_a_macro_one():
-    found = [over(event, split(e)[1]) for _, e in many("samm_lv") for event in split(e)[0]]
-    assert np.mean(found) == pytest.approx(50 / 159, abs=0.04)
-
-
 @pytest.mark.parametrize("statistics", schedule.STATISTICS)
 def test_gaps_durations_and_classes_follow_the_statistics(statistics):
     lengths, gaps, classes = [], [], []
@@ -117,29 +104,17 @@ def test_gaps_durations_and_classes_follow_the_statistics(statistics):
         assert np.mean(np.array(classes) == name) == pytest.approx(share, abs=0.04)
 
 
-def test_blinks_come_about_15_times_a_minute_and_never_two_at_once():
+def test_blinks_and_bursts_of_talking_come_as_often_as_they_say_and_never_two_at_once():
     rng = np.random.default_rng(2)
-    drawn_ = [schedule.draw_blinks(rng, 60) for _ in range(300)]
-    assert 12 < np.mean([len(blinks) for blinks in drawn_]) < 19
-    for blinks in drawn_:
-        assert all(b.start >= 0 and b.start + b.duration < 60 for b in blinks)
-        assert all(a.start + a.duration <= b.start for a, b in itertools.pairwise(blinks))
-
-
-def test_a_burst_of_talking_has_3_to_6_syllables_a_second_and_ends_at_rest():
-    rng = np.random.default_rng(3)
-    bursts = [burst for _ in range(200) for burst in schedule.draw_bursts(rng, 60)]
-    assert 0.25 < np.mean([len(schedule.draw_bursts(rng, 60)) > 0 for _ in range(300)]) < 0.55
-    seconds, steps = np.arange(0, 60, 1 / 200), np.empty(0)
-    for burst in bursts[:40]:
-        course = burst.course(seconds)
-        assert 0 <= burst.start < burst.stop <= 60
-        assert not course[(seconds < burst.start) | (seconds > burst.stop)].any()
-        assert (course >= 0).all()
-        # Lips that meet are no syllable of their own.
-        steps = np.append(steps, np.diff(burst.syllables[burst.openings[:, 0] > 0, 0]))
-    assert (steps > 1 / 6 - 1e-9).all()
-    assert 0.75 < np.mean(steps < 1 / 3 + 1e-9) < 0.95  # between the others lies a pause
+    blinks = [schedule.draw_blinks(rng, 60) for _ in range(300)]
+    bursts = [schedule.draw_bursts(rng, 60) for _ in range(300)]
+    assert 12 < np.mean([len(drawn_) for drawn_ in blinks]) < 19
+    assert 0.25 < np.mean([len(drawn_) > 0 for drawn_ in bursts]) < 0.55
+    for ends in ([[(b.start, b.start + b.duration) for b in each] for each in blinks],
+                 [[(b.start, b.stop) for b in each] for each in bursts]):  # fmt: skip
+        for video in filter(None, ends):
+            assert video[0][0] >= 0 and video[-1][1] <= 60
+            assert all(one[1] <= other[0] for one, other in itertools.pairwise(video))
 
 
 # One video ------------------------------------------------------------------------------------------------
@@ -205,25 +180,16 @@ def test_every_micro_expression_has_its_frames_a_profile_of_1_and_its_label():
                 own["frame"].min() - 4 <= row["Onset Frame"] <= row["Offset Frame"] <= own["frame"].max() + 4
             )
             found += 1
-    assert found > 5
-
-
-def test_annotated_blinks_and_macro_expressions_lie_where_they_truly_are():
-    for number in range(1, 7):
-        video = drawn(number)
-        truth = video.truth.set_index("frame")
+        annotated = np.zeros(len(truth) + 4, bool)
         for row in video.labels:
-            inside = truth.loc[row["Onset Frame"] : row["Offset Frame"]]
+            inside = truth.iloc[row["Onset Frame"] - 1 : row["Offset Frame"]]
             if row["Type"] == "Blink":
                 assert inside["blink"].max() > 0.45
-                assert row["Action Units"] == "45"
+                annotated[row["Onset Frame"] - 4 : row["Offset Frame"] + 4] = True
             elif row["Type"] == "Macro":
                 assert inside["macro_px"].max() > 0.3
-        annotated = np.zeros(len(truth), bool)
-        for row in video.labels:
-            if row["Type"] == "Blink":
-                annotated[row["Onset Frame"] - 4 : row["Offset Frame"] + 3] = True
-        assert not (truth["blink"][~annotated] > 0.5).any()
+        assert not (truth["blink"][~annotated[: len(truth)]] > 0.5).any()
+    assert found > 5
 
 
 def test_no_frame_folds_the_skin():
@@ -233,45 +199,6 @@ def test_no_frame_folds_the_skin():
         busy = np.argsort(-np.abs(scene.amplitudes).sum(1))[:40:5]
         for t in busy:
             assert render.smallest_jacobian(scene.canvas, scene.movements, scene.amplitudes[t]) > 0.2
-
-
-def test_the_face_stays_in_the_picture_and_moves_more_than_in_clips():
-    shifts = []
-    for number in range(1, 7):
-        scene = drawn(number).scene
-        paths, (height, width) = scene.paths, scene.canvas.portrait.image.shape
-        shift = scene.canvas.to_image(paths.shift)
-        points = scene.canvas.portrait.landmarks[17:]  # brows to lips
-        low, high = points.min(0) + shift.min(0), points.max(0) + shift.max(0)
-        assert (low > 0).all() and high[0] < width and high[1] < height
-        shifts.append(np.linalg.norm(paths.shift, axis=1).max())
-        step = np.abs(np.diff(paths.shift, axis=0)).max() * 30
-        assert step < 40  # crop pixels a second: nobody jumps
-    assert np.median(shifts) > 2
-
-
-@pytest.mark.parametrize("family", units.FAMILIES)
-def test_the_jaw_drops_below_the_mouth_and_leaves_the_brows(family):
-    canvas = units.make_canvas(portraits.portraits(1)[0])
-    moved = units.unit_field(canvas, family, units.JAW).displacement(canvas)
-    assert np.linalg.norm(moved[canvas.skin], axis=-1).max() == pytest.approx(1, abs=1e-5)
-    near_chin = (np.abs(canvas.x - canvas.points[8, 0]) < 3) & (
-        np.abs(canvas.y - canvas.points[8, 1] + 4) < 3
-    )
-    near_brow = np.abs(canvas.y - canvas.points[19, 1]) < 3
-    assert moved[near_chin][:, 1].mean() > 0.3
-    assert np.abs(moved[near_brow & canvas.skin]).max() < 0.02
-
-
-def test_a_frame_is_warped_to_a_tenth_of_a_pixel():
-    """The number of iterations follows the frame: more of them change nothing but the lips' edges."""
-    scene = drawn(2).scene
-    for t in np.argsort(-np.abs(scene.amounts).sum(1))[:60:15]:
-        total, base = scene.field(t), scene.undo_similarity(t)
-        there = scene.origin(t, total, *base)
-        exact = render._invert(total, *base, 60)[:2]
-        error = np.hypot(there[0] - exact[0], there[1] - exact[1])
-        assert np.percentile(error, 99) < 0.1
 
 
 # What is written ------------------------------------------------------------------------------------------
@@ -332,44 +259,3 @@ def test_an_impossible_setting_is_one_sentence(tmp_path, setting, word):
     with pytest.raises(DataError, match=word):
         simulate.write_long(tmp_path / "out", jobs=1, **{**TINY, **setting})
     assert not (tmp_path / "out").exists()
-
-
-# The command ----------------------------------------------------------------------------------------------
-
-
-def test_the_command_writes_what_the_function_writes(written, tmp_path):
-    arguments = ["simulate", tmp_path / "set", "--long", "--people", 2, "--videos", 1, "--seconds", 4, 5]
-    arguments += ["--fps", 20, "--seed", 4, "--jobs", 1]
-    ended = CliRunner().invoke(cli.app, [str(argument) for argument in arguments])
-    assert ended.exit_code == 0, ended.output
-    assert hashes(tmp_path / "set") == hashes(written)
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["--long", "--clips", "2"],
-        ["--long", "--empty", "1"],
-        ["--videos", "2"],
-        ["--seconds", "3", "4"],
-        ["--long", "--seconds", "9", "4"],
-        ["--long", "--statistics", "ck"],
-        ["--long", "--fps", "3"],
-        ["--long", "--name", "My Videos"],
-    ],
-    ids=" ".join,
-)
-def test_bad_settings_end_with_2_and_one_sentence(arguments, tmp_path):
-    ended = CliRunner().invoke(cli.app, ["simulate", str(tmp_path / "x"), *arguments])
-    assert ended.exit_code == 2
-    assert len(ended.stderr.splitlines()) == 1 and ended.stderr.startswith("melib: ")
-    assert not (tmp_path / "x").exists()
-
-
-def test_the_check_finds_nothing_wrong(written):
-    command = [sys.executable, "-m", "melib", "data", "check", str(written / "manifest.yml")]
-    ended = subprocess.run(
-        [*command, "--root", str(written), "--sample", "6"], capture_output=True, text=True
-    )
-    assert ended.returncode == 0, ended.stdout + ended.stderr
-    assert "nothing wrong found" in ended.stdout

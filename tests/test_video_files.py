@@ -69,12 +69,13 @@ def synthme():
     return read_manifest("synthme")
 
 
-def test_every_frame_is_what_decoding_from_the_start_yields(films):
+def test_every_frame_is_what_decoding_from_the_start_yields_at_the_rate_it_was_written_with(films):
     for film in films:
         expected = decoded(film)
         assert video_files.count(film) == len(expected) == N
         for number, image in enumerate(expected):
             np.testing.assert_array_equal(video_files.read(Frame(film, number)), image)
+    assert video_files.times(films[1]) == pytest.approx(np.arange(N) / 200, abs=1e-4)
 
 
 def test_frames_can_be_asked_for_in_any_order_however_few_are_kept(films, forgetful):
@@ -84,20 +85,11 @@ def test_frames_can_be_asked_for_in_any_order_however_few_are_kept(films, forget
     @given(st.lists(st.integers(0, N - 1), max_size=12))
     def law(order):
         for number in order:
+            assert video_files.read(Frame(film, N)) is None
             np.testing.assert_array_equal(video_files.read(Frame(film, number)), expected[number])
             assert len(video_files._reader(*video_files._identity(film), os.getpid()).recent) <= 5
 
     law()
-
-
-def test_looking_back_a_little_decodes_nothing_again(films, monkeypatch):
-    video_files._reader.cache_clear()
-    starts = []
-    capture = video_files._capture
-    monkeypatch.setattr(video_files, "_capture", lambda file: starts.append(file) or capture(file))
-    for number in (*range(0, N, 7), *range(N)):
-        assert video_files.read(Frame(films[0], number)) is not None
-    assert len(starts) == 1
 
 
 @given(step=st.integers(1, 6), ahead=st.integers(0, 3), chunk=st.integers(1, 3))
@@ -120,16 +112,6 @@ def test_what_is_expected_is_decoded_once_at_any_rate_and_nothing_else_is_kept(f
     assert len(starts) == 1
 
 
-def test_a_frame_that_wasnt_expected_can_be_read_all_the_same(films):
-    video_files._reader.cache_clear()
-    video_files.expect(films[0], np.array([3, 9]))
-    expected = decoded(films[0])
-    for number in (9, 4, 3, N - 1, 0):
-        np.testing.assert_array_equal(video_files.read(Frame(films[0], number)), expected[number])
-    assert video_files.read(Frame(films[0], N)) is None
-    video_files._reader.cache_clear()
-
-
 def test_pictures_are_the_decoded_frames_in_colour_again_and_again_if_asked(films, drifting):
     capture, expected = cv2.VideoCapture(str(films[2])), []
     while (read := capture.read())[0]:
@@ -140,11 +122,6 @@ def test_pictures_are_the_decoded_frames_in_colour_again_and_again_if_asked(film
             np.testing.assert_array_equal(picture, expected[number])
         else:
             assert picture is None
-
-
-def test_no_frame_lies_beyond_the_last(films):
-    assert video_files.read(Frame(films[0], N)) is None
-    assert video_files.read(Frame(films[0], N - 1)) is not None
 
 
 def test_frames_are_counted_by_decoding_not_by_what_the_container_says(tmp_path, films):
@@ -250,41 +227,25 @@ def test_the_hash_of_frames_knows_file_and_numbers_and_reads_the_file_once(films
     assert read == [films[0]]
 
 
-@pytest.mark.parametrize("fps", [10, 29.97, 200])
-def test_frames_are_shown_at_the_rate_that_the_file_was_written_with(tmp_path, drifting, fps):
-    film = write_video(tmp_path / "a.mp4", drifting, "mp4v", fps)
-    assert video_files.times(film) == pytest.approx(np.arange(N) / fps, abs=1e-4)
-
-
-class Retimed:
-    """A capture with other times than the file's, in milliseconds."""
-
-    def __init__(self, capture, milliseconds):
-        self.capture, self.milliseconds, self.last = capture, milliseconds, -1
-
-    def grab(self):
-        self.last += 1
-        return self.capture.grab()
-
-    def get(self, what):
-        return self.milliseconds(self.last) if what == cv2.CAP_PROP_POS_MSEC else self.capture.get(what)
-
-
-def test_a_file_without_times_has_an_even_rate(tmp_path, drifting, monkeypatch):
-    film = write_video(tmp_path / "a.mp4", drifting, "mp4v", 50)
+@pytest.mark.parametrize(
+    "shown", [np.zeros(N + 1), 40.0 * np.r_[0:7, 5, 8 : N + 1]], ids=["no times", "out of order"]
+)
+def test_times_never_fall_and_are_an_even_rate_where_a_file_has_none(films, monkeypatch, shown):
     capture = video_files._capture
-    monkeypatch.setattr(video_files, "_capture", lambda file: Retimed(capture(file), lambda t: 0.0))
-    assert video_files.times(film) == pytest.approx(np.arange(N) / 50)
 
+    class Retimed:
+        """A capture with other times than the file's, in milliseconds."""
 
-def test_one_frame_out_of_order_doesnt_cost_the_others_their_times(films, monkeypatch):
-    capture = video_files._capture
-    shown = 40.0 * np.arange(N + 1)
-    shown[20:] += 1000
-    shown[7] = shown[5]
-    monkeypatch.setattr(video_files, "_capture", lambda file: Retimed(capture(file), lambda t: shown[t]))
-    seconds = video_files.times(films[1])
-    assert (np.diff(seconds) >= 0).all()
-    others = np.arange(N) != 7
-    np.testing.assert_allclose(seconds[others], shown[:N][others] / 1000)
-    assert seconds[7] == seconds[6]
+        def __init__(self, file):
+            self.capture, self.last = capture(file), -1
+
+        def grab(self):
+            self.last += 1
+            return self.capture.grab()
+
+        def get(self, what):
+            return shown[self.last] if what == cv2.CAP_PROP_POS_MSEC else self.capture.get(what)
+
+    monkeypatch.setattr(video_files, "_capture", Retimed)
+    expected = np.maximum.accumulate(shown[:N]) / 1000 if shown.any() else np.arange(N) / 200
+    np.testing.assert_allclose(video_files.times(films[1]), expected)

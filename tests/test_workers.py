@@ -2,9 +2,8 @@
 
 import contextlib
 import json
-import math
 import os
-import resource
+import re
 import signal
 import subprocess
 import sys
@@ -17,22 +16,17 @@ from pathlib import Path
 
 import distributed
 import numpy as np
-import pandas as pd
 import psutil
 import pytest
-import test_spotting
 from made_up import unbegun
 from small_jobs import counted, die, die_or_say, fail, slow
 from test_intensity import PEOPLE, TINY, windows
-from test_spotting import LENGTH, made_up_material, made_up_video
 
 from melib import protocols
 from melib.data import workers
 from melib.errors import DataError, Misuse
-from melib.study import grid, intensity, spotting, spotting_runs
+from melib.study import grid, intensity
 from melib.study.run import Run
-from melib.study.spotting_decoding import fits_of
-from melib.vision import faces
 
 JOBS = [
     intensity.Job("made_up", "paper", fit["model"], fit["input"], fold, 0)
@@ -159,20 +153,6 @@ def test_a_lost_scheduler_is_one_sentence_and_the_rerun_repeats_nothing_finished
     assert finished
     assert_same(fitted(tmp_path), tmp_path, one_process)
     assert all(path.stat().st_mtime_ns == when for path, when in finished.items())
-
-
-@pytest.mark.long
-def test_a_scheduler_lost_between_two_jobs_is_the_same_sentence_even_after_the_client_gave_up(tmp_path):
-    with (
-        cluster(tmp_path) as (address, processes),
-        workers.use("dask", address, tmp_path / "run"),
-    ):
-        results = workers.run_jobs(math.sqrt, [(4,), (9,)] * 50, 1)
-        assert next(results) == 2
-        processes[0].kill()
-        time.sleep(15)
-        with pytest.raises(DataError, match=r"scheduler was lost.*the same command continues from there"):
-            list(results)
 
 
 @pytest.mark.long
@@ -303,61 +283,49 @@ def threads_here():
 
 
 @pytest.mark.long
-def test_workers_that_never_come_back_are_replaced():
-    with workers._client("") as client:
-        for nanny in list(client.cluster.workers.values()):
-            client.cluster.sync(nanny.close)
-        assert not client.nthreads()
-        assert client.submit(abs, -1).result(timeout=120) == 1
-
-
-def page_faults():
-    """Of allocating and freeing a megabyte a hundred times."""
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    for _ in range(100):
-        np.ones(1 << 17)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
-
-
-@pytest.mark.long
 @pytest.mark.parametrize("engine", workers.ENGINES)
-def test_a_worker_has_one_thread_and_on_a_cluster_reuses_the_memory_it_freed(tmp_path, engine):
+def test_a_worker_has_one_thread_an_error_of_a_job_is_its_own_and_the_next_call_works(tmp_path, engine):
     with workers.use(engine, folder=tmp_path):
         assert list(workers.run_jobs(threads_here, [()] * 2, 2)) == [{1}, {1}]
-        if engine == "dask":  # a megabyte is 256 pages, and handed back each time would be faulted anew
-            assert max(workers.run_jobs(page_faults, [()] * 4, 2)) < 10 * 256
-
-
-@pytest.fixture(scope="module")
-def threads():
-    """Address of a scheduler and one worker of one thread."""
-    with distributed.LocalCluster(n_workers=1, threads_per_worker=1, **INSIDE) as inside:
-        yield inside.scheduler_address
-
-
-def test_an_error_of_a_job_is_its_own_and_the_next_call_works(tmp_path, threads):
-    with workers.use("dask", threads, tmp_path):
         with pytest.raises(RuntimeError, match="third"):
             list(workers.run_jobs(fail, [("third",)] * 9, 2))
-        assert list(workers.run_jobs(abs, [(-i,) for i in range(9)], 1)) == list(range(9))
+        assert list(workers.run_jobs(abs, [(-i,) for i in range(9)], 2)) == list(range(9))
     assert not list(tmp_path.iterdir())
 
 
-def test_a_worker_that_could_not_give_the_same_bytes_refuses_and_says_why(tmp_path):
+@pytest.mark.parametrize(
+    ("there", "due", "threads", "reason"),
+    [
+        (True, {}, 1, ""),
+        (False, {}, 1, "doesn't see"),
+        (True, {}, 2, "--nthreads 1"),
+        (True, {"numpy": "1.0"}, 1, "other software .numpy .*, not 1.0"),
+    ],
+)
+def test_a_worker_that_could_not_give_the_same_bytes_refuses_and_says_why(
+    tmp_path, there, due, threads, reason
+):
     token = tmp_path / "token"
-    assert "doesn't see" in workers._refusal(token, workers.installed(), 1)
-    token.touch()
-    assert workers._refusal(token, workers.installed(), 1) == ""
-    assert "--nthreads 1" in workers._refusal(token, workers.installed(), 2)
-    other = workers.installed() | {"numpy": "1.0"}
-    assert "numpy" in workers._refusal(token, other, 1) and "not 1.0" in workers._refusal(token, other, 1)
+    if there:
+        token.touch()
+    assert re.search(reason or "^$", workers._refusal(token, workers.installed() | due, threads))
 
 
-def test_a_worker_with_two_threads_runs_no_job(tmp_path):
+@pytest.mark.parametrize(
+    ("n_workers", "threads", "sentence"),
+    [
+        (1, 2, r"worker at .* has 2 threads: start it with --nthreads 1"),
+        (0, 1, r"has no worker: start some with `dask worker .* --nthreads 1`"),
+    ],
+)
+def test_a_cluster_that_can_not_be_used_runs_no_job_and_says_why(
+    tmp_path, monkeypatch, n_workers, threads, sentence
+):
+    monkeypatch.setattr(workers, "_PATIENCE", 1)
     with (
-        distributed.LocalCluster(n_workers=1, threads_per_worker=2, **INSIDE) as inside,
+        distributed.LocalCluster(n_workers=n_workers, threads_per_worker=threads, **INSIDE) as inside,
+        pytest.raises(DataError, match=sentence),
         workers.use("dask", inside.scheduler_address, tmp_path),
-        pytest.raises(DataError, match=r"worker at .* has 2 threads: start it with --nthreads 1"),
     ):
         list(workers.run_jobs(abs, [(-1,)], 2))
 
@@ -386,123 +354,20 @@ def test_a_scheduler_that_does_not_answer_is_one_sentence(address, monkeypatch):
         assert address in str(raised.value)
 
 
-def test_a_cluster_without_a_worker_is_one_sentence(tmp_path, monkeypatch):
-    monkeypatch.setattr(workers, "_PATIENCE", 1)
-    with (
-        distributed.LocalCluster(n_workers=0, **INSIDE) as empty,
-        pytest.raises(DataError, match=r"has no worker: start some with `dask worker .* --nthreads 1`"),
-        workers.use("dask", empty.scheduler_address, tmp_path),
-    ):
-        pytest.fail("it ran")
-
-
-@pytest.mark.long
-def test_dask_is_imported_only_where_it_is_asked_for():
-    code = (
-        "import sys; from melib.app import runner; from melib.data import workers\n"
-        "from melib.study import intensity, spotting_runs\n"
-        "workers.check_engine('local')\n"
-        "with workers.use():\n    pass\n"
-        "print([name for name in ('dask', 'distributed') if name in sys.modules])"
-    )
-    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert ended.stdout.strip() == "[]"
-
-
 # ---- what travels to a worker ---------------------------------------------------------------------------------
 
 
-class Sent(Exception):
-    """What a call wanted to run."""
-
-
-def sizes(monkeypatch, call, *arguments, **named):
-    """Bytes of each task that a call sends away, pickled."""
+def test_a_fit_is_sent_its_windows_tables_and_no_pixel(tmp_path, monkeypatch):
+    sent = []
 
     def post(function, tasks, *_, **__):
-        raise Sent([(function, *task) for task in tasks])
+        sent.extend(tasks)
+        raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch:
-        patch.setattr(workers, "run_jobs", post)
-        with pytest.raises(Sent) as sent:
-            call(*arguments, **named)
-    return [len(ForkingPickler.dumps(task)) for task in sent.value.args[0]]
-
-
-def test_a_window_of_a_long_clip_weighs_no_more_than_that_of_a_short_one(tmp_path, monkeypatch):
-    row = {"dataset": "x", "subject": "s", "video": "v", "event": "v", "onset": 1, "apex": 9, "offset": 17}
-    events = pd.DataFrame([row | {"kind": "micro", "status": "ok", "fps": 200.0}])
-    weights = []
-    for length in (60, 6000):
-        pixels = np.zeros((length, 32, 32), np.uint8)
-        clip = faces.Clip(
-            "x", "s", "v", 200.0, np.arange(length), pixels, np.ones(length, bool), np.zeros((68, 2)), "key"
-        )
-        study = types.SimpleNamespace(
-            name="x",
-            events=events,
-            clips=(clip,),
-            clip=lambda subject, video, clip=clip: clip,
-            manifest=types.SimpleNamespace(fps=200.0, has_context=False),
-        )
-        run = Run(tmp_path / "run", "tiny", {"windows": {"paper": {"T": 16}}})
-        weights += sizes(monkeypatch, intensity.prepare_windows, study, "paper", run)
-    assert weights[0] == weights[1] < 2000
-
-
-def test_a_fit_of_long_videos_weighs_no_more_than_one_of_short_ones(tmp_path, monkeypatch):
-    weights = []
-    for length in (LENGTH, 8 * LENGTH):
-        monkeypatch.setattr(test_spotting, "LENGTH", length)
-        videos = [
-            made_up_video(s, "v", [("micro", "negative", 40, 50, 60)], np.random.default_rng(i))
-            for i, s in enumerate(PEOPLE)
-        ]
-        folds = protocols.folds(PEOPLE, 2, seed=0)
-        # A study's truth has a row a frame, and isn't needed to fit.
-        long = spotting.Long(pd.DataFrame({"frame": np.arange(length)}), videos, [], videos, folds)
-        fits = fits_of(spotting_runs.OURS, "toy", folds, 0)
-        weights.append(sizes(monkeypatch, spotting.run_fits, unbegun("smoke", tmp_path / "run"), fits, long))
-    assert weights[0] == weights[1]
-    assert max(weights[0]) < 3000 * len(videos)
-
-
-def test_a_fit_weighs_what_its_windows_tables_do_and_no_pixel(tmp_path, monkeypatch):
+    monkeypatch.setattr(workers, "run_jobs", post)
     prepared, folds = windows(tmp_path / "cache"), protocols.folds(PEOPLE, 2, seed=0)
-    run = unbegun("smoke", tmp_path / "run")
-    (weight, *_) = sizes(monkeypatch, intensity.run_grid, run, JOBS, {"paper": prepared}, folds)
+    with pytest.raises(KeyboardInterrupt):
+        intensity.run_grid(unbegun("smoke", tmp_path / "run"), JOBS, {"paper": prepared}, folds)
+    weight = max(len(ForkingPickler.dumps(task)) for task in sent)
     pixels = sum(path.stat().st_size for path in (tmp_path / "cache").rglob("*.npy"))
-    assert weight < pixels / 3
-    assert weight < 10_000 + 500 * len(prepared.table)
-
-
-def test_a_video_comes_out_of_the_cache_as_it_went_in(tmp_path):
-    for video in made_up_material().videos[:2]:
-        kept = spotting.store_video(video, tmp_path)
-        again = spotting.read_video(kept)
-        assert spotting._content(again) == spotting._content(video)
-        for name in spotting._ARRAYS:
-            np.testing.assert_array_equal(getattr(again, name), getattr(video, name))
-            assert getattr(again, name).dtype == getattr(video, name).dtype
-
-
-@pytest.mark.long
-def test_a_fit_that_is_sent_places_gives_the_bytes_of_one_that_is_sent_arrays(tmp_path):
-    material = made_up_material()
-    long = spotting.Long(None, material.videos, [], material.videos[:4], material.folds)
-    one = unbegun("smoke", tmp_path / "one" / "run")
-    two = replace(one, folder=tmp_path / "two" / "run", jobs=2)
-    options = one.settings["spotting"]
-    fits = [
-        fit
-        for system in (spotting_runs.OURS, spotting_runs.REPAIRED)
-        for fit in fits_of(system, "toy", material.folds, 0)[:1]
-    ]
-    alone = [spotting._run_fit(one.folder, fit, options, long) for fit in fits]
-    together = spotting.run_fits(two, fits, long)
-    for fit, expected in zip(fits, alone, strict=True):
-        assert together[fit].keys() == expected.keys()
-        for name, curves in expected.items():
-            np.testing.assert_array_equal(together[fit][name].scores, curves.scores)
-            np.testing.assert_array_equal(together[fit][name].logits, curves.logits)
-    assert written(tmp_path / "one") == written(tmp_path / "two")
+    assert weight < min(pixels / 3, 10_000 + 500 * len(prepared.table))
