@@ -12,10 +12,8 @@ them, even if that is killed; a job is lost only if it kills one process after a
 """
 
 import asyncio
-import ctypes
 import functools
 import os
-import platform
 import signal
 import socket
 import threading
@@ -53,12 +51,10 @@ _ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in _LIBRARIES} | {"VECLIB_MAX
 _GROWTH = {"LOKY_MAX_MEMORY_LEAK_SIZE": "4e9"}
 _PATIENCE = 8  # seconds for the scheduler to answer, and then for its first worker
 _WORKERS = 2  # of the cluster that is started where no scheduler is named
-_TRIM, _MMAP = -1, -3  # glibc's mallopt: M_TRIM_THRESHOLD, M_MMAP_THRESHOLD
-_THRESHOLD = 32 << 20  # bytes: where glibc's own thresholds end as they grow
-_UNREACHABLE = (
-    OSError,
-    asyncio.CancelledError,
-)  # the second while a client that gives up waits for an answer
+# Dask's own setting hands memory back each time, so that fits took 1.6 times as long; these are where glibc's would end.
+_MEMORY = {"MALLOC_TRIM_THRESHOLD_": 64 << 20, "MALLOC_MMAP_THRESHOLD_": 32 << 20}
+# The second while a client that gives up waits for an answer.
+_UNREACHABLE = (OSError, asyncio.CancelledError)
 _AGAIN = "what is finished is kept, the same command continues from there"
 
 
@@ -197,9 +193,7 @@ def _results(
                 while queue and len(out) < free:
                     try:
                         future = place.submit(function, tasks[queue[0]])
-                    except (
-                        BrokenExecutor
-                    ):  # in this very moment: what was out says so, and then there is a new one
+                    except BrokenExecutor:  # just now: what was out says so, and then there is a new one
                         break
                     out[future] = queue.popleft()
                 for future in wait(out, return_when=FIRST_COMPLETED).done:
@@ -351,7 +345,6 @@ def _run_alone(job: Callable, token: Path, required: dict[str, str]) -> Any:
     reason = _refusal(token, required, worker.state.nthreads)
     if reason:
         raise DataError(f"the worker at {worker.address} {reason}; {_AGAIN}")
-    _keep_memory()
     cv2.setNumThreads(1)
     with threadpool_limits(1):
         return job()
@@ -372,18 +365,10 @@ def _refusal(token: Path, required: dict[str, str], threads: int) -> str:
     return f"has other software ({'; '.join(other)}): start it again from this environment" if other else ""
 
 
-@functools.cache
-def _keep_memory() -> None:
-    """Let a worker reuse what it freed: Dask hands it back each time, so that fits took 1.6 times as long."""
-    if "MALLOC_TRIM_THRESHOLD_" in os.environ and platform.libc_ver()[0] == "glibc":
-        glibc = ctypes.CDLL(None)
-        glibc.mallopt(_MMAP, _THRESHOLD)
-        glibc.mallopt(_TRIM, 2 * _THRESHOLD)
-
-
 @contextmanager
 def _client(address: str) -> Iterator[Any]:
     """Client of the scheduler at an address, or of a cluster of this machine that ends with the block."""
+    import dask
     from distributed import Client, LocalCluster
 
     if address:
@@ -402,6 +387,7 @@ def _client(address: str) -> Iterator[Any]:
         return
     # No limit of memory, as loky's processes have none, and nothing that listens to other machines.
     with (
+        dask.config.set({f"distributed.nanny.pre-spawn-environ.{name}": n for name, n in _MEMORY.items()}),
         LocalCluster(
             n_workers=_WORKERS,
             threads_per_worker=1,
