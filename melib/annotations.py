@@ -806,6 +806,8 @@ def read_corrections(file: Path) -> list[dict[str, str]]:
 def export_challenge(intervals, numbers, manifest, path):
     """Write intervals as csv ``subject, video, onset, offset, emotion`` in the data set's own frame numbers.
 
+    The form is that of MEGC 2025, the last challenge with a track in which events are spotted and then recognised.
+
     Parameters
     ----------
     intervals : DataFrame

@@ -216,7 +216,7 @@ def _repeated(systems, run, long):
 
 
 def _export(run, long, name, intervals):
-    """The challenge's csv of a system, in the data set's own frame numbers."""
+    """A system's intervals in the form of MEGC 2025, in the data set's own frame numbers."""
     file = f"{long.study.name}_{''.join(c if c.isalnum() else '_' for c in name)}.csv"
     numbers = {(v.subject, v.video): v.numbers for v in long.videos}
     path = run.folder / "results" / "challenge" / file
