@@ -35,87 +35,22 @@ from melib.data.tables import text
 SHARE = float(os.environ.get("FUZZ_SHARE", "0.05"))
 SLOWEST = 30  # seconds of one case
 NAMES = sorted(licensed.MINIATURES)
-ODD_CELLS = [None, True, 0, -5, 4.1, 1e30, 10**15, -(10**9), 0.0001]
-ODD_CELLS += [
-    "",
-    " ",
-    "/",
-    "-1",
-    "1e30",
-    "1e999",
-    "nan",
-    "inf",
-    "12 13",
-    "1_0",
-    "0x1F",
-    "٣",
-    "５",
-    "6e2",
-    "1.0",
-    "12,5",
-    "006",
-]
-ODD_CELLS += [
-    "=1+1",
-    "@SUM(A1)",
-    "#REF!",
-    "a\nb",
-    "a\rb",
-    'say "so"',
-    "4,12",
-    "4;12",
-    "00:00:04.1",
-    "é" * 300,
-    "x" * 40_000,
-]
-ODD_CELLS += ["\u200bhappiness", "suprise", "Macro", "subject", "\u00a0"]
+ODD_CELLS = [
+    None, True, 0, -5, 4.1, 1e30, 10**15, -(10**9), 0.0001,
+    "", " ", "/", "-1", "1e30", "1e999", "nan", "inf", "12 13", "1_0", "0x1F", "٣", "５", "6e2", "1.0", "12,5", "006",
+    "=1+1", "@SUM(A1)", "#REF!", "a\nb", "a\rb", 'say "so"', "4,12", "4;12", "00:00:04.1", "é" * 300, "x" * 40_000,
+    "\u200bhappiness", "suprise", "Macro", "subject", "\u00a0",
+]  # fmt: skip
 ODD_VALUES = [
-    None,
-    True,
-    False,
-    0,
-    -1,
-    1,
-    30,
-    2**70,
-    1.5,
-    float("nan"),
-    float("inf"),
-    "",
-    " ",
-    "0",
-    "x" * 2000,
-]
-ODD_VALUES += [
-    "{",
-    "}",
-    "(",
-    "[",
-    "*",
-    "(a+)+b",
-    "a{99999999999}",
-    "{subject}",
-    "{video}/{subject}",
-    "{subject}/{video:(x|y)*z}",
-]
-ODD_VALUES += ["../..", "/", "2024-13-45", "é\n\u2028", "micro", "drop", "samm", "seconds", "Subject"]
-ODD_VALUES += [[], {}, [[]], [{}], {"a": {}}, ["a", "a"], [1, "a"], {"micro": 2}]
+    None, True, False, 0, -1, 1, 30, 2**70, 1.5, float("nan"), float("inf"), "", " ", "0", "x" * 2000,
+    "{", "}", "(", "[", "*", "(a+)+b", "a{99999999999}", "{subject}", "{video}/{subject}", "{subject}/{video:(x|y)*z}",
+    "../..", "/", "2024-13-45", "é\n\u2028", "micro", "drop", "samm", "seconds", "Subject",
+    [], {}, [[]], [{}], {"a": {}}, ["a", "a"], [1, "a"], {"micro": 2},
+]  # fmt: skip
 ODD_TEXTS = [
-    "",
-    "\t",
-    "\0",
-    "&a ",
-    "*a",
-    "<<: *a",
-    "[" * 400,
-    "{",
-    "- ",
-    ": ",
-    "!!python/object:os.system ",
-    "%",
-    "---\n",
-]
-ODD_TEXTS += ["é", "\x85", "? ", "|\n", '"', "'", "\n", "#", "0" * 5000, "1:40", "\ufeff", "a: &a [*a, *a]\n"]
+    "", "\t", "\0", "&a ", "*a", "<<: *a", "[" * 400, "{", "- ", ": ", "!!python/object:os.system ", "%", "---\n",
+    "é", "\x85", "? ", "|\n", '"', "'", "\n", "#", "0" * 5000, "1:40", "\ufeff", "a: &a [*a, *a]\n",
+]  # fmt: skip
 
 
 def cases(number):

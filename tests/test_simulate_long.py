@@ -1,35 +1,18 @@
 """Laws of the long videos: what happens when, what truth and table say, same bytes, readable as others."""
 
-import dataclasses
 import functools
-import hashlib
 import itertools
 
-import cv2
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from melib import DataError, simulate
-from melib.annotations import check_frames, read_events
-from melib.data.manifest import frame_files, load_truth, read_manifest, spans, videos
+from melib.data.manifest import read_manifest
 from melib.simulate import events, long, render, schedule, units
 
-TINY = {"people": 2, "videos": 1, "seconds": (4, 5), "fps": 20, "seed": 4, "progress": False}
 SETTINGS = {"seed": 0, "statistics": "samm_lv", "fps": 30, "seconds": [25, 40], "family": "patches"}
 REAL = events.event_statistics()
-
-
-def hashes(folder):
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
-
-
-@pytest.fixture(scope="module")
-def written(tmp_path_factory):
-    return simulate.write_long(tmp_path_factory.mktemp("long") / "one", jobs=1, **TINY)
 
 
 @functools.cache
@@ -199,63 +182,3 @@ def test_no_frame_folds_the_skin():
         busy = np.argsort(-np.abs(scene.amplitudes).sum(1))[:40:5]
         for t in busy:
             assert render.smallest_jacobian(scene.canvas, scene.movements, scene.amplitudes[t]) > 0.2
-
-
-# What is written ------------------------------------------------------------------------------------------
-
-
-def test_same_seed_gives_the_same_bytes_whatever_the_jobs(written, tmp_path):
-    again = simulate.write_long(tmp_path / "two", jobs=2, **TINY)
-    assert hashes(again) == hashes(written)
-
-
-def test_a_video_does_not_depend_on_the_others(written, tmp_path):
-    alone = simulate.write_long(tmp_path / "alone", jobs=1, **TINY | {"people": 1})
-    ours, theirs = hashes(alone / "frames"), hashes(written / "frames")
-    assert ours == {name: theirs[name] for name in ours}
-    one, two = (pd.read_csv(path / "truth.csv", dtype=str) for path in (alone, written))
-    pd.testing.assert_frame_equal(one, two.iloc[: len(one)])
-
-
-def test_the_set_reads_like_any_other(written):
-    manifest = read_manifest(written / "manifest.yml")
-    shipped = read_manifest("synthme_lv")
-    assert manifest == dataclasses.replace(shipped, fps=20.0, source=manifest.source)
-    found = spans(manifest, videos(manifest, written))
-    assert found["video"].tolist() == ["s01_01", "s02_01"]
-    table = read_events(manifest, written / "annotations.xlsx", policy="strict")
-    assert (check_frames(table, found)["status"] == "ok").all()
-    assert table["event"].is_unique and set(table["kind"]) <= {"micro", "macro", "blink"}
-    assert (table.loc[table["kind"] == "blink", "emotion_class"] == "").all()
-    assert set(table.loc[table["kind"] != "blink", "emotion_class"]) <= {
-        "negative",
-        "positive",
-        "surprise",
-        "others",
-    }
-    truth = load_truth(manifest, written)
-    named = set(table.loc[table["kind"] == "micro", "event"])
-    assert set(truth["event"]) - {""} == named
-    for row in found.itertuples():
-        numbers, paths = frame_files(row.folder, manifest)
-        assert numbers.tolist() == truth.loc[truth["video"] == row.video, "frame"].tolist()
-        assert paths[0].name == "img00001.jpg"
-        assert cv2.imread(str(paths[0]), cv2.IMREAD_UNCHANGED).ndim == 2
-    assert {"macro_px", "talk_px", "gaze_px", "au12"} <= set(truth)
-
-
-@pytest.mark.parametrize(
-    ("setting", "word"),
-    [
-        ({"videos": 0}, "videos"),
-        ({"statistics": "samm_lv_micro"}, "statistics"),
-        ({"nuisance": -1.0}, "nuisance"),
-        ({"seconds": (30, 20)}, "seconds"),
-        ({"seconds": (1, 2)}, "seconds"),
-        ({"seconds": (20, float("nan"))}, "seconds"),
-    ],
-)
-def test_an_impossible_setting_is_one_sentence(tmp_path, setting, word):
-    with pytest.raises(DataError, match=word):
-        simulate.write_long(tmp_path / "out", jobs=1, **{**TINY, **setting})
-    assert not (tmp_path / "out").exists()

@@ -5,6 +5,7 @@ import hashlib
 import os
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -12,10 +13,11 @@ import numpy as np
 import pytest
 
 from melib import DataError, simulate
-from melib.annotations import read_events
-from melib.data.manifest import frame_files, load_truth, read_manifest, videos
+from melib.annotations import check_frames, read_events
+from melib.data.manifest import frame_files, load_truth, read_manifest, spans, videos
 from melib.simulate import units
 
+TINY = {"people": 2, "videos": 1, "seconds": (4, 5), "fps": 20, "seed": 4, "progress": False}
 SMALL = {"people": 2, "clips": 2, "empty": 1, "fps": 30, "seed": 5, "progress": False}
 
 
@@ -30,18 +32,44 @@ def written(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def manifest(written):
-    return read_manifest(written / "manifest.yml")
+def long_written(tmp_path_factory):
+    return simulate.write_long(tmp_path_factory.mktemp("long") / "one", jobs=1, **TINY)
 
 
-@pytest.fixture(scope="module")
-def events(written, manifest):
-    return read_events(manifest, written / "annotations.xlsx")
+@pytest.mark.parametrize("long", [False, True])
+def test_same_seed_gives_the_same_bytes_whatever_the_jobs_and_the_number_of_people(
+    written, long_written, tmp_path, long
+):
+    one, write, settings = (
+        (long_written, simulate.write_long, TINY) if long else (written, simulate.write_clips, SMALL)
+    )
+    assert hashes(write(tmp_path / "two", jobs=2, **settings)) == hashes(one)
+    alone, whole = (
+        hashes(write(tmp_path / "alone", **settings | {"people": 1}) / "frames"),
+        hashes(one / "frames"),
+    )
+    assert alone == {name: whole[name] for name in alone}
 
 
-def test_same_seed_gives_the_same_bytes_whatever_the_jobs(written, tmp_path):
-    again = simulate.write_clips(tmp_path / "two", jobs=2, **SMALL)
-    assert hashes(again) == hashes(written)
+@pytest.mark.parametrize("long", [False, True])
+def test_the_set_reads_like_any_other(written, long_written, long):
+    folder = long_written if long else written
+    manifest = read_manifest(folder / "manifest.yml")
+    shipped = read_manifest("synthme_lv" if long else "synthme")
+    assert manifest == replace(shipped, fps=20.0 if long else 30.0, source=manifest.source)
+    table = spans(manifest, videos(manifest, folder))
+    assert table["subject"].tolist() == (["s01", "s02"] if long else ["s01"] * 3 + ["s02"] * 3)
+    events = read_events(manifest, folder / "annotations.xlsx", policy="strict")
+    assert (check_frames(events, table)["status"] == "ok").all()
+    assert events["event"].is_unique and set(events["kind"]) <= {"micro", "macro", "blink"}
+    assert ((events["emotion_class"] == "") == (events["kind"] == "blink")).all()
+    truth = load_truth(manifest, folder)
+    assert set(truth["event"]) - {""} == set(events.loc[events["kind"] == "micro", "event"])
+    for row in table.itertuples():
+        numbers, paths = frame_files(row.folder, manifest)
+        assert numbers.tolist() == truth.loc[truth["video"] == row.video, "frame"].tolist()
+        assert cv2.imread(str(paths[0]), cv2.IMREAD_UNCHANGED).ndim == 2
+    assert not long or {"macro_px", "talk_px", "gaze_px", "au12"} <= set(truth)
 
 
 def test_what_was_cut_off_is_finished_and_what_is_finished_is_kept(written, tmp_path):
@@ -119,42 +147,28 @@ def test_a_folder_of_other_settings_is_refused(written, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("setting", "word"),
+    "setting",
     [
-        ({"people": 41}, "people"),
-        ({"clips": -1}, "clips"),
-        ({"clips": 0, "empty": 0}, "nothing to write"),
-        ({"family": "waves"}, "family"),
-        ({"statistics": "ck"}, "statistics"),
-        ({"fps": 5}, "fps"),
-        ({"seed": -1}, "seed"),
-        ({"name": "Synth ME"}, "name"),
-        ({"nuisance": -1.0}, "nuisance"),
+        *({"people": 41}, {"clips": -1}, {"clips": 0, "empty": 0}, {"family": "waves"}, {"statistics": "ck"}),
+        *({"fps": 5}, {"seed": -1}, {"name": "Synth ME"}, {"nuisance": -1.0}),
+        *({"videos": 0}, {"videos": 1, "statistics": "samm_lv_micro"}, {"videos": 1, "nuisance": -1.0}),
+        *({"seconds": (30, 20)}, {"seconds": (1, 2)}, {"seconds": (20, float("nan"))}),
     ],
+    ids=str,
 )
-def test_an_impossible_setting_is_one_sentence(tmp_path, setting, word):
-    with pytest.raises(DataError, match=word):
-        simulate.write_clips(tmp_path / "out", jobs=1, **{**SMALL, **setting})
+def test_an_impossible_setting_is_one_sentence_and_writes_nothing(tmp_path, setting):
+    long = {"videos", "seconds"} & set(setting)
+    write, settings = (simulate.write_long, TINY) if long else (simulate.write_clips, SMALL)
+    with pytest.raises(
+        DataError, match=next(reversed(setting)) if "empty" not in setting else "nothing to write"
+    ):
+        write(tmp_path / "out", jobs=1, **settings | setting)
     assert not (tmp_path / "out").exists()
 
 
-def test_the_set_reads_like_any_other(written, manifest, events):
-    found = videos(manifest, written)
-    assert found["subject"].tolist() == ["s01"] * 3 + ["s02"] * 3
-    assert len(events) == 4  # an empty clip is a video without a row
-    assert (events["status"] == "ok").all()
-    assert manifest.fps == 30
-    for row in found.itertuples():
-        numbers, paths = frame_files(row.folder, manifest)
-        assert numbers.tolist() == list(range(len(numbers)))
-        assert cv2.imread(str(paths[0]), cv2.IMREAD_UNCHANGED).ndim == 2
-    lengths = {row.video: len(frame_files(row.folder, manifest)[0]) for row in found.itertuples()}
-    for row in events.itertuples():
-        assert 0 <= row.onset < row.apex < row.offset < lengths[row.video]
-
-
-def test_truth_has_a_row_a_frame_and_peaks_once_an_event(written, manifest, events):
-    truth = load_truth(manifest, written)
+def test_truth_has_a_row_a_frame_and_peaks_once_an_event(written):
+    manifest = read_manifest(written / "manifest.yml")
+    truth, events = load_truth(manifest, written), read_events(manifest, written / "annotations.xlsx")
     for (subject, video), clip in truth.groupby(["subject", "video"]):
         count = len(list((written / "frames" / subject / video).glob("*.jpg")))
         assert clip["frame"].tolist() == list(range(count))

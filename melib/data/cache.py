@@ -126,10 +126,14 @@ def write_json(path: str | Path, record: Any) -> None:
 
 def write_yaml(path: str | Path, record: Any) -> None:
     """Write a record (dicts, lists, text, numbers, numpy scalars and arrays) as UTF-8 yaml, order kept."""
-    plain = json.loads(json.dumps(record, default=_plain))  # tuples become lists, numpy becomes numbers
-    text = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=110)
+    text = yaml.safe_dump(plain(record), sort_keys=False, allow_unicode=True, width=110)
     with atomic(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
+def plain(record: Any) -> Any:
+    """The record as json gives it back: tuples are lists, numpy's numbers are Python's, paths are text."""
+    return json.loads(json.dumps(record, default=_plain))
 
 
 def content_hash(paths: Iterable[str | Path | tuple], index: str | Path | None = None) -> str:

@@ -6,6 +6,7 @@ disk, so that what was finished before an interruption is kept, and the same cal
 
 import errno
 import io
+import json
 import os
 import platform
 import re
@@ -88,9 +89,8 @@ def claim(out: Path, settings: dict, simulator_version: int, like: str) -> None:
     }
     path = out / "record.json"
     if path.exists():
-        old = yaml.safe_load(path.read_text())  # JSON is YAML; tuples come back as lists on both sides
-        new = yaml.safe_load(yaml.safe_dump(_plain(record)))
-        if (old.get("settings"), old.get("simulator_version")) != (new["settings"], simulator_version):
+        old = json.loads(path.read_text())
+        if (old.get("settings"), old.get("simulator_version")) != (cache.plain(settings), simulator_version):
             raise DataError(
                 f"{out} holds a data set simulated with other settings (see record.json); "
                 "choose another folder or delete this one."
@@ -105,20 +105,12 @@ def claim(out: Path, settings: dict, simulator_version: int, like: str) -> None:
         # Processes of a killed run may outlive it and still write their clip: that one is theirs.
         if not cache.alive(int(left.stem.rpartition(".")[2])):
             shutil.rmtree(left)
-    cache.write_json(path, _plain(record))
+    cache.write_json(path, record)
     manifest = read_manifest(like).source.read_text()
     manifest = re.sub(r"(?m)^name: \S+", f"name: {settings['name']}", manifest, count=1)
     manifest = re.sub(r"(?m)^fps: \S+", f"fps: {settings['fps']:g}", manifest, count=1)
     with cache.atomic(out / "manifest.yml") as temporary:
         temporary.write_text(manifest)
-
-
-def _plain(value):
-    if isinstance(value, dict):
-        return {key: _plain(part) for key, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(part) for part in value]
-    return value.item() if isinstance(value, np.generic) else value
 
 
 def names(person: int, number: int) -> tuple[str, str]:
