@@ -50,20 +50,8 @@ def results(dataset="synthme", subjects=8, events=3):
                     value = float(np.clip(base + 0.05 * rng.standard_normal(), -1, 1))
                     about = (dataset, protocol, model, used, s % 2, 0, f"{s:03d}", f"{s:03d}_{e}", peak)
                     rows.append((*about, metric, value))
-    names = [
-        "dataset",
-        "protocol",
-        "model",
-        "input",
-        "fold",
-        "seed",
-        "subject",
-        "event",
-        "peak_px",
-        "metric",
-        "value",
-    ]
-    return pd.DataFrame(rows, columns=names)
+    names = "dataset protocol model input fold seed subject event peak_px metric value"
+    return pd.DataFrame(rows, columns=names.split())
 
 
 def card(dataset="synthme"):
@@ -71,30 +59,17 @@ def card(dataset="synthme"):
     rows = []
     for protocol in METRICS:
         for model, used, _, seen in MODELS:
-            if model not in ("truth", "pseudo_label", "frozen_clip", "shuffled_frames"):
-                rows.append(
-                    (dataset, protocol, model, used, 0, "clip_swap", seen - 0.3, seen - 0.34, seen - 0.26)
-                )
-                follow = (seen - 0.3) / 0.65  # position alone follows nothing
-                rows.append(
-                    (dataset, protocol, model, used, 0, "apex_follow", follow, follow - 0.04, follow + 0.04)
-                )
+            swap, follow = seen - 0.3, (seen - 0.3) / 0.65  # position alone follows nothing
+            quantities = {"clip_swap": (swap, 0.04), "apex_follow": (follow, 0.04)}
             if model == "resnet18_bigru":
-                rows.append(
-                    (
-                        dataset,
-                        protocol,
-                        model,
-                        used,
-                        0,
-                        "frozen_correlation",
-                        1 - seen,
-                        0.9 - seen,
-                        1.1 - seen,
-                    )
-                )
-    names = ["dataset", "protocol", "model", "input", "seed", "quantity", "estimate", "low", "high"]
-    return pd.DataFrame(rows, columns=names).assign(clips=24, subjects=8)
+                quantities["frozen_correlation"] = (1 - seen, 0.1)
+            if model not in ("truth", "pseudo_label", "frozen_clip", "shuffled_frames"):
+                rows += [
+                    (dataset, protocol, model, used, 0, quantity, estimate, estimate - half, estimate + half)
+                    for quantity, (estimate, half) in quantities.items()
+                ]
+    names = "dataset protocol model input seed quantity estimate low high"
+    return pd.DataFrame(rows, columns=names.split()).assign(clips=24, subjects=8)
 
 
 def claims(dataset="synthme"):
@@ -180,24 +155,15 @@ def limits():
         ]
     )
     px = np.geomspace(0.02, 2.4, 40)
-    found = pd.DataFrame(
-        {
-            **about,
-            "system": "ours",
-            "subject": [f"s{i % 5}" for i in range(40)],
-            "peak_px": px,
-            "found": px > 0.5,
-        }
-    ).assign(inside_spearman=np.linspace(0, 0.9, 40))
-    curve = pd.concat(
-        [
-            pd.DataFrame(
-                {**about, "system": name, "px": px, "probability": px > middle, "low": 0.0, "high": 1.0}
-            )
-            for name, (_, middle, *_) in of.items()
-        ]
-    ).astype({"probability": float})
-    efficiency = pd.DataFrame(
-        [{**about, "system": "ours", "low_px": 0.4, "high_px": 0.75, "efficiency": 1e-4}]
-    ).assign(efficiency_low=1e-5, efficiency_high=1e-3, events=10, found=0.5, remark="")
+    ours = about | {"system": "ours"}
+    subjects = [f"s{i % 5}" for i in range(40)]
+    found = pd.DataFrame(ours | {"subject": subjects, "peak_px": px, "found": px > 0.5})
+    found["inside_spearman"] = np.linspace(0, 0.9, 40)
+    curves = [
+        pd.DataFrame(about | {"system": name, "px": px, "probability": (px > middle).astype(float)})
+        for name, (_, middle, *_) in of.items()
+    ]
+    curve = pd.concat(curves).assign(low=0.0, high=1.0)
+    efficiency = pd.DataFrame([ours | {"low_px": 0.4, "high_px": 0.75, "efficiency": 1e-4}])
+    efficiency = efficiency.assign(efficiency_low=1e-5, efficiency_high=1e-3, events=10, found=0.5, remark="")
     return table, found, curve, efficiency
