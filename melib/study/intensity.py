@@ -28,6 +28,8 @@ PROTOCOLS = ("paper", "context")
 # What windows and fits are computed by: a changed line of it changes their keys (of models.py, one about videos, too).
 INPUTS_CODE = (flow,)
 FIT_CODE = (learn.windows, models, losses, controls)
+# Side of what a network sees, pixels, where a profile names no other.
+SIZE = 64
 # Share of its peak above which a true movement counts as begun; below it everything counts as rest.
 RISEN = 0.1
 # Shifts of the apex for apex_follow, as a share of the window.
@@ -45,7 +47,8 @@ class Prepared:
     ``truth`` (N, T) the true profile, ``inside`` (N, T) bool the true movement of the window's own event above `RISEN`,
     ``peak_px`` (N,) its true peak, pixels (None where there is no truth); ``annotated`` and ``true`` (N, 3) onset, apex
     and offset in samples of the window, NaN without an event (``true`` is None where there is no truth); ``magnitude``
-    (N, T) pixels; ``reference`` (N,) index; ``entries`` the cached inputs and the window's row in them.
+    (N, T) pixels; ``reference`` (N,) index; ``entries`` the cached inputs and the window's row in them; ``calmest`` (N,) and
+    ``calmest_magnitude`` (N, T) what reference and magnitude would be by the calmest stretch.
     """
 
     dataset: str
@@ -64,6 +67,8 @@ class Prepared:
     reference: np.ndarray
     entries: list
     cache: Path
+    calmest: np.ndarray | None = None
+    calmest_magnitude: np.ndarray | None = None
 
     def step(self):
         """Native frames between two samples, (N,) float."""
@@ -196,26 +201,25 @@ def sample_windows(study, table, n_samples, run):
     """
     protocol = str(table["protocol"].iloc[0])
     positions = np.stack([protocols.window_frames(row, n_samples) for row in table.itertuples()])  # (N, T)
-
+    # A window that is cut at the onset begins at rest; the calmest stretch is for borders that fall anywhere.
+    how = {"size": run.settings["windows"][protocol].get("size", SIZE), "since_first": protocol == "paper"}
     version = cache.code_version(*INPUTS_CODE)
     folder, tasks, rows_of_videos = run.cache / "inputs", [], []
     for video, rows in table.groupby(["subject", "video"], sort=False).groups.items():
         clip = study.clip(*video)
-        key = cache.key(version, {"positions": positions[rows].round(3).tolist()}, clip.key)
-        tasks.append((folder, key, run.cache / clip.key, _shown(clip, positions[rows])))
+        key = cache.key(version, {"positions": positions[rows].round(3).tolist(), **how}, clip.key)
+        tasks.append((folder, key, run.cache / clip.key, _shown(clip, positions[rows]), how))
         rows_of_videos.append(rows)
     label = f"{study.name} {protocol}: flow"
     inputs = workers.run_jobs(_video_inputs, tasks, run.jobs, label=label, unit="video")
 
-    n = len(table)
-    mask, magnitude = np.zeros((n, n_samples), bool), np.zeros((n, n_samples), np.float32)
-    reference, entries = np.zeros(n, np.int64), [("", 0)] * n
+    seen: dict[str, np.ndarray] = {}
+    entries = [("", 0)] * len(table)
     for (_, key, *_), rows, small in zip(tasks, rows_of_videos, inputs, strict=True):
-        mask[rows], magnitude[rows], reference[rows] = small["mask"], small["magnitude"], small["reference"]
+        for name, values in small.items():
+            seen.setdefault(name, np.zeros((len(table), *values.shape[1:]), values.dtype))[rows] = values
         for k, i in enumerate(rows):
             entries[i] = (key, k)
-    pseudo = protocols.targets(table, study.events, n_samples, prior=priors.triangular)
-    annotated = protocols.landmarks(table, study.events, n_samples).to_numpy()  # (N, 3)
     truth, inside, peak, true = _truth(study.truth, table, positions)
     return Prepared(
         study.name,
@@ -223,17 +227,15 @@ def sample_windows(study, table, n_samples, run):
         study.manifest.fps,
         table,
         positions,
-        mask,
-        pseudo,
-        truth,
-        inside,
-        peak,
-        annotated,
-        true,
-        magnitude,
-        reference,
-        entries,
-        folder,
+        pseudo=protocols.targets(table, study.events, n_samples, prior=priors.triangular),
+        truth=truth,
+        inside=inside,
+        peak_px=peak,
+        annotated=protocols.landmarks(table, study.events, n_samples).to_numpy(),  # (N, 3)
+        true=true,
+        entries=entries,
+        cache=folder,
+        **seen,
     )
 
 
@@ -244,7 +246,7 @@ def _shown(clip, positions):
     return rows, np.abs(clip.numbers[rows] - wanted) < 1, np.diff(positions, axis=1).mean(axis=1)
 
 
-def _video_inputs(folder, key, clip, shown):
+def _video_inputs(folder, key, clip, shown, how):
     """Inputs of one video's windows, whose clip lies in the cache; returns what is small."""
 
     def compute():
@@ -255,11 +257,11 @@ def _video_inputs(folder, key, clip, shown):
         for rows, exists, width in zip(*shown, strict=True):
             mask = np.asarray(detected[rows]) & exists
             sampled = flow.sample(frames, rows, max(1, int(width)))
-            windows.append(flow.window_inputs(sampled, mask, np.asarray(landmarks)) | {"mask": mask})
+            windows.append(flow.window_inputs(sampled, mask, np.asarray(landmarks), **how) | {"mask": mask})
         return {name: np.stack([w[name] for w in windows]) for name in windows[0]}
 
     stored = cache.arrays(folder, key, compute)
-    return {name: np.array(stored[name]) for name in ("mask", "magnitude", "reference")}
+    return {name: np.array(values) for name, values in stored.items() if name not in ("raw", "flow")}
 
 
 def _in_samples(frames, positions):
@@ -295,12 +297,14 @@ def prepare_all(studies_with_clips, run):
     Returns
     -------
     list of Prepared
-        Studies in their order; paper before context, which only a data set with frames around its events has.
+        Studies in their order; paper before context, which only a data set with frames around its events has; those that
+        the profile has windows of.
     """
+    asked = [protocol for protocol in PROTOCOLS if protocol in run.settings["windows"]]
     return [
         prepare_windows(study, protocol, run)
         for study in studies_with_clips
-        for protocol in PROTOCOLS
+        for protocol in asked
         if protocol == "paper" or study.manifest.has_context
     ]
 

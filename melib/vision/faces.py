@@ -48,7 +48,7 @@ from melib.errors import DataError
 
 Image = str | Path | Frame  # a file, or a frame of a video file
 
-SIZE = 112  # side of the crop in pixels, the paper's
+SIZE = 112  # side of the crop in pixels: our choice, the intensity paper states no size of its images
 # Of the height from brows to chin, free above and below: raised brows and open jaws stay inside.
 MARGIN = 0.15
 

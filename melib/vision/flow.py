@@ -238,7 +238,7 @@ def around(reference, mask):
     return near[mask[near]] if mask[near].any() else near[near == reference]
 
 
-def window_inputs(frames, mask, landmarks, size=64):
+def window_inputs(frames, mask, landmarks, size=64, *, since_first=False):
     """The three inputs of a window, from the same pixels.
 
     Parameters
@@ -251,13 +251,17 @@ def window_inputs(frames, mask, landmarks, size=64):
         In pixels of the crop; nothing outside the face that they span is seen.
     size : int
         Side of what the network sees.
+    since_first : bool
+        The reference is the first frame with a face: of a window that is cut at the onset, which is neutral by its cut.
+        By default it is the calmest stretch.
 
     Returns
     -------
     inputs : dict
         ``raw`` (T, size, size) uint8, head motion removed; ``flow`` (T, 2, size, size) float16, motion of the skin
         since the reference (mean of it and its neighbours), pixels of the aligned crop; ``reference`` () int64, its index;
-        ``magnitude`` (T,) float32, 95th percentile over the face of the length of that motion, pixels.
+        ``magnitude`` (T,) float32, 95th percentile over the face of the length of that motion, pixels. ``calmest`` and
+        ``calmest_magnitude``: index and magnitude by the calmest stretch, whatever the reference.
         Frames without a face hold 0 motion.
     """
     n, height, width = frames.shape
@@ -278,17 +282,28 @@ def window_inputs(frames, mask, landmarks, size=64):
         raw[t] = cv2.resize(np.where(region, steady, 0), (size, size), interpolation=cv2.INTER_AREA)
     coarse = skin[:, : height // 4 * 4, : width // 4 * 4]
     coarse = coarse.reshape(n, height // 4, 4, width // 4, 4, 2).mean(axis=(2, 4))  # (T, H/4, W/4, 2)
-    reference = calmest(coarse, mask)
-    skin[visible] -= skin[around(reference, mask)].mean(axis=0)
-    length = np.linalg.norm(skin[:, region], axis=-1) if len(visible) else np.zeros((n, 1))  # (T, pixels)
+    calm = calmest(coarse, mask)
+    reference = int(visible[0]) if since_first and len(visible) else calm
+
+    def since(index):
+        moved = skin.copy()
+        moved[visible] -= skin[around(index, mask)].mean(axis=0)
+        length = (
+            np.linalg.norm(moved[:, region], axis=-1) if len(visible) else np.zeros((n, 1))
+        )  # (T, pixels)
+        return moved, np.percentile(length, 95, axis=1).astype(np.float32)
+
+    moved, magnitude = since(reference)
     flow = np.zeros((n, 2, size, size), np.float16)
     for t in visible:
-        flow[t] = cv2.resize(skin[t], (size, size), interpolation=cv2.INTER_AREA).transpose(2, 0, 1)
+        flow[t] = cv2.resize(moved[t], (size, size), interpolation=cv2.INTER_AREA).transpose(2, 0, 1)
     return {
         "raw": raw,
         "flow": flow,
         "reference": np.int64(reference),
-        "magnitude": np.percentile(length, 95, axis=1).astype(np.float32),
+        "magnitude": magnitude,
+        "calmest": np.int64(calm),
+        "calmest_magnitude": magnitude if reference == calm else since(calm)[1],
     }
 
 
