@@ -13,7 +13,7 @@ from PIL import Image
 from melib import DataError, priors, stats
 from melib.data import cache
 from melib.paper import figures, style
-from melib.study import evaluation
+from melib.study import published
 from melib.study.provenance import NOTEBOOK
 from melib.study.results import intervals, over_seeds, read_result, records
 
@@ -62,7 +62,7 @@ CONTROL = pd.DataFrame(
     ],
     columns=["dataset", "protocol", "metric", "estimate", "low", "high", "events", "subjects", "over_events"],
 )
-PUBLISHED_CONTROL = evaluation.control_beside_published(CONTROL)
+PUBLISHED_CONTROL = published.control_beside_published(CONTROL)
 TARGETS = np.stack([priors.resampled_triangle(0, apex, 9, 16) for apex in range(1, 9)])
 
 DRAW = {

@@ -4,13 +4,14 @@ manifest + folder  --open_study-->  Study: events, videos, truth  --with_clips--
                                       --folds_of-->  who is tested on whom
 """
 
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
 
 from melib import annotations, protocols, simulate
-from melib.data import manifest
+from melib.data import layouts, manifest
 from melib.errors import DataError
 from melib.vision import faces
 
@@ -45,7 +46,7 @@ class Study:
         return next(clip for clip in self.clips if (clip.subject, clip.video) == (subject, video))
 
 
-def open_study(dataset, root, *more_tables):
+def open_study(dataset, root, *more_tables, tables_alone=False):
     """Read a data set's manifest, tables and folders.
 
     Parameters
@@ -56,6 +57,8 @@ def open_study(dataset, root, *more_tables):
         The folder that holds the data set: frames and annotation tables.
     *more_tables : Path
         Tables from elsewhere, say of the data set that knows the emotions of this one's events.
+    tables_alone : bool
+        The folder may hold annotation tables and no frames: then there is no video.
 
     Returns
     -------
@@ -70,6 +73,10 @@ def open_study(dataset, root, *more_tables):
     root = Path(root)
     about = manifest.effective(manifest.read_manifest(dataset), root)
     events = annotations.read_events(about, *manifest.tables(about, root), *more_tables)
+    if tables_alone and not _holds_frames(root):
+        return Study(
+            about, root, events, pd.DataFrame(columns=["subject", "video", "n_first", "n_last"]), None
+        )
     videos = as_in_table(manifest.spans(about, manifest.videos(about, root)), events)
     events = annotations.check_frames(events, videos)
     rates = sorted(events["fps"][events["status"] != "dropped"].unique())
@@ -88,6 +95,11 @@ def open_study(dataset, root, *more_tables):
                 f"{root / str(about.truth)} has no row of {unknown[0]}; simulate {about.name} again."
             )
     return Study(about, root, events, videos, truth)
+
+
+def _holds_frames(root):
+    names = (name for _, _, files in os.walk(root) for name in files)
+    return any(layouts.is_image(name) or layouts.is_video(name) for name in names)
 
 
 def as_in_table(videos, events):
@@ -142,7 +154,7 @@ def clip_studies(run):
     return studies
 
 
-def named(run, *, long):
+def named(run, *, long, tables_alone=False):
     """Open the licensed data sets of a run that hold clips, or those that hold long videos (see ``Study.long``).
 
     A data set whose emotions stand in another one's table is given that table where the other one is named, too.
@@ -151,6 +163,8 @@ def named(run, *, long):
     ----------
     run : Run
     long : bool
+    tables_alone : bool
+        See `open_study`.
 
     Returns
     -------
@@ -165,7 +179,7 @@ def named(run, *, long):
         if (about.long and about.has_context) == long:
             other = known.get(about.join["dataset"]) if about.join else None
             more_tables = manifest.tables(*other) if other else ()
-            studies.append(open_study(name, run.data[name], *more_tables))
+            studies.append(open_study(name, run.data[name], *more_tables, tables_alone=tables_alone))
     return studies
 
 
@@ -254,13 +268,13 @@ def long_studies(run, *, transfer=False):
 
 
 def every_study(run):
-    """Open every data set of a run, clips before long videos.
+    """Open every data set of a run, clips before long videos; one whose folder holds annotation tables alone has no video.
 
     Returns
     -------
     list of Study
     """
     if run.data:
-        return [study for long in (False, True) for study in named(run, long=long)]
+        return [study for long in (False, True) for study in named(run, long=long, tables_alone=True)]
     clips = simulated(run)
     return [*clips, *long_studies(run)]

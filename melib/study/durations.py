@@ -141,7 +141,7 @@ def _fit(study, events):
     record = {"events" if name == "n_events" else name: value for name, value in duration.to_dict().items()}
     record |= {f"frames_p{q:02d}": duration.quantile(q / 100) for q in (5, 50, 95)}
     when = dict.fromkeys(("apex_a", "apex_b", "events_per_minute"), np.nan)
-    if study.long:
+    if study.long and len(study.videos):
         prior = priors.IntervalPrior.fit(events, study.videos, study.manifest.fps)
         when = {name: getattr(prior, name) for name in when}
     return record | when

@@ -22,6 +22,8 @@ COLUMNS = [
     *("mark", "source", "model", "of", "events", "subjects"),
 ]
 
+# A variant of our model (ablations.CHANGES) that was published, in words.
+_VARIANTS = {"no ranking term": "trained without the apex-ranking term"}
 # What stands behind a published value in a table of ours, and is said aloud in its caption.
 SIGNS = {"OTHER DATA": "!", "OTHER PROTOCOL": "?"}
 
@@ -33,10 +35,11 @@ def values(task: str) -> pd.DataFrame:
     -------
     DataFrame
         task, dataset, protocol (of intensity; the scorer of spotting), method, model, input, metric, value, events, subjects
-        (empty where the source doesn't state them), source, differs.
+        (empty where the source doesn't state them), source, differs, variant (of ours, which was published; empty: the model
+        as it is).
     """
     table = results.read_result(Path(__file__).with_name("published.csv"))
-    return table[table["task"] == task].fillna({"differs": ""}).reset_index(drop=True)
+    return table[table["task"] == task].fillna({"differs": "", "variant": ""}).reset_index(drop=True)
 
 
 def beside(run: str | Path) -> pd.DataFrame:
@@ -54,14 +57,40 @@ def beside(run: str | Path) -> pd.DataFrame:
         (ours minus published), mark (empty only where data and protocol agree), source; model (which of ours), of
         (the data set of the published number), events, subjects (of ours).
     """
-    makers = {"position_control": _position, "summary": _intensity, "spotting": _spotting}
-    rows = [
-        row
-        for name, make in makers.items()
-        for table in results.read_results(run, name)
-        for row in make(table)
-    ]
+    rows = [row for table in results.read_results(run, "position_control") for row in _position(table)]
+    variants = results.read_results(run, "intensity_ablations")
+    rows += [row for table in results.read_results(run, "summary") for row in _intensity(table, *variants)]
+    rows += [row for table in results.read_results(run, "spotting") for row in _spotting(table)]
     return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def control_beside_published(control: pd.DataFrame) -> pd.DataFrame:
+    """Position alone on this run's data, beside the paper's number and what the same control scores on the public table.
+
+    Parameters
+    ----------
+    control : DataFrame
+        As position.position_alone or position.control_of_tables returns.
+
+    Returns
+    -------
+    DataFrame
+        dataset, metric, ours (mean over events, as published), events, subjects; of (the published data set), paper,
+        control, their_events, their_subjects; data: "same" or "OTHER DATA" with what differs. A data set that was
+        published stands beside its own row alone.
+    """
+    known, rows = values("intensity"), []
+    network = known[known["model"] == "resnet18_bigru"].set_index(["dataset", "metric"])["value"]
+    for ours in results.records(control[control["protocol"] == "paper"]):
+        blind = known[(known["model"] == "position_only") & (known["metric"] == ours["metric"])]
+        own = blind[blind["dataset"] == ours["dataset"]]
+        for theirs in results.records(own if len(own) else blind):
+            row = [ours[name] for name in ("dataset", "metric", "over_events", "events", "subjects")]
+            paper = network.get((theirs["dataset"], theirs["metric"]), np.nan)
+            row += [theirs["dataset"], paper, theirs["value"], int(theirs["events"]), int(theirs["subjects"])]
+            rows.append((*row, mark(ours, theirs) or "same"))
+    names = ["dataset", "metric", "ours", "events", "subjects", "of", "paper", "control"]
+    return pd.DataFrame(rows, columns=[*names, "their_events", "their_subjects", "data"])
 
 
 def as_rows(dataset: str, metrics: Sequence[str]) -> pd.DataFrame:
@@ -103,7 +132,7 @@ def mark(ours: dict[str, Any], theirs: dict[str, Any]) -> str:
     Parameters
     ----------
     ours : dict
-        dataset, events, subjects (NaN where not counted).
+        dataset, events, subjects (NaN where not counted), variant (if it is one).
     theirs : dict
         A row of published.csv.
     """
@@ -116,8 +145,10 @@ def mark(ours: dict[str, Any], theirs: dict[str, Any]) -> str:
         marks.append(
             f"OTHER DATA: {events:.0f} clips of {subjects:.0f} subjects, not {their_events:.0f} of {their_subjects:.0f}"
         )
-    if theirs["differs"]:
-        marks.append(f"OTHER PROTOCOL: {theirs['differs']}")
+    other = theirs.get("variant", "")
+    differs = [_VARIANTS[other]] if other and ours.get("variant", "") != other else []
+    if differs := [*differs, *([theirs["differs"]] if theirs["differs"] else [])]:
+        marks.append(f"OTHER PROTOCOL: {'; '.join(differs)}")
     return "; ".join(marks)
 
 
@@ -150,15 +181,23 @@ def _position(control: pd.DataFrame) -> list[dict[str, Any]]:
     return out
 
 
-def _intensity(summary: pd.DataFrame) -> list[dict[str, Any]]:
-    """Networks, mean over subjects."""
+def _intensity(summary: pd.DataFrame, variants: pd.DataFrame | None = None) -> list[dict[str, Any]]:
+    """Networks, mean over subjects; what was published of a variant stands beside ours where the run has trained it."""
     means, out = summary[summary["amplitude"] == "all"], []
+    keys = ["protocol", "model", "input", "metric"]
     position = means[means["model"] == "position_only"]
     control = position.set_index(["dataset", "protocol", "metric"])["estimate"]
     for theirs in results.records(values("intensity").query("model != 'position_only'")):
-        for ours in results.records(_same(means, theirs, ["protocol", "model", "input", "metric"])):
+        candidates = _same(means, theirs, keys)
+        if variants is not None and theirs["variant"]:
+            trained = _same(variants, theirs, [*keys, "variant"])
+            rest = candidates[~candidates["dataset"].isin(trained["dataset"])]
+            candidates = pd.concat([trained, rest]) if len(trained) else candidates
+        for ours in results.records(candidates):
             blind = control.get((ours["dataset"], ours["protocol"], ours["metric"]), np.nan)
-            ours["model"] = results.label(ours["model"], ours["input"])
+            name = results.label(ours["model"], ours["input"])
+            variant = ours.get("variant")
+            ours["model"] = f"{name}, {variant}" if isinstance(variant, str) else name
             out.append(_row(ours, theirs, ours["estimate"], float(blind)))
     return out
 
