@@ -79,32 +79,6 @@ def test_retiming_keeps_the_ends_the_order_and_moves_the_apex_as_told(apex, shif
     np.testing.assert_allclose(time, warp, atol=1e-4)
 
 
-def test_retiming_by_nothing_changes_nothing_and_keeps_the_type():
-    rng = np.random.default_rng(0)
-    for dtype in (np.uint8, np.float16, np.float32):
-        inputs = (rng.random((3, T, 2, 5)) * 200).astype(dtype)
-        same = controls.retime(inputs, [10, 12.5, 20], 0.0)
-        assert same.dtype == dtype
-        np.testing.assert_array_equal(same, inputs)
-        assert controls.retime(inputs, [10, 12.5, 20], 3).dtype == dtype
-
-
-def test_retiming_blends_neighbouring_bytes_without_wrapping():
-    inputs = np.tile(np.array([0, 255], np.uint8), T // 2)[None, :, None]
-    values = controls.retime(inputs, [16], 3)[0, :, 0]
-    time = np.interp(np.arange(T), [0, 19, 31], [0, 16, 31])
-    oracle = np.interp(time, np.arange(T), inputs[0, :, 0].astype(float))
-    np.testing.assert_allclose(values, np.rint(oracle), atol=1)
-
-
-def test_freezing_leaves_the_face_and_takes_the_movement():
-    inputs = faces(4, dtype=np.uint8)[0]
-    frozen = controls.freeze(inputs)
-    assert frozen.shape == inputs.shape
-    assert frozen.dtype == np.uint8
-    assert (frozen == inputs[:, :1]).all()
-
-
 def test_shuffling_permutes_each_clips_frames_and_repeats_with_its_seed():
     inputs = np.tile(np.arange(T), (50, 1))
     shuffled = controls.shuffle(inputs, seed=1)
@@ -159,15 +133,6 @@ def test_a_better_card_never_has_a_worse_verdict(swap_low, follow, follow_low, m
     for i in range(3):
         better = [value + more * (i == k) for k, value in enumerate((swap_low, follow, follow_low))]
         assert order.index(controls.sees(a_card(*better))) >= now
-
-
-@given(*[st.floats(-1, 1)] * 3)
-def test_who_lacks_a_quantity_was_not_asked(swap_low, follow, follow_low):
-    """The true interval's mean shape fits its own clip, and has seen no pixel."""
-    card = a_card(swap_low, follow, follow_low)
-    for name in card:
-        assert controls.sees({name: card[name]}) == "not asked"
-    assert controls.sees({"frozen_correlation": {"estimate": 0.0, "low": 0.0}}) == "not asked"
 
 
 def test_position_only_is_the_mean_of_the_training_targets():
@@ -233,20 +198,3 @@ def test_the_mean_shape_laid_into_its_own_interval_gives_the_target_back():
     np.testing.assert_allclose(found, shape, atol=0.05)
     again = controls.lay_shape(found, onset, onset + length, np.arange(T))
     np.testing.assert_allclose(again, targets, atol=0.08)
-
-
-def test_the_mean_shape_uses_what_a_window_shows_and_ignores_windows_without_event():
-    targets = np.stack([priors.triangular(-10, 5, 20, T), priors.triangular(12, 27, 42, T), np.zeros(T)])
-    shape = controls.mean_shape(targets, [-10, 12, np.nan], [20, 42, np.nan])
-    np.testing.assert_allclose(shape, priors.triangular(0, 50, 100, 101), atol=0.05)
-    with pytest.raises(DataError, match="complete events"):
-        controls.mean_shape(targets[:1], [-10], [20])
-
-
-def test_a_shape_is_laid_between_onset_and_offset_and_nowhere_else():
-    shape = [0, 1, 0]
-    curve = controls.lay_shape(shape, 110, 130, np.arange(100, 141, 5))  # native frames
-    assert curve.tolist() == [0, 0, 0, 0.5, 1, 0.5, 0, 0, 0]
-    assert not controls.lay_shape(shape, np.nan, np.nan, np.arange(5)).any()
-    assert controls.lay_shape(shape, 2, 2, np.arange(5)).tolist() == [0, 0, 1, 0, 0]
-    assert controls.lay_shape(shape, [0, 1], [2, 3], np.arange(4)).tolist() == [[0, 1, 0, 0], [0, 0, 1, 0]]

@@ -3,14 +3,14 @@
 from dataclasses import replace
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from made_up import unbegun
 
-from melib import DataError, controls, priors, protocols
+from melib import controls, priors, protocols
 from melib.paper import figures
-from melib.study import evaluation, intensity, published, results
+from melib.study import evaluation, intensity, results
 
 T = 32
 PEOPLE = [f"{i:03d}" for i in range(12)]
@@ -20,55 +20,44 @@ MODELS = (("resnet18_bigru", "flow"), ("resnet18_bigru", "raw"), ("constant_fram
 @pytest.fixture(scope="module")
 def prepared():
     rng = np.random.default_rng(5)
-    rows, marks, empty = [], [], []
+    rows, marks = [], []
     for subject in PEOPLE:
-        for k in range(3):
+        for video in ("v0", "v1", "v2"):
             onset = rng.uniform(1, 17)
             offset = onset + rng.uniform(7, 13)
             marks.append((onset, onset + (offset - onset) * rng.uniform(0.25, 0.75), offset))
-            rows.append(("made_up", subject, f"v{k}", f"v{k}", "context", 0, 0, 5 * (T - 1), True, False))
-        rows.append(("made_up", subject, "quiet", "", "context", 0, 0, 5 * (T - 1), False, False))
+            rows.append((subject, video, video, True))
+        rows.append((subject, "quiet", "", False))
         marks.append((np.nan,) * 3)
-    names = [
-        "dataset",
-        "subject",
-        "video",
-        "event",
-        "protocol",
-        "window",
-        "start",
-        "stop",
-        "complete",
-        "truncated",
-    ]
-    table, marks = pd.DataFrame(rows, columns=names), np.array(marks)
+    table = pd.DataFrame(rows, columns=["subject", "video", "event", "complete"])
+    table = table.assign(dataset="made_up", protocol="context", window=0, truncated=False)
+    marks = np.array(marks)
     empty = np.isnan(marks[:, 0])
     pseudo, truth = np.zeros((2, len(table), T), np.float32)
     for i in np.flatnonzero(~empty):
         pseudo[i] = priors.triangular(*marks[i], T)
         truth[i] = priors.raised_cosine(*marks[i], T)
-    positions = np.tile(np.arange(T) * 5.0, (len(table), 1))
     peak = np.where(empty, np.nan, rng.uniform(0.3, 2.0, len(table)))
-    magnitude = (
-        np.nan_to_num(peak)[:, None] * truth + rng.normal(0, 0.05, truth.shape).astype(np.float32) + 0.2
-    )
+    noise = rng.normal(0, 0.05, truth.shape).astype(np.float32)
     return intensity.Prepared(
-        "made_up",
-        "context",
-        200.0,
-        table,
-        positions,
-        np.ones(truth.shape, bool),
-        pseudo,
-        truth,
-        truth > 0,
-        peak,
-        marks,
-        marks,
-        magnitude.astype(np.float32),
-        np.zeros(len(table), int),
-        [("", 0)] * len(table),
-        Path("."),
+        dataset="made_up",
+        protocol="context",
+        fps=200.0,
+        table=table,
+        positions=np.tile(np.arange(T) * 5.0, (len(table), 1)),
+        mask=np.ones(truth.shape, bool),
+        pseudo=pseudo,
+        truth=truth,
+        inside=truth > 0,
+        peak_px=peak,
+        annotated=marks,
+        true=marks,
+        magnitude=(np.nan_to_num(peak)[:, None] * truth + noise + 0.2).astype(np.float32),
+        reference=np.zeros(len(table), int),
+        entries=[("", 0)] * len(table),
+        cache=Path("."),
+        calmest=np.zeros(len(table), int),
+        calmest_magnitude=np.ones(truth.shape, np.float32),
     )
 
 
@@ -104,7 +93,7 @@ def records(prepared, folds):
 @pytest.fixture(scope="module")
 def tables(prepared, folds, records, tmp_path_factory):
     outcome = intensity.Outcome([prepared], {}, {"made_up": folds}, {"made_up": records}, 0)
-    run = tmp_path_factory.mktemp("run")
+    run = unbegun("smoke", tmp_path_factory.mktemp("run"))
     return evaluation.evaluate_intensity(outcome, run), outcome, run
 
 
@@ -171,7 +160,7 @@ def test_claims_fail_for_a_model_that_knows_position(prepared, folds, records, t
         for job, record in records.items()
     }
     outcome = intensity.Outcome([prepared], {}, {"made_up": folds}, {"made_up": blind}, 0)
-    assert not evaluation.evaluate_intensity(outcome, tmp_path)["claims"]["holds"].any()
+    assert not evaluation.evaluate_intensity(outcome, unbegun("smoke", tmp_path))["claims"]["holds"].any()
 
 
 def test_a_second_training_is_crossed_in_the_face_card_and_one_alone_is_as_it_was(
@@ -179,10 +168,10 @@ def test_a_second_training_is_crossed_in_the_face_card_and_one_alone_is_as_it_wa
 ):
     again = {replace(job, seed=job.seed + 1000): record for job, record in records.items()}
     outcome = intensity.Outcome([prepared], {}, {"made_up": folds}, {"made_up": records | again}, 0)
-    both = evaluation.evaluate_intensity(outcome, tmp_path)
+    both = evaluation.evaluate_intensity(outcome, unbegun("smoke", tmp_path))
     alone, card = tables[0]["face_card"], both["face_card"]
     assert alone["seed"].notna().all()
-    np.testing.assert_array_equal(results.over_seeds(alone).to_numpy(), alone.to_numpy())
+    pd.testing.assert_frame_equal(results.over_seeds(alone), alone)
     keys = ["model", "input", "quantity"]
     crossed = card[card["seed"].isna()].set_index(keys)
     plain = alone.set_index(keys).loc[crossed.index]
@@ -196,11 +185,21 @@ def test_a_second_training_is_crossed_in_the_face_card_and_one_alone_is_as_it_wa
     assert len(results.over_seeds(card)) == len(alone)
 
 
-def test_the_verdict_on_raw_frames_follows_from_the_tables(tables):
-    said = evaluation.raw_verdict(tables[0]["face_card"], tables[0]["summary"])
-    assert "doesn't see the face" in said
-    swapped = tables[0]["face_card"].replace({"input": {"raw": "flow", "flow": "raw"}})
-    assert "sees the face" in evaluation.raw_verdict(swapped, tables[0]["summary"])
+def test_the_truth_s_own_apex_follow_is_the_ceiling_and_nine_tenths_of_it_are_asked(tables):
+    found, outcome, _ = tables
+    (ceiling,) = found["face_card"]["ceiling"].dropna().unique()
+    assert ceiling == pytest.approx(1, abs=0.1)  # here the annotated apexes are the true ones
+    row = found["claims"].set_index("claim").loc["apex_follow"]
+    assert row["ceiling"] == ceiling and f"{0.9 * ceiling:.2f}" in row["needed"]
+    of_truth = found["ceilings"].query("ceiling == 'truth' and metric == 'apex_follow'")["estimate"]
+    assert of_truth.tolist() == [ceiling]
+    large = found["claims"].set_index("claim").loc["inside_spearman_true"]
+    assert large["labels"] > 0.99 and 0.8 < large["magnitude"] < 1
+    unknown = replace(outcome.prepared[0], **dict.fromkeys(("truth", "inside", "peak_px", "true")))
+    folds, records = outcome.folds["made_up"], outcome.records["made_up"]
+    curves = evaluation.window_curves(unknown, records, folds)
+    _, card = evaluation.over_clips(unknown, curves, records, folds)
+    assert card["ceiling"].isna().all()
 
 
 def test_tested_one_subject_at_a_time_position_alone_never_seems_to_see(prepared):
@@ -217,17 +216,10 @@ def test_tested_one_subject_at_a_time_position_alone_never_seems_to_see(prepared
     np.testing.assert_array_equal(of_one_fold[np.isfinite(of_one_fold)], 0)
 
 
-def test_a_data_set_of_one_subject_is_refused_by_name(prepared):
-    one = prepared.table["subject"].to_numpy() == prepared.table["subject"].iloc[0]
-    few = replace(prepared, table=prepared.table[one], pseudo=prepared.pseudo[one])
-    with pytest.raises(DataError, match=r"^made_up has usable events of one subject alone; .* name a folder"):
-        evaluation.position_alone([few])
-
-
 def test_the_same_predictions_give_the_same_bytes(tables, tmp_path):
     _, outcome, run = tables
-    evaluation.evaluate_intensity(outcome, tmp_path)
-    for file in sorted((run / "results").iterdir()):
+    evaluation.evaluate_intensity(outcome, unbegun("smoke", tmp_path))
+    for file in sorted((run.folder / "results").iterdir()):
         assert file.read_bytes() == (tmp_path / "results" / file.name).read_bytes()
 
 
@@ -271,68 +263,21 @@ def licensed(prepared, folds, records):
 
 @pytest.fixture(scope="module")
 def licensed_tables(licensed, tmp_path_factory):
-    run = tmp_path_factory.mktemp("licensed")
+    run = unbegun("smoke", tmp_path_factory.mktemp("licensed"))
     return run, evaluation.evaluate_intensity(licensed, run)
 
 
-def test_data_without_truth_and_without_context_are_evaluated_and_called_not_testable(
-    licensed, licensed_tables
-):
+def test_data_without_truth_and_without_context_are_evaluated_and_called_not_testable(licensed_tables):
     run, found = licensed_tables
     assert set(found["intensity"]["protocol"]) == {"paper"}
-    assert found["claims"].empty
-    assert evaluation.transfer_loss(found["intensity"], found["transfer"]).empty
-    assert "doesn't see the face" in evaluation.raw_verdict(found["face_card"], found["summary"])
-    assert "Nobody knows" in evaluation.amplitude_verdict(found["intensity"])
-    assert evaluation.curve_table(licensed, found["intensity"], "context").empty
-    plt.close(figures.curves(evaluation.curve_table(licensed, found["intensity"], "paper")))
-    assert len(evaluation.ceilings(licensed, found["summary"]))
-    assert len(figures.draw_all(run)) >= 2
-    verdicts = evaluation.untestable(licensed.prepared)
-    assert verdicts[["dataset", "protocol", "verdict"]].to_numpy().tolist() == [
-        ["samm", "context", "not testable"]
-    ]
+    assert found["claims"].empty and found["transfer_loss"].empty
+    assert len(found["ceilings"]) and len(found["curves_paper"])
+    assert len(figures.draw_all(run.folder)) >= 2
+    verdicts = found["untestable"][["dataset", "protocol", "verdict"]].to_numpy().tolist()
+    assert verdicts == [["samm", "context", "not testable"]]
 
 
-def test_a_data_set_with_context_is_testable(prepared):
-    assert evaluation.untestable([prepared]).empty
-
-
-def test_published_values_stand_beside_the_same_data_set_alone(licensed_tables, tables):
-    beside = evaluation.intensity_beside_published(licensed_tables[1]["summary"])
-    known = published.values("intensity").query("dataset == 'samm'")
-    assert len(beside) == len(known) == 4
-    assert sorted(beside["published"]) == sorted(known["value"])
-    assert evaluation.intensity_beside_published(tables[0]["summary"]).empty
-
-
-def test_position_alone_stands_beside_the_paper_with_a_loud_mark_where_data_differ(licensed):
-    cut = licensed.prepared[0]
-    control = evaluation.position_alone([cut])
-    beside = evaluation.control_beside_published(control)
-    assert set(beside["of"]) == {"samm"}
-    assert set(beside["data"]) == {"OTHER DATA: 36 clips of 12 subjects, not 157 of 29"}
-    row = beside.set_index("metric").loc["spearman_pseudo"]
-    assert (row["paper"], row["control"]) == (0.9014, 0.8823)
-    same = control.assign(events=157, subjects=29)
-    assert set(evaluation.control_beside_published(same)["data"]) == {"same"}
-    other = evaluation.control_beside_published(control.assign(dataset="made_up"))
-    assert set(other["of"]) == {"samm", "casme2", "casme3_me"}
-    assert other["data"].str.startswith("OTHER DATA: made_up, not").all()
-
-
-def test_position_alone_is_averaged_over_events_as_published(licensed):
-    (cut,) = licensed.prepared
-    row = evaluation.position_alone([cut]).set_index("metric").loc["spearman_pseudo"]
-    scores = []
-    for i, subject in enumerate(cut.table["subject"]):
-        mean = cut.pseudo[(cut.table["subject"] != subject).to_numpy()].mean(0)
-        scores.append(evaluation.metrics.curve_agreement(mean, cut.pseudo[i], cut.mask[i])["spearman"])
-    assert row["over_events"] == pytest.approx(np.mean(scores), abs=1e-6)
-
-
-def test_a_run_of_long_videos_alone_has_an_empty_control():
-    control = evaluation.position_alone([])
-    assert control.empty
-    assert evaluation.control_beside_published(control).empty
-    assert evaluation.labels([]).empty
+def test_a_protocol_that_the_profile_has_no_windows_of_was_not_asked(prepared, licensed):
+    assert evaluation.untestable([prepared], unbegun("smoke")).empty
+    (row,) = evaluation.untestable(licensed.prepared, unbegun("published")).to_dict("records")
+    assert row["verdict"] == "not asked" and "published" in row["reason"]

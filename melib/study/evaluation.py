@@ -1,15 +1,14 @@
 """From predictions to the result tables: agreement of every curve, its controls, the face card and the claims.
 
 intensity.csv   one row an event and metric, complete events only; rows without an event hold what only a set of clips has
-windows.csv     the other windows of the context protocol: truncated events, and no event at all
-transfer.csv    trained on one family of displacement fields, tested on the other
 face_card.csv   clip_swap, apex_follow and frozen_correlation with their 95 % intervals; over all seeds where seed is empty
 summary.csv     intensity.csv averaged over subjects, with 95 % intervals, for all events and by amplitude
 claims.csv      what must hold before a model is said to see the face: claim, number, interval, whether it holds
 model_differences.csv   every learned model less the controls that comparisons.yml sets beside it, on the same events
+transfer_loss.csv       trained on one family of displacement fields, tested on the other
+ceilings.csv            what the truth itself, the labels and the ties allow
 
-Intervals are over subjects, crossed with seeds where there are several. Everything below intensity.csv and face_card.csv is
-computed from those two files alone.
+Intervals are over subjects, crossed with seeds where there are several.
 """
 
 import itertools
@@ -18,20 +17,14 @@ import numpy as np
 import pandas as pd
 
 from melib import controls, metrics, stats
-from melib.study import comparisons, data, published, results
+from melib.study import comparisons, results
 from melib.study.comparisons import CANDIDATE
 from melib.study.intensity import RISEN, SHIFTS, rows_of
 
 KEYS = ["dataset", "protocol", "model", "input"]
 COLUMNS = [*KEYS, "fold", "seed", "subject", "event", "peak_px", "metric", "value"]
-# How `raw_verdict` words the verdict of controls.sees.
-_SEES = {
-    "yes": "sees the face",
-    "in part": "sees the face in part",
-    "no": "**doesn't see the face**",
-    "not asked": "couldn't be asked whether it sees the face",
-}
-_FOLLOW = controls.LEAST_FOLLOW
+# Curves that have no face card of their own.
+_NO_CARD = ("truth", "pseudo_label", "frozen_clip", "shuffled_frames")
 _CURVES = 6  # events whose curves are drawn
 # Peak of an event in pixels of the 112-pixel crop: the steps of every table by amplitude.
 AMPLITUDES = (0.0, 0.5, 1.0, np.inf)
@@ -71,15 +64,11 @@ def window_curves(prepared, records, folds, seed=0):
         shape = controls.mean_shape(
             prepared.pseudo[whole], prepared.annotated[whole, 0], prepared.annotated[whole, 2]
         )
-        for i in test:
-            onset, _, offset = landmarks[i]
-            known = np.isfinite(onset)
-            oracle[i] = controls.lay_shape(shape, onset, offset, np.arange(n_frames)) if known else 0
-    top = prepared.magnitude.max(axis=1, keepdims=True)
+        samples = np.tile(np.arange(n_frames), (len(test), 1))
+        oracle[test] = controls.lay_shape(shape, landmarks[test, 0], landmarks[test, 2], samples)
     out[("position_only", "none", seed)] = place
     out[("oracle_interval", "none", seed)] = oracle
-    # Within a window the unit of a magnitude is free: its maximum is set to 1.
-    out[("flow_magnitude", "flow", seed)] = prepared.magnitude / np.maximum(top, 1e-6)
+    out[("flow_magnitude", "flow", seed)] = scaled(prepared.magnitude)
     out[("pseudo_label", "none", seed)] = prepared.pseudo
     if prepared.truth is not None:
         out[("truth", "none", seed)] = prepared.truth
@@ -105,6 +94,11 @@ def tested_in(prepared, folds):
     return prepared.table["subject"].map(tested).to_numpy()
 
 
+def scaled(magnitude):
+    """Magnitudes (N, T) with a maximum of 1 each: within a window their unit is free."""
+    return magnitude / np.maximum(magnitude.max(axis=1, keepdims=True), 1e-6)
+
+
 def intensity(prepared, curves, folds):
     """Agreement of every curve with the pseudo-label and the truth, a row an event and metric.
 
@@ -121,18 +115,15 @@ def intensity(prepared, curves, folds):
     """
     fold_of = tested_in(prepared, folds)
     milliseconds = prepared.step() / prepared.fps * 1000
+    peaks = np.full(len(fold_of), np.nan) if prepared.peak_px is None else prepared.peak_px
     out = []
     for (model, used, seed), curve in curves.items():
         for i in prepared.first_complete():
             start = (prepared.dataset, prepared.protocol, model, used, fold_of[i], seed)
-            event = (prepared.table["subject"].iloc[i], prepared.table["event"].iloc[i], _peak(prepared, i))
+            event = (prepared.table["subject"].iloc[i], prepared.table["event"].iloc[i], peaks[i])
             values = _agreement(prepared, curve[i], i, milliseconds[i])
             out += [(*start, *event, metric, value) for metric, value in values.items()]
     return pd.DataFrame(out, columns=COLUMNS)
-
-
-def _peak(prepared, i):
-    return np.nan if prepared.peak_px is None else prepared.peak_px[i]
 
 
 def _agreement(prepared, curve, i, milliseconds):
@@ -163,54 +154,72 @@ def over_clips(prepared, curves, records, folds):
         For intensity.csv: ``COLUMNS`` with fold, subject, event and peak empty.
     card : DataFrame
         ``KEYS``, seed, quantity, estimate, low, high, clips, subjects: 95 % intervals by bootstrap over subjects. Of a
-        model with several seeds one more row, its seed empty: over subjects crossed with seeds.
+        model with several seeds one more row, its seed empty: over subjects crossed with seeds. Beside apex_follow
+        ceiling, that of the truth itself; NaN where nobody knows it.
+    """
+    slopes = window_slopes(prepared, records)
+    asked = {key: curve for key, curve in curves.items() if key[0] not in _NO_CARD}
+    scores = clip_scores(prepared, curves, slopes, tested_in(prepared, folds), asked)
+    card = results.intervals(scores, [*KEYS, "seed", "metric"])
+    values = card.rename(columns={"estimate": "value"})
+    chosen = prepared.first_complete()
+    if prepared.peak_px is not None:
+        follow = []
+        for key, curve in asked.items():
+            highest = (prepared.magnitude if key[0] == "flow_magnitude" else curve)[chosen].max(axis=1)
+            rho = metrics.curve_agreement(highest / max(highest.max(), 1e-9), prepared.peak_px[chosen])
+            follow.append((prepared.dataset, prepared.protocol, *key, "amplitude_spearman", rho["spearman"]))
+        values = pd.concat([values, pd.DataFrame(follow, columns=[*KEYS, "seed", "metric", "value"])])
+    order = list(asked)
+    place = [
+        order.index(key) for key in values[["model", "input", "seed"]].itertuples(index=False, name=None)
+    ]
+    values = values.iloc[np.argsort(place, kind="stable")]
+    values = values.assign(fold="", subject="", event="", peak_px=np.nan)[COLUMNS]
+    several = scores.groupby(KEYS)["seed"].transform("nunique") > 1
+    if several.any():
+        card = pd.concat([card, results.intervals(scores[several], [*KEYS, "metric"])])
+    ceiling = _mean_slope(slopes.get(("truth", "none", None)), prepared)
+    card = card.rename(columns={"metric": "quantity", "events": "clips"}).reset_index(drop=True)
+    names = [*KEYS, "seed", "quantity", "estimate", "low", "high", "clips", "subjects"]
+    return values, card[names].assign(ceiling=np.where(card["quantity"] == "apex_follow", ceiling, np.nan))
+
+
+def clip_scores(prepared, curves, slopes, fold_of, asked):
+    """clip_swap, apex_follow and frozen_correlation of some curves, a row an event.
+
+    Parameters
+    ----------
+    prepared : intensity.Prepared
+    curves : dict (model, input, seed) -> (N, T)
+    slopes : dict
+        As `window_slopes` returns.
+    fold_of : (N,) int
+        Whose model made the curve of a window.
+    asked : iterable of (model, input, seed)
+
+    Returns
+    -------
+    DataFrame
+        ``KEYS``, seed, subject, event, metric, value.
     """
     chosen = prepared.first_complete()
-    subjects = prepared.table["subject"].to_numpy()[chosen]
-    fold_of = tested_in(prepared, folds)[chosen]
-    slopes = _put_together(records, prepared.dataset, prepared, "slope")
-    untrained = control_slopes(prepared)
-    rows, card = [], []
-    by_seed: dict[tuple, dict] = {}
-    for (model, used, seed), curve in curves.items():
-        if model in ("truth", "pseudo_label", "frozen_clip", "shuffled_frames"):
-            continue
-        about = (prepared.dataset, prepared.protocol, model, used)
-        values = {"clip_swap": swaps_within_folds(curve[chosen], prepared.pseudo[chosen], subjects, fold_of)}
-        slope = slopes.get((model, used, seed), untrained.get(model))
+    events = prepared.table.iloc[chosen][["subject", "event"]]
+    events = events.assign(dataset=prepared.dataset, protocol=prepared.protocol)
+    subjects, fold_of = events["subject"].to_numpy(), fold_of[chosen]
+    out = []
+    for model, used, seed in asked:
+        curve = curves[model, used, seed][chosen]
+        values = {"clip_swap": swaps_within_folds(curve, prepared.pseudo[chosen], subjects, fold_of)}
+        slope = slopes.get((model, used, seed), slopes.get((model, used, None)))
         if slope is not None:
             values["apex_follow"] = slope[chosen]
         if model == "resnet18_bigru":
-            frozen = curves["frozen_clip", used, seed]
-            values["frozen_correlation"] = controls.frozen_correlation(curve[chosen], frozen[chosen])
-        for quantity, value in values.items():
-            known = np.isfinite(value)
-            if not known.any():
-                continue
-            estimate, low, high = stats.bootstrap(value[known], subjects[known])
-            counts = (int(known.sum()), len(set(subjects[known])))
-            card.append((*about, seed, quantity, estimate, low, high, *counts))
-            rows.append((*about, "", seed, "", "", np.nan, quantity, estimate))
-            by_seed.setdefault((*about, quantity), {})[seed] = value
-        if prepared.peak_px is not None:
-            top = prepared.magnitude if model == "flow_magnitude" else curve
-            highest = top[chosen].max(axis=1)
-            rho = metrics.curve_agreement(highest / max(highest.max(), 1e-9), prepared.peak_px[chosen])[
-                "spearman"
-            ]
-            rows.append((*about, "", seed, "", "", np.nan, "amplitude_spearman", rho))
-    card += [_crossed(about, seeds, subjects) for about, seeds in by_seed.items() if len(seeds) > 1]
-    names = [*KEYS, "seed", "quantity", "estimate", "low", "high", "clips", "subjects"]
-    return pd.DataFrame(rows, columns=COLUMNS), pd.DataFrame(card, columns=names)
-
-
-def _crossed(about, by_seed, subjects):
-    """Row of the face card over all seeds: ``by_seed`` is dict seed -> (n,) values of the same clips."""
-    runs = np.repeat(list(by_seed), len(subjects))
-    values = np.stack(list(by_seed.values()))  # (seeds, n)
-    estimate = stats.bootstrap(values.ravel(), np.tile(subjects, len(by_seed)), runs=runs)
-    known = np.isfinite(values).any(axis=0)
-    return (*about[:-1], np.nan, about[-1], *estimate, int(known.sum()), len(set(subjects[known])))
+            frozen = curves["frozen_clip", used, seed][chosen]
+            values["frozen_correlation"] = controls.frozen_correlation(curve, frozen)
+        rows = events.assign(model=model, input=used, seed=seed)
+        out += [rows.assign(metric=name, value=value) for name, value in values.items()]
+    return pd.concat(out, ignore_index=True)
 
 
 def swaps_within_folds(curves, targets, subjects, fold_of):
@@ -229,42 +238,35 @@ def swaps_within_folds(curves, targets, subjects, fold_of):
     return np.where(np.abs(out) < 1e-9, 0, out)  # equal curves differ by rounding alone
 
 
-def control_slopes(prepared):
-    """apex_follow of every window by the controls that aren't trained: dict model -> (N,), NaN where it can't be asked."""
-    chosen = prepared.first_complete()
-    magnitude = np.full(len(prepared.table), np.nan)
-    magnitude[chosen] = controls.apex_follow(
-        lambda x: x,
-        prepared.magnitude[chosen],
-        prepared.annotated[chosen, 1],
-        np.asarray(SHIFTS) * prepared.positions.shape[1],
-        prepared.table["subject"].to_numpy()[chosen],
-    )["slopes"]
-    # Position alone reads no frame, so that re-timing changes nothing.
-    return {"position_only": np.zeros(len(prepared.table)), "flow_magnitude": magnitude}
-
-
-def other_windows(prepared, curves, folds):
-    """Windows that don't hold one whole event: agreement where it is truncated, the prediction's peak everywhere.
+def window_slopes(prepared, records):
+    """apex_follow of every window, NaN where it can't be asked.
 
     Returns
     -------
-    DataFrame
-        ``COLUMNS`` and ``kind`` (complete, truncated, empty); ``event`` holds the number of the window in its video.
+    dict (model, input, seed) -> (N,) float
+        Of every fit; with seed None of position alone, which reads no frame, of flow magnitude, and of the truth itself,
+        the ceiling.
     """
-    table, fold_of = prepared.table, tested_in(prepared, folds)
-    kind = np.where(prepared.complete(), "complete", np.where(table["event"] != "", "truncated", "empty"))
-    out = []
-    for (model, used, seed), curve in curves.items():
-        for i, row in enumerate(table.itertuples()):
-            start = (prepared.dataset, prepared.protocol, model, used, fold_of[i], seed)
-            event = (row.subject, f"{row.video}#{row.window}", _peak(prepared, i))
-            values = {"predicted_peak": curve[i].max()}
-            if kind[i] != "empty":
-                agreement = metrics.curve_agreement(curve[i], prepared.pseudo[i], prepared.mask[i])
-                values["spearman_pseudo"] = agreement["spearman"]
-            out += [(*start, *event, metric, value, kind[i]) for metric, value in values.items()]
-    return pd.DataFrame(out, columns=[*COLUMNS, "kind"])
+    out = _put_together(records, prepared.dataset, prepared, "slope")
+    out["position_only", "none", None] = np.zeros(len(prepared.table))
+    retimed = {("flow_magnitude", "flow", None): prepared.magnitude, ("truth", "none", None): prepared.truth}
+    chosen = prepared.first_complete()
+    shifts = np.asarray(SHIFTS) * prepared.positions.shape[1]
+    for key, curves in retimed.items():
+        if curves is not None:
+            apex, people = prepared.annotated[chosen, 1], prepared.table["subject"].to_numpy()[chosen]
+            out[key] = np.full(len(prepared.table), np.nan)
+            out[key][chosen] = controls.apex_follow(lambda x: x, curves[chosen], apex, shifts, people)[
+                "slopes"
+            ]
+    return out
+
+
+def _mean_slope(slopes, prepared):
+    """Mean over subjects, NaN where there is none."""
+    if slopes is None or np.isnan(slopes).all():
+        return np.nan
+    return stats.bootstrap(slopes, prepared.table["subject"].to_numpy(), n=1)[0]
 
 
 def transferred(prepared, there, records, folds):
@@ -273,133 +275,14 @@ def transferred(prepared, there, records, folds):
     Returns
     -------
     DataFrame
-        ``COLUMNS`` and ``trained_on``.
+        ``COLUMNS``; the data set is what was trained on.
     """
     curves = window_curves(there, {}, folds)
     curves |= _put_together(records, prepared.dataset, there, "transfer_curve", "transfer_rows")
-    return intensity(there, curves, folds).assign(trained_on=prepared.dataset)
+    return intensity(there, curves, folds).assign(dataset=prepared.dataset)
 
 
-# ---- before any fit -----------------------------------------------------------------------------------------
-
-
-def reference(prepared):
-    """How often the reference frame, chosen from the pixels alone, was truly neutral.
-
-    Parameters
-    ----------
-    prepared : list of intensity.Prepared
-
-    Returns
-    -------
-    DataFrame
-        dataset, protocol, windows, neutral (share whose true intensity at the reference is below .1 of the event's
-        peak; NaN where nobody knows), residual (mean true intensity there).
-    """
-    out = []
-    for p in prepared:
-        at = None if p.truth is None else p.truth[np.arange(len(p.table)), p.reference]
-        known = (np.nan, np.nan) if at is None else (float((at <= RISEN).mean()), float(at.mean()))
-        out.append((p.dataset, p.protocol, len(p.table), *known))
-    return pd.DataFrame(out, columns=["dataset", "protocol", "windows", "neutral", "residual"])
-
-
-def position_alone(prepared):
-    """What position alone scores, leave one subject out, no pixel read.
-
-    Parameters
-    ----------
-    prepared : list of intensity.Prepared
-
-    Returns
-    -------
-    DataFrame
-        dataset, protocol, metric, estimate, low, high, events, subjects: agreement of the other subjects' mean target
-        with the pseudo-label and, where it is known, with the truth; over_events: its mean over events, not subjects.
-
-    Raises
-    ------
-    DataError
-        If a data set has a single subject.
-    """
-    keys = ["dataset", "protocol", "metric"]
-    out = [pd.DataFrame(columns=[*keys, "estimate", "low", "high", "events", "subjects", "over_events"])]
-    for p in prepared:
-        subjects = p.table["subject"].to_numpy()
-        data.check_people(p.dataset, subjects)
-        curve = np.empty_like(p.pseudo)
-        for subject in np.unique(subjects):
-            tested = subjects == subject
-            curve[tested] = controls.position_only(p.pseudo[~tested], int(tested.sum()))
-        rows = intensity(p, {("position_only", "none", 0): curve}, [])
-        plain = rows.groupby(keys)["value"].mean().rename("over_events")
-        out.append(results.intervals(rows, keys).merge(plain, on=keys))
-    return pd.concat(out[1:] or out, ignore_index=True)
-
-
-def control_beside_published(control):
-    """Position alone on this run's data, beside the paper's number and what the same control scores on the public table.
-
-    Parameters
-    ----------
-    control : DataFrame
-        As `position_alone` returns.
-
-    Returns
-    -------
-    DataFrame
-        dataset, metric, ours (mean over events, as published), events, subjects; of (the published data set), paper,
-        control, their_events, their_subjects; data: "same" or "OTHER DATA" with what differs. A data set that was
-        published stands beside its own row alone.
-    """
-    known = published.values("intensity")
-    asked = control[(control["protocol"] == "paper") & control["metric"].isin(known["metric"])]
-    rows = []
-    for ours in results.records(asked):
-        same = known[known["metric"] == ours["metric"]]
-        own = same[same["dataset"] == ours["dataset"]]
-        for dataset, part in (own if len(own) else same).groupby("dataset", sort=False):
-            by_model = part.set_index("model")
-            value, counted = (
-                by_model["value"],
-                by_model.loc["position_only", ["events", "subjects"]].astype(int),
-            )
-            theirs = {"dataset": dataset, **counted, "differs": ""}
-            row = [ours[name] for name in ("dataset", "metric", "over_events", "events", "subjects")]
-            row += [dataset, value.get("resnet18_bigru", np.nan), value["position_only"], *counted]
-            rows.append((*row, published.mark(ours, theirs) or "same"))
-    names = ["dataset", "metric", "ours", "events", "subjects", "of", "paper", "control"]
-    return pd.DataFrame(rows, columns=[*names, "their_events", "their_subjects", "data"])
-
-
-def labels(prepared):
-    """How far the annotated landmarks are from the true ones, and what their triangle is worth.
-
-    Parameters
-    ----------
-    prepared : list of intensity.Prepared
-
-    Returns
-    -------
-    DataFrame
-        dataset, protocol, events, median and 95th percentile of the error of each landmark in ms, and the mean
-        agreement of the pseudo-label with the truth inside the event. Empty where nobody knows the truth.
-    """
-    out = []
-    for p in prepared:
-        if p.true is None:
-            continue
-        rows = p.first_complete()
-        error = np.abs(p.annotated - p.true)[rows] * (p.step() / p.fps * 1000)[rows, None]  # (n, 3)
-        matched = [metrics.curve_agreement(p.pseudo[i], p.event_truth(i), p.mask[i]) for i in rows]
-        inside = [agreement["inside_spearman"] for agreement in matched]
-        spread = [v for k in range(3) for v in np.percentile(error[:, k], [50, 95])]
-        out.append((p.dataset, p.protocol, len(rows), *spread, float(np.nanmean(inside))))
-    names = [f"{mark}_{q}_ms" for mark in ("onset", "apex", "offset") for q in ("median", "p95")]
-    return pd.DataFrame(out, columns=["dataset", "protocol", "events", *names, "inside_spearman_true"])
-
-
-# ---- from the two files alone ---------------------------------------------------------------------------------
+# ---- from intensity.csv and face_card.csv alone ---------------------------------------------------------------
 
 
 def summary_by_amplitude(table):
@@ -438,24 +321,37 @@ def claims(table, card):
     -------
     DataFrame
         dataset, protocol, model, input, claim, needed, estimate, low, high, events, holds, subjects, seeds; for the
-        comparisons (family intensity_claims) p, effect, family, p_holm, significant.
+        comparisons (family intensity_claims) p, effect, family, p_holm, significant. What the number stands beside:
+        ceiling (apex_follow of the truth itself), labels and magnitude (the same metric of the pseudo-label and of the
+        untrained flow magnitude on the same events).
     """
     family, out = comparisons.declared()["intensity_claims"], []
+    beside = {"labels": ("pseudo_label", "none"), "magnitude": ("flow_magnitude", "flow")}
     for dataset, part in table[table["protocol"] == family["protocol"]].groupby("dataset", sort=False):
         own = _of_model(part, *CANDIDATE)
         about = {"dataset": dataset, "seeds": own["seed"].nunique()}
         answers = results.over_seeds(card[(card["dataset"] == dataset) & (card["protocol"] == "context")])
         answers = _of_model(answers, *CANDIDATE).set_index("quantity")
-        for quantity, needed in (("clip_swap", "interval above 0"), ("apex_follow", f"at least {_FOLLOW}")):
+        for quantity in ("clip_swap", "apex_follow"):
             if quantity in answers.index:
                 row = answers.loc[quantity]
-                holds = row["low"] > 0 if quantity == "clip_swap" else row["estimate"] >= _FOLLOW
+                ceiling = row.get("ceiling", np.nan)
+                least = controls.least_follow(ceiling)
+                share = f", {controls.SHARE_OF_CEILING:g} of the truth's own" if ceiling == ceiling else ""
+                needed, holds = f"at least {least:.2f}{share}", row["estimate"] >= least
+                if quantity == "clip_swap":
+                    needed, holds = "interval above 0", row["low"] > 0
                 known = row[["estimate", "low", "high", "subjects"]].to_dict() | {"events": row["clips"]}
-                out.append({**about, **known, "claim": quantity, "needed": needed, "holds": holds})
+                claim = {"claim": quantity, "needed": needed, "holds": holds, "ceiling": ceiling}
+                out.append({**about, **known, **claim})
         for metric, least in (("inside_spearman_true", 0.90), ("inside_auc_true", 0.95)):
-            large = own[(own["peak_px"] >= 1) & (own["metric"] == metric)]
-            for row in results.intervals(large, ["dataset"]).to_dict("records"):
-                claim = {"claim": metric, "needed": f"at least {least} at 1 px or more"}
+            large = part[(part["peak_px"] >= 1) & (part["metric"] == metric)]
+            others = {
+                name: results.intervals(_of_model(large, *pair), ["dataset"])["estimate"].max()
+                for name, pair in beside.items()
+            }
+            for row in results.intervals(_of_model(large, *CANDIDATE), ["dataset"]).to_dict("records"):
+                claim = {"claim": metric, "needed": f"at least {least} at 1 px or more", **others}
                 out.append({**row, **about, **claim, "holds": row["estimate"] >= least})
         for control, least in itertools.product(family["controls"], family["least_px"]):
             large = part[(part["peak_px"] >= least) & (part["metric"] == family["metric"])]
@@ -466,7 +362,8 @@ def claims(table, card):
                 less |= {"estimate": less["difference"], "holds": less["low"] > 0}
                 out.append({**about, **less, **claim})
     names = ["dataset", "claim", "needed", "estimate", "low", "high", "events", "holds"]
-    result = pd.DataFrame(out, columns=[*names, "subjects", "seeds", "p", "effect"])
+    stands_beside = ["ceiling", *beside]
+    result = pd.DataFrame(out, columns=[*names, "subjects", "seeds", *stands_beside, "p", "effect"])
     for place, (name, value) in enumerate(
         zip(KEYS[1:], (family["protocol"], *CANDIDATE), strict=True), start=1
     ):
@@ -550,33 +447,33 @@ def evaluate_intensity(outcome, run):
     Parameters
     ----------
     outcome : intensity.Outcome
-    run : str or Path
+    run : Run
 
     Returns
     -------
     dict of DataFrame
-        intensity, windows, transfer, face_card, summary, claims, model_differences.
+        intensity, face_card, summary, claims, model_differences, transfer_loss, ceilings, untestable; curves_paper and
+        curves_context where there are any.
     """
-    parts: dict[str, list] = {"intensity": [], "windows": [], "face_card": [], "transfer": []}
+    scores, cards, across = [], [], []
+    curves_of: dict[str, tuple] = {}
     for p in outcome.prepared:
         folds, records = outcome.folds[p.dataset], outcome.records[p.dataset]
         curves = window_curves(p, records, folds, outcome.seed)
         rows, card = over_clips(p, curves, records, folds)
-        parts["intensity"] += [intensity(p, curves, folds), rows]
-        parts["face_card"].append(card)
-        if p.protocol == "context":
-            parts["windows"].append(other_windows(p, curves, folds))
+        scores += [intensity(p, curves, folds), rows]
+        cards.append(card)
+        curves_of.setdefault(p.protocol, (p, curves))
         if p.protocol in outcome.transfer and outcome.transfer[p.protocol].dataset != p.dataset:
-            parts["transfer"].append(transferred(p, outcome.transfer[p.protocol], records, folds))
-    # A data set without a second family, or without context, leaves its table empty but there.
-    empty = {"windows": [*COLUMNS, "kind"], "transfer": [*COLUMNS, "trained_on"]}
-    tables = {
-        name: pd.concat(part, ignore_index=True) if part else pd.DataFrame(columns=empty[name])
-        for name, part in parts.items()
-    }
-    tables["summary"] = summary_by_amplitude(tables["intensity"])
-    tables["claims"] = claims(tables["intensity"], tables["face_card"])
-    tables["model_differences"] = model_differences(tables["intensity"])
+            across.append(transferred(p, outcome.transfer[p.protocol], records, folds))
+    table, card = (pd.concat(parts, ignore_index=True) for parts in (scores, cards))
+    tables = {"intensity": table, "face_card": card, "summary": summary_by_amplitude(table)}
+    tables |= {"claims": claims(table, card), "model_differences": model_differences(table)}
+    tables["transfer_loss"] = transfer_loss(table, pd.concat(across or [table[:0]], ignore_index=True))
+    tables["ceilings"] = ceilings(outcome, tables["summary"], card)
+    tables["untestable"] = untestable(outcome.prepared, run)
+    for protocol, (p, curves) in curves_of.items():
+        tables[f"curves_{protocol}"] = curve_table(p, curves, table)
     return {name: results.write_result(run, name, table) for name, table in tables.items()}
 
 
@@ -586,7 +483,7 @@ def transfer_loss(table, transfer):
     Parameters
     ----------
     table, transfer : DataFrame
-        intensity.csv and transfer.csv.
+        intensity.csv, and the same on the other family, where the data set is what was trained on.
 
     Returns
     -------
@@ -596,7 +493,7 @@ def transfer_loss(table, transfer):
     """
     shown, keys = ["inside_spearman_true", "inside_auc_true", "spearman_true"], [*KEYS, "metric"]
     sides = []
-    for name, part in (("within", table), ("across", transfer.assign(dataset=transfer["trained_on"]))):
+    for name, part in (("within", table), ("across", transfer)):
         means = results.intervals(part[part["metric"].isin(shown)], keys).set_index(keys)
         renamed = {"estimate": name, "low": f"{name}_low", "high": f"{name}_high"}
         sides.append(means[list(renamed)].rename(columns=renamed))
@@ -605,14 +502,14 @@ def transfer_loss(table, transfer):
     return both[[*keys, "within", "across"]].assign(loss=both["within"] - both["across"]).join(both[values])
 
 
-def ceilings(outcome, summary):
+def ceilings(outcome, summary, card):
     """What the truth itself, the labels and the ties allow, beside which every number is to be read.
 
     Parameters
     ----------
     outcome : intensity.Outcome
-    summary : DataFrame
-        summary.csv.
+    summary, card : DataFrame
+        summary.csv and face_card.csv.
 
     Returns
     -------
@@ -621,137 +518,54 @@ def ceilings(outcome, summary):
     """
     rows = summary[summary["model"].isin(results.CEILINGS) & (summary["amplitude"] == "all")]
     out = [(r.dataset, r.protocol, r.model, r.metric, r.estimate) for r in rows.itertuples()]
+    known = card.dropna(subset=["ceiling"]).drop_duplicates(["dataset", "protocol"])
+    out += [(r.dataset, r.protocol, "truth", r.quantity, r.ceiling) for r in known.itertuples()]
     for p in outcome.prepared:
-        chosen = p.first_complete()
-        tied = float((p.pseudo[chosen] == 0).mean())
+        tied = float((p.pseudo[p.first_complete()] == 0).mean())
         out.append((p.dataset, p.protocol, "tie limit", "spearman_pseudo", float(metrics.tie_limit(tied))))
     return pd.DataFrame(out, columns=["dataset", "protocol", "ceiling", "metric", "estimate"])
 
 
-def raw_verdict(card, summary):
-    """Say in one paragraph whether the paper's own input saw the face; every word follows from the tables.
-
-    Parameters
-    ----------
-    card, summary : DataFrame
-        face_card.csv and summary.csv.
-
-    Returns
-    -------
-    str
-        Markdown.
-    """
-    keys, paragraphs = ["dataset", "protocol"], []
-    raw_card = results.over_seeds(_of_model(card, "resnet18_bigru", "raw"))
-    target = summary[(summary["amplitude"] == "all") & (summary["metric"] == "spearman_pseudo")]
-    target = target.set_index([*KEYS])["estimate"]
-    for (dataset, protocol), part in raw_card.groupby(keys, sort=False):
-        raw = part.groupby("quantity")[["estimate", "low", "high"]].first()
-        verdict = _SEES[controls.sees(raw.to_dict("index"))]
-        values = "; ".join(
-            f"{name} {row.estimate:.2f} ({row.low:.2f} to {row.high:.2f})" for name, row in raw.iterrows()
-        )
-        learned = target[dataset, protocol, "resnet18_bigru", "raw"]
-        blind = target[dataset, protocol, "position_only", "none"]
-        paragraphs.append(
-            f"{dataset}, {protocol}: ResNet18 + BiGRU on raw frames {verdict} ({values}). "
-            f"Spearman with the pseudo-label: {learned:.3f}, against {blind:.3f} by position alone."
-        )
-    return "\n\n".join(paragraphs) or "This run holds no fit on raw frames."
-
-
-def amplitude_verdict(table):
-    """Say whether the predicted peak follows the true peak across events; every word follows from the table.
-
-    Parameters
-    ----------
-    table : DataFrame
-        intensity.csv.
-
-    Returns
-    -------
-    str
-        Markdown.
-    """
-    keys, paragraphs = ["dataset", "protocol"], []
-    rho = table[table["metric"] == "amplitude_spearman"].groupby(KEYS, sort=False)["value"].mean()
-    for (dataset, protocol), part in rho.groupby(level=keys, sort=False):
-        by_model = part.droplevel(keys)
-        learned, control = by_model.get(CANDIDATE), by_model.get(("flow_magnitude", "flow"))
-        if learned is None or control is None:
-            continue
-        word = "more closely than" if learned > control else "less closely than"
-        paragraphs.append(
-            f"{dataset}, {protocol}: the predicted peak of {CANDIDATE[0]} on {CANDIDATE[1]} follows the true peak "
-            f"with a rank correlation of {learned:.2f}, {word} flow magnitude ({control:.2f}). The labels all peak "
-            "at 1, so nothing in training asked for amplitude."
-        )
-    return "\n\n".join(paragraphs) or "Nobody knows the true peak of these events."
-
-
-def intensity_beside_published(summary):
-    """What was published for the data sets of a run, beside ours.
-
-    Parameters
-    ----------
-    summary : DataFrame
-        summary.csv.
-
-    Returns
-    -------
-    DataFrame
-        ``KEYS``, metric, ours, low, high, published, source; empty where nothing was published for these data.
-    """
-    ours = summary[summary["amplitude"] == "all"].rename(columns={"estimate": "ours"})
-    theirs = published.values("intensity").rename(columns={"value": "published"})
-    both = ours.merge(theirs, on=[*KEYS, "metric"], suffixes=("", "_published"))
-    return both[[*KEYS, "metric", "ours", "low", "high", "published", "source"]]
-
-
-def untestable(prepared):
-    """Data sets whose clips are cut from onset to offset: position tells all, and no other protocol can ask.
+def untestable(prepared, run):
+    """Data sets without windows of the context protocol, where position doesn't tell all; and why.
 
     Parameters
     ----------
     prepared : list of intensity.Prepared
+    run : Run
 
     Returns
     -------
     DataFrame
-        dataset, protocol, verdict, reason; empty where every data set has frames around its events.
+        dataset, protocol, verdict, reason; empty where every data set was asked in every protocol.
     """
+    verdict, reason = "not testable", "its clips hold no frames around the events"
+    if "context" not in run.settings["windows"]:
+        verdict, reason = "not asked", f"profile {run.profile} follows the paper's protocol alone"
     tested = {p.dataset for p in prepared if p.protocol == "context"}
-    reason = "its clips hold no frames around the events"
-    rows = [
-        (name, "context", "not testable", reason)
-        for name in dict.fromkeys(p.dataset for p in prepared)
-        if name not in tested
-    ]
+    names = [name for name in dict.fromkeys(p.dataset for p in prepared) if name not in tested]
+    rows = [(name, "context", verdict, reason) for name in names]
     return pd.DataFrame(rows, columns=["dataset", "protocol", "verdict", "reason"])
 
 
-def curve_table(outcome, table, protocol):
-    """Curves of some events of the first data set, evenly from the worst to the best agreement of the candidate.
+def curve_table(prepared, curves, table):
+    """Curves of some events, evenly from the worst to the best agreement of the candidate.
 
     Parameters
     ----------
-    outcome : intensity.Outcome
+    prepared : intensity.Prepared
+    curves : dict (model, input, seed) -> (N, T)
+        As `window_curves` returns.
     table : DataFrame
         intensity.csv.
-    protocol : str
 
     Returns
     -------
     DataFrame
-        panel, series, ms, value: what figures.curves draws; empty where the protocol wasn't run.
+        panel, series, ms, value: what figures.curves draws.
     """
-    prepared = next((p for p in outcome.prepared if p.protocol == protocol), None)
-    if prepared is None:
-        return pd.DataFrame()
-    folds, records = outcome.folds[prepared.dataset], outcome.records[prepared.dataset]
-    curves = window_curves(prepared, records, folds, outcome.seed)
     metric = "spearman_pseudo" if prepared.truth is None else "inside_spearman_true"
-    part = table[(table["dataset"] == prepared.dataset) & (table["protocol"] == protocol)]
+    part = table[(table["dataset"] == prepared.dataset) & (table["protocol"] == prepared.protocol)]
     part = _of_model(part[part["metric"] == metric].dropna(subset=["value"]), *CANDIDATE)
     order = part.groupby(["subject", "event"])["value"].mean().sort_values(kind="stable")  # over seeds
     chosen = order.iloc[np.unique(np.linspace(0, len(order) - 1, min(_CURVES, len(order))).astype(int))]
