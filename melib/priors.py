@@ -122,6 +122,31 @@ def raised_cosine(onset, apex, offset, n_frames):
     return (0.5 - 0.5 * np.cos(np.pi * phase)).astype(np.float32)
 
 
+def symmetric_triangle(onset, apex, offset, n_frames):
+    """Triangle whose top is midway between onset and offset, wherever the apex; otherwise as `triangular`.
+
+    What is left of the label without the apex.
+
+    Examples
+    --------
+    >>> symmetric_triangle(0, 1, 4, 5).tolist()
+    [0.0, 0.5, 1.0, 0.5, 0.0]
+    """
+    _check(onset, apex, offset)
+    return triangular(onset, onset + (offset - onset) / 2, offset, n_frames)
+
+
+def apex_only(onset, apex, offset, n_frames):
+    """1 at the frame nearest to the apex and 0 elsewhere: no shape at all; otherwise as `triangular`.
+
+    Examples
+    --------
+    >>> apex_only(0, 1.2, 4, 5).tolist()
+    [0.0, 1.0, 0.0, 0.0, 0.0]
+    """
+    return (_frames(onset, apex, offset, n_frames) == round(float(apex))).astype(np.float32)
+
+
 def resampled_triangle(onset, apex, offset, n_steps=16):
     """The intensity paper's target: onset to offset, resampled to n_steps, against normalised time.
 

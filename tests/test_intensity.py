@@ -18,7 +18,7 @@ from made_up import unbegun
 from melib import learn, priors, protocols
 from melib.data import manifest
 from melib.errors import DataError
-from melib.study import intensity, spotting
+from melib.study import intensity
 from melib.study.data import (
     clip_studies,
     every_study,
@@ -181,23 +181,13 @@ def test_a_failed_fit_names_its_reason_and_the_others_are_kept(tiny, monkeypatch
     assert len(weights(run)) == 2
 
 
-@pytest.mark.parametrize("profile", ["smoke", "demo", "paper"])
+@pytest.mark.parametrize("profile", ["smoke", "demo", "published", "paper"])
 def test_every_profile_names_fits_that_exist(profile):
     options = profile_settings(profile)
-    for protocol in intensity.PROTOCOLS:
+    for protocol in options["windows"]:
         for fit in options["fits"][protocol]:
             job = intensity.Job("x", protocol, fit["model"], fit["input"], 0, 0)
             assert intensity.window_fit_settings(job, options["fit"]).input == fit["input"]
-
-
-def test_a_missing_folder_is_one_sentence(tmp_path):
-    with pytest.raises(DataError, match="is missing"):
-        open_study("synthme", tmp_path / "nowhere")
-    with pytest.raises(DataError, match="is empty"):
-        open_study("synthme", tmp_path)
-    (tmp_path / "notes.txt").write_text("nothing else here")
-    with pytest.raises(DataError, match="no annotation table"):
-        open_study("synthme", tmp_path)
 
 
 # ---- which data sets, which folds ------------------------------------------------------------------------------
@@ -221,7 +211,7 @@ def known(monkeypatch):
     monkeypatch.setattr(manifest, "effective", lambda found, root: found)
     monkeypatch.setattr(manifest, "tables", lambda found, root: [f"{root}/{found.name}.xlsx"])
 
-    def study(name, root, *tables):
+    def study(name, root, *tables, tables_alone):
         return types.SimpleNamespace(name=name, manifest=manifests[name], tables=tables)
 
     monkeypatch.setattr("melib.study.data.open_study", study)
@@ -237,13 +227,6 @@ def test_clips_go_to_one_paper_and_long_videos_with_context_to_the_other(known):
     assert names(clip_studies(run)) == ["clips", "cut", "more"]
     assert names(long_studies(run)) == ["long"]
     assert names(every_study(run)) == ["clips", "cut", "more", "long"]
-
-
-def test_a_run_without_clips_says_which_notebooks_to_run(known):
-    with pytest.raises(DataError, match="long: long videos, and no clips; run notebooks 06 and 07"):
-        clip_studies(known("long"))
-    with pytest.raises(DataError, match="no data set of this run has long videos"):
-        spotting.open_long(known("clips", "cut"))
 
 
 def test_a_table_that_knows_the_emotions_is_handed_on_where_its_data_set_is_named(known):
@@ -287,19 +270,6 @@ def test_whoever_has_no_window_is_in_no_fold_and_no_job_asks_for_an_empty_test(m
     for protocol in intensity.PROTOCOLS:
         tested = [folds[job.fold].test[0] for job in asked if job.protocol == protocol]
         assert sorted(set(tested)) == having[protocol]
-
-
-def test_a_data_set_without_an_apex_says_why_no_window_fits(tmp_path):
-    row = {"dataset": "x", "subject": "s", "video": "v", "event": "v", "onset": 1, "apex": pd.NA, "offset": 5}
-    clip = types.SimpleNamespace(subject="s", video="v", numbers=np.arange(9))
-    study = types.SimpleNamespace(name="x", events=pd.DataFrame([row]), clips=(clip,), manifest=of("x"))
-    with (
-        pytest.warns(UserWarning, match="no apex"),
-        pytest.raises(
-            DataError, match=r"x: no window fits protocol 'paper' \(1 because the event has no apex\)"
-        ),
-    ):
-        intensity.prepare_windows(study, "paper", unbegun("smoke", tmp_path / "run"))
 
 
 def test_a_folder_in_another_case_is_that_of_its_events(tiny_set, tmp_path):

@@ -59,6 +59,7 @@ LEFT_OUT = {
     "from dask_jobqueue import SLURMCluster": "wants Slurm",
     ".venv/bin/melib data check samm": LICENSED,
     "make reproduce DATA=": LICENSED,
+    ".venv/bin/melib run --profile published --data": LICENSED,
     ".venv/bin/melib data events samm_lv": LICENSED,
 }
 # An hour at profile demo, and all of smoke is run by tests/test_notebooks.py. Here a run is what predict needs of one.

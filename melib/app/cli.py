@@ -236,7 +236,9 @@ def _files(
 
 @app.command("run", epilog="Example:  melib run --profile smoke --only 04 --run trial")
 def _run(
-    profile: Annotated[str, typer.Option(help="smoke, demo or paper: how much is computed.")] = "demo",
+    profile: Annotated[
+        str, typer.Option(help="smoke, demo, published or paper: how much is computed.")
+    ] = "demo",
     data: Annotated[list[str] | None, typer.Option(help="NAME=DIR of a data set; may be repeated.")] = None,
     only: Annotated[
         list[str] | None, typer.Option(help="A notebook, or how it begins (04); may be repeated.")

@@ -142,7 +142,7 @@ def ask(
     Parameters
     ----------
     profile : str
-        Name of a profile: smoke, demo, paper.
+        Name of a profile: smoke, demo, published, paper.
     run : str or Path, optional
         Name of the run below ``root``, or a path to its folder; :func:`name_of` gives the default.
     seed : int
@@ -171,19 +171,20 @@ def ask(
     DataError
         If something asked for doesn't exist, no notebook fits the data, or a notebook doesn't know a parameter.
     """
-    profile_settings(profile)  # refuses one that there isn't
+    numbers = profile_settings(profile).get("notebooks")  # refuses a profile that there isn't
     workers.check_engine(engine, scheduler)
     places = {name: Path(place).resolve() for name, place in sorted((data or {}).items())}
     for name, place in places.items():
         if not place.is_dir():
             raise DataError(f"{name}: {place} isn't a folder: give that of the unpacked data set, {name}=DIR")
     folder = locate(run or name_of(profile, seed, places), root)
-    sources, unfit = _fitting(find_notebooks(notebooks, only), places)
+    sources, outside = _of_profile(find_notebooks(notebooks, only), profile, numbers)
+    sources, unfit = _fitting(sources, places)
     paths = json.dumps({name: str(place) for name, place in places.items()}) if places else ""
     common = {"profile": profile, "seed": seed, "data": paths}
     where = {"engine": engine, "scheduler": scheduler}
     asked = {path: _parameters(path, folder, common, where, parameters or {}) for path in sources}
-    return Asked(folder, places, common, asked, unfit)
+    return Asked(folder, places, common, asked, [*outside, *unfit])
 
 
 def notebook_finished(
@@ -283,6 +284,21 @@ def _is_data(name: str) -> bool:
 
 def _is_run(folder: Path) -> bool:
     return (folder / CONFIGURATION).is_file()
+
+
+def _of_profile(
+    sources: Sequence[Path], profile: str, numbers: Sequence[str] | None
+) -> tuple[list[Path], list[str]]:
+    """Notebooks that a profile has settings for, and why the others are passed over."""
+    kept = [path for path in sources if numbers is None or path.stem.startswith(tuple(numbers))]
+    if not kept:
+        raise Misuse(f"profile {profile} runs notebooks {', '.join(numbers or ())} alone; name one of them")
+    outside = [
+        f"{path.stem}: skipped, profile {profile} has no settings for it"
+        for path in sources
+        if path not in kept
+    ]
+    return kept, outside
 
 
 def _fitting(sources: Sequence[Path], places: Mapping[str, Path]) -> tuple[list[Path], list[str]]:

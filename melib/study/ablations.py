@@ -9,12 +9,14 @@
 
 intensity_ablations.csv    agreement and face card of every variant, beside its base, controls and ceilings
 ablation_differences.csv   each less its base, on the same events, with the same seeds
+paper_protocol.csv         the first paper's own table: each configuration under every split and averaging it may have had
 prior_match.csv            every prior as a label: how well it matches the true intensity, no fit
 
 Only training and validation ever see a changed target or label: every variant is tested on the same windows, undisturbed.
 Which lines a profile runs stands in profiles.yml; what it leaves to the profile ``paper`` is told by `left_out`.
 """
 
+import re
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -27,7 +29,7 @@ import torch
 
 from melib import controls, metrics, priors, protocols, stats
 from melib.data import workers
-from melib.study import comparisons, evaluation, grid, intensity, results
+from melib.study import comparisons, evaluation, grid, intensity, published, results
 
 PRIORS = {
     "triangular": priors.triangular,
@@ -36,6 +38,8 @@ PRIORS = {
     "gaussian": priors.gaussian,
     "raised_cosine": priors.raised_cosine,
 }
+# What a network can be trained on: the priors, and what is left without the structure of a label.
+TARGETS = PRIORS | {"symmetric_triangle": priors.symmetric_triangle, "apex_only": priors.apex_only}
 # Errors of the labels, native frames; 0 is the base.
 JITTERS = (1, 2, 3, 4, 5, 6)
 # Draws of a label's error in prior_match: their mean is reported.
@@ -44,6 +48,7 @@ DRAWS = 3
 _SWAPS = 20_000
 # What the two priors' differences are judged by: ranks can't tell two monotone flanks apart, values can.
 MATCH = "ccc"
+_LESS = {"": "difference", "_low": "low", "_high": "high"}
 KEYS = ["dataset", "protocol", "base", "family", "variant", "model", "input"]
 TABLE = ["dataset", "protocol", "family", "variant", "model", "input", "metric"]
 _SIZE = ["difference", "low", "high", "p", "effect", "p_holm", "significant"]
@@ -61,13 +66,15 @@ class Change:
     target: str = "triangular"
     n_samples: int = 0
     jitter: int = 0
+    split: str = "subjects"  # or clips: a person's other clips are trained on
 
 
 CHANGES = {
     "no temporal model": Change("temporal", model="framewise"),
     "no ranking term": Change("loss", fit={"rank": 0.0}),
     "no smoothness term": Change("loss", fit={"smooth": 0.0}),
-    **{f"{prior.replace('_', ' ')} target": Change("target", target=prior) for prior in [*PRIORS][1:]},
+    **{f"{prior.replace('_', ' ')} target": Change("target", target=prior) for prior in [*TARGETS][1:]},
+    "clips split at random (leaky)": Change("split", split="clips"),
     **{f"{n} samples": Change("samples", n_samples=n) for n in (8, 16, 32)},
     "raw frames": Change("input", input="raw"),
     "differences of frames": Change("input", input="difference"),
@@ -97,13 +104,15 @@ class Line:
 class VariantCurves:
     """Curves of one variant and seed over all windows of its `Prepared`, NaN where it wasn't asked.
 
-    ``curve`` (N, T) on the base's samples; ``slope`` (N,) apex_follow; ``about`` the values of `KEYS`.
+    ``curve`` (N, T) on the base's samples; ``slope`` (N,) apex_follow; ``fold`` (N,) whose model it was; ``about`` the
+    values of `KEYS`.
     """
 
     about: tuple
     seed: int
     curve: np.ndarray
     slope: np.ndarray
+    fold: np.ndarray
 
 
 def lines(run):
@@ -128,8 +137,10 @@ def lines(run):
 
 def _changes(line, change, run):
     """Whether a change makes a variant that isn't the base itself."""
-    same_samples = change.n_samples == run.settings["windows"][line.protocol]["T"]
-    return not (change.input == line.input or same_samples)
+    same_samples = change.n_samples == run.settings["windows"].get(line.protocol, {}).get("T")
+    # Only a window that is one clip can be split from the other clips of its person.
+    no_clips = change.split == "clips" and line.protocol != "paper"
+    return not (change.input == line.input or same_samples or no_clips)
 
 
 def _possible(name, run):
@@ -159,7 +170,7 @@ def left_out(run):
     list of str
     """
     sentences = []
-    for protocol in intensity.PROTOCOLS:
+    for protocol in run.settings["windows"]:
         asked = [line for line in lines(run) if line.protocol == protocol]
         named = {name for line in asked for name in line.variants} | {"pretrained encoder"}
         base = Line(protocol, asked[0].input if asked else "none", {}, ())
@@ -185,7 +196,7 @@ def fit_all(outcome, run):
 
     Returns
     -------
-    dict (dataset, protocol) -> list of Curves
+    dict (dataset, protocol) -> list of VariantCurves
 
     Raises
     ------
@@ -197,18 +208,21 @@ def fit_all(outcome, run):
     for p in outcome.prepared:
         if p.dataset in elsewhere:  # the other family of fields is tested on, and not taken apart
             continue
-        folds = [fold for fold in outcome.folds[p.dataset] if len(intensity.rows_of(p, fold.test))]
+        tested = [fold for fold in outcome.folds[p.dataset] if len(intensity.rows_of(p, fold.test))]
         for line, name, seed in asked_of(run, p.protocol):
             change = CHANGES[name] if name else Change("base")
-            cut = p
+            cut, folds = p, tested
             if change.n_samples not in (0, p.positions.shape[1]):
                 cut = intensity.sample_windows(outcome.studies[p.dataset], p.table, change.n_samples, run)
             pseudo = relabelled(outcome.studies, cut, change, seed)
+            if change.split == "clips":
+                cut = by_clip(p)
+                folds = protocols.folds(cut.table["subject"], len(outcome.folds[p.dataset]), seed=run.seed)
             for fold in folds:
                 job, budget = job_of(run, p.dataset, line, name, fold.index, seed)
                 record = outcome.records[p.dataset].get(job)
                 about = (p.dataset, p.protocol, line.base, change.family, name or line.base)
-                wanted.append((p, (*about, job.model, job.input), seed, record))
+                wanted.append((p, (*about, job.model, job.input), job, record))
                 if record is None:
                     job = replace(job, variant=job.variant or "base")
                     tasks.append((job, budget, _for_training(cut, pseudo, fold), fold))
@@ -247,23 +261,33 @@ def job_of(run, dataset, line, name, fold, seed):
     change = CHANGES[name] if name else Change("base")
     fit = {**line.fit, **change.fit}
     network_alone = replace(change, model="", input="") == Change(change.family)
-    slug = "" if network_alone and not fit else (name or "base").replace(" ", "_")
+    slug = "" if network_alone and not fit else re.sub(r"\W+", "_", name or "base").strip("_")
     model, used = change.model or "resnet18_bigru", change.input or line.input
     job = intensity.Job(dataset, line.protocol, model, used, fold, seed, slug)
     return job, {**run.settings["fit"], **fit}
 
 
+def by_clip(prepared):
+    """The same windows where each clip counts as a person: whoever splits these people splits clips."""
+    table = prepared.table
+    clip = table["subject"] + "/" + table["video"] + "/" + table["event"]
+    return replace(prepared, table=table.assign(subject=clip))
+
+
 def _gathered(wanted, fitted):
     """Records of the folds of one variant and seed, put together on the base's samples; what isn't known was fitted."""
     gathered: dict[tuple, dict] = {}
-    for p, about, seed, known in wanted:
+    for p, about, job, known in wanted:
         record = next(fitted) if known is None else known
-        variants = gathered.setdefault((p.dataset, p.protocol), {})
-        if (about, seed) not in variants:
+        variants, n = gathered.setdefault((p.dataset, p.protocol), {}), len(p.table)
+        if (about, job.seed) not in variants:
             nothing = np.full(p.pseudo.shape, np.nan, np.float32)
-            variants[about, seed] = VariantCurves(about, seed, nothing, np.full(len(p.table), np.nan))
-        variants[about, seed].curve[record["rows"]] = onto(record["curve"], p.positions.shape[1])
-        variants[about, seed].slope[record["rows"]] = record["slope"]
+            variants[about, job.seed] = VariantCurves(
+                about, job.seed, nothing, np.full(n, np.nan), np.zeros(n, int)
+            )
+        variants[about, job.seed].curve[record["rows"]] = onto(record["curve"], p.positions.shape[1])
+        variants[about, job.seed].slope[record["rows"]] = record["slope"]
+        variants[about, job.seed].fold[record["rows"]] = job.fold
     return {key: [*variants.values()] for key, variants in gathered.items()}
 
 
@@ -286,7 +310,7 @@ def relabelled(studies, prepared, change, seed):
     if (change.target, change.jitter) == (Change.target, Change.jitter):
         return prepared.pseudo
     events = jittered(studies[prepared.dataset].events, change.jitter, seed)
-    return protocols.targets(prepared.table, events, prepared.positions.shape[1], PRIORS[change.target])
+    return protocols.targets(prepared.table, events, prepared.positions.shape[1], TARGETS[change.target])
 
 
 def jittered(events, sd, seed):
@@ -351,74 +375,6 @@ def onto(curves, n_samples):
 # ---- scores -----------------------------------------------------------------------------------------------------
 
 
-def variant_scores(outcome, curves, run):
-    """Score of every variant, control and ceiling, a row an event, seed and metric.
-
-    Parameters
-    ----------
-    outcome : intensity.Outcome
-    curves : dict
-        As `fit_all` returns.
-    run : Run
-
-    Returns
-    -------
-    DataFrame
-        ``KEYS``, seed, subject, event, metric, value; the base of controls is empty. clip_swap and apex_follow are metrics
-        like the others.
-    """
-    out = []
-    for p in outcome.prepared:
-        if variants := curves.get((p.dataset, p.protocol)):
-            out.append(
-                _scored(p, [*variants, *_controls(outcome, p, variants)], outcome.folds[p.dataset], run.jobs)
-            )
-    return pd.concat(out, ignore_index=True)
-
-
-def _controls(outcome, p, variants):
-    """Controls and ceilings of one `Prepared`, those of every target that was trained on included."""
-    folds, start, control = outcome.folds[p.dataset], (p.dataset, p.protocol, ""), "control"
-    slopes = evaluation.control_slopes(p)
-    unknown = np.full(len(p.table), np.nan)
-    out = []
-    known = evaluation.window_curves(p, outcome.records[p.dataset], folds, outcome.seed)
-    for (model, used, seed), curve in known.items():
-        if model not in results.LEARNED:
-            name = results.CEILINGS.get(model, results.label(model, used))
-            out.append(
-                VariantCurves((*start, control, name, model, used), seed, curve, slopes.get(model, unknown))
-            )
-    for name in dict.fromkeys(variant.about[4] for variant in variants if variant.about[3] == "target"):
-        pseudo = relabelled(outcome.studies, p, CHANGES[name], outcome.seed)
-        curve = np.full(p.pseudo.shape, np.nan, np.float32)
-        for fold in folds:
-            train, test = intensity.rows_of(p, fold.train), intensity.rows_of(p, fold.test)
-            curve[test] = controls.position_only(pseudo[train], len(test))
-        about = (*start, control, f"position only, {name}", "position_only", "none")
-        out.append(VariantCurves(about, outcome.seed, curve, slopes["position_only"]))
-    return out
-
-
-def _scored(p, variants, folds, jobs):
-    tasks = [(p, {(str(i), "", variant.seed): variant.curve}, folds) for i, variant in enumerate(variants)]
-    scored = list(workers.run_jobs(evaluation.intensity, tasks, jobs))
-    chosen = p.first_complete()
-    events = p.table.iloc[chosen][["dataset", "protocol", "subject", "event"]]
-    subjects = events["subject"].to_numpy()
-    fold_of = evaluation.tested_in(p, folds)[chosen]
-    for i, variant in enumerate(variants):
-        if variant.about[5] not in results.CEILINGS:
-            rows = events.assign(model=str(i), seed=variant.seed)
-            swap = evaluation.swaps_within_folds(variant.curve[chosen], p.pseudo[chosen], subjects, fold_of)
-            scored.append(rows.assign(metric="clip_swap", value=swap))
-            scored.append(rows.assign(metric="apex_follow", value=variant.slope[chosen]))
-    rows = pd.concat(scored, ignore_index=True)
-    about = pd.DataFrame([variant.about for variant in variants], columns=KEYS)
-    named = about.iloc[rows["model"].astype(int)].reset_index(drop=True)
-    return pd.concat([named, rows[["seed", "subject", "event", "metric", "value"]]], axis=1)
-
-
 def evaluate_ablations(outcome, curves, run):
     """Make and write the tables of the ablations.
 
@@ -432,13 +388,133 @@ def evaluate_ablations(outcome, curves, run):
     Returns
     -------
     dict of DataFrame
-        intensity_ablations, ablation_differences.
+        intensity_ablations, ablation_differences, paper_protocol.
     """
-    rows = variant_scores(outcome, curves, run)
+    everything = [
+        (p, [*curves[p.dataset, p.protocol], *_controls(outcome, p, curves[p.dataset, p.protocol])])
+        for p in outcome.prepared
+        if (p.dataset, p.protocol) in curves
+    ]
+    rows = pd.concat(
+        [_scored(p, variants, outcome.folds[p.dataset], run.jobs) for p, variants in everything],
+        ignore_index=True,
+    )
     table = results.intervals(rows, [*KEYS, "metric"])
     table = table[[*TABLE, "estimate", "low", "high", "events", "subjects", "base"]]
     tables = {"intensity_ablations": table, "ablation_differences": differences(rows)}
+    tables["paper_protocol"] = paper_protocol(outcome, rows, everything)
     return {name: results.write_result(run, name, table) for name, table in tables.items()}
+
+
+def _controls(outcome, p, variants):
+    """Controls and ceilings of one `Prepared`, those of every target and split that was trained on included."""
+    folds, start = outcome.folds[p.dataset], (p.dataset, p.protocol, "", "control")
+    fold_of, slopes = evaluation.tested_in(p, folds), evaluation.window_slopes(p, {})
+    unknown = np.full(len(p.table), np.nan)
+    out = []
+    known = evaluation.window_curves(p, outcome.records[p.dataset], folds, outcome.seed)
+    for (model, used, seed), curve in known.items():
+        if model not in results.LEARNED:
+            about = (*start, results.CEILINGS.get(model, results.label(model, used)), model, used)
+            out.append(VariantCurves(about, seed, curve, slopes.get((model, used, None), unknown), fold_of))
+    for variant in variants:
+        name = variant.about[4]
+        about = (*start, f"position only, {name}", "position_only", "none")
+        if variant.about[3] in ("target", "split") and about not in [control.about for control in out]:
+            pseudo = relabelled(outcome.studies, p, CHANGES[name], outcome.seed)
+            curve = np.full(p.pseudo.shape, np.nan, np.float32)
+            for fold in np.unique(variant.fold):
+                test = variant.fold == fold
+                train = ~test if variant.about[3] == "split" else intensity.rows_of(p, folds[fold].train)
+                curve[test] = controls.position_only(pseudo[train], int(test.sum()))
+            out.append(
+                VariantCurves(about, outcome.seed, curve, slopes["position_only", "none", None], variant.fold)
+            )
+    return out
+
+
+def _scored(p, variants, folds, jobs):
+    """Score of every variant, a row an event, seed and metric; clip_swap and apex_follow are metrics like the others."""
+    tasks = [(p, {(str(i), "", variant.seed): variant.curve}, folds) for i, variant in enumerate(variants)]
+    scored = list(workers.run_jobs(evaluation.intensity, tasks, jobs))
+    for i, variant in enumerate(variants):
+        if variant.about[5] not in results.CEILINGS:
+            key = (str(i), "", variant.seed)
+            scored.append(
+                evaluation.clip_scores(p, {key: variant.curve}, {key: variant.slope}, variant.fold, [key])
+            )
+    rows = pd.concat(scored, ignore_index=True)
+    about = pd.DataFrame([variant.about for variant in variants], columns=KEYS)
+    named = about.iloc[rows["model"].astype(int)].reset_index(drop=True)
+    return pd.concat([named, rows[["seed", "subject", "event", "metric", "value"]]], axis=1)
+
+
+def paper_protocol(outcome, rows, everything):
+    """The first paper's own table: each configuration, by every way to split and to average that its text leaves open.
+
+    Parameters
+    ----------
+    outcome : intensity.Outcome
+    rows : DataFrame
+        Scores of every variant, a row an event.
+    everything : list of (Prepared, list of VariantCurves)
+
+    Returns
+    -------
+    DataFrame
+        dataset, base, family, variant, model, input, split (subjects, or clips: leaky), averaging (subjects: with its
+        interval; clips; pooled: one correlation over all frames of all clips), metric, estimate, low, high, published,
+        differs, note (what makes a configuration degenerate or leaky).
+    """
+    keys = ["dataset", *KEYS[2:], "metric"]
+    asked = ["spearman_pseudo", "kendall_pseudo"]
+    part = rows[(rows["protocol"] == "paper") & rows["metric"].isin(asked)]
+    tables = [
+        results.intervals(part, keys).assign(averaging="subjects"),
+        part.groupby(keys, sort=False)["value"]
+        .mean()
+        .rename("estimate")
+        .reset_index()
+        .assign(averaging="clips"),
+    ]
+    pooled, notes = [], {}
+    for p, variants in everything:
+        if p.protocol != "paper":
+            continue
+        for variant in variants:
+            about = (variant.about[0], *variant.about[2:])
+            of_all = metrics.curve_agreement(variant.curve[p.mask], p.pseudo[p.mask])
+            pooled += [(*about, f"{name}_pseudo", of_all[name]) for name in ("spearman", "kendall")]
+            change = CHANGES.get(variant.about[4], Change("base"))
+            if change.split == "clips":
+                notes[variant.about[4]] = "leaky: a test person's other clips are trained on"
+            elif not np.ptp(relabelled(outcome.studies, p, change, outcome.seed), axis=1).any():
+                notes[variant.about[4]] = "degenerate: the target is the same in every frame"
+    by_seed = pd.DataFrame(pooled, columns=[*keys, "estimate"])
+    tables.append(by_seed.groupby(keys, sort=False).mean().reset_index().assign(averaging="pooled"))
+    table = pd.concat(tables, ignore_index=True)
+    known = published.values("intensity").rename(columns={"value": "published", "variant": "of"})
+    variant = table["variant"].where(~table["family"].isin(["base", "control"]), "")
+    table = table.assign(
+        of=variant.where(~table["variant"].str.startswith("position only, "), "none"),
+        split=np.where(table["variant"].str.contains("leaky"), "clips", "subjects"),
+        note=table["variant"].map(notes).fillna(""),
+    )
+    known = known[["dataset", "model", "input", "metric", "of", "published", "differs"]]
+    table = table.merge(known, on=["dataset", "model", "input", "metric", "of"], how="left")
+    names = [
+        *keys[:-1],
+        "split",
+        "averaging",
+        "metric",
+        "estimate",
+        "low",
+        "high",
+        "published",
+        "differs",
+        "note",
+    ]
+    return table[names]
 
 
 def differences(rows):
@@ -496,42 +572,34 @@ def match_priors(outcome, run):
         high, events, subjects; in `MATCH` alone less_triangle, less_triangle_low, less_triangle_high, p, on the same
         events. Empty where nobody knows the truth.
     """
-    keys = ["landmarks", "jitter", "metric"]
-    given = [("exact", 0.0), ("annotated", np.nan)]
-    given += [(f"off by {n} frame{'s' * (n > 1)}", float(n)) for n in JITTERS]
+    given = {"exact": 0.0, "annotated": np.nan}
+    given |= {f"off by {n} frame{'s' * (n > 1)}": float(n) for n in JITTERS}
     elsewhere = {p.dataset for p in outcome.transfer.values()}
     # Under the last protocol it has: context, unless its clips are cut at the annotation.
     asked = {p.dataset: p for p in outcome.prepared if p.true is not None and p.dataset not in elsewhere}
     out = []
     for p in asked.values():
-        tasks = [(p, prior, *landmarks, outcome.seed) for prior in PRIORS for landmarks in given]
+        tasks = [(p, prior, *landmarks, outcome.seed) for prior in PRIORS for landmarks in given.items()]
         rows = pd.concat(workers.run_jobs(_matched, tasks, run.jobs), ignore_index=True)
-        for about, part in rows.groupby(keys, sort=False, dropna=False):
-            wide = part.pivot_table(index=["subject", "event"], columns="prior", values="value", sort=False)
-            people = wide.index.get_level_values("subject").to_numpy()
-            for prior in PRIORS:
-                known = wide[prior].notna().to_numpy() if prior in wide else np.zeros(0, bool)
-                if not known.any():
-                    continue
-                estimate = stats.bootstrap(wide[prior].to_numpy(), people)
-                row = (
-                    p.dataset,
-                    p.protocol,
-                    prior,
-                    *about,
-                    *estimate,
-                    int(known.sum()),
-                    len(set(people[known])),
-                )
-                less = {}
-                if about[-1] == MATCH:
-                    less = stats.paired_difference(
-                        wide[prior].to_numpy(), wide["triangular"].to_numpy(), people
-                    )
-                out.append((*row, *(less.get(name, np.nan) for name in ("difference", "low", "high", "p"))))
-    names = ["dataset", "protocol", "prior", *keys, "estimate", "low", "high", "events", "subjects"]
-    more = ["less_triangle", "less_triangle_low", "less_triangle_high", "p"]
-    return pd.DataFrame(out, columns=[*names, *more])
+        for (landmarks, metric), part in rows.groupby(["landmarks", "metric"], sort=False):
+            triangle = part[part["prior"] == "triangular"]
+            for row in results.intervals(part, ["prior"]).to_dict("records"):
+                about = {
+                    "dataset": p.dataset,
+                    "protocol": p.protocol,
+                    "landmarks": landmarks,
+                    "metric": metric,
+                }
+                about["jitter"] = given[landmarks]
+                if metric == MATCH:
+                    less = evaluation.paired(part[part["prior"] == row["prior"]], triangle)
+                    about |= {f"less_triangle{end}": less[name] for end, name in _LESS.items()} | {
+                        "p": less["p"]
+                    }
+                out.append(row | about)
+    names = ["dataset", "protocol", "prior", "landmarks", "jitter", "metric", "estimate", "low", "high"]
+    names += ["events", "subjects", *(f"less_triangle{end}" for end in _LESS), "p"]
+    return pd.DataFrame(out, columns=names)
 
 
 def _matched(p, prior, landmarks, jitter, seed):
@@ -549,8 +617,8 @@ def _matched(p, prior, landmarks, jitter, seed):
         agreement = pd.DataFrame([_match(p, i, curve) for curve in curves])
         for metric in agreement:
             value = float(np.mean(agreement[metric].to_list()))
-            out.append((prior, landmarks, jitter, event.subject, event.event, metric, value))
-    return pd.DataFrame(out, columns=["prior", "landmarks", "jitter", "subject", "event", "metric", "value"])
+            out.append((prior, landmarks, 0, event.subject, event.event, metric, value))
+    return pd.DataFrame(out, columns=["prior", "landmarks", "seed", "subject", "event", "metric", "value"])
 
 
 def _match(p, i, curve):

@@ -34,7 +34,7 @@ def profile_settings(profile):
     Parameters
     ----------
     profile : str
-        smoke, demo or paper.
+        smoke, demo, published or paper.
 
     Returns
     -------
@@ -60,7 +60,7 @@ class Run:
     folder : Path
         Everything that the run writes lies below it. A run stands for it wherever a path is taken.
     profile : str
-        smoke, demo or paper.
+        smoke, demo, published or paper.
     settings : dict
         Those of the profile (profiles.yml), read once.
     seed : int
