@@ -91,14 +91,6 @@ def test_clamping_to_exact_zeros_gains_nothing():
         assert metrics.curve_agreement(hesitant, target)[key] == metrics.curve_agreement(clamped, target)[key]
 
 
-def test_the_target_itself_is_in_full_agreement():
-    target = priors.triangular(5, 12, 25, 32)
-    agreement = metrics.curve_agreement(target, target)
-    for key in KEYS - {"mae", "apex_error"}:
-        assert agreement[key] == pytest.approx(1)
-    assert agreement["mae"] == agreement["apex_error"] == 0
-
-
 def test_without_anything_to_agree_with_the_answer_is_nan():
     empty = metrics.curve_agreement(np.linspace(0, 1, 9), np.zeros(9))
     assert all(math.isnan(value) for key, value in empty.items() if key != "mae")
@@ -108,21 +100,6 @@ def test_without_anything_to_agree_with_the_answer_is_nan():
     few = metrics.curve_agreement([0, 0.5, 1, 0], [0, 0.5, 1, 0])
     assert math.isnan(few["inside_spearman"])
     assert few["inside_auc"] == 1
-
-
-@pytest.mark.parametrize(
-    ("predicted", "target", "mask"),
-    [
-        (np.zeros(3), np.zeros(4), None),
-        (np.zeros(3), np.zeros(3), np.ones(4, bool)),
-        (np.zeros((2, 3)), np.zeros((2, 3)), None),
-        (np.array([0, np.nan, 1]), np.zeros(3), None),
-        (np.zeros(3), np.array([0, np.inf, 1]), None),
-    ],
-)
-def test_curves_that_dont_fit_or_arent_finite_are_refused(predicted, target, mask):
-    with pytest.raises(ValueError, match="curve"):
-        metrics.curve_agreement(predicted, target, mask)
 
 
 def test_kendall_of_a_whole_video_goes_in_blocks_and_is_still_exact():
@@ -148,15 +125,6 @@ def test_an_apex_lies_within_half_a_frame_of_a_maximum_or_inside_its_plateau(cur
             last += 1
         if last > highest[0]:
             assert apex == (highest[0] + last) / 2
-
-
-def test_an_apex_with_a_gap_beside_it_is_not_refined():
-    curve, mask = np.array([[0.0, 1, 3, 2, 9]]), np.array([[True, False, True, True, False]])
-    assert metrics.apex_of(curve, mask) == [2.0]
-    assert np.isnan(metrics.apex_of(curve, np.zeros((1, 5), bool))).all()
-    assert metrics.apex_of(np.zeros((0, 5))).shape == (0,)
-    with pytest.raises(DataError, match="shape"):
-        metrics.apex_of([1, 2, 3])
 
 
 def made_up_targets(rng, n, T=32):
@@ -209,16 +177,6 @@ def test_clips_without_an_event_take_no_part_in_clip_swap():
     each = metrics.clip_swap_each(*more, [*subjects, "a", "b", "d"])
     np.testing.assert_allclose(each[:6], metrics.clip_swap_each(predictions, targets, subjects))
     assert np.isnan(each[6:]).all()
-
-
-def test_clip_swap_needs_two_subjects_and_fitting_shapes():
-    targets = made_up_targets(np.random.default_rng(0), 3)
-    with pytest.raises(DataError, match="two subjects"):
-        metrics.clip_swap(targets, targets, ["a", "a", "a"])
-    with pytest.raises(DataError, match=r"\(N, T\)"):
-        metrics.clip_swap(targets, targets[:2], ["a", "b", "c"])
-    with pytest.raises(DataError, match="NaN"):
-        metrics.clip_swap(targets * np.nan, targets, ["a", "b", "c"])
 
 
 def test_the_tie_limit_is_what_a_perfect_curve_with_faint_noise_gets():

@@ -2,18 +2,17 @@
 
 import json
 import os
-import re
 from pathlib import Path
 from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 
-from melib import PACKAGE, DataError, simulate
+from melib import DataError, simulate
 from melib.data import cache, manifest
 from melib.study import comparisons, data, results
 from melib.study.provenance import CONFIGURATION, configuration_checks, read_configuration
-from melib.study.run import Run, begin, profile_settings
+from melib.study.run import begin, profile_settings
 
 
 @pytest.fixture
@@ -28,21 +27,6 @@ def test_the_same_settings_are_accepted_and_give_the_same_bytes(run, tmp_path):
     begin(tmp_path / "elsewhere", "smoke", 3)
     assert (run / CONFIGURATION).read_bytes() == before
     assert (tmp_path / "elsewhere" / CONFIGURATION).read_bytes() == before
-
-
-def test_it_holds_the_profile_the_comparisons_and_the_versions(run):
-    begin(run, "smoke", 3)
-    found = read_configuration(run)
-    assert found["comparisons"] == comparisons.declared()
-    settings = profile_settings("smoke")
-    assert json.dumps(found["settings"]) == json.dumps(settings)
-    assert (found["profile"], found["seed"], found["data"], found["before"]) == (
-        "smoke",
-        3,
-        ["simulated"],
-        [],
-    )
-    assert found["simulator"]["clips"] and found["packages"]["numpy"] and len(found["code"]) == 32
 
 
 @pytest.mark.parametrize(
@@ -68,19 +52,6 @@ def test_no_way_to_open_a_run_s_data_goes_round_it(run):
             way(begin(run, "smoke", 0, licensed))
         with pytest.raises(DataError, match="was made with data simulated, not samm"):
             way(begin(run, "smoke", 3, licensed))
-
-
-def test_nobody_makes_a_run_but_begin_and_explore_which_looks_at_a_finished_one():
-    files = [*PACKAGE.rglob("*.py"), *(PACKAGE.parent / "notebooks").glob("*.ipynb")]
-    made = {file.name for file in files if re.search(r"\bRun\(", file.read_text(encoding="utf-8"))}
-    assert made == {"run.py", "explore.py"}
-
-
-def test_a_run_is_its_folder_settings_seed_and_data_and_stands_for_its_folder(run):
-    settings = profile_settings("smoke")
-    assert begin(run, "smoke", 3) == Run(run, "smoke", settings, 3, {})
-    two = Run(run, "tiny", {"seeds": 2}, 3)
-    assert (run.parent / two, two.cache, two.seeds) == (run, run.parent / "cache", [3, 1003])
 
 
 def test_a_changed_profile_or_family_of_comparisons_is_refused(run, monkeypatch):
@@ -160,15 +131,6 @@ def test_what_is_no_setting_is_refused_before_anything_is_written(run, settings,
     assert not run.exists()
 
 
-def test_what_lay_there_before_is_kept_on_record_and_fails_the_check(run):
-    (run / "data" / "synthme").mkdir(parents=True)
-    begin(run, "smoke")
-    assert read_configuration(run)["before"] == ["data/synthme"]
-    (holds, _, detail), _ = configuration_checks(run)
-    assert not holds
-    assert "data/synthme" in detail
-
-
 def test_other_code_is_not_refused_but_the_first_is_kept_and_the_check_says_so(run, monkeypatch):
     begin(run, "smoke")
     assert all(holds for holds, *_ in configuration_checks(run))
@@ -179,12 +141,6 @@ def test_other_code_is_not_refused_but_the_first_is_kept_and_the_check_says_so(r
     holds, _, detail = configuration_checks(run)[1]
     assert not holds
     assert "code" in detail
-
-
-def test_a_run_that_was_never_frozen_fails_the_check(run):
-    ((holds, _, detail),) = configuration_checks(run)
-    assert not holds
-    assert detail == "never frozen"
 
 
 def test_a_broken_file_is_one_readable_sentence(run):

@@ -22,18 +22,6 @@ def test_every_resample_draws_as_many_as_there_are_and_one_subject_alone_is_draw
     np.testing.assert_array_equal(again, weight if people > 1 else weight[:0])
 
 
-def test_each_subject_is_drawn_as_often_as_by_drawing_one_after_the_other():
-    weight, run_weight = stats.draws((3, 1), 6, 4, n=20000)
-    for counts, size in ((weight, 6), (run_weight, 4)):
-        binomial = scipy.stats.binom(size, 1 / size).pmf(range(size + 1))
-        for column in counts.T:
-            np.testing.assert_allclose(np.bincount(column, minlength=size + 1) / 20000, binomial, atol=0.015)
-    # Runs are drawn apart from subjects.
-    assert abs(np.corrcoef(weight[:, 0], run_weight[:, 0])[0, 1]) < 0.03
-    with pytest.raises(ValueError, match="read-only"):
-        weight[0] = 0
-
-
 @given(st.lists(st.floats(-1e6, 1e6) | st.just(math.nan), max_size=40), st.integers(1, 3))
 def test_an_interval_is_the_middle_95_percent_of_what_is_defined(samples, columns):
     known = np.sort([sample for sample in samples if not math.isnan(sample)])
@@ -49,13 +37,6 @@ def test_an_interval_is_the_middle_95_percent_of_what_is_defined(samples, column
     np.testing.assert_allclose(
         stats.interval(table), np.tile(np.reshape(expected, (2, 1)), columns), atol=1e-6
     )
-
-
-def test_an_end_among_infinite_samples_is_a_sample():
-    samples = np.array([1.0] * 90 + [math.inf] * 10)
-    assert stats.interval(samples, upper="higher") == (1.0, math.inf)
-    assert stats.interval(np.full(9, math.inf), upper="higher")[1] == math.inf
-    assert np.isnan(stats.interval([])).all()
 
 
 def test_the_estimate_is_the_mean_of_subject_means_whatever_the_order():
@@ -92,22 +73,6 @@ def test_runs_are_crossed_with_subjects():
     assert crossed[2] - crossed[1] > 1
     same = stats.bootstrap(values, subjects, runs=np.zeros(60, int))
     assert same == pytest.approx(plain)
-
-
-def test_a_statistic_of_ones_own_is_taken_over_the_clips_of_drawn_subjects():
-    rng = np.random.default_rng(2)
-    x = rng.random(80)
-    table = np.stack([x, x + rng.normal(0, 0.2, 80)], axis=1)
-    subjects = np.repeat(np.arange(20), 4)
-
-    def correlation(rows):
-        return scipy.stats.spearmanr(rows[:, 0], rows[:, 1]).statistic
-
-    estimate, low, high = stats.bootstrap(table, subjects, n=200, statistic=correlation)
-    assert estimate == correlation(table)
-    assert low < estimate < high
-    with pytest.raises(DataError, match="default statistic"):
-        stats.bootstrap(table, subjects, statistic=correlation, runs=subjects)
 
 
 def test_one_subject_tells_nothing_about_others_and_none_is_refused():

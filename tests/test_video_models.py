@@ -3,7 +3,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from melib.errors import DataError
 from melib.models import BODIES, VideoRegressor, selective_scan
 
 CLOSE = {"atol": 2e-6, "rtol": 1e-5}
@@ -81,14 +80,6 @@ def test_any_length_gives_a_score_and_logits_a_frame(net, t):
     torch.testing.assert_close(net(100 * x, mask)[0], score)
 
 
-def test_the_score_is_the_first_of_the_curves():
-    net = build("dilated", kinds=3)
-    x, mask = videos(2, 9)
-    scores, logits = net.curves(x, mask)
-    assert scores.shape == (2, 9, 3)
-    torch.testing.assert_close(net(x, mask), (scores[..., 0], logits))
-
-
 def test_a_video_is_scored_alone_as_in_any_batch_with_any_padding(net):
     lengths = [1, 7, 20, 33]
     x, mask = videos(4, 40)
@@ -120,13 +111,6 @@ def test_what_a_masked_frame_holds_is_never_read(net):
     assert not gradient[~mask].any() and gradient[mask].isfinite().all()
 
 
-def test_a_video_without_a_face_gives_constants(net):
-    x, mask = videos(1, 12)
-    score, logits = net(x, ~mask)
-    assert score.isfinite().all() and (score == score[0, 0]).all()
-    assert (logits == logits[0, 0]).all()
-
-
 @pytest.mark.parametrize("body", BODIES)
 @pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize("change", [12, 13])
@@ -149,10 +133,3 @@ def test_gradients_reach_every_parameter(body):
     (score.square().sum() + logits.square().sum()).backward()
     for name, parameter in net.named_parameters():
         assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
-
-
-def test_unknown_bodies_and_widths_are_refused():
-    with pytest.raises(DataError, match="transformer"):
-        VideoRegressor(body="transformer")
-    with pytest.raises(DataError, match="multiple of 8"):
-        VideoRegressor(width=20)

@@ -122,18 +122,6 @@ def test_masked_frames_have_no_gradient_and_no_say_in_the_loss(seed):
 # Sequences and what is fitted on them
 
 
-@pytest.mark.parametrize("field", ["x", "target"])
-def test_nan_is_refused_in_visible_frames_alone(field):
-    (sequence,) = bumps(1, 1)
-    values = getattr(sequence, field).copy()
-    values[[3, 7]] = np.nan
-    hidden = np.arange(200) != 3
-    with pytest.raises(DataError, match=f"{field} holds NaN or infinity in frame 7"):
-        dataclasses.replace(sequence, **{field: values, "mask": hidden})
-    hidden[7] = False
-    assert len(dataclasses.replace(sequence, **{field: values, "mask": hidden})) == 200
-
-
 def test_the_scale_is_that_of_the_visible_training_frames():
     train = bumps(3, 1)
     mask = np.arange(200) % 3 > 0
@@ -150,37 +138,7 @@ def test_the_scale_is_that_of_the_visible_training_frames():
         fit_feature_scale(still, TINY)
 
 
-def test_classes_weigh_alike_neutral_by_its_factor_and_absent_ones_nothing():
-    train = bumps(5, 1)
-    weights = np.array(
-        fit_feature_scale(train, dataclasses.replace(TINY, neutral_factor=3.0))["class_weights"]
-    )
-    counts = np.bincount(np.concatenate([s.emotion for s in train]), minlength=5)
-    in_sum = weights * counts / counts.sum()
-    np.testing.assert_allclose(in_sum, [1 / 3, 1 / 3, 0, 0, 1])
-
-
 # Segments
-
-
-@pytest.mark.parametrize("length", [1, 20, 64, 65, 300])
-def test_a_segment_is_a_piece_of_its_video_padded_where_that_ends(length):
-    sequence = bumps(1, 1, t=300)[0]
-    parts = {f.name: getattr(sequence, f.name)[:length] for f in dataclasses.fields(sequence)}
-    sequence = Sequence(**parts | {"mask": np.arange(length) % 5 != 2})
-    for _, start in learn.videos._places([sequence], 20, TINY, np.random.default_rng(0)):
-        settings = dataclasses.replace(TINY, warp=0.0)
-        x, mask, target, emotion = learn.videos._segment(sequence, start, settings, np.random.default_rng(0))
-        assert x.shape == (64, 4) and mask.shape == emotion.shape == (64,)
-        rows = slice(start, min(start + 64, length))
-        n = rows.stop - rows.start
-        assert n == min(64, length)
-        np.testing.assert_array_equal(mask[:n], sequence.mask[rows])
-        face = sequence.mask[rows]
-        np.testing.assert_array_equal(x[:n][face], sequence.x[rows][face])
-        np.testing.assert_array_equal(target[:n][face], sequence.target[rows][face])
-        np.testing.assert_array_equal(emotion[:n][face], sequence.emotion[rows][face])
-        assert not x[~mask].any() and not mask[n:].any()
 
 
 def test_warping_time_moves_features_targets_and_emotions_together():
@@ -215,23 +173,6 @@ def test_mirroring_twice_changes_nothing_and_once_is_the_mirror():
     np.testing.assert_allclose(pixels(once, scale, settings, MIRROR, np.random.default_rng(0)), x, **near)
 
 
-def test_each_augmentation_does_what_it_says_and_no_more():
-    x = np.ones((300, 8, 4), np.float32)
-    scale = {"middle": [0.0] * 4, "spread": [2.0] * 4}
-
-    def varied(**more):
-        settings = dataclasses.replace(TINY, **STILL | more)
-        return augment_segments(x.copy(), scale, settings, None, np.random.default_rng(0))
-
-    gained = np.sinh(varied(gain=0.25))
-    assert (gained == gained[:, :1, :1]).all()
-    assert 0.4 <= gained.min() < 0.42 and 0.61 < gained.max() <= 0.6251
-    hidden = varied(hide=0.3)
-    assert (hidden == hidden[:, :1]).all() and set(np.unique(hidden)) == {0, np.arcsinh(np.float32(0.5))}
-    assert (hidden == 0).mean() == pytest.approx(0.3, abs=0.05)
-    assert (varied(noise=0.1) - np.arcsinh(0.5)).std() == pytest.approx(0.1, rel=0.05)
-
-
 # Grafts
 
 
@@ -262,18 +203,6 @@ def test_a_graft_moves_where_it_labels_and_a_decoy_of_rest_changes_nothing(seed)
     around = np.convolve(target[:, 0] > 0, np.ones(2 * learn.videos._FADE + 1), "same") > 0
     assert not x[~around].any()
     assert not (target[:, 0] > 0).any() or x[:, 0].max() > 0.5
-
-
-def test_nothing_is_grafted_on_frames_without_a_face_or_over_another_event():
-    source, settings = a_source(), dataclasses.replace(TINY, graft=5.0)
-    for hidden in (True, False):
-        x, target = np.zeros((100, 4), np.float32), np.full((100, 2), 0.0 if hidden else 0.5, np.float32)
-        segment = [x, np.full(100, not hidden), target.copy(), np.full(100, 4)]
-        learn.videos._graft(
-            segment, [source], learn.videos._movements([source]), settings, None, np.random.default_rng(0)
-        )
-        assert not x.any()
-        np.testing.assert_array_equal(segment[2], target)
 
 
 # Fits
@@ -365,26 +294,12 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(tmp_path):
 # Bad input
 
 
-def test_a_training_fold_without_any_event_still_fits():
-    result = fit_regressor(dataclasses.replace(TINY, epochs=2), bumps(3, 1, events=0), bumps(2, 2), seed=0)
-    assert result.scale["class_weights"] == [0, 0, 0, 0, 6]
-    assert all(np.isfinite(curves["scores"]).all() for curves in predict_curves(result, bumps(2, 3)))
-
-
 @pytest.mark.parametrize("name", ["training", "validation"])
-def test_sets_that_cannot_be_trained_on_are_refused(name):
-    full = bumps(2, 1)
-    (dark,) = bumps(1, 1)
-    for bad, words in [
-        ([], "no .* with a visible face"),
-        ([dataclasses.replace(dark, mask=np.zeros(200, bool))], "no .* with a visible face"),
-        ([dataclasses.replace(dark, target=None)], "no target or no emotion"),
-        (bumps(1, 1, kinds=3), "3 target curves where settings ask for 1"),
-        ([dataclasses.replace(dark, emotion=dark.emotion + 1)], "emotion 5 where 0 to 4"),
-        ([dataclasses.replace(dark, x=dark.x[:, :3])], "3 channels"),
-    ]:
-        sets = (full + bad if "channels" in words else bad, full) if name == "training" else (full, bad)
-        with pytest.raises(DataError, match=words):
+def test_sets_without_a_face_are_refused(name):
+    full, dark = bumps(2, 1), [dataclasses.replace(bumps(1, 1)[0], mask=np.zeros(200, bool))]
+    for bad in ([], dark):
+        sets = (bad, full) if name == "training" else (full, bad)
+        with pytest.raises(DataError, match=f"no {name} sequence with a visible face"):
             fit_regressor(dataclasses.replace(TINY, epochs=1), *sets, seed=0)
 
 

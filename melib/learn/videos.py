@@ -22,7 +22,7 @@ from melib.errors import DataError
 from melib.learn import windows
 from melib.learn.windows import Fitted
 from melib.losses import video_loss
-from melib.models import BODIES, VideoRegressor
+from melib.models import VideoRegressor
 
 __all__ = [
     "Sequence",
@@ -59,36 +59,12 @@ class Sequence:
         One curve a kind of movement, micro-expressions first. None: for prediction only.
     emotion : (T,) int64 or None
         Class of the frame, neutral last. None: for prediction only.
-
-    Raises
-    ------
-    DataError
-        If the shapes don't belong together, or a visible frame holds NaN or infinity.
     """
 
     x: np.ndarray
     mask: np.ndarray
     target: np.ndarray | None = None
     emotion: np.ndarray | None = None
-
-    def __post_init__(self):
-        """Check once, where the mistake was made."""
-        t = len(self.mask)
-        for name, dimensions in {"x": 2, "mask": 1, "target": 2, "emotion": 1}.items():
-            values = getattr(self, name)
-            if values is None:
-                continue
-            if values.ndim != dimensions or len(values) != t:
-                raise DataError(
-                    f"sequence: {name} has shape {values.shape} where {t} frames and {dimensions} dimensions are due; "
-                    "give one row a frame."
-                )
-            if not np.isfinite(values[self.mask]).all():
-                finite = np.isfinite(values).reshape(t, -1).all(1)
-                frame = np.flatnonzero(self.mask & ~finite)[0]
-                raise DataError(
-                    f"sequence: {name} holds NaN or infinity in frame {frame}; mask the frame, or repair the features."
-                )
 
     def __len__(self):
         """Count the frames."""
@@ -134,17 +110,6 @@ class VideoSettings:
     # Micro-expressions laid over other places of the training videos, on average a segment, and as many stretches without
     # any as decoys; reference: 0.
     graft: float = 0.0
-
-    def __post_init__(self):
-        """Refuse names that mean nothing."""
-        choices = {
-            "body": BODIES,
-            "tasks": ("joint", "spotting", "recognition"),
-            "select": ("validation", "last"),
-        }
-        for name, values in choices.items():
-            if getattr(self, name) not in values:
-                raise DataError(f'{name} "{getattr(self, name)}" is unknown; use {", ".join(values)}.')
 
 
 def fit_feature_scale(train, settings):
@@ -212,13 +177,10 @@ def fit_regressor(settings, train, validation, seed, *, donors=(), mirror=None):
     Raises
     ------
     DataError
-        If a set has no visible frame, lacks its targets, has other kinds or classes than the settings, or the loss
-        stops being a number.
+        If a set has no visible frame, or the loss stops being a number.
     """
     last = settings.select == "last"
-    _check("training", train, train, settings)
-    if validation or not last:
-        _check("validation", validation, train, settings)
+    windows.check_visible("sequence", train, validation or (train if last else ()))
     scale = fit_feature_scale(train, settings)
     device = windows.find_device()
     weights = torch.tensor(scale["class_weights"], dtype=torch.float32, device=device)
@@ -300,11 +262,6 @@ def predict_curves(fitted, sequences, *, device=None):
     curves : list of dict
         scores (T, S) float32 in (0, 1), logits (T, K) float32, one dict a sequence. Rows of masked frames say nothing.
 
-    Raises
-    ------
-    DataError
-        If a sequence has other channels than the training sequences.
-
     Notes
     -----
     Memory beyond the result doesn't grow with length: what is longer than 6144 frames is read in chunks with margins of
@@ -325,37 +282,6 @@ def predict_curves(fitted, sequences, *, device=None):
 def load_regressor(folder):
     """Read a fit of this module; see `windows.load_fit`."""
     return windows.load_fit(folder, VideoSettings)
-
-
-def _check(name, sequences, train, settings):
-    """Refuse what can't be trained on, in one sentence."""
-    if not any(sequence.mask.any() for sequence in sequences):
-        raise DataError(f"no {name} sequence with a visible face; give more subjects, or check the masks.")
-    for sequence in sequences:
-        _same_channels(sequence, train[0].x.shape[1])
-        if sequence.target is None or sequence.emotion is None:
-            raise DataError(
-                f"a {name} sequence has no target or no emotion; give both, or use it to predict only."
-            )
-        if sequence.target.shape[1] != settings.kinds:
-            raise DataError(
-                f"a {name} sequence has {sequence.target.shape[1]} target curves where settings ask for "
-                f"{settings.kinds}; set kinds."
-            )
-        emotion = sequence.emotion[sequence.mask]
-        if len(emotion) and not 0 <= emotion.min() <= emotion.max() < settings.classes:
-            raise DataError(
-                f"a {name} sequence has emotion {emotion.min() if emotion.min() < 0 else emotion.max()} where 0 to "
-                f"{settings.classes - 1} are known; set classes."
-            )
-
-
-def _same_channels(sequence, channels):
-    if sequence.x.shape[1] != channels:
-        raise DataError(
-            f"a sequence has {sequence.x.shape[1]} channels where those trained on have {channels}; "
-            "use the same features."
-        )
 
 
 def _places(train, n, settings, random):
@@ -488,7 +414,6 @@ def _whole(net, sequence, scale, device):
     """Scores (T, S) and logits (T, K) of one sequence, chunk by chunk."""
     x, mask = sequence.x, np.asarray(sequence.mask, dtype=bool)
     t = len(x)
-    _same_channels(sequence, len(scale["middle"]))
     scores = np.zeros((t, net.score.out_features), np.float32)
     logits = np.zeros((t, net.emotion.out_features), np.float32)
     chunk = t if t <= _CHUNK + 2 * _MARGIN else _CHUNK

@@ -50,11 +50,6 @@ class Windows:
     target : (N, T) float32 in [0, 1]
     mask : (N, T) bool
         False where no face was found.
-
-    Raises
-    ------
-    DataError
-        If the shapes don't belong together.
     """
 
     raw: np.ndarray
@@ -62,23 +57,6 @@ class Windows:
     reference: np.ndarray
     target: np.ndarray
     mask: np.ndarray
-
-    def __post_init__(self):
-        """Check the shapes once, where the mistake was made."""
-        n, t = self.mask.shape
-        size = self.raw.shape[-1]
-        shapes = {
-            "raw": (n, t, size, size),
-            "flow": (n, t, 2, size, size),
-            "reference": (n,),
-            "target": (n, t),
-        }
-        for name, shape in shapes.items():
-            if getattr(self, name).shape != shape:
-                raise DataError(
-                    f"windows: {name} has shape {getattr(self, name).shape} where {shape} is due; "
-                    "give one row a window and the same frames in each array."
-                )
 
     def __len__(self):
         """Count the windows."""
@@ -223,9 +201,7 @@ def fit_windows(settings, train, validation, seed):
     DataError
         If either set is empty, has no visible frame, or the loss stops being a number.
     """
-    for name, windows in (("training", train), ("validation", validation)):
-        if not np.asarray(windows.mask).any():
-            raise DataError(f"no {name} window with a visible face; give more subjects, or check the masks.")
+    check_visible("window", [train], [validation])
     scale = fit_scale(train, settings.input)
     device = find_device()
     steps = math.ceil(len(train) / settings.batch)
@@ -245,6 +221,19 @@ def fit_windows(settings, train, validation, seed):
             net, settings, steps, losses, lambda: _validate(net, validation, settings, scale, device)
         )
     return Fitted(settings, state, scale, history)
+
+
+def check_visible(what, train, validation):
+    """Refuse sets of windows or sequences without any frame that shows a face.
+
+    Raises
+    ------
+    DataError
+        Says which set.
+    """
+    for name, parts in (("training", train), ("validation", validation)):
+        if not any(np.asarray(part.mask).any() for part in parts):
+            raise DataError(f"no {name} {what} with a visible face; give more subjects, or check the masks.")
 
 
 def optimise(net, settings, steps, losses, validate, *, last=False):
