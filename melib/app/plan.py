@@ -479,10 +479,9 @@ class _Plan:
 
     def _counted(self, study: Study) -> _Counted:
         tables = {}
-        for protocol in intensity.PROTOCOLS:
-            if protocol == "paper" or study.manifest.has_context:
-                windows = intensity.draw_windows(study, protocol, study.videos, self.run)
-                tables[protocol] = _counts(windows, "subject")
+        for protocol in intensity.protocols_of(self.run, study):
+            windows = intensity.draw_windows(study, protocol, study.videos, self.run)
+            tables[protocol] = _counts(windows, "subject")
         return _Counted(study.name, study.videos["n_frames"].sum(), tables, study.truth is not None)
 
     def _expected(self, spec: dict) -> _Counted:
@@ -490,10 +489,13 @@ class _Plan:
         people = [simulated.names(person, 1)[0] for person in range(1, spec["people"] + 1)]
         if self._finished:  # only who is tested on whom is asked for, and nothing need be measured
             return _Counted(
-                spec["name"], 0, {p: pd.DataFrame(index=people) for p in intensity.PROTOCOLS}, True
+                spec["name"],
+                0,
+                {p: pd.DataFrame(index=people) for p in intensity.protocols_of(self.run)},
+                True,
             )
         one, tables = self._one(), {}
-        for protocol in intensity.PROTOCOLS:
+        for protocol in intensity.protocols_of(self.run):
             having, empty = one["windows"][protocol]["event"], one["windows"][protocol]["empty"]
             row = {name: spec["clips"] * having[name] + spec["empty"] * empty[name] for name in _WINDOWS}
             tables[protocol] = pd.DataFrame(row, index=people)
@@ -569,14 +571,16 @@ class _Plan:
             for spec in fits_of_protocol:
                 job = intensity.Job("", "", spec["model"], spec["input"], 0, 0)
                 fits.append(intensity.window_fit_settings(job, self.settings["fit"]))
-        for protocol in intensity.PROTOCOLS:
+        for protocol in intensity.protocols_of(self.run):
             for line, name, seed in ablations.asked_of(self.run, protocol):
                 job, budget = ablations.job_of(self.run, "", line, name, 0, seed)
                 fits.append(intensity.window_fit_settings(job, budget))
         return list({_net(fit): fit for fit in fits}.values())
 
     def _bodies(self) -> list[spotting.Fit]:
-        """A fit of each body."""
+        """A fit of each body; none where the profile has no second paper."""
+        if "spotting" not in self.settings:
+            return []
         full = self.settings["spotting"]["full_factorial"]
         systems = [
             *spotting_runs.SYSTEMS,
@@ -686,9 +690,8 @@ def _measure(
         fitted = None
         if licensed[0] is not None or not run.data:
             fitted = _measure_clips(own, one, number, nets, licensed[0])
-        if todo & {"long_videos", "motion", "systems", "factorial", "probes"} and (
-            licensed[1] or not run.data
-        ):
+        asks_long = todo & {"long_videos", "motion", "systems", "factorial", "probes"}
+        if asks_long and "spotting" in run.settings and (licensed[1] or not run.data):
             _measure_long(own, one, number, bodies, licensed[1], fitted)
     one["busy"] = time.perf_counter() - began
     return one
@@ -730,9 +733,7 @@ def _measure_clips(
         study = with_clips(study, own)
     one["face"], one["face_bytes"] = clock["face"] / frames, (_bytes(own.cache) - before) / frames
     one["windows"], prepared = {}, None
-    for protocol in intensity.PROTOCOLS:
-        if protocol == "context" and not study.manifest.has_context:
-            continue
+    for protocol in intensity.protocols_of(own, study):
         before = _bytes(own.cache)
         with clock("inputs"):
             prepared = intensity.prepare_windows(study, protocol, own)

@@ -170,7 +170,7 @@ def left_out(run):
     list of str
     """
     sentences = []
-    for protocol in run.settings["windows"]:
+    for protocol in intensity.protocols_of(run):
         asked = [line for line in lines(run) if line.protocol == protocol]
         named = {name for line in asked for name in line.variants} | {"pretrained encoder"}
         base = Line(protocol, asked[0].input if asked else "none", {}, ())

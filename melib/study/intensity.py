@@ -300,12 +300,20 @@ def prepare_all(studies_with_clips, run):
         Studies in their order; paper before context, which only a data set with frames around its events has; those that
         the profile has windows of.
     """
-    asked = [protocol for protocol in PROTOCOLS if protocol in run.settings["windows"]]
     return [
         prepare_windows(study, protocol, run)
         for study in studies_with_clips
-        for protocol in asked
-        if protocol == "paper" or study.manifest.has_context
+        for protocol in protocols_of(run, study)
+    ]
+
+
+def protocols_of(run, study=None):
+    """Protocols that a profile has windows of and, where one is given, that a study can be tested under."""
+    no_context = study is not None and not study.manifest.has_context
+    return [
+        protocol
+        for protocol in PROTOCOLS
+        if protocol in run.settings["windows"] and not (protocol == "context" and no_context)
     ]
 
 
