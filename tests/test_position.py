@@ -60,6 +60,15 @@ def test_what_is_left_out_of_a_table_or_repaired_is_counted_with_its_reason():
     )
 
 
+@pytest.mark.filterwarnings("ignore:paper windows")
+def test_a_table_without_an_apex_is_one_sentence():
+    events = annotated().assign(apex=pd.NA)
+    with pytest.raises(
+        DataError, match=r"samm: no micro-expression has .* \(18 because the event has no apex\)"
+    ):
+        position.control_of_tables([events])
+
+
 def test_position_alone_stands_beside_the_paper_with_a_loud_mark_where_data_differ():
     control = position.control_of_tables([annotated()])
     beside = published.control_beside_published(control)

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from melib import controls, metrics, protocols
+from melib.errors import DataError
 from melib.study import data, evaluation, results
 from melib.study.intensity import RISEN
 
@@ -87,18 +88,26 @@ def control_of_tables(tables, T=16):
     DataFrame
         As `position_alone`, under the paper's protocol and of the pseudo-label alone; left_out: which events of the table
         aren't among them, with the reason; repaired: how many of them have a landmark that was repaired, and
-        without_repaired: over_events of the others.
+        without_repaired: over_events of the others, NaN where those are of one subject.
+
+    Raises
+    ------
+    DataError
+        If a table has no event with onset, apex and offset, or a single subject.
     """
     rows, out = [], []
     for events in tables:
         micro = events[events["kind"] == "micro"]
         every, left_out = _scores_of_table(micro, T)
         rows.append(every)
-        repaired = micro["status"] == "repaired"
-        others, _ = _scores_of_table(micro[~repaired], T) if repaired.any() else (every, "")
-        for metric, value in others.groupby("metric")["value"].mean().items():
-            used = (len(every) - len(others)) // 2  # two metrics an event
-            out.append((str(events["dataset"].iloc[0]), metric, left_out, used, value))
+        annotated = micro[micro["status"] != "repaired"]
+        others = every if len(annotated) == len(micro) else every[:0]
+        if others.empty and len(set(annotated.dropna(subset=["apex"])["subject"])) > 1:
+            others, _ = _scores_of_table(annotated, T)
+        means, repaired = others.groupby("metric")["value"].mean(), len(micro) - len(annotated)
+        for metric in ("spearman_pseudo", "kendall_pseudo"):
+            about = (str(events["dataset"].iloc[0]), metric, left_out, repaired)
+            out.append((*about, means.get(metric, np.nan)))
     names = ["dataset", "metric", "left_out", "repaired", "without_repaired"]
     return _over_subjects_and_events(rows).merge(pd.DataFrame(out, columns=names), on=names[:2])
 
@@ -108,6 +117,13 @@ def _scores_of_table(micro, T):
     spans = micro.groupby(["subject", "video"], as_index=False)
     spans = spans.agg(n_first=("onset", "min"), n_last=("offset", "max")).dropna()
     windows = protocols.paper_windows(micro, spans, T=T)
+    reasons = Counter(event["reason"] for event in windows.attrs["left_out"])
+    left_out = ", ".join(f"{count} because {reason}" for reason, count in reasons.items())
+    if windows.empty:
+        name = " and ".join(micro["dataset"].unique()) or "the table"
+        raise DataError(
+            f"{name}: no micro-expression has onset, apex and offset ({left_out or 'none is there'})."
+        )
     targets, subjects = protocols.targets(windows, micro, T), windows["subject"].to_numpy()
     dataset, rows = str(micro["dataset"].iloc[0]), []
     names = (windows["video"] + "/" + windows["event"]).tolist()
@@ -115,9 +131,7 @@ def _scores_of_table(micro, T):
         agreement = metrics.curve_agreement(guess, targets[i])
         start = (dataset, "paper", subjects[i], names[i])
         rows += [(*start, f"{metric}_pseudo", agreement[metric]) for metric in ("spearman", "kendall")]
-    reasons = Counter(event["reason"] for event in windows.attrs["left_out"])
     columns = ["dataset", "protocol", "subject", "event", "metric", "value"]
-    left_out = ", ".join(f"{count} because {reason}" for reason, count in reasons.items())
     return pd.DataFrame(rows, columns=columns), left_out
 
 
