@@ -9,6 +9,12 @@ PROFILE ?= $(if $(strip $(DATA)),paper,demo)
 RUN ?=
 SEED ?= 0
 STYLE ?=
+# Of `make lock`: UPGRADE= keeps the versions that still fit.
+UPGRADE ?= --upgrade
+
+# The small environment: make CPU=1 PIP_EXTRA_INDEX=URL. A `.venv` that was made so stays so.
+CPU ?= $(if $(wildcard .venv/.cpu),1)
+PIP_EXTRA_INDEX ?=
 
 # The first interpreter that really is 3.11; a pyenv shim may carry the name and not start.
 IS_311 := import sys; raise SystemExit(sys.version_info[:2] != (3, 11))
@@ -16,26 +22,33 @@ ifndef PYTHON
 PYTHON = $(shell for p in python3.11 python3; do $$p -c '$(IS_311)' 2>/dev/null && echo $$p && break; done)
 endif
 BIN := .venv/bin
+LOCK := requirements$(if $(CPU),-cpu).lock
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 LOCK_VENV := build/lock-venv
 
 .PHONY: venv reproduce test test-long test-fuzz figures predictor docs lint lock clean help
 
-venv: .venv/.stamp  ## create or repair .venv from requirements.lock (the default)
+venv: .venv/.stamp  ## create or repair .venv from requirements.lock (the default), or with CPU=1 the small one
 
 # pip writes a package's RECORD last, so a package without one is what an interrupted install left behind.
 # Matplotlib lists the machine's fonts once; on a slow machine it would say so in the first notebook that draws.
-.venv/.stamp: requirements.lock pyproject.toml
+.venv/.stamp: $(LOCK) pyproject.toml
+	@if [ -n "$(CPU)" ] && [ -z "$(PIP_EXTRA_INDEX)$${PIP_EXTRA_INDEX_URL:-}" ] && [ ! -e .venv/.cpu ]; then \
+	    echo "CPU=1 needs PIP_EXTRA_INDEX: the address of the package index with torch's processor builds, which PyTorch's" \
+	         "own page on installing it names" >&2; exit 1; fi
 	@if [ -z "$(PYTHON)" ] || ! $(PYTHON) -c '$(IS_311)' 2>/dev/null; then \
 	    echo "melib needs Python 3.11 with venv; $(if $(PYTHON),$(PYTHON) isn't that,none was found on PATH):" \
 	         "install it or name it, as in make PYTHON=/usr/bin/python3.11" >&2; exit 1; fi
 	@if ! $(BIN)/python -c '$(IS_311)' 2>/dev/null || ! $(BIN)/python -m pip --version >/dev/null 2>&1; then \
 	    echo "creating .venv"; $(PYTHON) -m venv --clear .venv; fi
 	@find .venv/lib -maxdepth 3 -type d -name '*.dist-info' ! -exec test -e {}/RECORD \; -print -exec rm -rf {} +
-	@echo "installing requirements.lock (some minutes the first time)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	@echo "installing $(LOCK) (some minutes the first time)"
+	@$(PIP) install $(if $(CPU),--no-compile $(if $(PIP_EXTRA_INDEX),--extra-index-url "$(PIP_EXTRA_INDEX)"),--require-hashes) -r $(LOCK)
+	@$(PIP) install --no-deps -e .
 	@$(BIN)/python -c 'import matplotlib.font_manager'
+	@$(if $(CPU),touch .venv/.cpu)
 	@touch $@
+	@echo "ready; to begin with: $(BIN)/melib first"
 
 reproduce: .venv/.stamp  ## run the notebooks at PROFILE into runs/RUN, report included
 	@$(BIN)/melib run --profile "$(PROFILE)" --seed "$(SEED)" $(if $(RUN),--run "$(RUN)") \
@@ -45,7 +58,7 @@ test: .venv/.stamp lint  ## the fast tests, then every notebook at profile smoke
 	@$(BIN)/python -m pytest -n 2 --dist loadfile
 	@$(BIN)/python -m pytest -m "notebook and not long and not browser"
 
-test-long: .venv/.stamp  ## faults, many processes, the README from top to bottom, browser
+test-long: .venv/.docs  ## faults, many processes, the README from top to bottom, browser
 	@$(BIN)/python -m pytest -m "long or browser" -rs --durations=15
 
 test-fuzz: .venv/.stamp  ## thousands of broken tables and manifests, of which the fast tests run a twentieth
@@ -57,10 +70,12 @@ figures: .venv/.stamp  ## redraw the figures of RUN from its results, in another
 predictor: .venv/.stamp  ## train the weights that melib predict ships: more videos for RUN, whose notebooks have finished
 	@$(BIN)/python -m melib.app.predictor_training "$(if $(RUN),$(RUN),demo)"
 
-docs: .venv/.stamp  ## the API reference, from the docstrings, into build/api
-	@$(BIN)/pdoc --docformat numpy --no-show-source --output-directory build/api \
-	    melib $$(find melib -name '*.py' ! -name '_*' -o -path 'melib/*/__init__.py' | sed -E 's#(/__init__)?\.py$$##; s#/#.#g' | sort)
-	@echo build/api/index.html
+docs: .venv/.docs  ## the site, with the notebooks of RUN or of the newest finished run, into build/site
+	@$(BIN)/python docs/site/build.py $(if $(RUN),"$(RUN)")
+
+.venv/.docs: .venv/.stamp requirements-docs.lock
+	@$(PIP) install --require-hashes -r requirements-docs.lock
+	@touch $@
 
 lint: .venv/.stamp  ## style, formatting, types, notebooks without outputs
 	@$(BIN)/ruff check .
@@ -68,15 +83,26 @@ lint: .venv/.stamp  ## style, formatting, types, notebooks without outputs
 	@$(BIN)/mypy
 	@$(BIN)/nbstripout --verify --keep-id notebooks/*.ipynb
 
-# CUDA's packages exist for Linux only, whatever machine the lock is made on.
-lock:  ## resolve pyproject.toml anew into requirements.lock
+# Hashes are those of every file of a version, whatever the processor. CUDA's packages exist for Linux only. The processor build
+# of torch has a version of its own there, on an index that isn't everybody's: its hash isn't known here, and pip checks the
+# hashes of all packages or of none.
+UV = $(LOCK_VENV)/bin/uv pip compile --quiet --python-version 3.11 --python-platform linux --no-annotate --no-header
+CUDA_PACKAGES := (nvidia|cuda|triton)[a-z0-9-]*
+lock:  ## resolve pyproject.toml anew into requirements.lock, requirements-docs.lock and requirements-cpu.lock
 	@rm -rf $(LOCK_VENV) && $(PYTHON) -m venv $(LOCK_VENV)
-	@$(LOCK_VENV)/bin/python -m pip install --quiet --disable-pip-version-check '.[dev]'
-	@sed -n '/^#/p' requirements.lock > $(LOCK_VENV)/lock
-	@$(LOCK_VENV)/bin/python -m pip freeze --all | grep -vE '^(pip|melib)( |=)' \
-	    | sed -E 's/^((nvidia-|cuda-|triton).*)$$/\1 ; sys_platform == "linux"/' >> $(LOCK_VENV)/lock
-	@mv $(LOCK_VENV)/lock requirements.lock && rm -rf $(LOCK_VENV)
-	@echo "requirements.lock is new; 'make test' tells whether it still works"
+	@$(LOCK_VENV)/bin/python -m pip install --quiet --disable-pip-version-check uv
+	@$(UV) $(UPGRADE) --generate-hashes --extra dev --output-file requirements.lock pyproject.toml
+	@sed -i -E 's/^($(CUDA_PACKAGES)==[^ ]+) /\1 ; sys_platform == "linux" /' requirements.lock
+	@$(PYTHON) -c 'import tomllib; \
+	    print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["docs"], sep="\n")' \
+	    | $(UV) $(UPGRADE) --generate-hashes --constraint requirements.lock --output-file requirements-docs.lock -
+	@$(UV) --extra dev --constraint requirements.lock pyproject.toml | sed -E -e '/^$(CUDA_PACKAGES)==/d' -e \
+	    's/^(torch|torchvision)==(.*)$$/\1==\2 ; sys_platform != "linux"\n\1==\2+cpu ; sys_platform == "linux"/' \
+	    > $(LOCK_VENV)/cpu && mv $(LOCK_VENV)/cpu requirements-cpu.lock
+	@for lock in requirements*.lock; do \
+	    sed -i "1i # What melib is run and tested with (Python 3.11): made by 'make lock', installed by 'make'." $$lock; done
+	@rm -rf $(LOCK_VENV)
+	@echo "the locks are new; 'make test' tells whether they still work"
 
 clean:  ## remove what tools leave behind; .venv and runs stay
 	@rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

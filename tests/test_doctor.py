@@ -24,10 +24,16 @@ from melib.vision import faces
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-LOCK_LINES = [
-    line for line in (ROOT / "requirements.lock").read_text().splitlines() if not line.startswith("#")
-]
-LOCK = {canonicalize_name(Requirement(line).name): Requirement(line) for line in LOCK_LINES}
+# A line a package, its hashes apart.
+LOCKS = {
+    name: [
+        line.removesuffix(" \\")
+        for line in (ROOT / f"{name}.lock").read_text().splitlines()
+        if re.match(r"[A-Za-z]", line)
+    ]
+    for name in ("requirements", "requirements-docs", "requirements-cpu")
+}
+LOCK = {canonicalize_name(Requirement(line).name): Requirement(line) for line in LOCKS["requirements"]}
 WANTED = [Requirement(text) for text in [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["dev"]]]
 
 
@@ -35,10 +41,41 @@ def version(name):
     return str(LOCK[name].specifier).removeprefix("==")
 
 
-def test_the_lock_pins_each_package_exactly_and_names_no_place():
-    for line in LOCK_LINES:
-        assert re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9.+!]+( ; sys_platform == \"linux\")?", line), line
-    assert len(LOCK) == len(LOCK_LINES)
+@pytest.mark.parametrize("name", LOCKS)
+def test_a_lock_pins_each_package_exactly_and_names_no_place(name):
+    for line in LOCKS[name]:
+        assert re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9.+!]+( ; sys_platform [!=]= \"linux\")?", line), line
+    assert "://" not in (ROOT / f"{name}.lock").read_text()
+    here = [line for line in LOCKS[name] if "!=" not in line]
+    assert len({canonicalize_name(Requirement(line).name) for line in here}) == len(here)
+
+
+@pytest.mark.parametrize("name", ["requirements", "requirements-docs"])
+def test_every_package_of_a_lock_has_its_hashes(name):
+    text = (ROOT / f"{name}.lock").read_text()
+    blocks = re.split(r"^(?=[A-Za-z])", text, flags=re.MULTILINE)[1:]
+    assert len(blocks) == len(LOCKS[name])
+    assert all(re.search(r" \\\n    --hash=sha256:[0-9a-f]{64}\b", block) for block in blocks)
+
+
+def test_the_small_lock_is_the_lock_with_another_build_of_torch_and_without_cuda():
+    small = {line.split("==")[0]: line.split("==", 1)[1] for line in LOCKS["requirements-cpu"]}
+    torch = {"torch", "torchvision"}
+    cuda = {name for name in LOCK if name.startswith(("nvidia", "cuda", "triton"))}
+    assert {canonicalize_name(name) for name in small} == set(LOCK) - cuda
+    for name, pinned in small.items():
+        same = f"{version(canonicalize_name(name))}{'+cpu' if name in torch else ''}"
+        assert pinned.split(" ")[0] == same
+
+
+def test_the_site_is_built_with_the_versions_of_the_lock_where_it_has_them():
+    docs = [Requirement(line) for line in LOCKS["requirements-docs"]]
+    assert {
+        canonicalize_name(r.name) for r in map(Requirement, PROJECT["optional-dependencies"]["docs"])
+    } <= {canonicalize_name(r.name) for r in docs}
+    for pinned in docs:
+        known = LOCK.get(canonicalize_name(pinned.name))
+        assert known is None or known.specifier == pinned.specifier
 
 
 def test_every_dependency_is_locked_within_its_range():
@@ -71,12 +108,21 @@ def test_what_is_installed_is_what_is_locked():
         assert importlib.metadata.version(name) == version(name), name
 
 
-def test_conda_brings_the_same_python_and_pip_brings_the_lock():
-    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
-    assert environment["name"] == PROJECT["name"]
+@pytest.mark.parametrize(
+    ("file", "brought"),
+    [
+        (
+            "environment.yml",
+            ["-r requirements.lock"],
+        ),  # a hash for one is a hash for all, and a folder has none
+        ("environment-cpu.yml", ["-r requirements-cpu.lock", "-e ."]),
+    ],
+)
+def test_conda_brings_the_same_python_and_pip_brings_the_lock(file, brought):
+    environment = yaml.safe_load((ROOT / file).read_text())
     packages = [entry for entry in environment["dependencies"] if isinstance(entry, str)]
     (pip,) = [entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict)]
-    assert pip == ["-r requirements.lock", "-e ."]
+    assert pip == brought
     assert "pip" in packages
     (python,) = [entry.removeprefix("python=") for entry in packages if entry.startswith("python=")]
     supported = SpecifierSet(PROJECT["requires-python"])
@@ -96,6 +142,21 @@ def test_the_hosted_workflow_is_ci_and_that_calls_both_targets():
     assert ci == ["make test", "make test-long"]
 
 
+def test_the_workflow_comes_back_every_month_and_its_actions_are_pinned_by_commit():
+    text = (ROOT / ".github" / "workflows" / "ci.yml").read_text()
+    workflow = yaml.safe_load(text)
+    (schedule,) = workflow[True]["schedule"]  # `on` is a boolean in yml
+    _, _, day, month, weekday = schedule["cron"].split()
+    assert day.isdecimal()
+    assert month == weekday == "*"
+    used = re.findall(r"uses: (\S+)", text)
+    assert used and all(re.fullmatch(r"[\w/-]+@[0-9a-f]{40}", action) for action in used)
+    assert workflow["jobs"]["newest"]["continue-on-error"] is True
+    assert [step["run"] for step in workflow["jobs"]["newest"]["steps"] if "run" in step] == [
+        "bash .ci/newest"
+    ]
+
+
 def test_the_settings_of_make_reach_the_command():
     # -o: the environment counts as built, so that a dry run shows the target alone
     asked = ["make", "-C", str(ROOT), "-n", "-o", ".venv/.stamp", "reproduce"]
@@ -103,6 +164,14 @@ def test_the_settings_of_make_reach_the_command():
     shown = subprocess.run([*asked, *settings], capture_output=True, text=True).stdout
     command = " ".join(shown.replace("\\\n", " ").split())
     assert '--profile "paper" --seed "3" --run "006" --data "samm=/a" --data "casme2=/b"' in command
+
+
+def test_the_small_environment_wants_the_index_that_has_it():
+    # -W: as if the lock were new, so that the environment's recipe begins; it ends at its first line
+    asked = ["make", "-C", str(ROOT), "-W", "requirements-cpu.lock", "venv", "CPU=1", "PIP_EXTRA_INDEX="]
+    ended = subprocess.run(asked, capture_output=True, text=True)
+    assert ended.returncode != 0
+    assert "CPU=1 needs PIP_EXTRA_INDEX" in ended.stderr
 
 
 # What doctor finds

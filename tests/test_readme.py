@@ -57,6 +57,9 @@ LEFT_OUT = {
     ".venv/bin/dask worker": CLUSTER,
     ".venv/bin/melib run --profile paper --engine dask": CLUSTER,
     "from dask_jobqueue import SLURMCluster": "wants Slurm",
+    "make CPU=1": "wants the index of torch's processor builds",
+    "conda ": "wants conda",
+    "docker ": "wants Docker",
     ".venv/bin/melib data check samm": LICENSED,
     "make reproduce DATA=": LICENSED,
     ".venv/bin/melib run --profile published --data": LICENSED,
@@ -67,6 +70,7 @@ SHORT = ".venv/bin/melib run --profile smoke --only 04 --only 06"
 INSTEAD = {
     "make reproduce": f"{SHORT} && cp -al runs/smoke runs/demo",
     "make reproduce PROFILE=smoke": SHORT,
+    "make docs RUN=smoke": ":",  # tests/test_docs.py builds a site
     ".venv/bin/melib run --profile demo --only 04": SHORT,
 }
 # What the text beside a command tells the reader to do first; a video of one's own is a simulated one.
@@ -81,6 +85,8 @@ mkdir() { :; }
 dask() { :; }
 melib() { show melib "$@"; }
 papermill() { show papermill "$@"; }
+conda() { :; }
+docker() { :; }
 """
 
 

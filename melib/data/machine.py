@@ -33,7 +33,11 @@ def graphics_cards() -> list[Path]:
 
 
 def locked() -> dict[str, str]:
-    """Versions that requirements.lock names, by package; none where melib isn't a checkout."""
-    lock = PACKAGE.parent / "requirements.lock"
+    """Versions that requirements.lock names, by package; none where melib isn't a checkout.
+
+    With torch's processor build it is requirements-cpu.lock.
+    """
+    small = package_version("torch").endswith("+cpu")
+    lock = PACKAGE.parent / f"requirements{'-cpu' if small else ''}.lock"
     text = lock.read_text(encoding="utf-8") if lock.is_file() else ""
     return dict(re.findall(r"^([\w.-]+)==([^\s;]+)", text, re.MULTILINE))
