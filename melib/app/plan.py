@@ -9,16 +9,9 @@ the reader's eyes. What two notebooks call for is paid by the first one, since t
 reckoned to its last epoch; one that stops early costs less.
 """
 
-import contextlib
-import io
-import json
-import resource
-import statistics
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -27,12 +20,11 @@ from typing import Any
 import nbformat
 import numpy as np
 import pandas as pd
-import psutil
 
-from melib import learn, protocols, simulate
+from melib import protocols
 from melib.app import runner
-from melib.data import manifest, workers
-from melib.learn.dense import Dense
+from melib.app.timing import LESSON, WINDOWS, count_windows, measure, network_of
+from melib.data import workers
 from melib.learn.windows import FitSettings
 from melib.simulate import folder as simulated
 from melib.simulate import long
@@ -40,23 +32,15 @@ from melib.study import (
     ablations,
     intensity,
     limits,
-    psychometrics,
     spotting,
     spotting_decoding,
     spotting_runs,
 )
-from melib.study.data import Study, folds_of, named, open_study, with_clips
+from melib.study.data import Study, folds_of, named
 from melib.study.run import Run, places_of, profile_settings
-from melib.vision import faces, flow
 
 COLUMNS = ["notebook", "videos", "fits", "disk_gb", "memory_gb", "seconds"]
 _GB = 1e9
-# Windows whose training is timed: as many as a batch where networks are small, two where one takes seconds.
-_TIMED = 128
-# Psychometric fits, and events of each, that are timed.
-_RESAMPLES, _EVENTS = 20, 60
-_LONG_S = 8.0  # of the long video
-_WINDOWS = ("windows", "complete", "scored")
 
 
 def plan_run(profile: str, **asked: Any) -> pd.DataFrame:
@@ -83,12 +67,16 @@ def plan_run(profile: str, **asked: Any) -> pd.DataFrame:
     run = Run(
         wanted.folder, profile, profile_settings(profile), int(common["seed"]), places_of(common["data"])
     )
+    # Hashes of data are only asked for where something might be finished: a hundred gigabytes take minutes.
     recorded = any((wanted.folder / "notebooks").glob("0*.json"))
     contents = {n: runner.data_hash(n, place, run.cache) for n, place in wanted.places.items() if recorded}
     done = {
         path: recorded and runner.notebook_finished(path, run.folder, parameters, contents)
         for path, parameters in wanted.notebooks.items()
     }
+    if all(done.values()):
+        nothing = [(path.stem, 0, 0, 0.0, 0.0, 0.0) for path in done]
+        return _table(nothing, 0)
     place = next(folder for folder in run.folder.parents if folder.is_dir())
     engine = (asked.get("engine", "local"), asked.get("scheduler", ""))
     with (
@@ -97,8 +85,12 @@ def plan_run(profile: str, **asked: Any) -> pd.DataFrame:
     ):
         plan = _Plan(run, Path(scratch), [path for path in done if not done[path]])
         rows = [plan.notebook(path, done[path]) for path in done]
+    return _table(rows, plan.processes)
+
+
+def _table(rows: list[tuple], processes: int) -> pd.DataFrame:
     table = pd.DataFrame(rows, columns=COLUMNS)
-    table.attrs["workers"] = plan.processes
+    table.attrs["workers"] = processes
     return table
 
 
@@ -128,6 +120,8 @@ def _time(seconds: float) -> str:
 
 def caption(table: pd.DataFrame) -> str:
     """What the table stands on."""
+    if not table.attrs["workers"]:
+        return "Everything is finished."
     return (
         f"By the clock with {table.attrs['workers']} processes, as fast as this machine was just now; every fit to its last "
         "epoch. Nothing was run."
@@ -173,7 +167,6 @@ class _Plan:
         self.made: set[str] = set()
         self.fits: set = set()  # of both papers, those of notebooks before
         self.cost = _Cost()
-        self._finished = False
         self._measured: dict[str, Any] | None = None
         self._own: tuple[list, list] | None = None
 
@@ -181,7 +174,6 @@ class _Plan:
         """One row of the table; what a finished notebook called for is there for the others."""
         about = runner.notebook_metadata(path)
         self.cost = _Cost()
-        self._finished = finished
         for work in about.get("work", ()):
             self._need(work)
         if finished:
@@ -207,8 +199,6 @@ class _Plan:
     def _add(
         self, seconds: float, *, disk: float = 0, job: float = 0, videos: int = 0, fits: int = 0
     ) -> None:
-        if self._finished:
-            return
         self.cost.parallel += seconds
         self.cost.disk += disk
         self.cost.job = max(self.cost.job, job)
@@ -225,7 +215,7 @@ class _Plan:
             for person in range(1, spec["people"] + 1)
             for number in range(1, n + 1)
         )
-        if missing and not self._finished:
+        if missing:
             one = self._one()
             length = seconds * spec.get("fps", long.FPS) if seconds else one["clip_frames"]
             frames = missing * length
@@ -250,8 +240,6 @@ class _Plan:
             self._see(counted)
 
     def _see(self, counted: _Counted) -> None:
-        if self._finished:
-            return
         one = self._one()
         self._add(counted.frames * one["face"], disk=counted.frames * one["face_bytes"])
         for protocol, table in counted.windows.items():
@@ -268,8 +256,6 @@ class _Plan:
         self._need("clips", "long_videos")
         for spec in self._specs("long_transfer"):
             self._simulate(spec, spec["videos"], "long", np.mean(spec["seconds"]))
-        if self._finished:
-            return
         one = self._one()
         for counts in self._long_sets():
             self._add(counts.samples.sum() * (one["motion"] + one["recipe"]))
@@ -305,10 +291,10 @@ class _Plan:
         if job in self.fits:
             return
         self.fits.add(job)
-        if self._finished or self._is_fitted(job.name):
+        if self._is_fitted(job.name):
             return
         one, fit = self._one(), intensity.window_fit_settings(job, budget)
-        net, table = one["nets"][_net(fit)], counted.windows[job.protocol]
+        net, table = one["nets"][network_of(fit)], counted.windows[job.protocol]
         train, validation, test = (
             table.reindex(part).fillna(0).sum() for part in (fold.train, fold.validation, fold.test)
         )
@@ -342,7 +328,7 @@ class _Plan:
             *spotting_runs.with_faults([spotting_runs.REPAIRED, spotting_runs.OURS]),
         ]
         self._systems(named_systems)
-        if not self.run.data and not self._finished:
+        if not self.run.data:
             for counts in self._long_sets():
                 self._dense(counts.samples, counts.folds, len(self.run.seeds))
 
@@ -361,9 +347,9 @@ class _Plan:
                     for fit in spotting_decoding.fits_of(system, counts.name, counts.folds, seed)
                 }:
                     self._fit_videos(fit, counts)
-                if not self._finished:  # the other rules take next to nothing
-                    n = sum(system.decoder in ("semi_markov", "selector") for system in systems)
-                    self._add(n * self._held_out(counts) * self._one()["decode"])
+                # The other rules take next to nothing.
+                n = sum(system.decoder in ("semi_markov", "selector") for system in systems)
+                self._add(n * self._held_out(counts) * self._one()["decode"])
 
     def _held_out(self, counts: Any) -> float:
         """Samples of validation and test subjects, over all folds."""
@@ -373,7 +359,7 @@ class _Plan:
         if fit in self.fits:
             return
         self.fits.add(fit)
-        if self._finished or self._is_fitted(fit.name):
+        if self._is_fitted(fit.name):
             return
         one, fold = self._one(), counts.folds[fit.fold]
         net = one["bodies"][fit.body]
@@ -431,8 +417,6 @@ class _Plan:
             fresh = condition == limits.BASE or bool(condition.spec)
             if fresh:
                 self._simulate(spec, spec["videos"], "long", seconds)
-            if self._finished:
-                continue
             one = self._one()
             if fresh:
                 reference = any(system.features == "reference" for system in systems)
@@ -454,7 +438,7 @@ class _Plan:
         protocol, table = list(counted.windows.items())[-1]
         n = table["windows"].reindex(folds[0].train).fillna(0).sum()
         passes = max(lesson.get("least", 0), lesson["epochs"] * min(n, lesson.get("most", np.inf)))
-        net = self._one()["nets"][_net(_LESSON)]
+        net = self._one()["nets"][network_of(LESSON)]
         T = self.settings["windows"][protocol]["T"]
         return lesson["fits"] * passes * T * (net["step"] + net["see"] / 4)
 
@@ -479,25 +463,19 @@ class _Plan:
 
     def _counted(self, study: Study) -> _Counted:
         tables = {}
-        for protocol in intensity.protocols_of(self.run, study):
-            windows = intensity.draw_windows(study, protocol, study.videos, self.run)
-            tables[protocol] = _counts(windows, "subject")
+        for protocol in intensity.PROTOCOLS:
+            if protocol == "paper" or study.manifest.has_context:
+                windows = intensity.draw_windows(study, protocol, study.videos, self.run)
+                tables[protocol] = count_windows(windows, "subject")
         return _Counted(study.name, study.videos["n_frames"].sum(), tables, study.truth is not None)
 
     def _expected(self, spec: dict) -> _Counted:
         """What the simulator will write: every person alike; how many windows a clip has was seen in the sample."""
         people = [simulated.names(person, 1)[0] for person in range(1, spec["people"] + 1)]
-        if self._finished:  # only who is tested on whom is asked for, and nothing need be measured
-            return _Counted(
-                spec["name"],
-                0,
-                {p: pd.DataFrame(index=people) for p in intensity.protocols_of(self.run)},
-                True,
-            )
         one, tables = self._one(), {}
-        for protocol in intensity.protocols_of(self.run):
+        for protocol in intensity.PROTOCOLS:
             having, empty = one["windows"][protocol]["event"], one["windows"][protocol]["empty"]
-            row = {name: spec["clips"] * having[name] + spec["empty"] * empty[name] for name in _WINDOWS}
+            row = {name: spec["clips"] * having[name] + spec["empty"] * empty[name] for name in WINDOWS}
             tables[protocol] = pd.DataFrame(row, index=people)
         frames = spec["people"] * _per_person(spec) * one["clip_frames"]
         return _Counted(spec["name"], frames, tables, True)
@@ -560,27 +538,28 @@ class _Plan:
 
     def _licensed(self) -> tuple[Study | None, Study | None]:
         clips, longs = self._studies() if self.run.data else ([], [])
+        clips = sorted(
+            clips, key=lambda study: not study.manifest.has_context
+        )  # it has windows of both protocols
         return (clips[0] if clips else None), (longs[0] if longs else None)
 
     def _nets(self) -> list[FitSettings]:
         """Every network of the first paper's that is trained, and the lessons' one."""
         if self.run.data and not self._studies()[0]:
             return []
-        fits = [_LESSON]
+        fits = [LESSON]
         for fits_of_protocol in self.settings["fits"].values():
             for spec in fits_of_protocol:
                 job = intensity.Job("", "", spec["model"], spec["input"], 0, 0)
                 fits.append(intensity.window_fit_settings(job, self.settings["fit"]))
-        for protocol in intensity.protocols_of(self.run):
+        for protocol in intensity.PROTOCOLS:
             for line, name, seed in ablations.asked_of(self.run, protocol):
                 job, budget = ablations.job_of(self.run, "", line, name, 0, seed)
                 fits.append(intensity.window_fit_settings(job, budget))
-        return list({_net(fit): fit for fit in fits}.values())
+        return list({network_of(fit): fit for fit in fits}.values())
 
     def _bodies(self) -> list[spotting.Fit]:
-        """A fit of each body; none where the profile has no second paper."""
-        if "spotting" not in self.settings:
-            return []
+        """A fit of each body."""
         full = self.settings["spotting"]["full_factorial"]
         systems = [
             *spotting_runs.SYSTEMS,
@@ -592,333 +571,5 @@ class _Plan:
         return list({fit.body: fit for fit in reversed(fits)}.values())
 
 
-def _counts(windows: pd.DataFrame, by: str) -> pd.DataFrame:
-    """Windows, those that hold a whole event, and events that are scored, by subject or video."""
-    whole = windows[(windows["event"] != "") & windows["complete"]]
-    parts = (windows.groupby(by).size(), whole.groupby(by).size(), whole.groupby(by)["event"].nunique())
-    return pd.DataFrame(dict(zip(_WINDOWS, parts, strict=True))).fillna(0)
-
-
 def _per_person(spec: dict) -> int:
     return spec["clips"] + spec["empty"]
-
-
-def _net(fit: FitSettings) -> tuple:
-    """What a training step's cost depends on."""
-    return fit.model, fit.input, fit.constant_frame, fit.width, fit.hidden, fit.layers
-
-
-# What notebooks train before the reader's eyes.
-_LESSON = FitSettings(input="flow", width=8, hidden=16)
-
-
-# ---- one of everything ------------------------------------------------------------------------------------------
-
-
-def measure(
-    run: Run,
-    scratch: Path,
-    nets: Sequence[FitSettings],
-    bodies: Sequence[spotting.Fit],
-    licensed: tuple[Study | None, Study | None],
-    todo: set[str],
-) -> dict[str, Any]:
-    """Do one of everything that a run will do many times, in as many processes as it will use.
-
-    Parameters
-    ----------
-    run : Run
-    scratch : Path
-        A folder that every process sees; what is made is left there.
-    nets : list of FitSettings
-        Networks whose training step is timed.
-    bodies : list of spotting.Fit
-        The same of the second paper.
-    licensed : pair of Study or None
-        Clips and long videos to look at; None where the run simulates.
-    todo : set of str
-        What the notebooks call for.
-
-    Returns
-    -------
-    dict
-        Seconds and bytes of one frame, window, sample, event, step, notebook, figure or process.
-    """
-    began = time.perf_counter()
-    tasks = [
-        (scratch / str(number), run, number, nets, bodies, licensed, todo)
-        for number in range(workers.count_workers(run.jobs))
-    ]
-    done = list(workers.run_jobs(_measure, tasks, run.jobs, label="one of everything", unit="process"))
-    one = _median(done)
-    one["start"] = time.perf_counter() - began - max(measured["busy"] for measured in done)
-    return one | _notebook(run, scratch)
-
-
-def _median(parts: Sequence[Any]) -> Any:
-    """Of numbers that lie at the same place in dicts of dicts."""
-    if isinstance(parts[0], dict):
-        return {name: _median([part[name] for part in parts]) for name in parts[0]}
-    return parts[0] if isinstance(parts[0], tuple) else statistics.median(parts)
-
-
-class _Clock(dict):
-    """Seconds by name."""
-
-    @contextmanager
-    def __call__(self, name: str) -> Iterator[None]:
-        start = time.perf_counter()
-        yield
-        self[name] = time.perf_counter() - start
-
-
-def _measure(
-    folder: Path,
-    run: Run,
-    number: int,
-    nets: Sequence[FitSettings],
-    bodies: Sequence[spotting.Fit],
-    licensed: tuple[Study | None, Study | None],
-    todo: set[str],
-) -> dict[str, Any]:
-    """All of it in one worker process."""
-    began = time.perf_counter()
-    own = replace(run, folder=folder / "run", seed=run.seed + number, data={}, jobs=1)
-    one: dict[str, Any] = {"process": _resident(), "nets": {}, "bodies": {}}
-    # Bars of what is timed would only disturb.
-    with contextlib.redirect_stderr(io.StringIO()):
-        fitted = None
-        if licensed[0] is not None or not run.data:
-            fitted = _measure_clips(own, one, number, nets, licensed[0])
-        asks_long = todo & {"long_videos", "motion", "systems", "factorial", "probes"}
-        if asks_long and "spotting" in run.settings and (licensed[1] or not run.data):
-            _measure_long(own, one, number, bodies, licensed[1], fitted)
-    one["busy"] = time.perf_counter() - began
-    return one
-
-
-def _some(study: Study, number: int, n: int) -> Study:
-    """Some videos of a licensed data set that hold an event, others for every process."""
-    used = study.events[study.events["status"] != "dropped"]
-    having = study.videos[study.videos["video"].isin(used["video"])].sort_values("n_frames", kind="stable")
-    middle = np.arange(n) + number * n + max(0, len(having) // 2 - n)
-    return replace(study, videos=having.iloc[np.unique(middle % len(having))].reset_index(drop=True))
-
-
-def _measure_clips(
-    own: Run, one: dict, number: int, nets: Sequence[FitSettings], licensed: Study | None
-) -> Any:
-    clock = _Clock()
-    if licensed is None:
-        spec = own.settings["data"][0] | {"people": 1}
-        for name, clips, empty in (("warm", 1, 0), ("timed", min(2, spec["clips"]), min(1, spec["empty"]))):
-            out = own.folder / "data" / name
-            with clock("clip"):  # what is done once a process is done by the first one
-                simulate.write_clips(
-                    out, seed=own.seed, jobs=1, **spec | {"name": name, "clips": clips, "empty": empty}
-                )
-            studies = [open_study(place / "manifest.yml", place) for place in out.parent.iterdir()]
-        warm, study = sorted(studies, key=lambda study: len(study.videos))
-    else:
-        few = _some(licensed, number, 3)
-        warm, study = replace(few, videos=few.videos[:1]), replace(few, videos=few.videos[1:])
-    with_clips(warm, own)
-    frames = float(study.videos["n_frames"].sum())
-    one["clip_frames"] = frames / len(study.videos)
-    one["clip_step"] = float(spotting.samples_apart(study))
-    one["clip"] = clock.get("clip", 0.0) / frames
-    one["clip_bytes"] = _bytes(study.root) / frames if licensed is None else 0.0
-    before = _bytes(own.cache)
-    with clock("face"):
-        study = with_clips(study, own)
-    one["face"], one["face_bytes"] = clock["face"] / frames, (_bytes(own.cache) - before) / frames
-    one["windows"], prepared = {}, None
-    for protocol in intensity.protocols_of(own, study):
-        before = _bytes(own.cache)
-        with clock("inputs"):
-            prepared = intensity.prepare_windows(study, protocol, own)
-        n = len(prepared.table)
-        one[f"inputs {protocol}"] = clock["inputs"] / n
-        one[f"bytes {protocol}"] = (_bytes(own.cache) - before) / n
-        held = prepared.load(np.arange(1))
-        one[f"held {protocol}"] = float(held.raw.nbytes + held.flow.nbytes)
-        counts = _counts(prepared.table, "video").reindex(study.videos["video"]).fillna(0)
-        having = counts.index.isin(study.events["video"])
-        parts = {"event": having, "empty": ~having}
-        one["windows"][protocol] = {
-            part: {name: float(counts.loc[rows, name].mean()) if rows.any() else 0.0 for name in _WINDOWS}
-            for part, rows in parts.items()
-        }
-    used = None
-    for fit in nets:
-        fitted, one["nets"][_net(fit)] = _measure_net(fit, prepared, clock)
-        if (fit.model, fit.input, fit.constant_frame) == ("resnet18_bigru", "flow", False):
-            used = fitted if used is None or fit.width > used.settings.width else used
-    return used
-
-
-def _measure_net(fit: FitSettings, prepared: Any, clock: _Clock) -> tuple[Any, dict[str, float]]:
-    """A training step and a look, each of one frame."""
-    n = int(np.clip(_TIMED // fit.width, 2, fit.batch))
-    windows = prepared.load(np.resize(np.arange(len(prepared.table)), n))
-    frames, peak = n * prepared.pseudo.shape[1], _peak()
-    for epochs in (2, 4):
-        with clock(f"{epochs} epochs"):
-            settings = replace(fit, epochs=epochs, patience=epochs, batch=n, weights=None)
-            fitted = learn.windows.fit_windows(settings, windows, windows, 0)
-    for times in (1, 3):  # the difference leaves out what it takes to set a network up
-        with clock(f"{times} looks"):
-            learn.windows.predict_windows(
-                fitted, prepared.load(np.resize(np.arange(len(prepared.table)), times * n))
-            )
-    see = max((clock["3 looks"] - clock["1 looks"]) / 2, 0.0)
-    step = max((clock["4 epochs"] - clock["2 epochs"]) / 2 - see, see)
-    size = float(sum(value.nbytes for value in fitted.state.values()))
-    return fitted, {
-        "step": step / frames,
-        "see": see / frames,
-        "bytes": size,
-        "memory": (_peak() - peak) / frames,
-    }
-
-
-def _measure_long(
-    own: Run, one: dict, number: int, bodies: Sequence[spotting.Fit], licensed: Study | None, fitted: Any
-) -> None:
-    clock = _Clock()
-    if licensed is None:
-        probe = own.settings["limits"]["probe"]
-        spec = probe | {
-            "people": 1,
-            "videos": 1,
-            "seconds": (_LONG_S, _LONG_S),
-            "micro": min(3, probe["micro"]),
-        }
-        out = own.folder / "data" / "timed_long"
-        with clock("long"):
-            simulate.write_long(out, name="timed_long", seed=own.seed, jobs=1, **spec)
-        study = open_study(out / "manifest.yml", out)
-    else:
-        study = _some(licensed, number, 1)
-        study = replace(study, videos=study.videos.nsmallest(1, "n_frames"))
-    frames = float(study.videos["n_frames"].sum())
-    samples = frames / spotting.samples_apart(study)
-    one["long"], one["long_bytes"] = (
-        clock.get("long", 0.0) / frames,
-        _bytes(own.folder / "data" / "timed_long") / frames,
-    )
-    with clock("motion"):
-        spotting.prepare_videos(study, own, windows=False)
-    with clock("recipe"):
-        [video] = spotting.prepare_videos(study, own)
-    one["motion"], one["recipe"] = clock["motion"] / samples, clock["recipe"] / samples
-    options, curves = own.settings["spotting"], None
-    for fit in bodies:
-        peak, read = _peak(), spotting.sequences(video, fit)
-        for epochs in (2, 4):
-            settings = replace(spotting.video_fit_settings(fit, options), epochs=epochs, patience=epochs)
-            with clock(f"{epochs} epochs"):
-                regressor = learn.videos.fit_regressor(
-                    settings, read, read, 0, mirror=None if fit.windowed else flow.MIRROR
-                )
-        with clock("see"):
-            said = spotting.curves_of_videos(regressor, fit, [video], options["batch_of_windows"])
-        curves = said if fit.body == spotting_runs.OURS.body else curves
-        steps = np.ceil(sum(map(len, read)) / settings.segment / settings.batch)
-        one["bodies"][fit.body] = {
-            "step": max((clock["4 epochs"] - clock["2 epochs"]) / 2 - clock["see"], clock["see"]) / steps,
-            "see": clock["see"] / samples,
-            "bytes": float(sum(value.nbytes for value in regressor.state.values())),
-            "memory": float(_peak() - peak),
-        }
-    one["decode"] = _decoding(video, curves, clock) / samples
-    if licensed is None:
-        _measure_probe(own, one, study, fitted, samples, clock)
-
-
-def _decoding(video: spotting.Video, curves: Any, clock: _Clock) -> float:
-    """Seconds that our decoder takes for one more video, of those that it is fitted on and decodes."""
-    if video.events_of("micro").empty:
-        return 0.0
-    fold = protocols.Fold(0, (video.subject,), (video.subject,), (video.subject,))
-    fits = spotting_decoding.fits_of(spotting_runs.OURS, video.dataset, [fold], 0)
-    for n in (1, 1, 3):  # once so that it is compiled
-        videos = [replace(video, video=f"{video.video}_{i}") for i in range(n)]
-        known = {(v.dataset, v.subject, v.video): curves[0] for v in videos}
-        everything = spotting_decoding.Material(
-            video.dataset, videos, [fold], dict.fromkeys(fits, known), {}, {}, 0
-        )
-        with clock(f"{n} videos"):
-            spotting_decoding.predict(spotting_runs.OURS, everything)
-    return max(clock["3 videos"] - clock["1 videos"], 0.0) / 4  # each is fitted on and decoded
-
-
-def _measure_probe(own: Run, one: dict, study: Study, fitted: Any, samples: float, clock: _Clock) -> None:
-    """The intensity model on a whole video, the ideal observer, and a psychometric function."""
-    frames = manifest.frame_files(study.videos["folder"].iloc[0], study.manifest)[1][
-        :: spotting.samples_apart(study)
-    ]
-    options = own.settings["windows"]["context"]
-    stride = max(1, round(options["step"] * spotting.RATE))
-    for n in (1, 2):
-        with clock(f"{n} models"):
-            dense = Dense(dict.fromkeys(range(n), fitted), len(frames), options["T"], stride)
-            for part in faces.follow(frames, spotting.RATE):
-                dense.feed(part)
-            dense.curves()
-    model = max(clock["2 models"] - clock["1 models"], 0.0)
-    one["dense_model"], one["dense"] = model / samples, (clock["1 models"] - model) / samples
-    with clock("ideal"):
-        known = limits.ideal_limits(own, study)
-    one["ideal"] = clock["ideal"] / len(known)
-    size = np.geomspace(0.02, 2.5, _EVENTS)
-    people = np.arange(_EVENTS) % 6
-    with clock("resample"):
-        psychometrics.fit_psychometric(size, size > np.roll(size, 7) / 3, people, guess=0.05, n=_RESAMPLES)
-    one["resample"] = clock["resample"] / _RESAMPLES / _EVENTS
-
-
-def _notebook(run: Run, scratch: Path) -> dict[str, float]:
-    """A notebook that imports what the others do, draws one figure, and becomes a page."""
-    source = next(
-        path for path in reversed(runner.find_notebooks()) if "work" in runner.notebook_metadata(path)
-    )
-    book = nbformat.read(source, as_version=4)
-    code = [cell for cell in book.cells if cell.cell_type == "code"]
-    last = next(number for number, cell in enumerate(code) if "begin(run" in cell.source)
-    drawing = "from melib.app import pictures\nfrom melib.paper import style\n"
-    drawing += "style.save(pictures.shapes(), run, 'drawn')"
-    book.cells = [*code[: last + 1], nbformat.v4.new_code_cell(drawing)]
-    path, copy = scratch / "timed.ipynb", scratch / "notebooks" / "timed.ipynb"
-    nbformat.write(book, path)
-    folder = scratch / "drawn"
-    given = {
-        "run": str(folder),
-        "profile": run.profile,
-        "seed": run.seed,
-        "data": json.dumps(dict(run.data)) if run.data else "",
-    }
-    clock = _Clock()
-    with clock("notebook"):
-        runner.execute(path, copy, given)
-    figure = nbformat.read(copy, as_version=4).cells[-1].metadata["papermill"]["duration"]
-    return {
-        "notebook": clock["notebook"] - figure,
-        "figure": figure,
-        "figure_bytes": float(_bytes(folder / "figures")),
-    }
-
-
-def _bytes(folder: Path) -> float:
-    return float(sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()))
-
-
-def _resident() -> float:
-    """Memory of this process, bytes; of what it shares with others its part, where the system tells."""
-    about = psutil.Process().memory_full_info()
-    return float(getattr(about, "pss", about.uss))
-
-
-def _peak() -> int:
-    """Most memory that this process ever had, bytes."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
