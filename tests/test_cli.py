@@ -1,6 +1,5 @@
 """The command line: exit codes, one sentence for a mistake, help that answers at once and shows how."""
 
-import json
 import os
 import re
 import shlex
@@ -136,16 +135,6 @@ def test_misuse_ends_with_2(arguments, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_setting_that_cannot_be_ends_with_2_and_one_sentence():
-    ended = subprocess.run(
-        [sys.executable, "-m", "melib", "run", "--profile", "dmeo"], capture_output=True, text=True
-    )
-    assert ended.returncode == 2
-    assert ended.stdout == ""
-    assert ended.stderr.startswith("melib: profile 'dmeo' is unknown")
-    assert len(ended.stderr.splitlines()) == 1
-
-
 @pytest.mark.parametrize(
     "error", [DataError("samm: no table"), runner.NotebookError("04 stopped"), KeyboardInterrupt("04")]
 )
@@ -185,29 +174,6 @@ def test_figures_are_redrawn_by_name_or_path(tmp_path, monkeypatch):
     assert ended.exit_code == 0, ended.output
     assert (folder / "figures" / "agreement.pdf").is_file()
     assert melib("figures", tmp_path / "runs" / "007").exit_code == 1
-
-
-def test_a_data_set_in_order_passes_the_check(tiny_set):
-    arguments = ["data", "check", tiny_set / "manifest.yml", "--root", tiny_set]
-    ended = melib(*arguments, "--json", "--sample", 5)
-    assert ended.exit_code == 0, ended.output
-    record = json.loads(ended.stdout)
-    counts = record["counts"]
-    assert counts["events"]["ok"] + counts["events"]["repaired"] == 2
-    assert counts["videos"] == {"annotated": 2, "found": 2, "missing": 0, "not annotated": 0}
-    assert record["known"] == record["problems"] == []
-    assert counts["images"] == {"read": 5, "with a face": 5}
-    ended = melib(*arguments, "--sample", 2)
-    assert ended.exit_code == 0
-    assert "nothing wrong found" in ended.output
-
-
-def test_a_video_that_cannot_be_predicted_ends_with_1_and_one_sentence(tmp_path):
-    ended = melib("predict", tmp_path / "absent.mp4", "--out", tmp_path / "out")
-    assert ended.exit_code == 1
-    said = ended.stderr.strip().splitlines()
-    assert [line for line in said if line.startswith("melib: ")] == said
-    assert len(said) == 1 and "absent.mp4" in said[0]
 
 
 def test_annotations_are_not_overwritten_and_a_folder_is_no_file(tmp_path):

@@ -7,7 +7,6 @@ import cv2
 import numpy as np
 import pytest
 
-from melib import DataError
 from melib.simulate import portraits
 from melib.vision import faces
 
@@ -109,12 +108,6 @@ def test_a_face_that_leaves_the_picture_is_masked_until_it_is_back(still, tmp_pa
     np.testing.assert_allclose(back, whole["landmarks"][:15, 36:48].mean(axis=(0, 1)), atol=1.0)
 
 
-def test_a_video_without_a_face_is_all_masked(tmp_path):
-    whole = together(faces.follow(write(tmp_path, [np.full(WIDE, 90, np.uint8)] * 70), FPS))
-    assert not whole["mask"].any() and not whole["crops"].any()
-    assert whole["masked"].tolist() == [0, 0, 70]
-
-
 def test_broken_images_and_those_of_another_size_are_masked_alone_and_counted(still, tmp_path):
     image = picture(still, 200, 40)
     paths = write(tmp_path, [image] * 30)
@@ -125,16 +118,3 @@ def test_broken_images_and_those_of_another_size_are_masked_alone_and_counted(st
     whole = together(faces.follow(paths, FPS))
     assert np.flatnonzero(~whole["mask"]).tolist() == [0, 12, 13, 24]
     assert whole["masked"][:2].tolist() == [2, 2]
-
-
-def test_a_video_of_unreadable_files_is_all_masked(tmp_path):
-    paths = write(tmp_path, [np.zeros((8, 8), np.uint8)] * 3)
-    for path in paths:
-        path.write_bytes(b"x")
-    assert together(faces.follow(paths, FPS))["masked"].tolist() == [3, 0, 0]
-
-
-def test_no_frame_or_no_rate_is_one_sentence(wandering):
-    for paths, fps in (([], FPS), (wandering, 0), (wandering, float("nan"))):
-        with pytest.raises(DataError, match="check its folder"):
-            list(faces.follow(paths, fps))

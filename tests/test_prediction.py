@@ -20,13 +20,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from made_up import card, unbegun
-from typer.testing import CliRunner
 
 import melib
 from melib import DataError, decoders, learn, priors, protocols, simulate
-from melib.app import cli, footage, prediction, predictor_training, predictor_weights
+from melib.app import footage, prediction, predictor_weights
 from melib.data import cache, video_files
-from melib.errors import Misuse
 from melib.learn.dense import Dense
 from melib.models import IntensityNet, VideoRegressor
 from melib.study import spotting
@@ -127,13 +125,6 @@ def test_an_uneven_rate_takes_the_frame_that_is_shown_nearest(gaps):
         assert (off <= np.abs(seconds[:, None] - wanted).min(axis=0) + 1e-9).all()
 
 
-def test_few_frames_a_second_are_repeated_and_said(tmp_path, frames):
-    shown = footage.footage(film(tmp_path / "slow.mp4", frames[:20], fps=10))
-    assert shown.fps == spotting.RATE
-    assert len(shown.frames) == pytest.approx(58, abs=2)
-    assert any("10 frames a second are too few" in note for note in shown.notes)
-
-
 def test_seconds_are_those_of_the_file_where_its_rate_varies(tmp_path, frames):
     source = film(tmp_path / "a.mp4", frames[:60], fps=30)
     tick = video_files.times(source)[1] / struct.unpack(">I", _first_gap(source))[0]
@@ -159,15 +150,6 @@ def test_too_few_frames_are_said_to_be_too_few(tmp_path, weights, frames):
         assert len(made.curve) == n
         assert any("too few to tell" in note for note in made.notes)
         prediction.write_prediction(made, tmp_path)
-
-
-def test_a_folder_is_read_in_the_order_of_its_numbers(tmp_path):
-    for number in (3, 2, 1):
-        cv2.imwrite(str(tmp_path / f"img{number}.png"), np.zeros((8, 8), np.uint8))
-    shown = footage.footage(tmp_path, fps=30)
-    assert [path.name for path in shown.frames] == ["img1.png", "img2.png", "img3.png"]
-    assert not any("were assumed" in note for note in shown.notes)
-    assert any("were assumed" in note for note in footage.footage(tmp_path).notes)
 
 
 @pytest.mark.parametrize(
@@ -330,22 +312,8 @@ def test_no_two_videos_are_written_to_the_same_files(paths):
     assert prediction._names(sources[:1]) == [sources[0].stem]
 
 
-@pytest.fixture
-def known(made, monkeypatch):
-    """Every video is predicted to be like one that was predicted before."""
-    monkeypatch.setattr(prediction, "predict", lambda source, *a, **k: replace(made, source=Path(source)))
-
-
-def test_videos_of_the_same_name_are_both_written(weights, known, tmp_path, capsys):
-    sources = [tmp_path / folder / "clip.mp4" for folder in ("one", "two")]
-    assert prediction.predict_all([*sources, sources[0]], tmp_path / "out", weights) == []
-    found = {path.name for path in (tmp_path / "out").glob("*.json")}
-    assert found == {"one_clip.mp4.json", "two_clip.mp4.json"}
-    assert capsys.readouterr().out.count("face card of these weights (invented") == 1
-
-
 def test_where_nothing_can_be_written_nothing_is_computed(weights, tmp_path, monkeypatch):
-    monkeypatch.setattr(prediction, "predict", lambda *a, **k: pytest.fail("computed"))
+    monkeypatch.setattr(prediction, "predict_video", lambda *a, **k: pytest.fail("computed"))
     (tmp_path / "file").touch()
     for out in (tmp_path / "file", tmp_path / "file" / "below", Path("/proc/nowhere")):
         with pytest.raises(DataError, match=r"can't be written .*; name another folder") as caught:
@@ -354,45 +322,13 @@ def test_where_nothing_can_be_written_nothing_is_computed(weights, tmp_path, mon
     assert not (tmp_path / "out").exists()
 
 
-def test_a_rate_that_isnt_one_ends_everything_as_a_misuse(weights, tmp_path):
-    with pytest.raises(Misuse, match="isn't a rate"):
-        prediction.predict_all([tmp_path], tmp_path / "out", weights, fps=-1)
-
-
-def test_an_interrupt_leaves_whole_files_only_and_is_said(weights, known, tmp_path, monkeypatch):
-    first, second = tmp_path / "first.mp4", tmp_path / "second.mp4"
-    drawn = prediction.draw_prediction
-
-    def interrupted(made):
-        if made.source == second:
-            raise KeyboardInterrupt
-        return drawn(made)
-
-    monkeypatch.setattr(prediction, "draw_prediction", interrupted)
-    monkeypatch.setattr(predictor_weights, "load_weights", lambda run: weights)
-    ended = CliRunner().invoke(cli.app, ["predict", str(first), str(second), "--out", str(tmp_path / "out")])
-    assert ended.exit_code == 1
-    assert ended.stderr.splitlines()[-1].startswith("melib: interrupted")
-    left = {path.name for path in (tmp_path / "out").iterdir()}
-    assert {"first_curve.csv", "first_intervals.csv", "first.json", "first.png"} <= left
-    assert not any(name.startswith(".") for name in left)
-
-
-def test_the_film_has_every_frame_and_room_for_the_curve(made, frames, tmp_path):
-    capture = cv2.VideoCapture(str(prediction.film(made, tmp_path)))
-    shapes = []
-    while (read := capture.read())[0]:
-        shapes.append(read[1].shape)
-    assert len(shapes) == len(frames)
-    assert shapes[0][0] > frames[0].shape[0] - 2
-
-
 def test_the_film_keeps_its_colours_and_names_what_it_shows(made, frames, tmp_path):
     tinted = [np.clip(image * np.array([1.0, 0.6, 0.3]), 0, 255).astype(np.uint8) for image in frames[:30]]
     source = film(tmp_path / "tinted.mp4", tinted)
     of = replace(made, source=source, curve=made.curve[:30], intervals=_interval(10, 20))
     capture = cv2.VideoCapture(str(prediction.film(of, tmp_path)))
     shown = [capture.read()[1] for _ in range(30)]
+    assert not capture.read()[0] and shown[0].shape[0] > frames[0].shape[0] - 2  # room for the curve
     height = frames[0].shape[0] // 2 * 2
     for t in (3, 15, 27):
         blue, green, red = shown[t][40:height].reshape(-1, 3).mean(axis=0)
@@ -402,28 +338,6 @@ def test_the_film_keeps_its_colours_and_names_what_it_shows(made, frames, tmp_pa
 
 def _interval(onset, offset):
     return pd.DataFrame({"onset": [onset], "offset": [offset], "confidence": [0.5], "emotion": ["negative"]})
-
-
-def test_stretches_without_a_face_are_drawn_as_gaps_and_every_interval_is_shaded(made):
-    figure = made.plot()
-    axis, seconds = figure.axes[0], made.curve["seconds"].to_numpy()
-    hidden = ~made.curve["face"].to_numpy()
-    for line in axis.get_lines():
-        np.testing.assert_array_equal(np.isnan(line.get_ydata()), hidden)
-    (gone,) = [patch for patch in axis.patches if patch.get_label() == "no face"]
-    assert [gone.get_x(), gone.get_x() + gone.get_width()] == list(seconds[np.flatnonzero(hidden)[[0, -1]]])
-    shaded = [patch for patch in axis.patches if patch.get_label() == "micro-expression"]
-    assert sorted(patch.get_x() for patch in shaded) == made.intervals["onset_s"].tolist()
-    assert "no face was seen" in figure.get_label()
-    prediction.plt.close(figure)
-
-
-def test_a_film_that_doesnt_fit_on_the_disk_is_told_and_isnt_left(made, tmp_path, small_disk):
-    folder = small_disk(1)
-    (folder / "rest").write_bytes(bytes(2**20 - 2**14))
-    with pytest.raises(DataError, match=r"face_overlay\.mp4 could not be written whole; make room"):
-        prediction.film(made, folder)
-    assert [path.name for path in folder.iterdir()] == ["rest"]
 
 
 def test_a_full_disk_is_told_and_nothing_half_written_is_left(made, tmp_path, small_disk):
@@ -456,11 +370,6 @@ def test_a_missing_file_a_broken_one_and_one_without_a_picture_are_told_and_the_
         assert "\n" not in sentence
     assert (tmp_path / "out" / "face.json").exists()
     assert "face.png" in capsys.readouterr().out
-
-
-def test_weights_that_arent_there_are_told(tmp_path):
-    with pytest.raises(DataError, match="no weights to predict with"):
-        predictor_weights.load_weights(tmp_path)
 
 
 @pytest.fixture(scope="module")
@@ -507,14 +416,6 @@ def test_a_bump_has_moved_by_its_height_and_a_drift_not_at_all(drift, height, mi
     motion[:, 7] = height * np.exp(-((t - middle) ** 2) / 18)
     assert straight < 0.2 * abs(drift) / 4 + 1e-6
     assert prediction.moved(motion, middle - 6, middle + 6) == pytest.approx(height, rel=0.2, abs=straight)
-
-
-def test_what_cannot_be_trained_further_is_said(tmp_path):
-    with pytest.raises(DataError, match=r"is no run that was begun.*name the folder of one"):
-        predictor_training.train(tmp_path)
-    cache.write_yaml(tmp_path / "configuration.yml", {"data": ["samm_lv"], "profile": "paper", "seed": 0})
-    with pytest.raises(Misuse, match="licensed videos, of which no more can be simulated"):
-        predictor_training.train(tmp_path)
 
 
 def test_the_shipped_weights_are_small_and_say_what_they_were_worth():
