@@ -463,17 +463,16 @@ class _Plan:
 
     def _counted(self, study: Study) -> _Counted:
         tables = {}
-        for protocol in intensity.PROTOCOLS:
-            if protocol == "paper" or study.manifest.has_context:
-                windows = intensity.draw_windows(study, protocol, study.videos, self.run)
-                tables[protocol] = count_windows(windows, "subject")
+        for protocol in intensity.protocols_of(self.run, study):
+            windows = intensity.draw_windows(study, protocol, study.videos, self.run)
+            tables[protocol] = count_windows(windows, "subject")
         return _Counted(study.name, study.videos["n_frames"].sum(), tables, study.truth is not None)
 
     def _expected(self, spec: dict) -> _Counted:
         """What the simulator will write: every person alike; how many windows a clip has was seen in the sample."""
         people = [simulated.names(person, 1)[0] for person in range(1, spec["people"] + 1)]
         one, tables = self._one(), {}
-        for protocol in intensity.PROTOCOLS:
+        for protocol in intensity.protocols_of(self.run):
             having, empty = one["windows"][protocol]["event"], one["windows"][protocol]["empty"]
             row = {name: spec["clips"] * having[name] + spec["empty"] * empty[name] for name in WINDOWS}
             tables[protocol] = pd.DataFrame(row, index=people)
@@ -552,14 +551,16 @@ class _Plan:
             for spec in fits_of_protocol:
                 job = intensity.Job("", "", spec["model"], spec["input"], 0, 0)
                 fits.append(intensity.window_fit_settings(job, self.settings["fit"]))
-        for protocol in intensity.PROTOCOLS:
+        for protocol in intensity.protocols_of(self.run):
             for line, name, seed in ablations.asked_of(self.run, protocol):
                 job, budget = ablations.job_of(self.run, "", line, name, 0, seed)
                 fits.append(intensity.window_fit_settings(job, budget))
         return list({network_of(fit): fit for fit in fits}.values())
 
     def _bodies(self) -> list[spotting.Fit]:
-        """A fit of each body."""
+        """A fit of each body; none where the profile has no second paper."""
+        if "spotting" not in self.settings:
+            return []
         full = self.settings["spotting"]["full_factorial"]
         systems = [
             *spotting_runs.SYSTEMS,

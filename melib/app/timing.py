@@ -130,9 +130,8 @@ def _measure(
         fitted = None
         if licensed[0] is not None or not run.data:
             fitted = _measure_clips(own, one, number, nets, licensed[0])
-        if todo & {"long_videos", "motion", "systems", "factorial", "probes"} and (
-            licensed[1] or not run.data
-        ):
+        asks_long = todo & {"long_videos", "motion", "systems", "factorial", "probes"}
+        if asks_long and "spotting" in run.settings and (licensed[1] or not run.data):
             _measure_long(own, one, number, bodies, licensed[1], fitted)
     one["busy"] = time.perf_counter() - began
     return one
@@ -174,9 +173,7 @@ def _measure_clips(
         study = with_clips(study, own)
     one["face"], one["face_bytes"] = clock["face"] / frames, (_bytes(own.cache) - before) / frames
     one["windows"], prepared = {}, None
-    for protocol in intensity.PROTOCOLS:
-        if protocol == "context" and not study.manifest.has_context:
-            continue
+    for protocol in intensity.protocols_of(own, study):
         before = _bytes(own.cache)
         with clock("inputs"):
             prepared = intensity.prepare_windows(study, protocol, own)
