@@ -45,7 +45,7 @@ from pympi import Eaf
 from tqdm.auto import tqdm
 
 from melib import annotations
-from melib.app import explore, footage, runner
+from melib.app import finished, footage, runner
 from melib.data import cache, manifest, video_files
 from melib.data.manifest import Manifest
 from melib.errors import DataError, Misuse
@@ -143,9 +143,9 @@ def videos_of_run(folder: Path) -> list[Video]:
     DataError
         If it is no finished run, or holds no data.
     """
-    finished = explore.open_run(folder)
-    places, videos = finished.run.data, []
-    for study in (*finished.short.values(), *finished.long.values(), *finished.transfer):
+    opened = finished.open_run(folder)
+    places, videos = opened.run.data, []
+    for study in (*opened.short.values(), *opened.long.values()):
         about, events = study.manifest, study.events[study.events["status"] != "dropped"]
         if manifest.licensed(about):
             cache.for_owner_alone()
