@@ -65,9 +65,8 @@ def naive_windows(paths, k):
     starts = recipe._starts(len(paths), k)
     out = np.zeros((len(starts), k, 36), np.float32)
     for row, start in enumerate(starts):
-        frames = np.stack([faces.read_image(path) for path in paths[start : start + k]])
-        faces.find_face(frames[0])
-        out[row] = recipe.window(frames)
+        faces.find_face(faces.read_image(paths[start]))
+        out[row] = recipe.windows(paths[start : start + k], k)[0][0]
     return out
 
 

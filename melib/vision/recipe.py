@@ -50,30 +50,8 @@ _REGIONS = (
 )
 
 
-def window(frames):
-    """Features of one window.
-
-    Parameters
-    ----------
-    frames : (k, H, W) uint8
-        Whole pictures, grey.
-
-    Returns
-    -------
-    features : (k, 36) float32, pixels of the 320-pixel crop
-        Channels as in :func:`melib.vision.flow.regional`; the first row is 0. All 0 if no frame shows a face.
-
-    Raises
-    ------
-    DataError
-        If the crop leaves the picture, or there is no frame.
-    """
-    if not len(frames):
-        raise DataError("A window of the reference recipe needs at least one frame.")
-    face = next((face for image in frames if (face := faces.find_face(image)) is not None), None)
-    return (
-        np.zeros((len(frames), CHANNELS), np.float32) if face is None else _features(frames, face.landmarks)
-    )
+class _Outside(Exception):
+    """The crop leaves the picture; the published code stops there."""
 
 
 def windows(paths, k):
@@ -89,7 +67,8 @@ def windows(paths, k):
     Returns
     -------
     features : (n, k, 36) float32, pixels of the 320-pixel crop
-        Of a video shorter than k the last frame's features are repeated.
+        Channels as in :func:`melib.vision.flow.regional`; the first row of a window is 0. Of a video shorter than k the
+        last frame's features are repeated.
     starts : (n,) int64
         First frame of each window.
     ok : (n,) bool
@@ -127,8 +106,8 @@ def windows(paths, k):
             continue
         try:
             measured = _features(frames, face.landmarks)
-        except DataError:
-            continue  # where the published code stops
+        except _Outside:
+            continue
         features[row, : len(measured)] = measured
         features[row, len(measured) :] = measured[-1]
         ok[row] = True
@@ -142,7 +121,7 @@ def _starts(n_frames, k):
 
 
 def _features(frames, landmarks):
-    """(k, 36) float32, or DataError if the crop leaves the picture."""
+    """(k, 36) float32, or _Outside."""
     corners = landmarks[list(_EYE_CORNERS)].astype(float)
     g = np.linalg.norm(corners[1] - corners[0]) / 2
     corner = np.rint(corners.mean(axis=0) - [4.5 * g, 3.5 * g]).astype(int)  # left, top
@@ -180,10 +159,7 @@ def _crop(image, corner, side):
     left, top = corner
     height, width = image.shape
     if left < 0 or top < 0 or left + side > width or top + side > height:
-        raise DataError(
-            f"The reference recipe's crop ({left} to {left + side}, {top} to {top + side}) leaves the picture of "
-            f"{width} x {height}; the published code stops here, melib.vision.flow.regional doesn't."
-        )
+        raise _Outside
     return cv2.resize(image[top : top + side, left : left + side], (SIDE, SIDE))
 
 
