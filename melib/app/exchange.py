@@ -326,25 +326,17 @@ def export(place: str, to: str, out: Path, *, film: bool = False, videos: Path |
 
 def _write_film(shown: Video, file: Path, code: str) -> None:
     """Write a folder of frames as a film, so that frame and time agree: a missing frame shows the one before it."""
-    numbers = range(min(shown.images), max(shown.images) + 1)
-    with cache.atomic(file) as temporary:
-        picture, film = None, None
-        for number in numbers:
+
+    def pictures() -> Iterator[np.ndarray]:
+        picture = None
+        for number in range(min(shown.images), max(shown.images) + 1):
             read = cv2.imread(str(shown.images[number])) if number in shown.images else None
             picture = picture if read is None else read
             if picture is None:
                 raise DataError(f"{shown.images[number]} can't be read; copy it again.")
-            if film is None:
-                film = cv2.VideoWriter(
-                    str(temporary), cv2.VideoWriter.fourcc(*code), shown.fps, picture.shape[1::-1]
-                )
-            film.write(picture)
-        if film is not None:
-            film.release()
-        if not video_files.holds(temporary, len(numbers)):
-            raise DataError(
-                f"{file} could not be written whole; make room on its disk and run the command again."
-            )
+            yield picture
+
+    video_files.write(file, pictures(), shown.fps, code)
 
 
 def _lanes(events: dict) -> dict[str, dict]:

@@ -416,21 +416,17 @@ def film(made: Prediction, out: str | Path, name: str = "") -> Path:
     height, width = next(picture.shape[:2] for picture in _pictures(made, numbers) if picture is not None)
     height, width = height // 2 * 2, width // 2 * 2  # the codec takes even sides only
     room = max(60, height // 8 * 2)  # for the curve
-    with cache.atomic(file) as temporary:
-        size = (width, height + room)
-        writer = cv2.VideoWriter(str(temporary), cv2.VideoWriter.fourcc(*"mp4v"), made.fps, size)
+
+    def drawn() -> Iterator[np.ndarray]:
         for t, picture in enumerate(_pictures(made, numbers)):
             above = np.zeros((height, width, 3), np.uint8)
             if picture is not None:
                 part = picture[:height, :width]
                 above[: part.shape[0], : part.shape[1]] = part
             _name(above, made, t)
-            writer.write(np.vstack([above, _strip(made, t, width, room)]))
-        writer.release()
-        if not video_files.holds(temporary, len(numbers)):
-            raise DataError(
-                f"{file} could not be written whole; make room on its disk and run the same command again."
-            )
+            yield np.vstack([above, _strip(made, t, width, room)])
+
+    video_files.write(file, drawn(), made.fps)
     return file
 
 

@@ -21,6 +21,7 @@ import numpy as np
 from cv2.utils import logging
 from tqdm.auto import tqdm
 
+from melib.data import cache
 from melib.errors import DataError
 
 # Bytes of grey frames that are held: 600 of 640 x 480, more than a face is followed ahead at 200 frames/s (2 s).
@@ -61,14 +62,6 @@ def count(file: str | Path) -> int:
         If the file is missing or none of its frames can be decoded.
     """
     return _count(*_identity(file))
-
-
-def holds(file: str | Path, n_frames: int) -> bool:
-    """Whether a film that was written is there to its last frame; a full disk is told by nobody else."""
-    try:
-        return count(file) == n_frames
-    except DataError:
-        return False
 
 
 def read(frame: Frame) -> np.ndarray | None:
@@ -124,6 +117,44 @@ def pictures(file: str | Path, numbers: Iterable[int]) -> Iterator[np.ndarray | 
         if fine:
             fine, picture = capture.retrieve()
         yield picture if fine else None
+
+
+def write(file: str | Path, pictures: Iterable[np.ndarray], fps: float, code: str = "mp4v") -> None:
+    """Write a film, whole or not at all.
+
+    Parameters
+    ----------
+    file : str or Path
+    pictures : iterable of (H, W, 3) uint8
+        Blue first, all of one size.
+    fps : float
+        Frames a second.
+    code : str
+        Four letters of the codec.
+
+    Raises
+    ------
+    DataError
+        If it isn't there to its last frame, which no writer tells of a full disk.
+    """
+    film, n_frames = None, 0
+    with cache.atomic(file) as temporary:
+        for picture in pictures:
+            n_frames += 1
+            if film is None:
+                letters = cv2.VideoWriter.fourcc(*code)
+                film = cv2.VideoWriter(str(temporary), letters, fps, picture.shape[1::-1])
+            film.write(picture)
+        if film is not None:
+            film.release()
+        try:
+            whole = count(temporary) == n_frames
+        except DataError:
+            whole = False
+        if not whole:
+            raise DataError(
+                f"{file} could not be written whole; make room on its disk and run the same command again."
+            )
 
 
 def times(file: str | Path, *, progress: bool = False) -> np.ndarray:

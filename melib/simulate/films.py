@@ -1,7 +1,7 @@
 """Simulated videos as the files that people bring: MPEG-4 takes a part of small movements away, and adds a few."""
 
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -101,33 +101,19 @@ def write_stills(
 
 
 def _write(source: Path, about: manifest.Manifest, file: Path) -> None:
+    cv2.setNumThreads(1)
     _, frames = manifest.frame_files(source, about)
-    _film(file, (_picture(frame) for frame in frames), len(frames), about.fps)
+    video_files.write(file, map(_picture, frames), about.fps)
 
 
 def _still(file: Path, person: int, number: int, noise: float, n_frames: int, fps: float, seed: int) -> None:
+    cv2.setNumThreads(1)
     photographs = portraits.portraits(person)
     image = photographs[(number - 1) % len(photographs)].image
     rng = np.random.default_rng([seed, person, number])
     noisy = (image + rng.normal(0, noise, image.shape) for _ in range(n_frames))
     pictures = (cv2.cvtColor(np.clip(grey, 0, 255).astype(np.uint8), cv2.COLOR_GRAY2BGR) for grey in noisy)
-    _film(file, pictures, n_frames, fps)
-
-
-def _film(file: Path, pictures: Iterable[np.ndarray], n_frames: int, fps: float) -> None:
-    """Write pictures (H, W, 3) uint8 as MPEG-4."""
-    cv2.setNumThreads(1)
-    film = None
-    with cache.atomic(file) as temporary:
-        for picture in pictures:
-            if film is None:
-                code = cv2.VideoWriter.fourcc(*"mp4v")
-                film = cv2.VideoWriter(str(temporary), code, fps, picture.shape[1::-1])
-            film.write(picture)
-        if film is not None:
-            film.release()
-        if not video_files.holds(temporary, n_frames):
-            raise DataError(f"{file} can't be written; make room and run again: finished films are kept.")
+    video_files.write(file, pictures, fps)
 
 
 def _picture(frame: Path | video_files.Frame) -> np.ndarray:
