@@ -26,10 +26,8 @@ from melib.simulate.nuisance import Nuisance, draw_paths, resolve
 __all__ = ["Nuisance", "write_clips", "write_long"]
 
 VERSION = 4  # of the simulator: raise it when the same seed gives other bytes
-NEUTRAL_S = (
-    0.4,
-    1.0,
-)  # neutral stretch before and after an expression, seconds: windows of 1.1 s must be able to miss it
+# Neutral stretch before and after an expression, seconds: windows of 1.1 s must be able to miss it.
+NEUTRAL_S = (0.4, 1.0)
 
 
 def write_clips(
@@ -87,14 +85,8 @@ def write_clips(
     """
     scales = resolve(nuisance)
     settings = _checked(
-        name=name,
-        family=family,
-        people=people,
-        clips=clips,
-        empty=empty,
-        seed=seed,
-        statistics=statistics,
-        fps=fps,
+        {"name": name, "family": family, "people": people, "clips": clips, "empty": empty}
+        | {"seed": seed, "statistics": statistics, "fps": fps}
     )
     out = Path(out)
     folder.claim(out, {**settings, "nuisance": asdict(scales)}, VERSION, like="synthme")
@@ -106,17 +98,11 @@ def write_clips(
 
 
 _COLUMNS = [
-    "Subject",
-    "Filename",
-    "Onset Frame",
-    "Apex Frame",
-    "Offset Frame",
-    "Action Units",
-    "Estimated Emotion",
-]
+    "Subject", "Filename", "Onset Frame", "Apex Frame", "Offset Frame", "Action Units", "Estimated Emotion",
+]  # fmt: skip
 
 
-def _checked(**settings) -> dict:
+def _checked(settings: dict) -> dict:
     """The settings, or a Misuse that says which is impossible."""
     folder.check_settings(
         settings, people=(1, portraits.PEOPLE), clips=(0, 9999), empty=(0, 9999), seed=(0, 2**63)

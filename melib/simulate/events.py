@@ -177,9 +177,7 @@ def unit_weights(name: str, emotion: str) -> dict[int, float]:
             + 0.01 * FLOOR
             for other in sizes
         }
-        rate = by_emotion[emotion] / sum(
-            by_emotion.values()
-        )  # share of this unit that is seen in this emotion
+        rate = by_emotion[emotion] / sum(by_emotion.values())  # share of this unit that this emotion has
         weights[unit] = rate * (ours.get(str(unit), 0) + FLOOR)
     total_weight = sum(weights.values())
     return {unit: weight / total_weight for unit, weight in weights.items()}

@@ -53,16 +53,9 @@ NODS_EVERY_S, NOD_HZ, NOD_DEGREES = 40.0, (1.0, 2.2), (1.5, 4.0)
 FIXATION_S, FIXATION_LOG_SD, SACCADE_S = 0.8, 0.7, (0.03, 0.06)
 
 _COLUMNS = [
-    "Subject",
-    "Filename",
-    "Event",
-    "Type",
-    "Onset Frame",
-    "Apex Frame",
-    "Offset Frame",
-    "Action Units",
+    "Subject", "Filename", "Event", "Type", "Onset Frame", "Apex Frame", "Offset Frame", "Action Units",
     "Estimated Emotion",
-]
+]  # fmt: skip
 
 
 def write_long(
@@ -134,16 +127,8 @@ def write_long(
     DataError
         If a setting is impossible, the folder holds a data set of other settings, or the disk is full.
     """
-    settings = {
-        "name": name,
-        "family": family,
-        "people": people,
-        "videos": videos,
-        "seed": seed,
-        "statistics": statistics,
-        "fps": fps,
-        "seconds": [float(bound) for bound in seconds],
-    }
+    settings = {"name": name, "family": family, "people": people, "videos": videos, "seed": seed}
+    settings |= {"statistics": statistics, "fps": fps, "seconds": [float(bound) for bound in seconds]}
     folder.check_settings(settings, people=(1, portraits.PEOPLE), videos=(1, 9999), seed=(0, 2**63))
     if statistics not in STATISTICS:
         raise Misuse(f"simulate: statistics {statistics!r} must be one of {', '.join(STATISTICS)}.")
@@ -468,14 +453,8 @@ def _paths(
 def _head(rng: np.random.Generator, scales: Nuisance, seconds: np.ndarray, bursts: list[Burst]) -> np.ndarray:
     """(T, 6): shift x and y (crop pixels), rotation (degrees), zoom (relative), yaw and pitch (degrees)."""
     pairs = (scales.drift, scales.drift, scales.rotation, scales.zoom, scales.turn, scales.turn)
-    scale = np.array([rng.uniform(*pair) for pair in pairs]) * [
-        1,
-        0.7,
-        1,
-        1,
-        1,
-        0.6,
-    ]  # heads bend less than they turn
+    less = [1, 0.7, 1, 1, 1, 0.6]  # heads bend less than they turn
+    scale = np.array([rng.uniform(*pair) for pair in pairs]) * less
     path = SWAY * np.hstack([smooth_path(rng, seconds, 1, 0.8) for _ in range(6)])
     posture, time = np.zeros(6), float(rng.exponential(POSTURE_EVERY_S))
     while time < seconds[-1]:

@@ -278,9 +278,8 @@ def peaks(amplitudes: np.ndarray, fields: np.ndarray) -> np.ndarray:
         return amplitudes[:, 0] * np.linalg.norm(fields[0], axis=1).max()
     for t in range(n):
         if amplitudes[t].any():
-            moved = sum(
-                np.float32(a) * field for a, field in zip(amplitudes[t], fields, strict=True)
-            )  # (P, 2)
+            parts = (np.float32(a) * field for a, field in zip(amplitudes[t], fields, strict=True))
+            moved = sum(parts)  # (P, 2)
             out[t] = np.sqrt((moved[:, 0] ** 2 + moved[:, 1] ** 2).max())
     return out
 
@@ -404,9 +403,8 @@ class _Eye:
         mean = cv2.GaussianBlur(image * source, (0, 0), sigma) / np.maximum(
             cv2.GaussianBlur(source, (0, 0), sigma), 1e-3
         )
-        covered = _step(
-            2 * (np.minimum(top, bottom) / _LASHES + 1)
-        )  # 0 beyond the margins, 1 from their middle
+        # 0 beyond the margins, 1 from their middle
+        covered = _step(2 * (np.minimum(top, bottom) / _LASHES + 1))
         self.bare = _enlarge((image + (mean - image) * covered).astype(np.float32))
 
     def way(self, wanted: float) -> float:

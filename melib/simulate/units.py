@@ -30,10 +30,8 @@ FAMILIES = ("patches", "muscles")
 SIDES = ("both", "left", "right")
 UNITS = tuple(UNIT_SCALE)
 JAW = 26  # the jaw drops: in talking, not in expressions, so it isn't one of UNITS
-EYES = {
-    "right": np.arange(36, 42),
-    "left": np.arange(42, 48),
-}  # outer or inner corner, upper lid, corner, lower lid
+# Outer or inner corner, upper lid, corner, lower lid.
+EYES = {"right": np.arange(36, 42), "left": np.arange(42, 48)}
 _STRAIN_SHADE = 0.30  # gain of light for a stretch of 1 (folds darken, stretched skin shines)
 _RELIEF_SHADE = 0.4  # gain for the slope of the bulge that folding skin makes, light from above
 
