@@ -361,6 +361,7 @@ BROKEN = {
     "broken xml": (lambda text: text[:-40], "is broken"),
     "another xml": (lambda _: "<a/>", "is no ELAN document"),
     "another eaf": (lambda text: text.replace('NAME="melib"', 'NAME="other"'), "doesn't say what it was exported of"),
+    "no whole frame": (lambda text: text.replace("19, 30,", "19, 30.5,"), "doesn't say what it was exported of"),
     "tier missing": (removed("micro"), 'has no tier "micro"'),
     "apex tier missing": (removed("micro apex"), 'has no tier "micro apex"'),
     "apex outside": (slot(155, 90), "an apex at frame .* lies outside"),

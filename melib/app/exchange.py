@@ -39,6 +39,7 @@ from urllib.parse import quote
 from xml.etree import ElementTree
 
 import cv2
+import jsonschema
 import numpy as np
 import pandas as pd
 from pympi import Eaf
@@ -60,6 +61,21 @@ _FASTEST = 500  # frames a second: above, a frame is too short for whole millise
 _ABOUT = "melib"  # property of an .eaf, and key of a task's data
 # What only ELAN plays everywhere, and what browsers play.
 _FILMS = {"elan": (".mp4", "mp4v"), "webvtt": (".webm", "VP80"), "labelstudio": (".webm", "VP80")}
+
+_TEXT, _WHOLE = {"type": "string"}, {"type": "integer", "minimum": 0}
+_EVENT = [{"enum": list(KINDS)}, _WHOLE, {"type": ["integer", "null"], "minimum": 0}, _WHOLE, _TEXT]
+# What a file says of itself.
+_SAID = {
+    **dict.fromkeys(("dataset", "subject", "video", "manifest"), _TEXT),
+    "fps": {"type": "number", "exclusiveMinimum": 0, "maximum": _FASTEST},
+    "first": _WHOLE,
+    "tables": {"type": "array", "items": _TEXT},
+    "events": {
+        "type": "object",
+        "additionalProperties": {"type": "array", "prefixItems": _EVENT, "minItems": 5, "maxItems": 5},
+    },
+}
+_SCHEMA = {"type": "object", "required": list(_SAID), "properties": _SAID}
 
 Rows = list[dict[str, str]]
 
@@ -90,8 +106,7 @@ class Video:
     @property
     def about(self) -> dict[str, Any]:
         """What a file says of itself, so that it can be imported."""
-        names = ("dataset", "subject", "video", "fps", "first", "events", "tables", "manifest")
-        return {name: getattr(self, name) for name in names}
+        return {name: getattr(self, name) for name in _SAID}
 
 
 @dataclass(frozen=True)
@@ -567,29 +582,15 @@ def _check(what: str, before: Any, event: tuple) -> None:
 
 def _about(file: Path, record: Any) -> dict:
     """What the file says of itself; refused where it isn't ours."""
-    try:
-        about = {name: record[name] for name in ("dataset", "subject", "video", "manifest")}
-        events = {str(name): tuple(event) for name, event in record["events"].items()}
-        about |= {
-            "fps": float(record["fps"]),
-            "first": int(record["first"]),
-            "tables": list(record["tables"]),
-        }
-        whole = (
-            all(len(event) == 5 and event[0] in KINDS for event in events.values())
-            and 0 < about["fps"] <= _FASTEST
-        )
-    except (KeyError, TypeError, ValueError, AttributeError):
-        whole = False
-    if not whole or not all(isinstance(text, str) for text in (*list(about.values())[:4], *about["tables"])):
+    if not jsonschema.Draft202012Validator(_SCHEMA).is_valid(record):
         raise DataError(
             f"{file} doesn't say what it was exported of; export again with `melib export`, and edit that file."
         )
-    if not about["tables"]:
+    if not record["tables"]:
         raise DataError(
-            f"{file} holds predictions, and no table has their events; export a RUN to correct its annotation."
+            f"{file} holds predictions, which no table has; export a RUN to correct its annotation."
         )
-    return {**about, "events": events}
+    return {**record, "events": {name: tuple(event) for name, event in record["events"].items()}}
 
 
 def _gather(file: Path, about: dict, intervals: list, apexes: list) -> dict:

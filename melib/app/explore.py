@@ -245,9 +245,9 @@ def long_video(finished, dataset, subject, name):
     video = next(v for v in material.videos if (v.subject, v.video) == (subject, name))
     place = rows_where(study.videos, subject=subject, video=name)["folder"].iloc[0]
     numbers, paths = manifest.frame_files(place, study.manifest)
-    curves = (
-        spotting_decoding.curves_of(OURS, material, material.folds[0], video) if material.curves else None
-    )
+    curves = None
+    if material.curves:
+        curves = spotting_decoding.curves_of(OURS, material, material.folds[0], video)
     frames = [paths[i] for i in np.searchsorted(numbers, video.numbers)]
     return LongVideo(study, material, video, curves, frames, finished.command)
 
@@ -415,18 +415,13 @@ def video_picture(shown, t, intervals=None):
     crops, points, motion, mask = stretch(shown, t // STRETCH * STRETCH)
     k, scale, most = t % STRETCH, motion.shape[-1] / crops.shape[-1], _most(motion)
     face = (crops[k] if mask[k] else None, points[k], f"frame {video.numbers[t]}, {seconds[t]:.2f} s")
-    moved = (
-        motion[k] if mask[k] else None,
-        points[k] * scale,
-        most,
-        f"motion in two seconds; up to {most:.1f} px",
-    )
+    title = f"motion within these two seconds; up to {most:.1f} px"
+    moved = (motion[k] if mask[k] else None, points[k] * scale, most, title)
     words = [f"{video.subject}/{video.video}", f"No weights of its fold; make them with `{shown.command}`."]
     if intervals is not None:
         kept, events = intervals[intervals["kept"]], len(video.events_of("micro"))
-        words[1] = (
-            f"{kept['right'].sum()} of {events} micro-expressions found, {(~kept['right']).sum()} invented."
-        )
+        right, wrong = kept["right"].sum(), (~kept["right"]).sum()
+        words[1] = f"{right} of {events} micro-expressions found, {wrong} invented."
     fig, axis = _figure(shown.study, video.subject, face, moved, words)
     for kind, (_, colour) in _KINDS.items():
         if shown.curves is not None and kind in shown.curves:
@@ -553,8 +548,7 @@ def _panel(finished, studies, what, listed, view):
     def offer(_):
         with capture_output():
             chosen.options = list(listed(dataset.value))
-            if chosen.index is None and chosen.options:  # of an empty menu nothing is chosen by itself
-                chosen.index = 0
+            chosen.index = 0 if chosen.options else None  # an empty menu that is filled chooses nothing
 
     chosen.observe(show, "value")
     dataset.observe(offer, "value")
@@ -564,9 +558,8 @@ def _panel(finished, studies, what, listed, view):
 
 def _event_view(finished, dataset, subject, name):
     shown = event(finished, dataset, subject, name)
-    numbers, (onset, apex, _) = shown.clip.numbers, _landmarks(shown.row)
-    start = onset if apex is None else apex
-    return _scrubbed(numbers[0], numbers[-1], start, lambda frame: event_picture(shown, frame))
+    first, last = shown.clip.numbers[[0, -1]]
+    return _scrubbed(first, last, shown.row["onset"], lambda frame: event_picture(shown, frame))
 
 
 def _video_view(finished, dataset, subject, name, start):
