@@ -108,7 +108,6 @@ OF_TABLES = {
         spotting_tables.curves(), spotting_tables.INTERVALS
     ),
     "spotting_figures.recall": lambda: spotting_figures.recall(spotting_tables.RECALL),
-    "spotting_figures.inflation": lambda: spotting_figures.inflation(spotting_tables.LEDGER),
     "spotting_figures.effects": lambda: spotting_figures.effects(
         spotting_tables.EFFECTS, spotting_tables.ABLATIONS
     ),

@@ -9,7 +9,7 @@ from test_figures import nothing_overlaps, places
 from melib.data import cache
 from melib.paper import spotting_figures, style
 from melib.study import spotting_runs
-from melib.study.spotting_decoding import DECODERS, FAULTS
+from melib.study.spotting_decoding import DECODERS
 
 
 def a_table_of_systems():
@@ -50,10 +50,6 @@ RECALL = pd.DataFrame(
     + [("ours", "duration_s", "0 to 1", 0, 0, np.nan)],
     columns=["system", "by", "group", "events", "found", "recall"],
 )
-LEDGER = pd.DataFrame(
-    [("ours", fault, meaning, 0.2, 0.01, 0.0, 0.03) for fault, meaning in {"none": "", **FAULTS}.items()],
-    columns=["system", "fault", "meaning", "strs", "inflation", "low", "high"],
-)
 EFFECTS = pd.DataFrame(
     [
         (factor, *levels, metric, 0.1, 0.0, 0.2, 16)
@@ -78,7 +74,6 @@ TABLES = {
     "spotting_curves": curves(),
     "spotting_intervals": INTERVALS,
     "spotting_recall": RECALL,
-    "inflation_ledger": LEDGER,
     "factorial": EFFECTS,
     "decoders": DECODERS_TABLE,
 }
@@ -94,7 +89,6 @@ DRAW = {
     "systems": lambda: spotting_figures.systems(TABLES["spotting"]),
     "timelines": lambda: spotting_figures.timelines_figure(TABLES["spotting_curves"], INTERVALS),
     "recall": lambda: spotting_figures.recall(RECALL),
-    "inflation": lambda: spotting_figures.inflation(LEDGER),
     "effects": lambda: spotting_figures.effects(EFFECTS, TABLES["ablations"]),
     "decoders": lambda: spotting_figures.decoders(DECODERS_TABLE, DIFFERENCES),
 }
@@ -127,14 +121,12 @@ def test_every_system_has_its_row_where_the_csv_says():
 
 
 def test_a_dot_is_filled_where_its_interval_leaves_0_out_and_nowhere_else():
-    lows = np.resize([0.01, 0.0, -0.02], len(LEDGER))
-    ledger = LEDGER.assign(low=lows)
-    fig = spotting_figures.inflation(ledger)
+    effects = EFFECTS.assign(low=np.resize([0.01, 0.0, -0.02, 0.03], len(EFFECTS)))
+    fig = spotting_figures.effects(effects, TABLES["ablations"])
     dots = [line for line in fig.axes[0].lines if line.get_marker() == "o"]
     filled = {y for dot in dots if dot.get_markerfacecolor() != "white" for y in dot.get_ydata()}
-    apart = ledger[ledger["fault"] != "none"]["low"] > 0
+    apart = effects[effects["metric"] == "spotting_f1"]["low"] > 0
     assert filled == set(np.flatnonzero(apart)) and 0 < len(filled) < len(apart)
-    assert "Filled: the interval leaves 0 out" in fig.get_label()
 
 
 def test_shares_have_wilson_s_interval_and_a_group_without_events_has_no_point():

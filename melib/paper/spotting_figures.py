@@ -1,4 +1,4 @@
-"""Figures of the spotting paper, from its result tables alone: systems, timelines, recall, decoders, effects, inflation.
+"""Figures of the spotting paper, from its result tables alone: systems, timelines, recall, decoders, effects.
 
 Each function takes tables of one data set as spotting_tables.py writes them and returns a figure whose label is its caption.
 """
@@ -190,38 +190,6 @@ def recall(table: pd.DataFrame) -> Figure:
 
 
 @style.context()
-def inflation(table: pd.DataFrame) -> Figure:
-    """How much STRS each fault of evaluation adds.
-
-    Parameters
-    ----------
-    table : DataFrame
-        inflation_ledger.csv: system, fault, meaning, strs, inflation, low, high.
-    """
-    faults = table[table["fault"] != "none"].rename(columns={"inflation": "estimate"})
-    meanings = list(faults["meaning"].unique())
-    apart = _apart(faults)
-    look = {"y": faults["meaning"].map(meanings.index), "colour": apart.map({True: ORANGE, False: GREY})}
-    faults = faults.assign(**look, filled=apart)
-    clean = table[table["fault"] == "none"].set_index("system")["strs"]
-    panels = {
-        f"{name}\n(STRS {clean[name]:.3f})": part for name, part in faults.groupby("system", sort=False)
-    }
-    fig, axes = style.dot_panels(meanings, panels)
-    for axis in axes:
-        axis.axvline(0, **style.DASHED)
-        axis.set_xlabel("STRS added by the fault")
-    counted = [f"{table[name].iloc[0]:.0f} {name}" for name in ("events", "subjects") if name in table]
-    whom = f" ({', '.join(counted)})" if counted else ""
-    fig.set_label(
-        "Inflation ledger: what each published fault of evaluation adds to the STRS of a system (its honest STRS in "
-        "brackets) when that fault alone is switched on, with 95 % intervals over subjects, paired"
-        f"{whom}; no fault is a declared test. Filled: the interval leaves 0 out; grey, open: it holds 0. Scales differ."
-    )
-    return fig
-
-
-@style.context()
 def effects(table: pd.DataFrame, systems: pd.DataFrame) -> Figure:
     """What each part brings, over combinations of the others.
 
@@ -299,7 +267,6 @@ PLOTS = (
     Plot("spotting_systems", systems, ("spotting",)),
     Plot("spotting_timelines", timelines_figure, ("spotting_curves", "spotting_intervals")),
     Plot("spotting_recall", recall, ("spotting_recall",)),
-    Plot("spotting_inflation", inflation, ("inflation_ledger",)),
     Plot("spotting_effects", effects, ("factorial", "ablations")),
     Plot("spotting_decoders", decoders, ("decoders", "decoder_differences")),
 )
