@@ -44,7 +44,7 @@ _MODELS = (
     ("pseudo_label", "none", "*ceiling*: the labels themselves"),
 )
 # Questions that the README answers beside its table.
-_ASKED = ("published_input", "published", "system", "sharing")
+_ASKED = ("published_input", "published", "sharing")
 _SYSTEMS = {
     "chance": "*control*: chance, no pixel",
     "motion": "*control*: length of the motion, untrained",
@@ -86,7 +86,8 @@ def blocks() -> dict[str, str]:
         "intensity": _intensity(),
         "aims": _aims(),
         "asked": answers.markdown(DOCS, *_ASKED),
-        "spotting": _spotting(),
+        "long": _spotting("motion", "reference, repaired", "ours"),
+        "spotting": _spotting(*_SYSTEMS),
         "parts": _parts(),
         "answers": answers.markdown(DOCS, *(name for name in answers.rules() if name != "aims")),
     }
@@ -172,9 +173,10 @@ def _aim_rows() -> list[tuple[str, str, str, bool]]:
     return rows
 
 
-def _spotting() -> str:
+def _spotting(*systems: str) -> str:
     (table,) = results.read_results(DOCS, "spotting")
     table = results.over_seeds(table, ["dataset", "system"])
+    table = table[table["system"].isin(systems)]
     rows = []
     for row in results.records(table):
         counts = " / ".join(f"{row[name]:.0f}" for name in ("tp", "fp", "fn"))
@@ -182,8 +184,7 @@ def _spotting() -> str:
             answers.interval_text(row, name) for name in ("spotting_f1", "end_to_end_f1", "strs")
         )
         alarms = answers.interval_text(row, "fp_per_hour", 0)
-        name = _SYSTEMS.get(row["system"], row["system"])
-        rows.append([name, counts, f1, f"{row['ap']:.2f}", end_to_end, alarms, strs])
+        rows.append([_SYSTEMS[row["system"]], counts, f1, f"{row['ap']:.2f}", end_to_end, alarms, strs])
     first = table.iloc[0]
     head = [
         "",
