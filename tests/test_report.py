@@ -13,6 +13,7 @@ from test_answers import TABLES, write
 from test_latex import RESULTS
 
 from melib import DataError
+from melib.app import runner
 from melib.data import cache
 from melib.paper import answers, figures, latex, report, style
 from melib.study.provenance import commit, recorded
@@ -52,7 +53,7 @@ def a_whole_run(folder):
     more = {"intensity": intensity, "intensity_ablations": pd.concat([variants, *others])}
     write(folder, TABLES | RESULTS | more)
     outputs = {f"results/{n}.csv": cache.content_hash([folder / "results" / f"{n}.csv"]) for n in TABLES}
-    for name in report._shipped():
+    for name in (path.stem for path in runner.find_notebooks()):
         cache.write_json(folder / "notebooks" / f"{name}.json", {"stamp": "0", "outputs": outputs})
     style.save(figures.face_card(card()), folder, "face_card_context", results=["face_card"])
     latex.write_all(folder)

@@ -253,7 +253,7 @@ def printed(table: Table) -> pd.DataFrame:
 def _cell(row: Mapping[str, Any], column: Column) -> str:
     value = row[column.name]
     if column.digits is None:
-        return _words(value)
+        return "--" if pd.isna(value) or value == "" else str(value)
     bounds = [row.get(f"{column.name}_{side}", np.nan) for side in ("low", "high")]
     text = _number(value, column.digits)
     if np.isfinite([value, *bounds]).all():
@@ -265,12 +265,6 @@ def _cell(row: Mapping[str, Any], column: Column) -> str:
 def _number(value: float, digits: int) -> str:
     """Rounded as it stands in the csv, 0 without a sign; two dashes where there is no number."""
     return f"{float(f'{value:.6g}'):z.{digits}f}" if np.isfinite(value) else "--"
-
-
-def _words(value: Any) -> str:
-    if isinstance(value, bool | np.bool_):
-        return "yes" if value else "no"
-    return "--" if pd.isna(value) or value == "" else str(value)
 
 
 def latex(table: Table, about: Mapping[str, Any]) -> str:

@@ -20,7 +20,6 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image
 
-from melib import PACKAGE
 from melib.data import cache
 from melib.data.machine import locked
 from melib.errors import DataError
@@ -242,13 +241,6 @@ def _file_checks(run: Path) -> Iterator[Wrong]:
     ran = {path.stem: _json(path) for path in sorted(run.glob("notebooks/*.json"))}
     failed = [path.name for path in run.glob("notebooks/*.failed.ipynb")]
     yield "Every notebook reached its end", failed or ["none has run"] * (not ran), ", ".join(ran)
-    log = run / "log.txt"  # which says what doesn't fit the data
-    unfit = re.findall(r"(0\d_\w+): skipped, ", log.read_text(encoding="utf-8") if log.is_file() else "")
-    yield (
-        "Every notebook that fits the data has run",
-        sorted(_shipped() - {*ran, *unfit}),
-        f"{len(ran)} notebooks",
-    )
     outputs = {name: known for record in ran.values() for name, known in record.get("outputs", {}).items()}
     changed = [
         name
@@ -279,12 +271,6 @@ def _file_checks(run: Path) -> Iterator[Wrong]:
         if pins.get(name, version) != version
     ]
     yield "Package versions are those of requirements.lock", strays, ""
-
-
-def _shipped() -> set[str]:
-    """Names of the notebooks of a run."""
-    places = (PACKAGE.parent / "notebooks", PACKAGE / "notebooks_shipped")
-    return {path.stem for place in places for path in place.glob("0[0-9]_*.ipynb")}
 
 
 def _json(file: Path) -> dict[str, Any]:
