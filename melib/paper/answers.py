@@ -22,6 +22,7 @@ from melib.study import comparisons, results
 STANDINGS = ("against", "undecided", "for", "missing")
 RULES = Path(__file__).with_name("verdicts.yml")
 HEADS = ("question", "answer", "effect [95 % interval]", "p after Holm")
+_COUNTED = {"events": "event", "clips": "clip", "subjects": "subject", "seeds": "training"}
 APART, OPEN = "not told apart", "open"
 _FACE = {"yes": "above", "no": "below", "in part": "partly"}
 _NAMES = {
@@ -120,9 +121,8 @@ def _asked(rule: Mapping[str, Any], table: pd.DataFrame) -> Iterator[list[dict[s
             known = set(rows.dropna(subset=["value"])[column])
             there = next((value for value in values if value in known), None)
             rows, whole = (part[part[column] == there] for part in (rows, whole))
-        if (
-            "p_holm" not in rows
-        ):  # not of a declared family: corrected over what is asked here, or never tested
+        if "p_holm" not in rows:
+            # Of no declared family: corrected over what is asked here, or never tested.
             rows = rows.assign(p_holm=stats.holm(rows["p"]) if "p" in rows else math.nan)
         beside = next(iter(results.records(whole.query(rule["beside"]))), {}) if "beside" in rule else {}
         text = {"beside": interval_text(beside, "value", rule.get("digits"))}
@@ -138,11 +138,8 @@ def _judged(rule: Mapping[str, Any], row: Mapping[str, Any], beside: Mapping[str
         doubtful = row["holds"] and row["p_holm"] > comparisons.alpha()
         return APART if doubtful else "above" if row["holds"] else "below"
     if rule["rule"] == "overlap":
-        ends = {
-            "low": _end(row, "low") - _end(beside, "high"),
-            "high": _end(row, "high") - _end(beside, "low"),
-        }
-        return outcome({**ends, "p_holm": 0})  # of two intervals, which need no test to lie apart
+        low, high = _end(row, "low") - _end(beside, "high"), _end(row, "high") - _end(beside, "low")
+        return outcome({"low": low, "high": high, "p_holm": 0})  # two intervals need no test to lie apart
     return outcome(row)
 
 
@@ -182,29 +179,24 @@ def _verdict(name: str, rule: Mapping[str, Any], rows: list[dict[str, Any]]) -> 
     """One word; of several rows the one that speaks the most against us decides."""
     hoped, outcomes = rule.get("hoped", "above"), [row["outcome"] for row in rows]
     above, below = outcomes.count("above"), outcomes.count("below")
-    sign = 1 if hoped == "above" else -1
-    row = min(
-        rows,
-        key=lambda r: (sign * ((r["outcome"] == "above") - (r["outcome"] == "below")), sign * r["value"]),
-    )
+    sides = {"above": 1, "below": -1} if hoped == "above" else {"above": -1, "below": 1}
+    row = min(rows, key=lambda row: (sides.get(row["outcome"], 0), sides["above"] * row["value"]))
     texts = {column: _words(value) if column != "dataset" else value for column, value in row.items()}
     values = ": ".join(str(texts[column]) for column in rule.get("by", ()))
     several = [f"of {len(rows)}, {above} above and {below} below 0"] * (len(rows) > 1)
-    counts = {"events": "events", "clips": "clips", "subjects": "subjects", "seeds": "trainings"}
-    counts = {words: row[key] for key, words in counts.items() if row.get(key, math.nan) > 0}
-    counted = [f"{count:.0f} {words[:-1] if count == 1 else words}" for words, count in counts.items()]
+    known = {word: row[key] for key, word in _COUNTED.items() if row.get(key, math.nan) > 0}
+    counted = [f"{count:.0f} {word}{'s' * (count != 1)}" for word, count in known.items()]
     on = rule["counted"].format_map(texts) if "counted" in rule else ", ".join([row["dataset"], *counted])
-    standing = (
-        "for" if row["outcome"] == hoped else "against" if row["outcome"] in rule["words"] else "undecided"
+    standing = {hoped: "for"}.get(
+        row["outcome"], "against" if row["outcome"] in rule["words"] else "undecided"
     )
+    signed = rule["rule"] == "apart" and "counted" not in rule
     return Verdict(
         name,
         f"{rule['question']} ({values})" if values else rule["question"],
         rule["words"].get(row["outcome"], row["outcome"]),
         standing,
-        interval_text(
-            row, "value", rule.get("digits"), sign=rule["rule"] == "apart" and "counted" not in rule
-        ),
+        interval_text(row, "value", rule.get("digits"), sign=signed),
         "; ".join([f"{rule['about'].format_map(texts)} ({on})", *several]),
         "" if math.isnan(row["p_holm"]) else f"{row['p_holm']:.3f}" if row["p_holm"] >= 0.001 else "< 0.001",
         rule["result"],
