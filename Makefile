@@ -26,7 +26,7 @@ LOCK := requirements$(if $(CPU),-cpu).lock
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 LOCK_VENV := build/lock-venv
 
-.PHONY: venv reproduce test test-long test-fuzz figures predictor docs lint lock clean help
+.PHONY: venv reproduce test test-long test-fuzz figures predictor docs croissant lint lock clean help
 
 venv: .venv/.stamp  ## create or repair .venv from requirements.lock (the default), or with CPU=1 the small one
 
@@ -76,6 +76,11 @@ docs: .venv/.docs  ## the site, with the notebooks of RUN or of the newest finis
 .venv/.docs: .venv/.stamp requirements-docs.lock
 	@$(PIP) install --require-hashes -r requirements-docs.lock
 	@touch $@
+
+croissant:  ## validate the description of the simulated clips, by mlcroissant in an environment of its own
+	@rm -rf build/croissant && $(PYTHON) -m venv build/croissant
+	@build/croissant/bin/python -m pip install --quiet --disable-pip-version-check mlcroissant
+	@build/croissant/bin/mlcroissant validate --jsonld data_manifests/synthme.croissant.json
 
 lint: .venv/.stamp  ## style, formatting, types, notebooks without outputs
 	@$(BIN)/ruff check .
