@@ -165,7 +165,7 @@ def test_the_loop_covers_every_data_set_and_seed():
 def test_every_data_set_that_is_named_has_a_manifest():
     names = re.findall(r"^\| [^|]*?`[^|]*", LICENSED_PAGE.read_text(encoding="utf-8"), re.MULTILINE)
     named = {name for row in names for name in re.findall(r"`(\w+)`", row)}
-    assert len(named) == 10
+    assert len(named) == 12
     assert all(manifest.read_manifest(name).name == name for name in named)
 
 
