@@ -384,7 +384,8 @@ def _import(
     corrections, changes = exchange.import_file(file, source, dataset, reviewer=reviewer, reason=reason)
     for sentence in changes:
         print(sentence)
-    print(f"{len(changes)} events corrected in {corrections}" if changes else "nothing was changed")
+    events = "1 event" if len(changes) == 1 else f"{len(changes)} events"
+    print(f"{events} corrected in {corrections}" if changes else "nothing was changed")
 
 
 @app.command("audit", epilog="Example:  melib audit intensity.csv --events landmarks.csv --out audit.csv")

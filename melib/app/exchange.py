@@ -5,8 +5,8 @@
 
     .eaf, .json  --import-->  rows of corrections/<dataset>.csv beside the manifest; the table itself is never touched
 
-ELAN counts in milliseconds, and a frame lasts 33.37 of them at 29.97 frames a second. A frame's begin is written as ELAN
-itself would write it, its fraction cut off; whoever reads takes every frame that is shown for at least one millisecond:
+ELAN counts in milliseconds, and a frame lasts 33.37 of them at 29.97 frames a second. A frame's begin is written with its
+fraction cut off; what is read holds every frame that is shown for at least one millisecond:
 
     frame (30 a second)        20          21          22          23
     begins at                  666.67      700         733.33      766.67     ms
@@ -59,7 +59,7 @@ _FOUND = "found"  # the tier of what nobody annotated
 _ORDER = (*KINDS, _FOUND)
 _FASTEST = 500  # frames a second: above, a frame is too short for whole milliseconds
 _ABOUT = "melib"  # property of an .eaf, and key of a task's data
-# What only ELAN plays everywhere, and what browsers play.
+# Suffix and code of a film: ELAN's players take the first, browsers the second, and OpenCV writes both everywhere.
 _FILMS = {"elan": (".mp4", "mp4v"), "webvtt": (".webm", "VP80"), "labelstudio": (".webm", "VP80")}
 
 _TEXT, _WHOLE = {"type": "string"}, {"type": "integer", "minimum": 0}
