@@ -9,7 +9,9 @@ import pandas as pd
 import pytest
 
 from melib import DataError, simulate
+from melib.app import runner
 from melib.data import cache, manifest
+from melib.errors import Misuse
 from melib.study import comparisons, data, results
 from melib.study.provenance import CONFIGURATION, configuration_checks, read_configuration
 from melib.study.run import begin, profile_settings
@@ -162,3 +164,11 @@ def test_nothing_is_simulated_before_the_configuration_is_frozen(run, monkeypatc
     with pytest.raises(DataError, match="enough"):
         data.clip_studies(begin(run, "smoke"))
     assert there == [True]
+
+
+def test_a_profile_that_names_its_notebooks_passes_over_the_others_with_a_sentence(tmp_path):
+    wanted = runner.ask("published", root=tmp_path)
+    assert [path.stem[:2] for path in wanted.notebooks] == ["03", "04", "05", "09"]
+    assert "06_spotting: skipped, profile published has no settings for it" in wanted.unfit
+    with pytest.raises(Misuse, match="profile published runs notebooks 03, 04, 05, 09 alone"):
+        runner.ask("published", root=tmp_path, only=["06"])
