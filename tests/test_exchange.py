@@ -22,7 +22,7 @@ from test_annotations import HEADER, manifest, xlsx
 from typer.testing import CliRunner
 
 from melib import DataError, annotations
-from melib.app import cli, exchange
+from melib.app import cli, corrections, exchange
 from melib.data import cache, video_files
 
 RATES = (25, 29.97, 30, 60, 100, 200)
@@ -83,10 +83,10 @@ def test_random_tables_come_back_to_the_frame_at_every_rate(folder, n):
     def holds(events):
         for fps in RATES:
             shown = a_video(events, fps)
-            exchange._eaf(shown, folder / "v.mp4", folder).to_file(str(folder / "v.eaf"))
-            cache.write_json(folder / "v.json", [exchange._task(shown, "v.webm")])
-            (elan,) = exchange._read_elan(folder / "v.eaf")
-            (studio,) = exchange._read_labelstudio(folder / "v.json")
+            exchange.elan_document(shown, folder / "v.mp4", folder).to_file(str(folder / "v.eaf"))
+            cache.write_json(folder / "v.json", [exchange.task_of(shown, "v.webm")])
+            (elan,) = exchange.read_elan(folder / "v.eaf")
+            (studio,) = exchange.read_labelstudio(folder / "v.json")
             assert elan.events == studio.events == elan.about["events"] == events
 
     holds()
@@ -98,7 +98,9 @@ def test_random_tables_come_back_to_the_frame_at_every_rate(folder, n):
 def test_an_eaf_has_what_its_schema_asks_for(folder):
     events = {"a": ("micro", 3, 5, 9, "anger"), "b": ("micro", 9, None, 12, ""), "c": ("blink", 4, 6, 8, "")}
     shown = a_video(events, 29.97, found=[(2, None, 4, "others"), (3, 3, 9, "others 0.50")], first=2)
-    exchange._eaf(shown, folder / "films" / "a film.mp4", folder / "files").to_file(str(folder / "s.eaf"))
+    exchange.elan_document(shown, folder / "films" / "a film.mp4", folder / "files").to_file(
+        str(folder / "s.eaf")
+    )
     root = ElementTree.parse(folder / "s.eaf").getroot()
     order = [
         "HEADER",
@@ -154,7 +156,7 @@ def test_an_eaf_has_what_its_schema_asks_for(folder):
 
 
 def test_captions_name_events_apexes_and_what_was_found():
-    text = exchange._webvtt(
+    text = exchange.webvtt(
         a_video({"a<b": ("micro", 30, 45, 59, "anger")}, 30, first=0, found=[(0, None, 2, "others")])
     )
     assert text.split("\n\n")[:3] == [
@@ -165,13 +167,13 @@ def test_captions_name_events_apexes_and_what_was_found():
 
 
 def test_label_studio_is_offered_every_label_and_counts_frames_from_one():
-    task = exchange._task(
+    task = exchange.task_of(
         a_video({"a": ("blink", 8, 9, 10, "")}, 30, first=8, found=[(8, None, 9, "others 0.50")]), "a.webm"
     )
     interval, apex = task["annotations"][0]["result"]
     assert interval["value"] == {"ranges": [{"start": 1, "end": 3}], "timelinelabels": ["blink"]}
     assert apex["value"] == {"ranges": [{"start": 2, "end": 2}], "timelinelabels": ["apex"]}
-    view = ElementTree.fromstring(exchange._labels([task]))
+    view = ElementTree.fromstring(exchange.labelling_interface([task]))
     labels = [label.get("value") for label in view.iter("Label")]
     assert sorted(labels) == ["anger", "apex", "blink", "others", "surprise"] and labels[-1] == "apex"
     assert view.find("Video").get("value") == "$video" and view.find("Video").get("frameRate") == "$fps"
@@ -229,7 +231,7 @@ def eaf_of(place, subject="006"):
     return place / "elan" / "invented" / subject / f"{subject}_1.eaf"
 
 
-def corrections(place):
+def saved(place):
     file = place / "run" / "data" / "invented" / "corrections" / "invented.csv"
     return list(csv.DictReader(file.open())) if file.is_file() else []
 
@@ -271,14 +273,14 @@ def test_an_event_that_was_edited_in_elan_is_a_row_of_corrections_with_reason_an
     ended = imported(file, "--reviewer", "AB")
     assert ended.exit_code == 0, ended.output
     assert read_again(place) == before | {"006_1.1": (12, 21, 33, "surprise")}
-    rows = corrections(place)
+    rows = saved(place)
     assert {row["field"]: (row["old"], row["new"]) for row in rows} == {
         "onset": ("11", "13"), "apex": ("20", "22"), "offset": ("31", "34"), "emotion": ("Anger", "surprise"),
     }  # fmt: skip
     told = {(row["subject"], row["onset"], row["reason"], row["source"], row["reviewer"]) for row in rows}
     assert told == {("006", "11", 'late, "blur"', "006_1.eaf", "AB")}
     assert "006/006_1.1: onset from 10 to 12" in ended.output
-    assert "nothing was changed" in imported(file).output and corrections(place) == rows
+    assert "nothing was changed" in imported(file).output and saved(place) == rows
 
 
 def test_what_was_edited_in_label_studio_comes_back_as_its_export_says(place):
@@ -297,20 +299,20 @@ def test_what_was_edited_in_label_studio_comes_back_as_its_export_says(place):
     ended = imported(source, source="labelstudio")
     assert ended.exit_code == 0, ended.output
     assert read_again(place)["006_1.2"][1:3] == (35, 42)
-    assert {(row["reason"], row["reviewer"]) for row in corrections(place)} == {("seen later", "ab@lab")}
+    assert {(row["reason"], row["reviewer"]) for row in saved(place)} == {("seen later", "ab@lab")}
 
 
 def test_who_says_nothing_is_named_by_the_file_or_by_the_login(place, monkeypatch):
     monkeypatch.setattr("getpass.getuser", lambda: "me")
     assert imported(edit(place, [("micro", "006_1.1", 12, 30)])).exit_code == 0
-    assert [(row["reason"], row["reviewer"]) for row in corrections(place)] == [("edited in ELAN", "me")]
+    assert [(row["reason"], row["reviewer"]) for row in saved(place)] == [("edited in ELAN", "me")]
     eaf = Eaf(str(edit(place, [("micro", "006_1.1", 13, 30)])))
     eaf.tiers["micro"][2]["ANNOTATOR"] = "CD"
     eaf.to_file(str(eaf_of(place)))
     assert "its onset was 10 when it was exported, and is 12 now" in imported(eaf_of(place)).stderr
     shutil.rmtree(place / "run" / "data" / "invented" / "corrections")
     assert imported(eaf_of(place), "--reason", "looked again").exit_code == 0
-    assert [(row["reason"], row["reviewer"]) for row in corrections(place)] == [("looked again", "CD")]
+    assert [(row["reason"], row["reviewer"]) for row in saved(place)] == [("looked again", "CD")]
 
 
 def test_an_older_file_takes_back_nothing_that_a_colleague_has_saved(place):
@@ -379,7 +381,7 @@ def test_a_file_that_can_t_be_is_refused_in_a_sentence_and_nothing_is_saved(plac
     file = eaf_of(place)
     file.write_text(change(file.read_text()))
     refused(imported(file), said)
-    assert not corrections(place)
+    assert not saved(place)
 
 
 def refused(ended, said):
@@ -468,7 +470,7 @@ def test_predictions_are_linked_to_their_video_and_can_t_be_corrected(tmp_path):
 def change(event, reviewer="AB", subject="006", **new):
     """A change of landmarks, as an edited file asks for it."""
     names = {"onset": 100, "apex": 119, "offset": 150, "emotion": "anger"}
-    return exchange._Change(subject, event, names, new, "two digits swapped", reviewer, "a.eaf")
+    return corrections.Change(subject, event, names, new, "two digits swapped", reviewer, "a.eaf")
 
 
 LATE = [["006", "006_1", 101, 120, 151, "4", "anger"], ["007", "007_1", 101, 120, 151, "1+2", "anger"]]
@@ -495,10 +497,9 @@ def test_a_person_whom_the_table_numbers_and_the_folders_name_is_corrected(tmp_p
             page.append(row)
     book.save(tmp_path / "u.xlsx")
     of, tables = manifest(tmp_path / "m", table={"lookup": lookup}), [tmp_path / "u.xlsx"]
-    exchange._save(
+    corrections.save(
         of,
         tables,
-        tmp_path / "m" / "corrections" / "invented.csv",
         [change("006_1", subject="s15", apex=130)],
     )
     assert landmarks(of, tables, "006_1") == (100, 130, 150)
@@ -530,7 +531,7 @@ def test_what_the_next_reading_wouldn_t_say_is_refused_and_nothing_is_saved(
     of, tables = replace(manifest(tmp_path / "m"), **about), [xlsx(tmp_path / "u.xlsx", [HEADER, *rows])]
     file = tmp_path / "m" / "corrections" / "invented.csv"
     with pytest.raises(DataError, match=said):
-        exchange._save(of, tables, file, [change(event, **new)])
+        corrections.save(of, tables, [change(event, **new)])
     assert not file.exists()
 
 
@@ -540,15 +541,15 @@ def test_columns_that_somebody_added_stay_and_a_cell_that_is_right_again_has_no_
     columns = [*annotations.CORRECTION, "remark"]
     row = ["007", "007_1", "101", "aus", "1+2", "1", "seen", "frames", "left brow only"]
     file.write_text("\n".join(",".join(cells) for cells in (columns, row)) + "\n")
-    exchange._save(*table, [change("006_1", apex=130)])
+    corrections.save(*table[:2], [change("006_1", apex=130)])
     assert [row["remark"] for row in csv.DictReader(file.open())] == ["left brow only", ""]
     back = replace(change("006_1", apex=119), before=change("006_1").before | {"apex": 130})
-    exchange._save(*table, [back])
+    corrections.save(*table[:2], [back])
     assert len(annotations.read_corrections(file)) == 1
     assert landmarks(of, tables, "006_1") == (100, 119, 150)
     file.write_text(file.read_text().replace("left brow", "left, right brow"))
     with pytest.raises(DataError, match="row 2: it has more cells than the header"):
-        exchange._save(*table, [change("006_1", apex=130)])
+        corrections.save(*table[:2], [change("006_1", apex=130)])
 
 
 def beside(work):
@@ -564,14 +565,16 @@ def beside(work):
 
 
 def test_who_is_killed_while_saving_leaves_what_was_saved_before(table, monkeypatch):
-    exchange._save(*table, [change("006_1", apex=130)])
+    corrections.save(*table[:2], [change("006_1", apex=130)])
     before = table[2].read_bytes()
     monkeypatch.setattr(os, "replace", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
-    child = beside(lambda: exchange._save(*table, [change("007_1", subject="007", apex=140)]))
+    child = beside(lambda: corrections.save(*table[:2], [change("007_1", subject="007", apex=140)]))
     assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
     monkeypatch.undo()
     assert table[2].read_bytes() == before
-    exchange._save(*table, [change("007_1", subject="007", apex=140)])  # nobody holds the data set any more
+    corrections.save(
+        *table[:2], [change("007_1", subject="007", apex=140)]
+    )  # nobody holds the data set any more
     assert [landmarks(*table[:2], event)[1] for event in ("006_1", "007_1")] == [130, 140]
 
 
@@ -579,7 +582,7 @@ def test_of_what_several_save_at_the_same_time_nothing_is_lost(table):
     def save(event):
         for apex in range(120, 126):
             known = change(event, subject=event[:3]).before | {"apex": apex - 1}
-            exchange._save(*table, [replace(change(event, subject=event[:3], apex=apex), before=known)])
+            corrections.save(*table[:2], [replace(change(event, subject=event[:3], apex=apex), before=known)])
 
     children = [beside(lambda event=event: save(event)) for event in ("006_1", "007_1")]
     assert [os.waitpid(child, 0)[1] for child in children] == [0, 0]
@@ -590,9 +593,9 @@ def test_a_full_disk_is_one_sentence_and_what_was_saved_stays(small_disk):
     folder = small_disk(1)
     of, tables = manifest(folder / "m"), [xlsx(folder / "u.xlsx", [HEADER, *LATE])]
     file = folder / "m" / "corrections" / "invented.csv"
-    exchange._save(of, tables, file, [change("006_1", apex=130)])
+    corrections.save(of, tables, [change("006_1", apex=130)])
     before = file.read_bytes()
     (folder / "rest").write_bytes(bytes(shutil.disk_usage(folder).free))
     with pytest.raises(DataError, match="disk is full"):
-        exchange._save(of, tables, file, [change("007_1", subject="007", apex=140)])
+        corrections.save(of, tables, [change("007_1", subject="007", apex=140)])
     assert file.read_bytes() == before

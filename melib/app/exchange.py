@@ -20,9 +20,6 @@ Every file carries, as json, the events as they were exported. Only what differs
 correction that was saved in between stays, and is never overwritten by an older file.
 """
 
-import contextlib
-import csv
-import fcntl
 import getpass
 import html
 import json
@@ -45,15 +42,12 @@ import pandas as pd
 from pympi import Eaf
 from tqdm.auto import tqdm
 
-from melib import annotations
-from melib.app import finished, footage, runner
+from melib.app import corrections, finished, footage, runner
 from melib.data import cache, manifest, video_files
 from melib.data.manifest import Manifest
 from melib.errors import DataError, Misuse
 
 FORMATS = ("elan", "webvtt", "labelstudio")
-# What can be edited, in the order of an event's record; its kind can't.
-FIELDS = ("onset", "apex", "offset", "emotion")
 KINDS = ("micro", "macro", "blink")
 _FOUND = "found"  # the tier of what nobody annotated
 _ORDER = (*KINDS, _FOUND)
@@ -76,8 +70,6 @@ _SAID = {
     },
 }
 _SCHEMA = {"type": "object", "required": list(_SAID), "properties": _SAID}
-
-Rows = list[dict[str, str]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,7 +105,6 @@ class Video:
 class Edited:
     """One video as it came back: ``about`` as exported, ``events`` as `Video.events`, reasons by event, who edited."""
 
-    file: Path
     about: dict
     events: dict
     reasons: dict
@@ -184,7 +175,7 @@ def videos_of_run(folder: Path) -> list[Video]:
             known = {
                 event.event: (
                     event.kind,
-                    *map(_whole, (event.onset, event.apex, event.offset)),
+                    *map(corrections.whole, (event.onset, event.apex, event.offset)),
                     event.emotion,
                 )
                 for event in own.itertuples()
@@ -209,10 +200,6 @@ def _found_in_run(folder: Path, about: Manifest) -> dict:
             interval = (row.onset - about.first_frame, None, row.offset - about.first_frame, row.emotion)
             found.setdefault((row.subject, row.video), []).append(interval)
     return found
-
-
-def _whole(frame: Any) -> int | None:
-    return None if pd.isna(frame) else int(frame)
 
 
 def videos_of_predictions(place: Path, videos: Path | None = None) -> list[Video]:
@@ -322,19 +309,19 @@ def export(place: str, to: str, out: Path, *, film: bool = False, videos: Path |
                 _write_film(shown, media, _FILMS[to][1])
         file = base.with_name(f"{base.name}.{'eaf' if to == 'elan' else 'vtt'}")
         if to == "labelstudio":
-            tasks.setdefault(shown.dataset, []).append(_task(shown, os.path.relpath(media, out)))
+            tasks.setdefault(shown.dataset, []).append(task_of(shown, os.path.relpath(media, out)))
             continue
         with cache.atomic(file) as temporary:
             if to == "elan":
-                _eaf(shown, media, file.parent).to_file(str(temporary))
+                elan_document(shown, media, file.parent).to_file(str(temporary))
             else:
-                temporary.write_text(_webvtt(shown), encoding="utf-8")
+                temporary.write_text(webvtt(shown), encoding="utf-8")
         written.append(file)
     for dataset, made in tasks.items():
         cache.write_json(out / f"{dataset}.json", made)
         labels = out / f"{dataset}_labels.xml"
         with cache.atomic(labels) as temporary:
-            temporary.write_text(_labels(made), encoding="utf-8")
+            temporary.write_text(labelling_interface(made), encoding="utf-8")
         written += [out / f"{dataset}.json", labels]
     return written
 
@@ -366,7 +353,7 @@ def _lanes(events: dict) -> dict[str, dict]:
     return lanes
 
 
-def _eaf(shown: Video, media: Path, folder: Path) -> Eaf:
+def elan_document(shown: Video, media: Path, folder: Path) -> Eaf:
     """An ELAN document: a tier of events a kind, with tiers of apex, emotion and reason below it."""
     eaf = Eaf(author="melib")
     eaf.remove_tier("default")
@@ -412,7 +399,7 @@ def _in_order(eaf: Eaf) -> None:
             aligned[name] = (names[begin], names[end], *rest)
 
 
-def _webvtt(shown: Video) -> str:
+def webvtt(shown: Video) -> str:
     """Captions: a cue an event, and one of its apex."""
     cues = []
     for name, (kind, onset, apex, offset, emotion) in shown.events.items():
@@ -433,7 +420,7 @@ def _clock(milliseconds: int) -> str:
     return f"{minutes // 60:02d}:{minutes % 60:02d}:{rest // 1000:02d}.{rest % 1000:03d}"
 
 
-def _task(shown: Video, media: str) -> dict:
+def task_of(shown: Video, media: str) -> dict:
     """A task of Label Studio: regions of its timeline, annotated ones to be edited, found ones as predictions."""
 
     def region(name: str, first: int, last: int, label: str) -> dict:
@@ -461,7 +448,7 @@ def _task(shown: Video, media: str) -> dict:
     }
 
 
-def _labels(tasks: list) -> str:
+def labelling_interface(tasks: list) -> str:
     """The labelling interface of Label Studio that the tasks need."""
     used = [
         region["value"]["timelinelabels"][0]
@@ -515,7 +502,7 @@ def import_file(
         If the file isn't what was exported and then edited, or the next reading of the table wouldn't say what it says.
         Nothing is saved then.
     """
-    readers = {"elan": _read_elan, "labelstudio": _read_labelstudio}
+    readers = {"elan": read_elan, "labelstudio": read_labelstudio}
     if source not in readers:
         raise Misuse(f"--from is {source!r}; use {' or '.join(readers)}.")
     videos = readers[source](file)
@@ -529,16 +516,25 @@ def import_file(
         who = " ".join((reviewer or edited.reviewer or _logged_in()).split())
         for name, event in edited.events.items():
             before = edited.about["events"][name]
-            moved = {key: event[i] for i, key in enumerate(FIELDS, start=1) if event[i] != before[i]}
+            moved = {
+                key: event[i] for i, key in enumerate(corrections.FIELDS, start=1) if event[i] != before[i]
+            }
             _check(f"{file}: {name}", before, event)
             why = " ".join((edited.reasons.get(name) or reason or f"edited in {_PROGRAMS[source]}").split())
             key = (edited.about["subject"], name)
             if moved:
                 changes.append(
-                    _Change(*key, dict(zip(FIELDS, before[1:], strict=True)), moved, why, who, file.name)
+                    corrections.Change(
+                        *key,
+                        dict(zip(corrections.FIELDS, before[1:], strict=True)),
+                        moved,
+                        why,
+                        who,
+                        file.name,
+                    )
                 )
-    corrections = about.source.parent / "corrections" / f"{about.name}.csv"
-    return corrections, [change.sentence for change in _save(about, tables, corrections, changes)]
+    saved = corrections.save(about, tables, changes)
+    return corrections.path_of(about), [change.sentence for change in saved]
 
 
 _PROGRAMS = {"elan": "ELAN", "labelstudio": "Label Studio"}
@@ -624,7 +620,8 @@ def _gather(file: Path, about: dict, intervals: list, apexes: list) -> dict:
     return events
 
 
-def _read_elan(file: Path) -> list[Edited]:
+def read_elan(file: Path) -> list[Edited]:
+    """Read the video of an .eaf; DataError where it isn't what was exported and then edited."""
     eaf = _open_eaf(file)
     try:
         record = json.loads(dict(eaf.properties)[_ABOUT])
@@ -649,7 +646,7 @@ def _read_elan(file: Path) -> list[Edited]:
         marks = _aligned(file, eaf, f"{tier} apex", about) if f"{tier} apex" in eaf.tiers else []
         apexes += [((first + last) // 2, names) for _, first, last, _ in marks]
         reviewer = reviewer or eaf.tiers[tier][2].get("ANNOTATOR") or ""
-    return [Edited(file, about, _gather(file, about, intervals, apexes), reasons, reviewer)]
+    return [Edited(about, _gather(file, about, intervals, apexes), reasons, reviewer)]
 
 
 def _open_eaf(file: Path) -> Eaf:
@@ -691,7 +688,8 @@ def _aligned(file: Path, eaf: Eaf, tier: str, about: dict) -> list[tuple[str, in
     ]
 
 
-def _read_labelstudio(file: Path) -> list[Edited]:
+def read_labelstudio(file: Path) -> list[Edited]:
+    """Read the videos of a json that Label Studio exported; DataError where it isn't what was exported and then edited."""
     tasks = _json(file)
     videos = []
     for task in tasks if isinstance(tasks, list) else [tasks]:
@@ -707,7 +705,7 @@ def _read_labelstudio(file: Path) -> list[Edited]:
         if len(done) > 1:
             raise DataError(f"{file}: {about['video']} has {len(done)} annotations; keep one a task.")
         videos += [
-            Edited(file, about, _gather(file, about, intervals, apexes), reasons, who)
+            Edited(about, _gather(file, about, intervals, apexes), reasons, who)
             for intervals, apexes, reasons, who in said
         ]
     if not videos:
@@ -735,162 +733,3 @@ def _of_annotation(about: dict, made: dict) -> tuple[list, list, dict, str]:
     who = made.get("completed_by") or ""
     who = who.get("email") or "" if isinstance(who, dict) else f"Label Studio user {who}" if who else ""
     return intervals, apexes, reasons, who
-
-
-# ---- corrections ------------------------------------------------------------------------------------------------
-
-_COLUMNS = (*annotations.CORRECTION, "reviewer")
-_PLACE = ("subject", "video", "onset")  # says which row of the table is corrected
-
-
-@dataclass(frozen=True)
-class _Change:
-    """An event that was edited: what it was (all of `FIELDS`), what of it is new, why, who says so, and in which file."""
-
-    subject: str
-    event: str
-    before: dict
-    new: dict
-    reason: str
-    reviewer: str
-    source: str
-
-    @property
-    def sentence(self) -> str:
-        moved = ", ".join(f"{name} from {self.before[name]} to {new}" for name, new in self.new.items())
-        return f"{self.subject}/{self.event}: {moved}"
-
-
-def _save(about: Manifest, tables: list[Path], file: Path, changes: list[_Change]) -> list[_Change]:
-    """Write the corrections, and hold the next reading against them; what is already so is left out.
-
-    The file appears whole or not at all. Several people may import at once: each change is made to the file as it is then.
-    """
-    with _alone(about):
-        before, rows = annotations.audit(about, *tables), _read_corrections(file)
-        expected, now = before.events[list(FIELDS)].astype(object), rows
-        made = []
-        for change in changes:
-            place = _row(before.events, about, change)
-            held = {name: expected.loc[place, name] for name in change.new}
-            held = {name: value if name == "emotion" else _whole(value) for name, value in held.items()}
-            new = {name: value for name, value in change.new.items() if held[name] != value}
-            for name in new:
-                if held[name] != change.before[name]:
-                    raise DataError(
-                        f"{change.subject}/{change.event}: its {name} was {change.before[name]} when it was exported, and "
-                        f"is {held[name]} now; export again, and edit that file."
-                    )
-            if new:
-                expected.loc[place, list(new)] = list(new.values())
-                now = _with(now, _rows_for(about, before, set(map(_key, now)), place, change, new))
-                made.append(change)
-        if not made:
-            return []
-        _write_corrections(file, now)
-        wrong = _wrong(annotations.audit(about, *tables).events, expected, before.events)
-        if wrong:
-            _write_corrections(file, rows)
-            raise DataError(f"{wrong}; nothing is saved.")
-    return made
-
-
-def _row(events: pd.DataFrame, about: Manifest, change: _Change) -> int:
-    rows = events.index[(events["subject"] == change.subject) & (events["event"] == change.event)]
-    if len(rows) != 1:
-        raise DataError(
-            f"{about.name}: no table has an event {change.subject}/{change.event} any more; export again, and edit that "
-            "file."
-        )
-    return rows[0]
-
-
-def _rows_for(
-    about: Manifest, audit: annotations.Audit, corrected: set, place: int, change: _Change, new: dict
-) -> dict:
-    """Rows of corrections by the cell that they are about; none where the cell says already what is new."""
-    cells = audit.cells.loc[place]
-    # A person is called as its folder is, or as the table does where it says that apart.
-    looked_up = any("subject" in part.get("lookup", {}) for part in manifest.parts(about))
-    subject = (audit.cells if looked_up else audit.events)["subject"].loc[place]
-    where = {name: str(cells[name]) for name in _PLACE} | {"subject": subject}
-    why = {"reason": change.reason, "source": change.source, "reviewer": change.reviewer}
-    # What the table leaves open was repaired by means of the landmarks that move now: it stays as it was seen.
-    kept = {name: _whole(audit.events.loc[place, name]) for name in FIELDS[:3] if name not in new}
-    rows = {}
-    for name, value in {**new, **kept}.items():
-        if value is None:
-            continue
-        text = value if name == "emotion" else str(value + about.first_frame)
-        if about.unit == "seconds" and name != "emotion":
-            text = f"{value / audit.events.loc[place, 'fps']:.9g}"
-        row = {**where, "field": name, "old": str(cells[name]), "new": text}
-        if name in kept and (text == cells[name] or _key(row) in corrected):
-            continue
-        rows[_key(row)] = [] if text == cells[name] else [{**row, **why}]
-    return rows
-
-
-def _wrong(after: pd.DataFrame, expected: pd.DataFrame, before: pd.DataFrame) -> str:
-    """Why the events, as they are read now, aren't those that were asked for; empty if they are."""
-    now, then = (table[list(FIELDS)].astype(object).fillna(-1) for table in (after, before))
-    same, asked = (now == expected.fillna(-1)).all(axis=1), (then != expected.fillna(-1)).any(axis=1)
-    lost = (after["status"] == "dropped") & (before["status"] != "dropped")
-    for row in after[lost | ~same].itertuples():
-        what = f"{row.subject}/{row.event}"
-        if row.status == "dropped":
-            return f"{what} would be dropped, since it {row.reason.rsplit(' and ', 1)[-1]}"
-        if not asked[row.Index]:
-            return f"{what} has the same video, onset and cell as another row of the table, and would be changed, too"
-        said = ", ".join(f"{name} {getattr(row, name)}" for name in FIELDS)
-        return f"{what} would be read as {said}"
-    return ""
-
-
-@contextlib.contextmanager
-def _alone(about: Manifest) -> Iterator[None]:
-    """Hold the data set, so that nobody saves between our reading and our writing; a killed process lets go."""
-    # The manifest is locked, since the file itself is replaced. Some network disks lock only what may be written.
-    how = os.O_RDWR if os.access(about.source, os.W_OK) else os.O_RDONLY
-    handle = os.open(about.source, how)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
-
-
-def _read_corrections(file: Path) -> Rows:
-    """Rows with every column that somebody has added; annotations.audit refuses a file without the columns."""
-    if not file.is_file():
-        return []
-    with file.open(newline="", encoding="utf-8-sig") as stream:
-        reader = csv.DictReader(stream, restval="")
-        rows: Rows = [{name: cache.restored(cell) for name, cell in row.items()} for row in reader]
-    for line, row in enumerate(rows, start=2):
-        if None in row:  # where csv puts cells that no column names
-            raise DataError(
-                f"{file}, row {line}: it has more cells than the header; put text that holds a comma in quotes."
-            )
-    return rows
-
-
-def _write_corrections(file: Path, rows: Rows) -> None:
-    columns = list(dict.fromkeys((*_COLUMNS, *(name for row in rows for name in row))))
-    cache.write_table(file, pd.DataFrame(rows, columns=columns, dtype=str).fillna(""))
-    if not rows:
-        file.unlink()  # as before the first change
-
-
-def _key(row: dict[str, str]) -> tuple[str, ...]:
-    """Which cell of the table a row of corrections is about."""
-    subject, *rest = (row[name].strip() for name in (*_PLACE, "field"))
-    return (subject.casefold(), *rest)
-
-
-def _with(rows: Rows, cells: dict) -> Rows:
-    """Rows in which some cells have other corrections, at the places of those they replace."""
-    for key, new in cells.items():
-        first = next((k for k, row in enumerate(rows) if _key(row) == key), len(rows))
-        rows = [*rows[:first], *new, *(row for row in rows[first:] if _key(row) != key)]
-    return rows

@@ -112,6 +112,7 @@ def origin(run: str | Path, results: Sequence[str] | None = None) -> dict[str, A
 _TELLERS = {
     "__main__.py",
     "app/cli.py",
+    "app/corrections.py",
     "app/data_check.py",
     "app/doctor.py",
     "app/exchange.py",
