@@ -157,14 +157,19 @@ def lighter(system, material):
     return replace(material, videos=videos, curves={fit: material.curves[fit] for fit in fits})
 
 
-def _predict_all(systems, material, jobs, settings=(("", ""),)):
-    """Intervals in several processes: dict (name, dataset, statistics) -> intervals; settings as in `predict`."""
-    tasks = []
-    for system in systems:
-        light = lighter(system, material)
-        tasks += [(system, light, *setting) for setting in settings]
+def _predict_all(systems, materials, jobs, settings=(("", ""),)):
+    """Intervals of all trainings together, made in several processes: dict (name, dataset, statistics) of `predict`."""
+    tasks = [
+        (system, light, *setting)
+        for system, material in itertools.product(systems, materials)
+        for light in [lighter(system, material)]
+        for setting in settings
+    ]
     done = workers.run_jobs(predict, tasks, jobs, label="decode", unit="system")
-    return {(task[0].name, *task[2:]): intervals for task, intervals in zip(tasks, done, strict=True)}
+    trainings: dict[tuple, list] = {}
+    for (system, _, *setting), intervals in zip(tasks, done, strict=True):
+        trainings.setdefault((system.name, *setting), []).append(intervals)
+    return {key: together(parts) for key, parts in trainings.items()}
 
 
 def with_faults(systems):
@@ -211,8 +216,9 @@ def _spotting_study(run, long):
 def _repeated(systems, run, long):
     """Material of each training, and the intervals of every training of the profile, together a system."""
     materials = [gather(systems, run, long, repeat=repeat) for repeat in range(len(run.seeds))]
-    trainings = [_predict_all(systems, material, run.jobs) for material in materials]
-    return materials, {key[0]: together([part[key] for part in trainings]) for key in trainings[0]}
+    return materials, {
+        name: table for (name, *_), table in _predict_all(systems, materials, run.jobs).items()
+    }
 
 
 def _export(run, long, name, intervals):
@@ -315,16 +321,14 @@ def decoder_comparison(materials, jobs):
         sets.setdefault(video.dataset, []).append(video)
     settings = list(itertools.product(sets, sets))
     systems = [replace(OURS, name=decoder, decoder=decoder) for decoder in DECODERS]
-    trainings = [_predict_all(systems, material, jobs, settings) for material in materials]
+    found = _predict_all(systems, materials, jobs, settings)
     rows, differences = [], []
     for dataset, statistics in settings:
         videos, counts = sets[dataset], {}
         truth = spotting.annotated(videos)
         setting = f"{dataset}, prior of {'its own' if dataset == statistics else statistics}"
         for decoder in DECODERS:
-            intervals = accepted_intervals(
-                together([part[decoder, dataset, statistics] for part in trainings])
-            )
+            intervals = accepted_intervals(found[decoder, dataset, statistics])
             for iou in metrics.IOUS:
                 tallied = tally(intervals, truth, videos, iou)
                 drawn = pooled_scores(tallied, subject_weights(tallied["subject"], seed))["spotting_f1"]

@@ -380,8 +380,7 @@ class Evaluation:
         family = comparisons.declared()["spotting_claims"]
         ours, theirs = (self.counts[family[name]] for name in ("ours", "other"))
         table = difference(ours, theirs, self.material.seed).set_index("metric")
-        later = ["effect", "subjects", "seeds"]
-        rows = []
+        claims = []
         for claim, metric, needed in _CLAIMED:
             row = table.loc[metric]
             holds = {
@@ -389,15 +388,10 @@ class Evaluation:
                 "interval below 0": row["high"] < 0,
                 "1.5 times, and above 0": row["ours"] >= 1.5 * row["other"] and row["low"] > 0,
             }[needed]
-            about = {
-                "claim": claim,
-                "metric": metric,
-                **row.drop(later),
-                "needed": needed,
-                "holds": bool(holds),
-            }
-            rows.append({**about, **row[later]})
-        claims = pd.DataFrame(rows).astype({"events": int, "subjects": int, "seeds": int})
+            claims.append({"claim": claim, "metric": metric, "needed": needed, "holds": bool(holds), **row})
+        first = [*table.columns[: table.columns.get_loc("effect")], "needed", "holds"]
+        columns = ["claim", "metric", *first, "effect", "subjects", "seeds"]
+        claims = pd.DataFrame(claims, columns=columns).astype({"events": int, "subjects": int, "seeds": int})
         return comparisons.corrected(claims, "spotting_claims", ["metric"])
 
     def effects(self, systems, factors):
