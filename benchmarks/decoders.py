@@ -1,8 +1,14 @@
-"""Decoders on curves made from event intervals, and the time of a million frames, as in decoders.md.
+"""Decoders on invented curves and on frozen ones, and the time of a million frames, as in decoders.md.
 
-    python benchmarks/decoders.py      some minutes on one core
+    python benchmarks/decoders.py               invented curves, some minutes on one core
+    python benchmarks/decoders.py frozen        the curves of benchmarks/curves, some minutes; draws reliability.png
+    python benchmarks/decoders.py freeze DIR    makes these curves again, videos and all, half an hour on two cores
 
-A study of invented curves: they settle constants, they prove nothing about faces. Intervals are drawn from
+Frozen curves are those of the shipped spotting network and of the control `motion` (length of the regional motion, nothing
+trained) on simulated long videos of 40 people, one of 10 s each, with the durations of SAMM-LV and of CAS(ME)^3. The
+network's are of the 20 people alone that it was never trained on. No face is in them: one number a frame.
+
+Invented curves are a study of curves: they settle constants, they prove nothing about faces. Intervals are drawn from
 the shipped event statistics (videos of 35 s at 30 frames a second, 46 % of them without any
 micro-expression). Curves:
 
@@ -16,18 +22,27 @@ is counted on 80 more. Untuned is each decoder as it comes, the emission fitted.
 
 import datetime
 import functools
+import gzip
+import hashlib
+import io
+import itertools
 import json
 import platform
 import resource
+import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
+import matplotlib.pyplot as plt
 import numba
 import numpy as np
 import pandas as pd
 
 import melib
-from melib import decoders, metrics, priors
+from melib import decoders, learn, metrics, priors, protocols, simulate, stats
+from melib.app import interval_files, predictor_weights
+from melib.study import data, spotting, spotting_decoding, spotting_runs
 
 FPS, FRAMES, SEEDS = 30, 1050, 1
 STATISTICS = json.loads((Path(melib.__file__).parent / "simulate" / "event_statistics.json").read_text())
@@ -168,6 +183,212 @@ def settings():
     yield "CAS(ME)^3, network, hard, prior of SAMM-LV", casme, samm, "network, hard"
 
 
+# Frozen curves
+# ---------------------------------------------------------------------------------------
+
+CURVES_FOLDER = Path(__file__).with_name("curves")
+SETS = {"samm": ("samm_lv", 0), "casme3": ("casme3", 1)}  # event statistics, seed of the simulation
+SOURCES = ("network", "motion")
+PEOPLE = [f"s{i:02d}" for i in range(1, 41)]
+FITTED_ON = (3, 6, 12, 24)  # people
+DRAWS = 2  # choices of them
+BINS = (0, 0.05, 0.1, 0.2, 0.35, 0.5, 0.7, 1.01)  # of probabilities
+
+
+def unseen():
+    """People whom the shipped network wasn't trained on, nor its epoch chosen by: the first fold's test part."""
+    return protocols.folds(PEOPLE, 2, seed=0, validation_share=0.3)[0].test
+
+
+def freeze(work):
+    """Simulate both sets below a folder and write curves, events and hashes into CURVES_FOLDER."""
+    CURVES_FOLDER.mkdir(exist_ok=True)
+    network = predictor_weights.load_weights().spotting
+    run = SimpleNamespace(cache=work / "cache", jobs=2)
+    for name, (statistics, seed) in SETS.items():
+        about = {
+            "people": len(PEOPLE),
+            "videos": 1,
+            "seconds": (10, 10),
+            "statistics": statistics,
+            "seed": seed,
+        }
+        out = simulate.write_long(work / f"lv_{name}", name=f"frozen_{name}", jobs=run.jobs, **about)
+        videos = spotting.prepare_videos(data.open_study(out / "manifest.yml", out), run, windows=False)
+        tables: dict[str, list] = {source: [] for source in SOURCES}
+        for video in videos:
+            place = {"subject": video.subject, "video": video.video, "frame": np.arange(len(video))}
+            motion = spotting_decoding.curves_of(spotting_runs.MOTION, None, None, video)["micro"]
+            tables["motion"].append(pd.DataFrame({**place, "score": motion}))
+            if video.subject in unseen():
+                sequence = learn.videos.Sequence(video.motion, video.mask)
+                [curves] = learn.videos.predict_curves(network, [sequence])
+                scores = np.where(video.mask[:, None], curves["scores"], np.nan)
+                columns = dict(zip(("score", "macro", "blink"), scores.T, strict=True))
+                tables["network"].append(pd.DataFrame({**place, **columns}))
+        events = spotting.annotated(videos)[["subject", "video", "onset", "apex", "offset", "emotion"]]
+        events.to_csv(CURVES_FOLDER / f"{name}_events.csv", index=False, lineterminator="\n")
+        for source, parts in tables.items():
+            text = io.StringIO()
+            pd.concat(parts).to_csv(text, index=False, float_format="%.4g", lineterminator="\n")
+            packed = gzip.compress(text.getvalue().encode(), mtime=0)
+            (CURVES_FOLDER / f"{name}_{source}.csv.gz").write_bytes(packed)
+    lines = [f"{sha256(file)}  {file.name}" for file in sorted(CURVES_FOLDER.glob("*.csv*"))]
+    (CURVES_FOLDER / "SHA256SUMS").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def sha256(file):
+    """Of what a file holds: of a packed one the csv within."""
+    data = file.read_bytes()
+    return hashlib.sha256(gzip.decompress(data) if file.suffix == ".gz" else data).hexdigest()
+
+
+def read_frozen(name, source):
+    curves = interval_files.read_curves(CURVES_FOLDER / f"{name}_{source}.csv.gz")
+    events = interval_files.read_truth(CURVES_FOLDER / f"{name}_events.csv", None)
+    people = {curve.subject for curve in curves}
+    return curves, events[events["subject"].isin(people)].reset_index(drop=True)
+
+
+def of(people, curves, events):
+    """Curves and events of some people."""
+    return [c for c in curves if c.subject in people], events[events["subject"].isin(people)]
+
+
+def scored(intervals, truth):
+    """Found, invented, missed and F1 at IoU .5, mean F1 over metrics.IOUS, average precision."""
+    kept = intervals[intervals["kept"]]
+    counts = metrics.spotting(kept, truth)
+    ap = metrics.average_precision(intervals.assign(score=intervals["confidence"]), truth)
+    f1 = [counts["f1"], metrics.f1_over_iou(kept, truth, metrics.IOUS).mean(), ap]
+    return [counts[name] for name in ("tp", "fp", "fn")], [float(value) for value in f1]
+
+
+def cell(result):
+    counts, values = result
+    f1, mean, ap = (f"{value:.3f}".replace("0.", ".", 1) for value in values)
+    return f"{f1} ({' / '.join(map(str, counts))}) {mean} {ap}"
+
+
+def learning_curve(name, source):
+    """Mean F1 over metrics.IOUS on people who are the same for every number of people fitted on: rows of a table."""
+    curves, events = read_frozen(name, source)
+    people = sorted({curve.subject for curve in curves})
+    known_numbers = [n for n in FITTED_ON if n <= 0.6 * len(people)]
+    tested = set(np.random.default_rng(0).permutation(people)[: len(people) - known_numbers[-1]])
+    others = [person for person in people if person not in tested]
+    for decoder in decoders.NAMES:
+        cells = []
+        for n in known_numbers:
+            means = []
+            for draw in range(DRAWS if n < len(others) else 1):
+                known = set(np.random.default_rng(draw + 1).permutation(others)[:n])
+                if of(known, curves, events)[1].empty:
+                    continue
+                found = interval_files.decode_curves(
+                    *of(known, curves, events), decoder, FPS, of(tested, curves, events)[0]
+                )
+                means.append(scored(found, of(tested, curves, events)[1])[1][1])
+            cells.append(f"{np.mean(means):.3f}".replace("0.", ".", 1) if means else "no event")
+        cells += ["not at hand"] * (len(FITTED_ON) - len(known_numbers))
+        yield f"| {name}, {source} | {decoder} | {' | '.join(cells)} |"
+
+
+def reliability(tables):
+    """Probability that the selector gave against the share of hits, of people whom nothing was fitted on."""
+    said, hit = [], []
+    for intervals, truth in tables:
+        for i in range(len(intervals)):
+            found = metrics.spotting(intervals.iloc[[i]], truth)["tp"]
+            said.append(float(intervals["confidence"].iloc[i]))
+            hit.append(found)
+    said, hit = np.array(said), np.array(hit, float)
+    rows = []
+    for low, high in itertools.pairwise(BINS):
+        inside = (said >= low) & (said < high)
+        if inside.any():
+            rows.append((said[inside].mean(), hit[inside].mean(), int(inside.sum())))
+    return rows, float(((said - hit) ** 2).mean()), float(hit.mean() * (1 - hit.mean()))
+
+
+def frozen():
+    sums = dict(line.split()[::-1] for line in (CURVES_FOLDER / "SHA256SUMS").read_text().splitlines())
+    print("| file | sha256 of the csv |\n|---|---|")
+    for file, due in sums.items():
+        print(f"| `{file}` | `{due}` |")
+        if sha256(CURVES_FOLDER / file) != due:
+            raise SystemExit(f"{file} isn't the file that SHA256SUMS names")
+    pairs = [(name, source) for name in SETS for source in SOURCES]
+    print(
+        "\nNested over six groups of people: F1 at IoU .5 (found / invented / missed), mean F1 over IoU, AP\n"
+    )
+    print(
+        f"| decoder | {' | '.join(f'{name}, {source}' for name, source in pairs)} |\n|---|{'---|' * len(pairs)}"
+    )
+    nested: dict[str, list] = {}
+    for decoder in decoders.NAMES:
+        cells = []
+        for pair in pairs:
+            curves, events = read_frozen(*pair)
+            found = interval_files.decode_curves(curves, events, decoder, FPS)
+            nested.setdefault(decoder, []).append((found, events))
+            cells.append(cell(scored(found, events)))
+        print(f"| {decoder} | {' | '.join(cells)} |", flush=True)
+    print("\nThe selector less semi_markov, end to end: mean F1 over IoU, 95 % over people\n")
+    for pair, ours, other in zip(pairs, nested["selector"], nested["semi_markov"], strict=True):
+        print(f"- {', '.join(pair)}: {paired(ours[0], other[0], ours[1])}", flush=True)
+    print("\nFitted on one set, used on the other: as above\n")
+    print(
+        f"| decoder | {' | '.join(f'to {name}, {source}' for name, source in pairs)} |\n|---|{'---|' * len(pairs)}"
+    )
+    for decoder in decoders.NAMES:
+        cells = []
+        for name, source in pairs:
+            other = next(each for each in SETS if each != name)
+            curves, events = read_frozen(name, source)
+            found = interval_files.decode_curves(*read_frozen(other, source), decoder, FPS, curves)
+            cells.append(cell(scored(found, events)))
+        print(f"| {decoder} | {' | '.join(cells)} |", flush=True)
+    print("\nLearning curve: mean F1 over IoU by people fitted on\n")
+    print(f"| curves | decoder | {' | '.join(map(str, FITTED_ON))} |\n|---|---|{'---|' * len(FITTED_ON)}")
+    for pair in pairs:
+        for row in learning_curve(*pair):
+            print(row, flush=True)
+    print("\nReliability of the selector's probabilities, nested\n")
+    print("| curves | said: hit (candidates) | Brier | of the mean rate |\n|---|---|---|---|")
+    fig, axis = plt.subplots(figsize=(3.3, 3.1), layout="constrained")
+    axis.plot([0, 1], [0, 1], color="grey", linestyle="--", linewidth=0.8)
+    for pair, table in zip(pairs, nested["selector"], strict=True):
+        rows, brier, rate = reliability([table])
+        told = ", ".join(f"{said:.2f}: {hit:.2f} ({n})" for said, hit, n in rows)
+        print(f"| {', '.join(pair)} | {told} | {brier:.4f} | {rate:.4f} |")
+        axis.plot(*np.array(rows)[:, :2].T, "o-", markersize=3, linewidth=0.9, label=", ".join(pair))
+    axis.set(xlabel="Probability of a hit (IoU .5)", ylabel="Share of hits", xlim=(0, 1), ylim=(0, 1))
+    axis.legend(frameon=False, fontsize="small")
+    fig.savefig(Path(__file__).with_name("reliability.png"), dpi=110, metadata={"Software": None})
+
+
+def paired(ours, other, truth):
+    """Difference of the mean F1 over metrics.IOUS of two tables, and its 95 % interval over people."""
+    people = sorted({*truth["subject"], *ours["subject"], *other["subject"]})
+    counts = np.zeros((len(people), 2, len(metrics.IOUS), 3))
+    for i, person in enumerate(people):
+        own = truth[truth["subject"] == person]
+        for side, table in enumerate((ours, other)):
+            kept = table[table["kept"] & (table["subject"] == person)]
+            for j, iou in enumerate(metrics.IOUS):
+                counted = metrics.spotting(kept, own, iou)
+                counts[i, side, j] = [counted[name] for name in ("tp", "fp", "fn")]
+
+    def gap(drawn):
+        tp, fp, fn = np.moveaxis(drawn.sum(axis=0), -1, 0)
+        f1 = 2 * tp / np.maximum(2 * tp + fp + fn, 1)
+        return float((f1[0] - f1[1]).mean())
+
+    value, low, high = stats.bootstrap(counts, np.array(people), statistic=gap)
+    return f"{value:+.3f} [{low:+.3f}, {high:+.3f}]"
+
+
 def main():
     print(
         f"{datetime.date.today()}, {platform.machine()}; Python {platform.python_version()}, "
@@ -217,4 +438,9 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:2] == ["freeze"]:
+        freeze(Path(sys.argv[2]))
+    elif sys.argv[1:2] == ["frozen"]:
+        frozen()
+    else:
+        main()

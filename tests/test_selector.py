@@ -1,7 +1,10 @@
 """Laws of the learned selector: what it says of a curve knows neither its unit nor its network."""
 
 import dataclasses
+import gzip
+import hashlib
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -140,3 +143,15 @@ def test_a_curve_of_blinks_that_explains_the_rise_makes_it_less_probable():
         with_blinks(curve, {"blink": blink[:-1]})
     again = decoders.Decoder.from_dict(json.loads(json.dumps(with_blinks.to_dict(), allow_nan=False)))
     pd.testing.assert_frame_equal(again(curve, {"blink": blink}), with_blinks(curve, {"blink": blink}))
+
+
+def test_the_frozen_curves_are_those_whose_hashes_stand_beside_them():
+    folder = Path(__file__).parents[1] / "benchmarks" / "curves"
+    sums = dict(
+        line.split()[::-1] for line in (folder / "SHA256SUMS").read_text(encoding="utf-8").splitlines()
+    )
+    assert {file.name for file in folder.glob("*.csv*")} == set(sums)
+    for name, due in sums.items():
+        held = (folder / name).read_bytes()
+        assert hashlib.sha256(gzip.decompress(held) if name.endswith(".gz") else held).hexdigest() == due
+    assert sum(file.stat().st_size for file in folder.iterdir()) < 1 << 20
