@@ -35,7 +35,14 @@ _WIDGET = (
 )
 # Pages of the repository by the heading of the site's contents that they stand under.
 PAGES = {
-    "Use it": ["docs/runs", "docs/licensed_data", "docs/audit", "docs/sharing", "docs/troubleshooting"],
+    "Use it": [
+        "docs/runs",
+        "docs/licensed_data",
+        "docs/audit",
+        "docs/exchange",
+        "docs/sharing",
+        "docs/troubleshooting",
+    ],
     "What it finds": ["docs/results", "docs/model_card", "docs/data_sheet", "docs/ethics"],
     "Reference": ["commands", "api/index", "data_manifests/README", "tests/conformance/README", "CHANGELOG"],
 }
