@@ -222,13 +222,13 @@ def _files(
         print(out)
     elif verify is not None and out is None:
         listed = data_check.read_inventory(verify)
-        found = data_check.compare_files(listed, data_check.inventory(root, verify))
-        for what, names in found.items():
+        differing = data_check.compare_files(listed, data_check.inventory(root, verify))
+        for what, names in differing.items():
             for name in names:
                 print(f"{what}: {name}")
-        counts = ", ".join(f"{len(names)} {what}" for what, names in found.items())
+        counts = ", ".join(f"{len(names)} {what}" for what, names in differing.items())
         print(f"{counts} of {len(listed)} listed files")
-        if any(found.values()):
+        if any(differing.values()):
             raise typer.Exit(1)
     else:
         raise Misuse("give either --out FILE to write a list, or --verify FILE to compare with one.")

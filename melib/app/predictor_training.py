@@ -142,11 +142,11 @@ def _more(run: Run, spec: dict, fold: Fold) -> list[spotting.Video]:
     write_films(*places, jobs=run.jobs)
     pictures, films = (open_study(place / "manifest.yml", place) for place in places)
     untested = pictures.videos[~pictures.videos["subject"].isin(fold.test)]
-    found = []
+    both = []
     for kind, study in (("pictures", replace(pictures, videos=untested)), ("films", films)):
         videos = spotting.prepare_videos(study, run, windows=False)
-        found += [replace(video, video=f"{kind}/{video.video}") for video in videos]
-    return found
+        both += [replace(video, video=f"{kind}/{video.video}") for video in videos]
+    return both
 
 
 def _stills(study: Study, run: Run, spec: dict) -> list[spotting.Video]:
@@ -207,11 +207,11 @@ def _scores(intervals: pd.DataFrame, videos: list[spotting.Video]) -> dict[str, 
     counts = spotting_tables.tally(intervals, spotting.annotated(videos), videos)
 
     def pooled(weight):
-        found, invented, missed = (weight @ counts[name] for name in ("tp", "fp", "fn"))
+        hits, invented, missed = (weight @ counts[name] for name in ("tp", "fp", "fn"))
         of = spotting_tables.pooled_scores(counts, weight)
         return {
-            "precision": found / np.maximum(found + invented, 1),
-            "recall": found / np.maximum(found + missed, 1),
+            "precision": hits / np.maximum(hits + invented, 1),
+            "recall": hits / np.maximum(hits + missed, 1),
             **{name: of[name] for name in ("spotting_f1", "fp_per_hour", "end_to_end_f1")},
         }
 

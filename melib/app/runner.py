@@ -215,13 +215,15 @@ def find_notebooks(folder: str | Path | None = None, only: Sequence[str] | None 
         checkout = PACKAGE.parent / "notebooks"
         is_checkout = (PACKAGE.parent / "pyproject.toml").is_file() and checkout.is_dir()
         folder = checkout if is_checkout else PACKAGE / "notebooks_shipped"
-    found = sorted(Path(folder).glob("0[0-9]_*.ipynb"))
-    if not found:
+    notebooks = sorted(Path(folder).glob("0[0-9]_*.ipynb"))
+    if not notebooks:
         raise DataError(f"{folder} holds no notebook 00 to 09: run from a checkout, or install melib again")
     for start in only or ():
-        if not any(path.stem.startswith(start) for path in found):
-            raise Misuse(f"no notebook begins with {start!r}: there are {', '.join(p.stem for p in found)}")
-    return [path for path in found if not only or path.stem.startswith(tuple(only))]
+        if not any(path.stem.startswith(start) for path in notebooks):
+            raise Misuse(
+                f"no notebook begins with {start!r}: there are {', '.join(p.stem for p in notebooks)}"
+            )
+    return [path for path in notebooks if not only or path.stem.startswith(tuple(only))]
 
 
 def name_of(profile: str, seed: int = 0, data: Mapping[str, Any] | None = None) -> str:
@@ -459,10 +461,10 @@ def _parameters(
 def _manifest_hash(name: str) -> str:
     """Hash of a manifest, its corrections, and the manifest whose emotions it takes."""
 
-    found = manifest.read_manifest(name)
-    corrections = found.source.parent / "corrections" / f"{found.name}.csv"
-    parts = [manifest.manifest_hash(found), cache.content_hash([f for f in [corrections] if f.is_file()])]
-    return "".join([*parts, _manifest_hash(found.join["dataset"]) if found.join else ""])
+    about = manifest.read_manifest(name)
+    corrections = about.source.parent / "corrections" / f"{about.name}.csv"
+    parts = [manifest.manifest_hash(about), cache.content_hash([f for f in [corrections] if f.is_file()])]
+    return "".join([*parts, _manifest_hash(about.join["dataset"]) if about.join else ""])
 
 
 def _equations() -> Any:
@@ -623,8 +625,8 @@ def _first_line(text: str) -> str:
 def _failed_line(traceback: Sequence[str]) -> str:
     """The line that an arrow points at in the first frame of IPython's traceback: says which assertion failed."""
     plain = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(traceback))
-    found = re.search(r"^-+> *\d+ (.*)$", plain, re.MULTILINE)
-    return found.group(1).strip() if found else ""
+    line = re.search(r"^-+> *\d+ (.*)$", plain, re.MULTILINE)
+    return line.group(1).strip() if line else ""
 
 
 def _read_json(file: Path) -> dict[str, Any]:

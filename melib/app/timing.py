@@ -262,8 +262,8 @@ def _measure_long(
                     settings, read, read, 0, mirror=None if fit.windowed else flow.MIRROR
                 )
         with clock("see"):
-            said = spotting.curves_of_videos(regressor, fit, [video], options["batch_of_windows"])
-        curves = said if fit.body == spotting_runs.OURS.body else curves
+            predicted = spotting.curves_of_videos(regressor, fit, [video], options["batch_of_windows"])
+        curves = predicted if fit.body == spotting_runs.OURS.body else curves
         steps = np.ceil(sum(map(len, read)) / settings.segment / settings.batch)
         one["bodies"][fit.body] = {
             "step": max((clock["4 epochs"] - clock["2 epochs"]) / 2 - clock["see"], clock["see"]) / steps,
