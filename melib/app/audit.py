@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from melib import controls, metrics, priors, stats
-from melib.app.interval_files import read_text_table
+from melib.app.interval_files import numbers_of, read_text_table
 from melib.errors import DataError
 from melib.study.evaluation import swaps_within_folds
 
@@ -154,17 +154,7 @@ def read_csv(file: str | Path) -> pd.DataFrame:
         If it can't be read as a table, or a cell that should hold a number holds something else.
     """
     table = read_text_table(file, ("subject", "video"))
-    for name in NUMBERS:
-        if name not in table:
-            continue
-        text = table[name].str.strip()
-        blank = text.isna() | text.str.lower().isin(["", "nan", "na"])
-        table[name] = pd.to_numeric(text.mask(blank), errors="coerce")
-        wrong = np.flatnonzero(table[name].isna() & ~blank)
-        if wrong.size:
-            row = int(wrong[0])
-            raise DataError(f"{file}, line {row + 2}: {name} is {text.iloc[row]!r}, which is no number.")
-    return table
+    return table.assign(**{name: numbers_of(table, name, file) for name in NUMBERS if name in table})
 
 
 # ---- from tables to clips -------------------------------------------------------------------------------------
@@ -402,25 +392,22 @@ def _verdict(table: pd.DataFrame) -> str:
 def screen_rows(made: CurveAudit) -> list[tuple[str, ...]]:
     """The table as a screen shows it: measure, curves, position alone, difference, clips."""
 
-    def shown(row: dict, *names: str) -> str:
-        value, low, high = (row[name] for name in names)
+    def shown(value: float, low: float = np.nan, high: float = np.nan) -> str:
         interval = f" [{low:.3f}, {high:.3f}]" if np.isfinite(low) else ""
         return f"{value:.3f}{interval}" if np.isfinite(value) else ""
 
-    rows: list[tuple[str, ...]] = []
-    for row in made.table.to_dict("records"):
-        limit = f" (ties allow {row['tie_limit']:.2f})" if np.isfinite(row["tie_limit"]) else ""
-        unit = ", ms" if row["measure"] == "apex_error" else ""
-        rows.append(
-            (
-                row["measure"] + unit + limit,
-                shown(row, "curves", "low", "high"),
-                shown(row, "position_only", "position_only", "position_only").split(" ")[0],
-                shown(row, "difference", "difference_low", "difference_high"),
-                str(row["clips"]),
-            )
+    return [
+        (
+            row.measure
+            + (", ms" if row.measure == "apex_error" else "")
+            + (f" (ties allow {row.tie_limit:.2f})" if np.isfinite(row.tie_limit) else ""),
+            shown(row.curves, row.low, row.high),
+            shown(row.position_only),
+            shown(row.difference, row.difference_low, row.difference_high),
+            str(row.clips),
         )
-    return rows
+        for row in made.table.itertuples()
+    ]
 
 
 def _reading(clips: list[AuditedClip]) -> list[str]:

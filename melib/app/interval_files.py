@@ -373,14 +373,8 @@ def _curve(table, path, subject, video, column, first_number):
             f"{where} has no frames between {frame[at]} and {frame[at + 1]}; give every frame a row (its score may be empty"
             "), and number the samples of a sampled video 0, 1, 2, its events alike."
         )
-    values = {}
-    for name in (column, *(kind for kind in OTHERS if kind in table)):
-        numbers = pd.to_numeric(table[name], errors="coerce").to_numpy(float)
-        unread = table[name][table[name].notna().to_numpy() & ~np.isfinite(numbers)]
-        unread = unread[~unread.astype(str).str.lower().isin(["nan", "na"])]
-        if len(unread):
-            raise DataError(f"{where}: {name} {unread.iloc[0]!r} is no number; leave what is unknown empty.")
-        values[name] = np.where(np.isfinite(numbers), numbers, np.nan)[order]
+    columns = (column, *(kind for kind in OTHERS if kind in table))
+    values = {name: numbers_of(table, name, path).to_numpy(float)[order] for name in columns}
     scores = values.pop(column)
     return ScoreCurve(subject, video, int(frame[0]) - first_number, scores, values)
 
@@ -412,6 +406,26 @@ def read_text_table(path, columns):
                 )
             table[name] = table[name].map(cache.restored)
     return table
+
+
+def numbers_of(table, name, path):
+    """A column of `read_text_table` as numbers, NaN where a cell is empty or says nan.
+
+    Raises
+    ------
+    DataError
+        If a cell holds something else: names its line.
+    """
+    text = table[name].astype("string").str.strip()
+    blank = text.fillna("").str.lower().isin(["", "nan", "na"])
+    numbers = pd.to_numeric(text.mask(blank), errors="coerce").astype(float)
+    wrong = np.flatnonzero(~np.isfinite(numbers) & ~blank)
+    if wrong.size:
+        line = int(table.index[wrong[0]]) + 2
+        raise DataError(
+            f"{path}, line {line}: {name} is {text.iloc[wrong[0]]!r}, which is no number; leave what is unknown empty."
+        )
+    return numbers
 
 
 def _need(table, path, columns):
