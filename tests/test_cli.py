@@ -5,7 +5,6 @@ import re
 import shlex
 import subprocess
 import sys
-import time
 
 import cv2
 import numpy as np
@@ -97,13 +96,11 @@ def test_every_example_of_a_help_runs_as_installed_in_a_clean_folder(tmp_path, w
         assert (tmp_path / made).is_file(), made
 
 
-def test_help_answers_at_once_because_nothing_heavy_is_imported():
-    start = time.monotonic()
+def test_help_imports_nothing_heavy():
     heavy = "('torch', 'pandas', 'cv2', 'papermill', 'matplotlib')"
     code = f"import sys; from melib.app import cli; print([name for name in {heavy} if name in sys.modules])"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ended.stdout.strip() == "[]"
-    assert time.monotonic() - start < 5
 
 
 @pytest.mark.parametrize(
