@@ -524,7 +524,7 @@ def videos_panel(finished):
 
     def listed(dataset):
         for row in mistakes(finished, dataset).itertuples():
-            label = f"{row.what}, {row.subject}/{row.video}, {row.size:.2f}"
+            label = f"{row.what}, {row.subject}/{row.video}, {row.size:.2f}{' s' * (row.what == 'missed')}"
             yield label, (dataset, row.subject, row.video, row.onset)
         for row in finished.long[dataset].videos.itertuples():
             yield f"{row.subject}/{row.video}", (dataset, row.subject, row.video, 0)
