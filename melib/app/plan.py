@@ -133,13 +133,12 @@ def caption(table: pd.DataFrame) -> str:
 
 @dataclass
 class _Cost:
-    """Of one notebook; ``serial`` and ``parallel`` seconds of one process, ``job`` bytes of the largest job."""
+    """Of one notebook; ``parallel`` seconds on a processor, in whatever process; ``job`` bytes of the largest job."""
 
     videos: int = 0
     fits: int = 0
     disk: float = 0.0
     job: float = 0.0
-    serial: float = 0.0
     parallel: float = 0.0
 
 
@@ -181,12 +180,11 @@ class _Plan:
         one = self._one()
         cells = [cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
         figures = sum("fig" in source for source in cells)
-        serial = (
-            self.cost.serial + one["notebook"] + figures * one["figure"] + self._lesson(about.get("lesson"))
-        )
+        serial = one["notebook"] + figures * one["figure"]
+        serial += one["stretch"] * self._lesson(about.get("lesson"))
         serial += one["start"] if about.get("work") else 0
         memory = one["process"] * (1 + self.processes) + self.cost.job * self.processes
-        seconds = serial + self.cost.parallel / self.processes
+        seconds = serial + one["stretch"] * self.cost.parallel / self.processes
         disk = self.cost.disk + figures * one["figure_bytes"]
         return path.stem, self.cost.videos, self.cost.fits, disk / _GB, memory / _GB, seconds
 

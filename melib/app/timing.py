@@ -3,8 +3,9 @@
     a worker process   a clip, its face, its windows; a training step of each network; a long video, its features, ...
     this process       a notebook that imports what the others do, draws one figure, and becomes a page
 
-As many processes as the run will use do the same at the same time, so that they share the machine as they will in the run;
-the median counts. What a process does for the first time is done once before the clock starts.
+As many processes as the run will use do the same at the same time, so that they share the machine as they will in the run.
+Each thing is timed in seconds of the processor, which nobody else's moment of work disturbs; how many seconds by the clock
+that is (`stretch`) comes from all of them together. What a process does first is done once before the clock starts.
 """
 
 import contextlib
@@ -99,17 +100,19 @@ def _median(parts: Sequence[Any]) -> Any:
     """Of numbers that lie at the same place in dicts of dicts."""
     if isinstance(parts[0], dict):
         return {name: _median([part[name] for part in parts]) for name in parts[0]}
-    return parts[0] if isinstance(parts[0], tuple) else statistics.median(parts)
+    return statistics.median_low(parts)
 
 
 class _Clock(dict):
-    """Seconds by name."""
+    """Seconds by name: those of this process on a processor."""
+
+    now = staticmethod(time.process_time)
 
     @contextlib.contextmanager
     def __call__(self, name: str) -> Iterator[None]:
-        start = time.perf_counter()
+        start = self.now()
         yield
-        self[name] = time.perf_counter() - start
+        self[name] = self.now() - start
 
 
 def _measure(
@@ -122,7 +125,7 @@ def _measure(
     todo: set[str],
 ) -> dict[str, Any]:
     """All of it in one worker process."""
-    began = time.perf_counter()
+    began, used = time.perf_counter(), time.process_time()
     own = replace(run, folder=folder / "run", seed=run.seed + number, data={}, jobs=1)
     one: dict[str, Any] = {"process": _resident(), "nets": {}, "bodies": {}}
     # Bars of what is timed would only disturb.
@@ -134,6 +137,7 @@ def _measure(
         if asks_long and "spotting" in run.settings and (licensed[1] or not run.data):
             _measure_long(own, one, number, bodies, licensed[1], fitted)
     one["busy"] = time.perf_counter() - began
+    one["stretch"] = max(1.0, one["busy"] / (time.process_time() - used))
     return one
 
 
@@ -191,13 +195,18 @@ def _measure_clips(
         }
     used = None
     for fit in nets:
-        fitted, one["nets"][network_of(fit)] = _measurenetwork_of(fit, prepared, clock)
+        fitted, one["nets"][network_of(fit)] = _measure_network(fit, prepared, clock)
         if (fit.model, fit.input, fit.constant_frame) == ("resnet18_bigru", "flow", False):
             used = fitted if used is None or fit.width > used.settings.width else used
+    # What a network is shown changes its first layer alone: each takes the middle of its kin's.
+    alone = {key: dict(costs) for key, costs in one["nets"].items()}
+    for key, costs in one["nets"].items():
+        kin = [other for name, other in alone.items() if (name[0], *name[2:]) == (key[0], *key[2:])]
+        costs |= {name: statistics.median_low([other[name] for other in kin]) for name in ("step", "see")}
     return used
 
 
-def _measurenetwork_of(fit: FitSettings, prepared: Any, clock: _Clock) -> tuple[Any, dict[str, float]]:
+def _measure_network(fit: FitSettings, prepared: Any, clock: _Clock) -> tuple[Any, dict[str, float]]:
     """A training step and a look, each of one frame."""
     n = int(np.clip(_TIMED // fit.width, 2, fit.batch))
     windows = prepared.load(np.resize(np.arange(len(prepared.table)), n))
@@ -338,12 +347,12 @@ def _notebook(run: Run, scratch: Path) -> dict[str, float]:
         "seed": run.seed,
         "data": json.dumps(dict(run.data)) if run.data else "",
     }
-    clock = _Clock()
-    with clock("notebook"):
-        runner.execute(path, copy, given)
+    began = time.perf_counter()
+    runner.execute(path, copy, given)
+    taken = time.perf_counter() - began
     figure = nbformat.read(copy, as_version=4).cells[-1].metadata["papermill"]["duration"]
     return {
-        "notebook": clock["notebook"] - figure,
+        "notebook": taken - figure,
         "figure": figure,
         "figure_bytes": float(_bytes(folder / "figures")),
     }
