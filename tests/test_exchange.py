@@ -446,6 +446,10 @@ def test_predictions_are_linked_to_their_video_and_can_t_be_corrected(tmp_path):
         "curve": {"frame": [*range(90)], "seconds": seconds},
     }
     cache.write_json(tmp_path / "predictions" / "clip.json", record)
+    refused(
+        melib("export", tmp_path / "predictions", "--to", "elan", "--out", tmp_path / "out"),
+        "clip.mp4 isn't there to be linked",
+    )
     (tmp_path / "clip.mp4").touch()
     for given_as in ("predictions", "predictions/clip.json", "predictions/clip_intervals.csv"):
         ended = melib("export", tmp_path / given_as, "--to", "elan", "--out", tmp_path / "out")

@@ -282,7 +282,7 @@ def export(place: str, to: str, out: Path, *, film: bool = False, videos: Path |
     Raises
     ------
     DataError
-        If there is nothing to export, or frames are too short for milliseconds; Misuse for another format.
+        If there is nothing to export or to link, or frames are too short for milliseconds; Misuse for another format.
     """
     if to not in FORMATS:
         raise Misuse(f"--to is {to!r}; use {', '.join(FORMATS)}.")
@@ -300,6 +300,10 @@ def export(place: str, to: str, out: Path, *, film: bool = False, videos: Path |
         if not 0 < shown.fps <= _FASTEST:
             raise DataError(
                 f"{shown.dataset} has {shown.fps:g} frames a second; whole milliseconds hold {_FASTEST} at most."
+            )
+        if to != "webvtt" and not shown.source.exists():
+            raise DataError(
+                f"{shown.source} isn't there to be linked; name the folder of the videos by --videos."
             )
         base = out / shown.dataset / shown.subject / shown.video
         media, suffix = shown.source, _FILMS[to][0]
