@@ -121,7 +121,7 @@ def _rows_of_part(manifest: Manifest, place: int, path: Path, sheets: Sheets) ->
     headed = {name: head for name, content in chosen.items() if (head := _header(content, part)) is not None}
     if not headed:
         if not chosen:
-            sought = f'it has no sheet "{part["sheet"]}"'
+            sought = f'it has no sheet "{part["sheet"]}"' if "sheet" in part else "it holds no sheet of cells"
         elif "header" in part:
             sought = f'no row holds a cell "{part["header"]}"'
         else:
