@@ -328,7 +328,7 @@ def test_a_new_data_set_is_a_yml_and_nothing_else(tmp_path, faces):
     manifest = tmp_path / "invented.yml"
     manifest.write_text(INVENTED, encoding="utf-8")
     record = check_data(manifest, tmp_path / "data", sample=2)
-    assert record["problems"] == [] and record["kinds"] == {"macro": 2}
+    assert record["problems"] == [] and record["counts"]["kinds"] == {"macro": 2}
     study = open_study(manifest, tmp_path / "data")
     assert study.events["onset"].tolist() == [10, 12]
     assert np.isfinite(long_step(study, tmp_path)).all()

@@ -262,6 +262,11 @@ def predict_curves(fitted, sequences, *, device=None):
     curves : list of dict
         scores (T, S) float32 in (0, 1), logits (T, K) float32, one dict a sequence. Rows of masked frames say nothing.
 
+    Raises
+    ------
+    DataError
+        If a sequence has other channels than the training sequences, or NaN in a visible frame.
+
     Notes
     -----
     Memory beyond the result doesn't grow with length: what is longer than 6144 frames is read in chunks with margins of
@@ -414,6 +419,12 @@ def _whole(net, sequence, scale, device):
     """Scores (T, S) and logits (T, K) of one sequence, chunk by chunk."""
     x, mask = sequence.x, np.asarray(sequence.mask, dtype=bool)
     t = len(x)
+    channels = len(scale["middle"])
+    if x.shape[1] != channels or not np.isfinite(x[mask]).all():
+        raise DataError(
+            f"a sequence has {x.shape[1]} channels where those trained on have {channels}, or NaN in a visible frame; "
+            "use the same features, and mask what can't be seen."
+        )
     scores = np.zeros((t, net.score.out_features), np.float32)
     logits = np.zeros((t, net.emotion.out_features), np.float32)
     chunk = t if t <= _CHUNK + 2 * _MARGIN else _CHUNK
