@@ -130,10 +130,10 @@ class IntervalSelector:
         kept = np.concatenate([_likeliest(video.spans, odds[owner == i]) for i, video in enumerate(videos)])
         slope, shift = _calibration(odds[kept], overlap[kept] >= 0.5)
         probability = np.sort(expit(slope * odds[kept] + shift))[::-1]
-        found, n_events = np.cumsum(probability), sum(map(len, truth))
-        least = probability[np.argmax(2 * found / (np.arange(1, found.size + 1) + n_events))]
-        worth = right[kept][expit(slope * odds[kept] + shift) >= least]
-        f1 = 2 * worth.sum() / (len(worth) + n_events)
+        expected_hits, n_events = np.cumsum(probability), sum(map(len, truth))
+        least = probability[np.argmax(2 * expected_hits / (np.arange(1, expected_hits.size + 1) + n_events))]
+        hits = right[kept][expit(slope * odds[kept] + shift) >= least]
+        f1 = 2 * hits.sum() / (len(hits) + n_events)
         model = _logistic(features, right, np.ones(len(right), bool))
         return cls(
             prior,

@@ -157,8 +157,8 @@ def _wrong(after: pd.DataFrame, expected: pd.DataFrame, before: pd.DataFrame) ->
             return f"{what} would be dropped, since it {row.reason.rsplit(' and ', 1)[-1]}"
         if not asked[row.Index]:
             return f"{what} has the same video, onset and cell as another row of the table, and would be changed, too"
-        said = ", ".join(f"{name} {getattr(row, name)}" for name in FIELDS)
-        return f"{what} would be read as {said}"
+        reading = ", ".join(f"{name} {getattr(row, name)}" for name in FIELDS)
+        return f"{what} would be read as {reading}"
     return ""
 
 

@@ -701,7 +701,7 @@ def read_labelstudio(file: Path) -> list[Edited]:
         about = _about(file, data.get(_ABOUT) if isinstance(data, dict) else None)
         try:
             done = [made for made in task["annotations"] if not made.get("was_cancelled")]
-            said = [_of_annotation(about, made) for made in done]
+            edits = [_of_annotation(about, made) for made in done]
         except (KeyError, TypeError, ValueError, AttributeError, IndexError):
             raise DataError(
                 f"{file}: the task of {about['video']} isn't as Label Studio exports it; choose JSON, not JSON-MIN."
@@ -710,7 +710,7 @@ def read_labelstudio(file: Path) -> list[Edited]:
             raise DataError(f"{file}: {about['video']} has {len(done)} annotations; keep one a task.")
         videos += [
             Edited(about, _gather(file, about, intervals, apexes), reasons, who)
-            for intervals, apexes, reasons, who in said
+            for intervals, apexes, reasons, who in edits
         ]
     if not videos:
         raise DataError(f"{file} holds no annotation; submit the tasks in Label Studio, and export as JSON.")

@@ -102,9 +102,9 @@ def beside_truth(intervals: pd.DataFrame, study: Study) -> pd.DataFrame:
             "peak_px": events["event"].map(peaks),
         }
     )
-    seen = found[["apex_s", "confidence"]].rename(columns={"apex_s": "found_s"})
-    seen.index = found.index.map(pairs.set_index("predicted")["truth"].to_dict())
-    rows = happened.join(seen[seen.index.notna()])
-    rows = pd.concat([rows, seen[seen.index.isna()]], ignore_index=True)
+    predicted = found[["apex_s", "confidence"]].rename(columns={"apex_s": "found_s"})
+    predicted.index = found.index.map(pairs.set_index("predicted")["truth"].to_dict())
+    rows = happened.join(predicted[predicted.index.notna()])
+    rows = pd.concat([rows, predicted[predicted.index.isna()]], ignore_index=True)
     when = rows["onset_s"].fillna(rows["found_s"])
     return rows.loc[when.sort_values(kind="stable").index].reset_index(drop=True)

@@ -264,8 +264,9 @@ def alignment(study, n=4):
     -------
     matplotlib.figure.Figure
     """
-    seen = [clip for clip in study.clips if clip.mask.any()]
-    chosen = [seen[i] for i in np.unique(np.linspace(0, len(seen) - 1, min(n, len(seen))).astype(int))]
+    with_face = [clip for clip in study.clips if clip.mask.any()]
+    places = np.unique(np.linspace(0, len(with_face) - 1, min(n, len(with_face))).astype(int))
+    chosen = [with_face[place] for place in places]
     folders = study.videos.set_index(["subject", "video"])["folder"]
     with style.context():
         fig, axes = plt.subplots(2, len(chosen), figsize=(style.TWO_COLUMNS, 4.2), squeeze=False)
@@ -274,13 +275,13 @@ def alignment(study, n=4):
             first = np.flatnonzero(clip.mask)[0]
             numbers, paths = manifest.frame_files(folders[(clip.subject, clip.video)], study.manifest)
             image = faces.read_image(paths[int(np.searchsorted(numbers, clip.numbers[first]))])
-            found = None if image is None else faces.find_face(image)
-            if image is None or found is None:  # tracked from its neighbours, not found by itself
+            face = None if image is None else faces.find_face(image)
+            if image is None or face is None:  # tracked from its neighbours, not found by itself
                 column[0].set(xticks=[], yticks=[])
             else:
-                show_face(column[0], study, clip.subject, image, found.landmarks)
-                column[0].plot(*found.landmarks.T, ".", color=style.SKY, ms=1.5)
-                _crop_outline(column[0], found.landmarks, clip.frames.shape[-1])
+                show_face(column[0], study, clip.subject, image, face.landmarks)
+                column[0].plot(*face.landmarks.T, ".", color=style.SKY, ms=1.5)
+                _crop_outline(column[0], face.landmarks, clip.frames.shape[-1])
                 column[0].set(xlim=(0, image.shape[1]), ylim=(image.shape[0], 0))
             show_face(column[1], study, clip.subject, np.asarray(clip.frames[first]), clip.landmarks)
             column[1].plot(*clip.landmarks.T, ".", color=style.SKY, ms=1.5)

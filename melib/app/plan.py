@@ -298,14 +298,14 @@ class _Plan:
         )
         T = self.settings["windows"][job.protocol]["T"]
         if job.variant:  # asked for its curve, and whether it follows the apex of what is scored
-            seen = test["windows"] + len(intensity.SHIFTS) * test["scored"]
+            predicted = test["windows"] + len(intensity.SHIFTS) * test["scored"]
         else:  # shuffled and frozen, too, and where another data set has them its windows of the same people
-            seen = 3 * test["windows"] + len(intensity.SHIFTS) * test["complete"]
-            seen += self._transferred(counted, job.protocol, fold)
+            predicted = 3 * test["windows"] + len(intensity.SHIFTS) * test["complete"]
+            predicted += self._transferred(counted, job.protocol, fold)
         trained = fit.epochs * (train["windows"] * net["step"] + validation["windows"] * net["see"])
         held = (train["windows"] + validation["windows"]) * one[f"held {job.protocol}"]
         self._add(
-            T * (trained + seen * net["see"]),
+            T * (trained + predicted * net["see"]),
             disk=0 if job.variant else net["bytes"],
             job=held + fit.batch * T * net["memory"],
             fits=1,
@@ -368,13 +368,13 @@ class _Plan:
         }
         if fit.published:
             part["train"] += part["validation"]
-        seen = part["train"]
+        trained_on = part["train"]
         if fit.windowed:  # each sample in two windows, those of clips, too
             donors = (
                 0 if fit.published else self._donor_samples() * len(fold.train) / max(1, len(counts.samples))
             )
-            seen = 2 * (seen + donors)
-        steps = np.ceil(seen / settings.segment / settings.batch)
+            trained_on = 2 * (trained_on + donors)
+        steps = np.ceil(trained_on / settings.segment / settings.batch)
         judged = part["test" if fit.peek else "validation"]
         others = (
             self._transfer_samples() * (len(fold.test) + len(fold.validation)) / max(1, len(counts.samples))

@@ -212,10 +212,10 @@ def _refuse_names(tables, named):
     for title, table in tables.items():
         private = [] if title in ("scores", "counts") else [column for column in _PRIVATE if column in table]
         texts = [column for column in table if not pd.api.types.is_numeric_dtype(table[column])]
-        told = [column for column in texts if names & set(" ".join(table[column].astype(str)).split())]
-        if private or told:
+        naming = [column for column in texts if names & set(" ".join(table[column].astype(str)).split())]
+        if private or naming:
             raise DataError(
-                f"{title}.csv names a person or a recording in {(private or told)[0]}: it can't be shared."
+                f"{title}.csv names a person or a recording in {(private or naming)[0]}: it can't be shared."
             )
 
 
@@ -295,7 +295,7 @@ def _numbers(folder):
 
 def _notes(records) -> list[str]:
     first = records[0]
-    said = []
+    notes = []
     for what, words in (
         ("data", "data sets"),
         ("profile", "profiles"),
@@ -306,11 +306,11 @@ def _notes(records) -> list[str]:
     ):
         others = [record["lab"] for record in records[1:] if record.get(what) != first.get(what)]
         if others:
-            said.append(f"{words} of {', '.join(others)} aren't those of {first['lab']}")
+            notes.append(f"{words} of {', '.join(others)} aren't those of {first['lab']}")
     late = [record["lab"] for record in records if not record.get("frozen_before_any_result")]
     if late:
-        said.append(f"the configuration of {', '.join(late)} wasn't frozen before the first result")
-    return said
+        notes.append(f"the configuration of {', '.join(late)} wasn't frozen before the first result")
+    return notes
 
 
 def _cell(row: dict[str, Any]) -> str:
