@@ -63,6 +63,7 @@ LEFT_OUT = {
     ".venv/bin/melib data check samm": LICENSED,
     "make reproduce DATA=": LICENSED,
     ".venv/bin/melib run --profile published --data": LICENSED,
+    ".venv/bin/melib run --profile paper --data samm": LICENSED,
     ".venv/bin/melib data events samm_lv": LICENSED,
 }
 # An hour at profile demo, and all of smoke is run by tests/test_notebooks.py. Here a run is what predict needs of one.
