@@ -68,7 +68,7 @@ def a_video(events, fps, **more):
         "images": {0: "v/0.jpg"},
     }
     about = {"tables": ("t.xlsx",), "manifest": "m.yml", "emotions": EMOTIONS[:2]}
-    return exchange.Video("toy", "006", "006_1", fps, **{**known, **about, "events": events, **more})
+    return exchange.ExportedVideo("toy", "006", "006_1", fps, **{**known, **about, "events": events, **more})
 
 
 @pytest.fixture(scope="module")
@@ -474,7 +474,7 @@ def test_predictions_are_linked_to_their_video_and_can_t_be_corrected(tmp_path):
 def change(event, reviewer="AB", subject="006", **new):
     """A change of landmarks, as an edited file asks for it."""
     names = {"onset": 100, "apex": 119, "offset": 150, "emotion": "anger"}
-    return corrections.Change(subject, event, names, new, "two digits swapped", reviewer, "a.eaf")
+    return corrections.EventChange(subject, event, names, new, "two digits swapped", reviewer, "a.eaf")
 
 
 LATE = [["006", "006_1", 101, 120, 151, "4", "anger"], ["007", "007_1", 101, 120, 151, "1+2", "anger"]]
@@ -501,7 +501,7 @@ def test_a_person_whom_the_table_numbers_and_the_folders_name_is_corrected(tmp_p
             page.append(row)
     book.save(tmp_path / "u.xlsx")
     of, tables = manifest(tmp_path / "m", table={"lookup": lookup}), [tmp_path / "u.xlsx"]
-    corrections.save(
+    corrections.save_changes(
         of,
         tables,
         [change("006_1", subject="s15", apex=130)],
@@ -535,7 +535,7 @@ def test_what_the_next_reading_wouldn_t_say_is_refused_and_nothing_is_saved(
     of, tables = replace(manifest(tmp_path / "m"), **about), [xlsx(tmp_path / "u.xlsx", [HEADER, *rows])]
     file = tmp_path / "m" / "corrections" / "invented.csv"
     with pytest.raises(DataError, match=said):
-        corrections.save(of, tables, [change(event, **new)])
+        corrections.save_changes(of, tables, [change(event, **new)])
     assert not file.exists()
 
 
@@ -545,15 +545,15 @@ def test_columns_that_somebody_added_stay_and_a_cell_that_is_right_again_has_no_
     columns = [*annotations.CORRECTION, "remark"]
     row = ["007", "007_1", "101", "aus", "1+2", "1", "seen", "frames", "left brow only"]
     file.write_text("\n".join(",".join(cells) for cells in (columns, row)) + "\n")
-    corrections.save(*table[:2], [change("006_1", apex=130)])
+    corrections.save_changes(*table[:2], [change("006_1", apex=130)])
     assert [row["remark"] for row in csv.DictReader(file.open())] == ["left brow only", ""]
     back = replace(change("006_1", apex=119), before=change("006_1").before | {"apex": 130})
-    corrections.save(*table[:2], [back])
+    corrections.save_changes(*table[:2], [back])
     assert len(annotations.read_corrections(file)) == 1
     assert landmarks(of, tables, "006_1") == (100, 119, 150)
     file.write_text(file.read_text().replace("left brow", "left, right brow"))
     with pytest.raises(DataError, match="row 2: it has more cells than the header"):
-        corrections.save(*table[:2], [change("006_1", apex=130)])
+        corrections.save_changes(*table[:2], [change("006_1", apex=130)])
 
 
 def beside(work):
@@ -569,14 +569,14 @@ def beside(work):
 
 
 def test_who_is_killed_while_saving_leaves_what_was_saved_before(table, monkeypatch):
-    corrections.save(*table[:2], [change("006_1", apex=130)])
+    corrections.save_changes(*table[:2], [change("006_1", apex=130)])
     before = table[2].read_bytes()
     monkeypatch.setattr(os, "replace", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
-    child = beside(lambda: corrections.save(*table[:2], [change("007_1", subject="007", apex=140)]))
+    child = beside(lambda: corrections.save_changes(*table[:2], [change("007_1", subject="007", apex=140)]))
     assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
     monkeypatch.undo()
     assert table[2].read_bytes() == before
-    corrections.save(
+    corrections.save_changes(
         *table[:2], [change("007_1", subject="007", apex=140)]
     )  # nobody holds the data set any more
     assert [landmarks(*table[:2], event)[1] for event in ("006_1", "007_1")] == [130, 140]
@@ -586,7 +586,9 @@ def test_of_what_several_save_at_the_same_time_nothing_is_lost(table):
     def save(event):
         for apex in range(120, 126):
             known = change(event, subject=event[:3]).before | {"apex": apex - 1}
-            corrections.save(*table[:2], [replace(change(event, subject=event[:3], apex=apex), before=known)])
+            corrections.save_changes(
+                *table[:2], [replace(change(event, subject=event[:3], apex=apex), before=known)]
+            )
 
     children = [beside(lambda event=event: save(event)) for event in ("006_1", "007_1")]
     assert [os.waitpid(child, 0)[1] for child in children] == [0, 0]
@@ -597,9 +599,9 @@ def test_a_full_disk_is_one_sentence_and_what_was_saved_stays(small_disk):
     folder = small_disk(1)
     of, tables = manifest(folder / "m"), [xlsx(folder / "u.xlsx", [HEADER, *LATE])]
     file = folder / "m" / "corrections" / "invented.csv"
-    corrections.save(of, tables, [change("006_1", apex=130)])
+    corrections.save_changes(of, tables, [change("006_1", apex=130)])
     before = file.read_bytes()
     (folder / "rest").write_bytes(bytes(shutil.disk_usage(folder).free))
     with pytest.raises(DataError, match="disk is full"):
-        corrections.save(of, tables, [change("007_1", subject="007", apex=140)])
+        corrections.save_changes(of, tables, [change("007_1", subject="007", apex=140)])
     assert file.read_bytes() == before

@@ -127,7 +127,7 @@ def test_mistakes_are_what_is_missed_and_invented_each_from_its_worst(monkeypatc
         explore, "fold_curves", lambda *_: [replace(whole, folds=[fold]) for fold in whole.folds]
     )
     table = explore.mistakes(None, "toy")
-    kept = spotting_decoding.accepted_intervals(spotting_decoding.predict(explore.OURS, whole))
+    kept = spotting_decoding.accepted_intervals(spotting_decoding.decode_system(explore.OURS, whole))
     counts = metrics.spotting(kept, spotting.annotated(whole.videos))
     assert [(table["what"] == what).sum() for what in ("missed", "invented")] == [counts["fn"], counts["fp"]]
     for _, part in table.groupby("what"):
@@ -220,7 +220,7 @@ def test_the_curve_and_the_intervals_that_are_shown_are_those_that_were_scored(r
         assert rho == pytest.approx(row.value, abs=2e-3)
     (long,) = spotting.open_long(opened.run)
     material = spotting_runs.gather([explore.OURS], opened.run, long)
-    kept = spotting_decoding.accepted_intervals(spotting_decoding.predict(explore.OURS, material))
+    kept = spotting_decoding.accepted_intervals(spotting_decoding.decode_system(explore.OURS, material))
     shown = explore.long_video(opened, long_name, long.videos[0].subject, long.videos[0].video)
     scored = kept[(kept["subject"] == shown.video.subject) & (kept["video"] == shown.video.video)]
     intervals = explore.decode_video(shown)

@@ -131,7 +131,7 @@ def decoded(probe, finds, seed=0):
         return whole[(whole["dataset"] == dataset) & whole["subject"].isin(tested)].reset_index(drop=True)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(limits, "predict", predict)
+        patch.setattr(limits, "decode_system", predict)
         return limits.decode_probe(TOY, probe)
 
 

@@ -98,7 +98,7 @@ def material():
 
 
 def predict(*asked):
-    return accepted_intervals(spotting_decoding.predict(*asked))
+    return accepted_intervals(spotting_decoding.decode_system(*asked))
 
 
 def truth_of(material):

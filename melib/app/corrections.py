@@ -1,6 +1,6 @@
 """Corrections of single cells of annotation tables, written so that the next reading says what was seen, and nothing else.
 
-    events (0-based)  --- save --->  corrections/<dataset>.csv beside the manifest (cells as the table writes them)
+    events (0-based)  --- save_changes --->  corrections/<dataset>.csv beside the manifest (cells as the table writes them)
 
 The table itself is never touched; annotations.py applies the rows when it reads it.
 """
@@ -29,7 +29,7 @@ _PLACE = ("subject", "video", "onset")  # says which row of the table is correct
 
 
 @dataclass(frozen=True)
-class Change:
+class EventChange:
     """An event that was edited: what it was (all of `FIELDS`), what of it is new, why, who says so, and in which file."""
 
     subject: str
@@ -57,7 +57,7 @@ def whole(frame: Any) -> int | None:
     return None if pd.isna(frame) else int(frame)
 
 
-def save(about: Manifest, tables: list[Path], changes: list[Change]) -> list[Change]:
+def save_changes(about: Manifest, tables: list[Path], changes: list[EventChange]) -> list[EventChange]:
     """Write corrections of events, and hold the next reading against them.
 
     The file appears whole or not at all. Several people may save at once: each change is made to the file as it is then.
@@ -67,11 +67,11 @@ def save(about: Manifest, tables: list[Path], changes: list[Change]) -> list[Cha
     about : Manifest
     tables : list of Path
         The data set's tables, as for `annotations.audit`.
-    changes : list of Change
+    changes : list of EventChange
 
     Returns
     -------
-    list of Change
+    list of EventChange
         Those that were saved: what the tables and corrections say already isn't.
 
     Raises
@@ -110,7 +110,7 @@ def save(about: Manifest, tables: list[Path], changes: list[Change]) -> list[Cha
     return made
 
 
-def _row(events: pd.DataFrame, about: Manifest, change: Change) -> int:
+def _row(events: pd.DataFrame, about: Manifest, change: EventChange) -> int:
     rows = events.index[(events["subject"] == change.subject) & (events["event"] == change.event)]
     if len(rows) != 1:
         raise DataError(
@@ -121,7 +121,7 @@ def _row(events: pd.DataFrame, about: Manifest, change: Change) -> int:
 
 
 def _rows_for(
-    about: Manifest, audit: annotations.Audit, corrected: set, place: int, change: Change, new: dict
+    about: Manifest, audit: annotations.Audit, corrected: set, place: int, change: EventChange, new: dict
 ) -> dict:
     """Rows of corrections by the cell that they are about; none where the cell says already what is new."""
     cells = audit.cells.loc[place]

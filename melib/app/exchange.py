@@ -73,7 +73,7 @@ _SCHEMA = {"type": "object", "required": list(_SAID), "properties": _SAID}
 
 
 @dataclass(frozen=True, eq=False)
-class Video:
+class ExportedVideo:
     """One video with what is known of it.
 
     ``subject`` and ``video`` name it; ``fps`` native frames a second; ``first`` the native frame at which it begins;
@@ -103,7 +103,7 @@ class Video:
 
 @dataclass(frozen=True)
 class Edited:
-    """One video as it came back: ``about`` as exported, ``events`` as `Video.events`, reasons by event, who edited."""
+    """One video as it came back: ``about`` as exported, ``events`` as `ExportedVideo.events`, reasons, who edited."""
 
     about: dict
     events: dict
@@ -141,7 +141,7 @@ def frames(begin: int, end: int, fps: float) -> tuple[int, int]:
 # ---- what there is to export ------------------------------------------------------------------------------------
 
 
-def videos_of_run(folder: Path) -> list[Video]:
+def videos_of_run(folder: Path) -> list[ExportedVideo]:
     """Every video of a finished run's data sets, with its annotated events and what our system found.
 
     Raises
@@ -187,7 +187,7 @@ def videos_of_run(folder: Path) -> list[Video]:
                 "images": images,
             }
             seen: dict[str, Any] = {"events": known, "found": found.get((row.subject, row.video), [])}
-            videos.append(Video(study.name, row.subject, row.video, **shown, **seen, **more))
+            videos.append(ExportedVideo(study.name, row.subject, row.video, **shown, **seen, **more))
     return videos
 
 
@@ -202,7 +202,7 @@ def _found_in_run(folder: Path, about: Manifest) -> dict:
     return found
 
 
-def videos_of_predictions(place: Path, videos: Path | None = None) -> list[Video]:
+def videos_of_predictions(place: Path, videos: Path | None = None) -> list[ExportedVideo]:
     """What `melib predict` found, one video a json.
 
     Parameters
@@ -241,7 +241,7 @@ def videos_of_predictions(place: Path, videos: Path | None = None) -> list[Video
         source = next((folder / name for folder in folders if (folder / name).exists()), folders[-1] / name)
         images = dict(enumerate(footage.images(source)[0])) if source.is_dir() else {}
         found = [(*row, text) for row, text in zip(rows, words, strict=True)]
-        made.append(Video("predicted", "", file.stem, fps, 0, source, images, found=found))
+        made.append(ExportedVideo("predicted", "", file.stem, fps, 0, source, images, found=found))
     if not made:
         raise DataError(f"{place} holds no prediction; make some with `melib predict VIDEO --out {place}`.")
     return made
@@ -330,7 +330,7 @@ def export(place: str, to: str, out: Path, *, film: bool = False, videos: Path |
     return written
 
 
-def _write_film(shown: Video, file: Path, code: str) -> None:
+def _write_film(shown: ExportedVideo, file: Path, code: str) -> None:
     """Write a folder of frames as a film, so that frame and time agree: a missing frame shows the one before it."""
 
     def pictures() -> Iterator[np.ndarray]:
@@ -357,7 +357,7 @@ def _lanes(events: dict) -> dict[str, dict]:
     return lanes
 
 
-def elan_document(shown: Video, media: Path, folder: Path) -> Eaf:
+def elan_document(shown: ExportedVideo, media: Path, folder: Path) -> Eaf:
     """An ELAN document: a tier of events a kind, with tiers of apex, emotion and reason below it."""
     eaf = Eaf(author="melib")
     eaf.remove_tier("default")
@@ -403,7 +403,7 @@ def _in_order(eaf: Eaf) -> None:
             aligned[name] = (names[begin], names[end], *rest)
 
 
-def webvtt(shown: Video) -> str:
+def webvtt(shown: ExportedVideo) -> str:
     """Captions: a cue an event, and one of its apex."""
     cues = []
     for name, (kind, onset, apex, offset, emotion) in shown.events.items():
@@ -424,7 +424,7 @@ def _clock(milliseconds: int) -> str:
     return f"{minutes // 60:02d}:{minutes % 60:02d}:{rest // 1000:02d}.{rest % 1000:03d}"
 
 
-def task_of(shown: Video, media: str) -> dict:
+def task_of(shown: ExportedVideo, media: str) -> dict:
     """A task of Label Studio: regions of its timeline, annotated ones to be edited, found ones as predictions."""
 
     def region(name: str, first: int, last: int, label: str) -> dict:
@@ -528,7 +528,7 @@ def import_file(
             key = (edited.about["subject"], name)
             if moved:
                 changes.append(
-                    corrections.Change(
+                    corrections.EventChange(
                         *key,
                         dict(zip(corrections.FIELDS, before[1:], strict=True)),
                         moved,
@@ -537,7 +537,7 @@ def import_file(
                         file.name,
                     )
                 )
-    saved = corrections.save(about, tables, changes)
+    saved = corrections.save_changes(about, tables, changes)
     return corrections.path_of(about), [change.sentence for change in saved]
 
 

@@ -265,10 +265,10 @@ def decode_video(shown, decoder=OURS.decoder):
     Returns
     -------
     DataFrame
-        As `spotting_decoding.predict` returns, and right (bool: it finds a micro-expression, at IoU .5).
+        As `spotting_decoding.decode_system` returns, and right (bool: it finds a micro-expression, at IoU .5).
     """
     place = {"subject": shown.video.subject, "video": shown.video.video}
-    intervals = spotting_decoding.predict(replace(OURS, decoder=decoder), shown.material)
+    intervals = spotting_decoding.decode_system(replace(OURS, decoder=decoder), shown.material)
     intervals = rows_where(intervals, **place).reset_index(drop=True)
     kept = intervals[intervals["kept"]]
     pairs = metrics.spotting(kept, spotting.annotated([shown.video]))["matches"]
@@ -292,7 +292,7 @@ def mistakes(finished, dataset):
     materials = fold_curves(finished, dataset)
     if not all(material.curves for material in materials):
         return pd.DataFrame()
-    invented = pd.concat([spotting_decoding.predict(OURS, material) for material in materials])
+    invented = pd.concat([spotting_decoding.decode_system(OURS, material) for material in materials])
     invented = spotting_decoding.accepted_intervals(invented)
     missed = spotting.annotated(materials[0].videos)
     pairs = metrics.spotting(invented, missed)["matches"]

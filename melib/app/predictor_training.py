@@ -30,7 +30,7 @@ from melib.study import results, spotting, spotting_runs, spotting_tables
 from melib.study.data import Study, open_study
 from melib.study.provenance import read_configuration
 from melib.study.run import Run, begin, data_names
-from melib.study.spotting_decoding import Material, System, accepted_intervals, predict
+from melib.study.spotting_decoding import Material, System, accepted_intervals, decode_system
 
 _STILLS = "more_stills"
 # Half a second, and the share of such windows of still films whose movement is below the floor.
@@ -182,7 +182,7 @@ def _together(own: spotting.Long, more: Sequence[spotting.Video]) -> spotting.Lo
 
 def _intervals(system: System, material: Material, floor: float) -> pd.DataFrame:
     """Intervals that a system stands by, in which the skin moves."""
-    intervals = accepted_intervals(predict(system, material))
+    intervals = accepted_intervals(decode_system(system, material))
     motion = {(video.subject, video.video): video.motion for video in material.videos}
     rows = intervals[["subject", "video", "onset", "offset"]].itertuples(index=False)
     sizes = [prediction.moved(motion[subject, video], *ends) for subject, video, *ends in rows]

@@ -298,7 +298,7 @@ def _decoding(video: spotting.Video, curves: Any, clock: _Clock) -> float:
             video.dataset, videos, [fold], dict.fromkeys(fits, known), {}, {}, 0
         )
         with clock(f"{n} videos"):
-            spotting_decoding.predict(spotting_runs.OURS, everything)
+            spotting_decoding.decode_system(spotting_runs.OURS, everything)
     return max(clock["3 videos"] - clock["1 videos"], 0.0) / 4  # each is fitted on and decoded
 
 

@@ -35,7 +35,7 @@ from melib.simulate import events, long, render, schedule, units
 from melib.study import data, ideal_observer, intensity, psychometrics, results, spotting, spotting_runs
 from melib.study.results import BORDERS, IDEAL
 from melib.study.run import Run
-from melib.study.spotting_decoding import curves_of, fits_of, predict
+from melib.study.spotting_decoding import curves_of, decode_system, fits_of
 from melib.study.spotting_runs import lighter
 
 # What the ideal observer's limits are computed by: a changed line of it changes their keys.
@@ -297,12 +297,12 @@ def decode_probe(system, probe: Probe) -> dict:
         parts = []
         for name in (dataset, material.dataset):
             if any(v.dataset == name for v in judges):
-                intervals = predict(system, replace(material, folds=[asked]), name)
+                intervals = decode_system(system, replace(material, folds=[asked]), name)
                 parts.append(intervals.assign(video=name + "/" + intervals["video"]))
         apart = [replace(video, video=f"{video.dataset}/{video.video}") for video in judges]
         decoded[fold.index, "validation"] = apart, pd.concat(parts, ignore_index=True)
         if any(video.subject in fold.test for video in probe.videos):
-            decoded[fold.index, "test"] = predict(system, replace(material, folds=[fold]), dataset)
+            decoded[fold.index, "test"] = decode_system(system, replace(material, folds=[fold]), dataset)
     return decoded
 
 

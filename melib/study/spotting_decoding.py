@@ -116,7 +116,7 @@ class Material:
         return [video for video in self.home if video.subject in subjects]
 
 
-def predict(system, material, dataset="", statistics=""):
+def decode_system(system, material, dataset="", statistics=""):
     """Intervals of every test subject by one system, each fitted without that subject.
 
     Parameters
@@ -175,7 +175,7 @@ def fitted(system, material, fold, statistics="", test=()):
     material : Material
     fold : protocols.Fold
     statistics : str
-        As in `predict`.
+        As in `decode_system`.
     test : sequence of spotting.Video
         Read by the fault "parameter_on_test" alone.
 

@@ -19,8 +19,8 @@ from melib.study.spotting_decoding import (
     System,
     accepted_intervals,
     curves_of,
+    decode_system,
     fits_of,
-    predict,
 )
 from melib.study.spotting_tables import (
     Evaluation,
@@ -158,14 +158,14 @@ def lighter(system, material):
 
 
 def _predict_all(systems, materials, jobs, settings=(("", ""),)):
-    """Intervals of all trainings together, made in several processes: dict (name, dataset, statistics) of `predict`."""
+    """Intervals of all trainings, made in several processes: dict (name, dataset, statistics) of `decode_system`."""
     tasks = [
         (system, light, *setting)
         for system, material in itertools.product(systems, materials)
         for light in [lighter(system, material)]
         for setting in settings
     ]
-    done = workers.run_jobs(predict, tasks, jobs, label="decode", unit="system")
+    done = workers.run_jobs(decode_system, tasks, jobs, label="decode", unit="system")
     trainings: dict[tuple, list] = {}
     for (system, _, *setting), intervals in zip(tasks, done, strict=True):
         trainings.setdefault((system.name, *setting), []).append(intervals)

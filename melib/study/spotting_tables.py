@@ -272,7 +272,7 @@ class Evaluation:
     ----------
     material : Material
     candidates : dict name -> DataFrame
-        All intervals that a system considered, as `spotting_decoding.predict` returns them; of several trainings
+        All intervals that a system considered, as `spotting_decoding.decode_system` returns them; of several trainings
         `together`.
     """
 
