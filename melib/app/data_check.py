@@ -103,11 +103,10 @@ def check_data(
     DataError
         If the folder, the manifest or a table can't be read at all.
     """
-    manifest = manifests.read_manifest(dataset)
+    manifest = manifests.effective(manifests.read_manifest(dataset), root)
     videos = manifests.videos(manifest, root)
     manifests.load_truth(manifest, root)  # refuses a file that isn't what the simulator wrote
     audit = annotations.audit(manifest, *(tables or manifests.tables(manifest, root)))
-    layout = manifests.variants(manifest)[int(videos["variant"].iloc[0])]
     videos = as_in_table(videos, audit.events)
     numbers, pictures, cases = _read_folders(manifest, videos, sample)
     used = audit.events[audit.events["status"] != "dropped"]
@@ -115,7 +114,7 @@ def check_data(
         (_names(e.subject, e.video, e.event), (e.subject, e.video), int(e.onset), int(e.offset))
         for e in used.itertuples()
     ]
-    first = layout.get("first_frame", manifest.first_frame)
+    first = manifest.frames.get("first_frame", manifest.first_frame)
     shift = _one_off(events, numbers)
     cases += _missing_frames(events, numbers, shift, first)
     annotated, held = (set(table[_VIDEO].itertuples(index=False, name=None)) for table in (used, videos))
@@ -137,7 +136,7 @@ def check_data(
         "images": images,
     }
     record = _record(manifest, audit, [*cases, *lost], problems, counts)
-    return {"root": str(root), "layout": layout["pattern"], **record}
+    return {"root": str(root), "layout": manifest.frames["pattern"], **record}
 
 
 def check_tables(

@@ -158,7 +158,7 @@ def content_hash(paths: Iterable[str | Path | tuple], index: str | Path | None =
         If a file can't be read.
     """
     files: list[tuple[Path, bytes]] = []  # each with the numbers of the frames that are used
-    for path, group in itertools.groupby(paths, key=_file):
+    for path, group in itertools.groupby(paths, lambda p: Path(p[0] if isinstance(p, tuple) else p)):
         frames = list(group)
         numbers = [frame[1] for frame in frames if isinstance(frame, tuple)]
         files += [(path, np.array(numbers, "<i8").tobytes())] if numbers else [(path, b"")] * len(frames)
@@ -185,7 +185,6 @@ def tree_hash(
     Parameters
     ----------
     root : str or Path
-        Links are followed; hidden folders aren't.
     wanted : callable
         Says of a file's name whether the file counts.
     skipped : callable
@@ -199,7 +198,11 @@ def tree_hash(
         If a file can't be read.
     """
     digest = hashlib.blake2b(digest_size=16)
-    places = list(_places(Path(root), wanted, skipped))
+    places = [
+        (folder, chosen)
+        for folder, names in folders_below(root, skipped)
+        if (chosen := sorted(filter(wanted, names)))
+    ]
     # A hundred gigabytes take minutes the first time.
     for folder, names in tqdm(
         places, desc=f"reading {root}", unit="folder", delay=2, leave=False, disable=None
@@ -209,29 +212,30 @@ def tree_hash(
     return digest.hexdigest()
 
 
-def _places(
-    root: Path, wanted: Callable[[str], bool], skipped: Callable[[Path], bool]
+def folders_below(
+    root: str | Path, skipped: Callable[[Path], bool] = lambda folder: False
 ) -> Iterator[tuple[Path, list[str]]]:
-    """Folders below root, in order, and those of their files that count."""
+    """Folders of a tree in order, each with the names of its files.
+
+    Links are followed, each folder once; what is hidden, or ``skipped`` says of, is left out.
+    """
     visited = set()
     for folder, below, names in os.walk(root, followlinks=True):
         below[:] = sorted(name for name in below if not name.startswith("."))
         real = os.path.realpath(folder)
-        if real in visited or skipped(Path(folder)):  # a link that leads back, or what isn't asked for
+        if real in visited or skipped(Path(folder)):
             below.clear()
             continue
         visited.add(real)
-        if chosen := sorted(filter(wanted, names)):
-            yield Path(folder), chosen
+        yield Path(folder), [name for name in names if not name.startswith(".")]
 
 
 def _remembered(note: Path) -> str | None:
     """The hash that a note holds; None where there is none, or one of other files or changed: they are read again."""
-    try:
+    with contextlib.suppress(OSError, ValueError):
         record = unseal(json.loads(note.read_text(encoding="utf-8")))
-    except (OSError, ValueError):
-        return None
-    return record["hash"] if record.get("of") == note.name else None
+        return record["hash"] if record.get("of") == note.name else None
+    return None
 
 
 def seal(record: dict) -> dict:
@@ -256,10 +260,6 @@ def unseal(record: Any) -> dict:
     return bare
 
 
-def _file(path: str | Path | tuple) -> Path:
-    return Path(path[0] if isinstance(path, tuple) else path)
-
-
 def _add(digest: Any, path: Path) -> None:
     """Hash one file's name, length and bytes."""
     try:
@@ -275,18 +275,19 @@ def _add(digest: Any, path: Path) -> None:
 
 def _note(files: list[tuple[Path, bytes]], index: Path) -> Path | None:
     """Where the hash of some files is remembered; None if they are small, or so young that a change might not show."""
-    now, total, newest = time.time_ns(), 0, 0
-    digest = hashlib.blake2b(digest_size=_KEY_LENGTH // 2)
-    for path, used in files:
-        try:
-            status = path.stat()
-        except OSError:
-            return None  # hashing it says what is wrong
-        total += status.st_size
-        newest = max(newest, status.st_mtime_ns, status.st_ctime_ns)
-        about = [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, len(used)]
-        digest.update(json.dumps([path.name, *about]).encode() + used)
-    return index / digest.hexdigest() if total >= _LARGE and newest < now - _YOUNG else None
+    try:
+        known = [(path.name, path.stat(), used.hex()) for path, used in files]
+    except OSError:
+        return None  # hashing it says what is wrong
+    small = sum(status.st_size for _, status, _ in known) < _LARGE
+    newest = max((max(status.st_mtime_ns, status.st_ctime_ns) for _, status, _ in known), default=0)
+    if small or newest >= time.time_ns() - _YOUNG:
+        return None
+    about = [
+        (name, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, used)
+        for name, status, used in known
+    ]
+    return index / key(1, {"files": about})
 
 
 def key(version: int | str, params: dict, *sources: str) -> str:
@@ -323,24 +324,48 @@ def arrays(
     DataError
         If the disk is full or the folder can't be written; entries already stored stay.
     """
-    folder = Path(folder)
-    entry = folder / key
+    entry = Path(folder) / key
     if entry.exists():
         try:
             return _read(entry)
         except (OSError, ValueError) as error:
             warnings.warn(f"{entry} is broken ({error}); it is computed again.", stacklevel=2)
-    with _disk_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        _sweep(folder, key)
-        temporary = folder / f".{key}.{_HOST}-{os.getpid()}"
-        temporary.mkdir()
+    with _disk_errors(entry.parent), _aside(entry) as temporary:
+        _write(temporary, key, compute())
         try:
-            _write(temporary, key, compute())
-            _replace_folder(temporary, entry)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+            temporary.rename(entry)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+                raise
+            with contextlib.suppress(OSError, ValueError):
+                return _read(entry)  # another process has just finished it
+            entry.rename(temporary / "broken")
+            temporary.rename(entry)
+            _remove(entry / "broken")
     return _read(entry)
+
+
+@contextlib.contextmanager
+def _aside(entry: Path) -> Iterator[Path]:
+    """A new folder beside an entry; those that killed processes of this host left there are removed."""
+    for stale in entry.parent.glob(f".{entry.name}.{_HOST}-*"):
+        owner = int(stale.name.rsplit("-", 1)[1])
+        if owner == os.getpid() or not alive(owner):
+            _remove(stale)
+    temporary = entry.with_name(f".{entry.name}.{_HOST}-{os.getpid()}")
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+    finally:
+        _remove(temporary)
+
+
+def _remove(path: Path) -> None:
+    """Remove a folder or a file, if it is there."""
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    elif path.exists():
+        path.unlink(missing_ok=True)
 
 
 def _write(entry: Path, key: str, values: dict[str, np.ndarray]) -> None:
@@ -375,33 +400,6 @@ def _checksum(path: Path) -> int:
         while chunk := file.read(_CHUNK):
             crc = zlib.crc32(chunk, crc)
     return crc
-
-
-def _replace_folder(temporary: Path, entry: Path) -> None:
-    """Rename a folder into place, unless another process has just finished the same entry."""
-    try:
-        temporary.rename(entry)
-    except OSError as error:
-        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
-            raise
-        with contextlib.suppress(OSError, ValueError):
-            _read(entry)
-            return
-        aside = temporary.with_name(temporary.name + "-old")
-        entry.rename(aside)
-        temporary.rename(entry)
-        if aside.is_dir():
-            shutil.rmtree(aside)
-        else:
-            aside.unlink()
-
-
-def _sweep(folder: Path, key: str) -> None:
-    """Remove what killed processes of this host left behind for ``key``."""
-    for stale in folder.glob(f".{key}.{_HOST}-*"):
-        owner = int(stale.name.rsplit(f"{_HOST}-", 1)[1].split("-")[0])
-        if owner == os.getpid() or not alive(owner):
-            shutil.rmtree(stale, ignore_errors=True)
 
 
 def alive(pid: int) -> bool:

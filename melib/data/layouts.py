@@ -9,13 +9,13 @@ twice. The last level is a folder of images or a video file, whose suffix doesn'
 a time and never below a pattern's last, so that a million frames cost no more than the folders that hold them.
 """
 
+import itertools
 import os
 import re
 from collections.abc import Iterable, Iterator
 from functools import cache as remember
-from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from melib.errors import DataError
 
@@ -54,32 +54,35 @@ def levels(pattern: str) -> tuple[Level, ...]:
     return tuple(tuple(filter(None, level)) for level in result if any(level))
 
 
-def fault(variant: dict) -> str | None:
-    """What is wrong with a variant's pattern, in words, or None."""
-    pieces = [piece for level in levels(variant["pattern"]) for piece in level]
-    for own in (piece[1:-1].partition(":")[2] for piece in pieces if _name(piece)):
-        if found := expression_fault(own):
-            return found
-    try:
-        for level in levels(variant["pattern"]):
+def check_pattern(pattern: Any) -> bool:
+    """Whether a pattern can be used; ValueError says what is wrong with it."""
+    pieces = [piece for level in levels(str(pattern)) for piece in level]
+    if "video" not in map(_name, pieces):
+        raise ValueError(f"{str(pattern)[:_QUOTED]!r} has no {{video}}")
+    for piece in pieces:
+        if {"{", "}"} & {*piece} and not _PIECE.fullmatch(piece):
+            raise ValueError(f"{piece!r} holds a brace that belongs to no field like {{video}}")
+        check_expression(piece[1:-1].partition(":")[2] if _name(piece) else "", None)
+    for level in levels(str(pattern)):
+        try:
             _expression(level, ())
-    except re.error as error:
-        return f"{error.pattern!r} is no regular expression ({error})"
-    stray = [piece for piece in pieces if set(piece) & {"{", "}"} and not _PIECE.fullmatch(piece)]
-    return f"{stray[0]!r} holds a brace that belongs to no field like {{video}}" if stray else None
+        except re.error as error:
+            raise ValueError(f"{error.pattern!r} is no regular expression ({error})") from None
+    return True
 
 
-def expression_fault(expression: str, group: str = "") -> str | None:
-    """What is wrong with a regular expression, in words, or None; ``group`` is what its one group must be."""
+def check_expression(expression: Any, groups: int | None = 1) -> bool:
+    """Whether a regular expression can be used, with so many groups; ValueError says what is wrong with it."""
+    quoted = repr(str(expression)[:_QUOTED])
     try:
-        groups = re.compile(expression).groups
+        held = re.compile(str(expression)).groups
     except (re.error, OverflowError, RecursionError) as error:
-        return f"{expression[:_QUOTED]!r} is no regular expression ({error})"
-    if group and groups != 1:
-        return f"{expression[:_QUOTED]!r} needs one group in parentheses, {group}"
-    if _may_hang(expression):
-        return f"{expression[:_QUOTED]!r} repeats what itself repeats, which may take for ever; write it out"
-    return None
+        raise ValueError(f"{quoted} is no regular expression ({error})") from None
+    if groups not in (held, None):
+        raise ValueError(f"{quoted} needs one group in parentheses, which is what is meant")
+    if _may_hang(str(expression)):
+        raise ValueError(f"{quoted} repeats what itself repeats, which may take for ever; write it out")
+    return True
 
 
 def _may_hang(expression: str) -> bool:
@@ -93,17 +96,19 @@ def _may_hang(expression: str) -> bool:
     return len(re.findall(r"[*+]|\{\d*,\}", plain)) > _MOST_REPEATS
 
 
-def spelled(pattern: str, **fields: str) -> str:
-    """The pattern with its fields filled in."""
-    pieces = [_PIECE.split("".join(level)) for level in levels(pattern)]
-    return "/".join("".join(fields.get(_name(piece), piece) for piece in level) for level in pieces)
+def walk(variant: dict, root: Path, inside: Path | None = None, **known: str) -> Iterator[Place]:
+    """Folders of frames and video files below ``root`` that fit, sorted by name.
 
-
-def walk(variant: dict, root: Path, **known: str) -> Iterator[Place]:
-    """Folders and video files below ``root`` that fit, sorted by name; with fields ``known``, only those, in any case."""
-    for fields, path, glob in _walk(root, levels(variant["pattern"]), known, root):
-        if subject := _subject(variant, fields):
+    With fields ``known``, only those that have them, in any case; with a folder ``inside``, only those on the way to it,
+    in it and below. Folders that hold but further folders aren't folders of frames.
+    """
+    for fields, path, glob in _walk(root, levels(variant["pattern"]), known, root, inside):
+        if (subject := _subject(variant, fields)) and not (path.is_dir() and _holds_only_folders(path)):
             yield Place(subject, fields["video"], path, glob)
+
+
+def _holds_only_folders(folder: Path) -> bool:
+    return not _has_image(folder) and any(entry.is_dir() for entry in entries(folder))
 
 
 def names_video(variant: dict, video: str) -> bool:
@@ -113,41 +118,17 @@ def names_video(variant: dict, video: str) -> bool:
     return re.fullmatch(own, video, re.IGNORECASE | re.DOTALL) is not None
 
 
-def fits_pattern(variant: dict, path: Path) -> bool:
-    """Whether the end of a path fits the pattern."""
-    return len(path.parts) > len(levels(variant["pattern"])) and _above(variant, path, 0) is not None
-
-
 def meant(variant: dict, root: Path) -> Path | None:
     """A folder near ``root``, some levels above or below, with frames where the pattern says, or None."""
-    root, steps = root.absolute(), levels(variant["pattern"])
-    for depth in range(1, min(len(steps), len(root.parts) - 1) + 1):
-        fields = _above(variant, root, len(steps) - depth)
-        if fields is not None and _any_images(root, steps[depth:], fields):
-            return root.parents[depth - 1]
-    folders = _folders(root)
-    for folder in folders:  # it grows: what lies further below comes later
-        if _any_images(folder, steps, {}):
+    root = root.absolute()
+    above = list(root.parents)[:-1][: len(levels(variant["pattern"]))]
+    below = [Path(entry) for entry in entries(root) if entry.is_dir()][:_MOST_FOLDERS]
+    further = (Path(entry) for folder in below for entry in entries(folder) if entry.is_dir())
+    for folder in (*above, *below, *itertools.islice(further, _MOST_FOLDERS)):
+        places = walk(variant, folder, root if folder in above else None)
+        if any(not place.path.is_dir() or _has_image(place.path) for place in places):
             return folder
-        folders += _folders(folder)[: max(0, _MOST_FOLDERS - len(folders))]
     return None
-
-
-def lacking(variant: dict, root: Path) -> str | None:
-    """Literal folders above the first field that ``root`` lacks while it holds what belongs into them, or None."""
-    literal: list[str] = []
-    steps = levels(variant["pattern"])
-    while len(steps) > 1 and len(steps[0]) == 1 and not _PIECE.fullmatch(steps[0][0]):
-        literal.append(steps[0][0])
-        steps = steps[1:]
-        if _any_images(root, steps, {}):
-            return "/".join(literal)
-    return None
-
-
-def holds_only_folders(path: Path) -> bool:
-    """Whether a folder holds folders but no image, so that it is none of frames."""
-    return path.is_dir() and not _has_image(path) and bool(_folders(path))
 
 
 def members(glob: Path) -> list[Path]:
@@ -202,7 +183,9 @@ def series(names: Iterable[str]) -> Series:
         return Series(integers, None, tuple(forms.values())[:2])
     rows = sorted({row for row in integers if row})
     rising = [
-        n for n, column in enumerate(zip(*rows, strict=True)) if all(a < b for a, b in pairwise(column))
+        n
+        for n, column in enumerate(zip(*rows, strict=True))
+        if all(a < b for a, b in itertools.pairwise(column))
     ]
     # Frames are counted one by one: a time that rises, too, rises faster.
     return Series(integers, min(rising[::-1], key=lambda n: rows[-1][n] - rows[0][n], default=None), ())
@@ -214,13 +197,17 @@ def is_video(name: str) -> bool:
 
 
 def _walk(
-    folder: Path, steps: tuple[Level, ...], known: dict[str, str], glob: Path
+    folder: Path, steps: tuple[Level, ...], known: dict[str, str], glob: Path, inside: Path | None
 ) -> Iterator[tuple[dict[str, str], Path, Path]]:
     if not steps:
         yield known, folder, glob
         return
     expression = _level_expression(steps[0], known)
-    for entry in entries(folder):
+    if inside is not None and folder in inside.parents:
+        candidates: list = [Path(*inside.parts[: len(folder.parts) + 1])]
+    else:
+        candidates = entries(folder)
+    for entry in candidates:
         if (match := expression.fullmatch(entry.name)) and entry.is_dir():
             stem = entry.name
         elif len(steps) == 1 and is_video(entry.name):
@@ -232,32 +219,7 @@ def _walk(
             continue
         starred = _starred(stem, match) + entry.name[len(stem) :]
         fields = known | {name: text for name, text in match.groupdict().items() if name[0] != "_"}
-        yield from _walk(folder / entry.name, steps[1:], fields, glob / starred)
-
-
-def _above(variant: dict, path: Path, below: int) -> dict[str, str] | None:
-    """Fields of a path's end that fits all of the pattern's levels but the last ``below``, or None."""
-    steps = levels(variant["pattern"])
-    steps = steps[: len(steps) - below]
-    names = [*path.parts[len(path.parts) - len(steps) :]]
-    if not below and is_video(path.name):
-        names[-1] = path.stem
-    fields: dict[str, str] = {}
-    for level, name in zip(steps, names, strict=True):
-        match = _level_expression(level, fields).fullmatch(name)
-        if not match:
-            return None
-        fields |= {name: text for name, text in match.groupdict().items() if name[0] != "_"}
-    return fields
-
-
-def _any_images(root: Path, steps: tuple[Level, ...], known: dict[str, str]) -> bool:
-    """Whether some folder that fits holds an image, or some video file fits."""
-    return any(not path.is_dir() or _has_image(path) for _, path, _ in _walk(root, steps, known, root))
-
-
-def _folders(folder: Path) -> list[Path]:
-    return [Path(entry) for entry in entries(folder) if entry.is_dir()][:_MOST_FOLDERS]
+        yield from _walk(folder / entry.name, steps[1:], fields, glob / starred, inside)
 
 
 def _has_image(folder: Path) -> bool:

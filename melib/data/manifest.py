@@ -13,13 +13,14 @@ import math
 import os
 import re
 import reprlib
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache as remember
 from itertools import pairwise
 from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import pandas as pd
@@ -36,6 +37,7 @@ if TYPE_CHECKING:  # its import takes a second, which not every process needs
 _TABLES = (".xlsx", ".xls")
 _YML = (".yml", ".yaml")
 _LARGEST = 100_000  # bytes of a manifest, and nodes
+_ALIAS = 2_000  # nodes that a repetition counts, too, so that many can't make it deep
 _LAST = 10**9  # frame of the longest video
 _DEEPEST = 12  # mappings and lists in each other; the schema knows 6
 _HELP = "data_manifests/README.md explains every field"
@@ -86,8 +88,8 @@ def read_manifest(name_or_path: str | Path) -> Manifest:
     root, record = _parsed(path)
     if root is None:
         raise DataError(f"{path} is empty; copy data_manifests/synthme.yml and change it ({_HELP}).")
-    for line, message in (*_misread(root), *_faults(root, record)):
-        raise DataError(f"{path}, line {line}: {message}; correct that line ({_HELP}).")
+    if fault := _fault(root, record):
+        raise DataError(f"{path}, line {fault[0]}: {fault[1]}; correct that line ({_HELP}).")
     classes = record["emotion_classes"]
     record["emotion_classes"] = {name: [e.strip().lower() for e in classes[name]] for name in classes}
     shown = record["show_subjects"]
@@ -96,48 +98,70 @@ def read_manifest(name_or_path: str | Path) -> Manifest:
     return Manifest(**{"truth": None, **record, "fps": float(record["fps"])}, source=path)
 
 
+class _Loader(yaml.SafeLoader):
+    """Yaml that grows by no alias, names nothing twice and is never very deep, and in which 006 and 1:40 are text."""
+
+    yaml_implicit_resolvers: ClassVar[dict] = {}  # type: ignore[misc]
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.depth, self.nodes = 0, 0.0
+        self.sizes: dict[int, float] = {}  # nodes of what is finished, with its aliases written out
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        mark, alias, before = self.peek_event().start_mark, self.check_event(yaml.AliasEvent), self.nodes
+        self.depth += 1
+        problem = f"more than {_DEEPEST} lists or mappings in each other" if self.depth > _DEEPEST else ""
+        node = None if problem else super().compose_node(parent, index)
+        self.depth -= 1
+        # One that holds itself isn't finished.
+        self.nodes += self.sizes.get(id(node), math.inf) + _ALIAS if alias else 1
+        self.sizes.setdefault(id(node), self.nodes - before)
+        if self.nodes > _LARGEST:
+            problem = "it grows without end where it repeats itself (*)"
+        if problem:
+            raise yaml.composer.ComposerError(None, None, problem, mark)
+        return node
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        names: set[str] = set()
+        for name, _ in node.value:
+            if str(name.value) in names:
+                problem = f"{name.value} stands there twice"
+                raise yaml.constructor.ConstructorError(None, None, problem, name.start_mark)
+            names.add(str(name.value))
+        return super().construct_mapping(node, deep)
+
+
+for _tag, _form, _first in (
+    ("bool", r"true|false|True|False|TRUE|FALSE", [*"tfTF"]),
+    ("null", r"null|Null|NULL|~|", [*"nN~", ""]),
+    ("int", r"[-+]?(?:0|[1-9]\d*)", [*"-+0123456789"]),
+    ("float", r"[-+]?(?=\.?\d)(?:0|[1-9]\d*)?(?:\.\d*)?(?:[eE][-+]?\d+)?", [*"-+.0123456789"]),
+):
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(rf"(?:{_form})\Z"), _first)
+
+
 def _parsed(path: Path) -> tuple[Any, Any]:
-    """The yml as nodes, which know their lines, and as values; without what makes a small file large or deep."""
+    """The yml as nodes, which know their lines, and as values."""
     try:
         if path.stat().st_size > _LARGEST:
             raise DataError(
                 f"{path} is larger than {_LARGEST // 1000} kB, so no manifest; give the right file."
             )
-        text = path.read_text(encoding="utf-8")
+        loader = _Loader(path.read_text(encoding="utf-8"))
+        root = loader.get_single_node()
+        return root, None if root is None else loader.construct_document(root)
     except UnicodeDecodeError as error:
         raise DataError(f"{path} isn't UTF-8 text (byte {error.start}); save it as UTF-8.") from error
     except OSError as error:
         raise DataError(f"{path} can't be read ({error.strerror}); check its rights.") from error
-    try:
-        depth = 0
-        for event in yaml.parse(text):
-            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-            if depth > _DEEPEST:
-                raise ValueError(f"more than {_DEEPEST} lists or mappings in each other")
-        root = yaml.compose(text)
-        if _size(root, {}) > _LARGEST:
-            raise ValueError("it grows without end where it repeats itself (*)")
-        return root, yaml.safe_load(text)
-    except (
-        yaml.YAMLError,
-        ValueError,
-        OverflowError,
-    ) as error:  # a date or a number that there can't be, too
+    except (yaml.YAMLError, ValueError, OverflowError) as error:  # a number that there can't be, too
         mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
         reason = problem or getattr(error, "reason", error)
         raise DataError(
             f"{path}, line {mark.line + 1 if mark else 1}: not valid yaml ({reason}); correct that line ({_HELP})."
         ) from error
-
-
-def _size(node: Any, sizes: dict[int, float]) -> float:
-    """Nodes of a yml with all its aliases written out; infinite where one holds itself."""
-    if id(node) not in sizes:
-        sizes[id(node)] = math.inf
-        pairs = node.value if isinstance(node, yaml.CollectionNode) else []
-        inner = [child for pair in pairs for child in (pair if isinstance(pair, tuple) else [pair])]
-        sizes[id(node)] = 1 + sum(_size(child, sizes) for child in inner)
-    return sizes[id(node)]
 
 
 def licensed(manifest: Manifest) -> bool:
@@ -156,20 +180,12 @@ def joined(manifest: Manifest) -> Manifest | None:
     Raises
     ------
     DataError
-        If it lies elsewhere, is missing or breaks the schema.
+        If it is missing or breaks the schema.
     """
     if manifest.join is None:
         return None
-    name, folder = manifest.join["dataset"], manifest.source.parent.resolve()
-    beside = (folder / name).resolve()
-    if beside.suffix in _YML and beside.is_relative_to(folder):
-        return read_manifest(beside)
-    if not re.fullmatch(r"\w+", name):
-        raise DataError(
-            f"{manifest.source}, line {line_of(manifest, 'join', 'dataset')}: {name} lies elsewhere; name a manifest of "
-            "melib, or a file beside this one."
-        )
-    return read_manifest(name)
+    name = manifest.join["dataset"]
+    return read_manifest(manifest.source.parent / name if name.endswith(_YML) else name)
 
 
 def parts(manifest: Manifest) -> list[dict]:
@@ -203,7 +219,7 @@ def effective(manifest: Manifest, root: str | Path) -> Manifest:
         See :func:`videos`.
     """
     options = variants(manifest)
-    chosen = options[0] if len(options) == 1 else options[_choose(manifest, Path(root))[0]]
+    chosen = options[0] if len(options) == 1 else _choose(manifest, Path(root))[0]
     context = chosen.get("has_context", manifest.has_context)
     if chosen is manifest.frames and context == manifest.has_context:
         return manifest
@@ -217,18 +233,18 @@ def videos(manifest: Manifest, root: str | Path) -> pd.DataFrame:
     -------
     DataFrame
         subject, video (text, as the folders are called; names may differ by case alone); folder (Path), a folder of
-        images or a video file, or a name with ``*`` for several that hold one video (see :func:`frame_files`);
-        variant (int), which of :func:`variants`. In natural order (2 before 10).
+        images or a video file, or a name with ``*`` for several that hold one video (see :func:`frame_files`). In natural
+        order (2 before 10).
 
     Raises
     ------
     DataError
         If ``root`` is missing or holds no folder that fits ``frames.pattern``, or two that are the same video.
     """
-    number, places = _choose(manifest, Path(root))
-    rows = [(subject, video, _place(candidates)) for (subject, video), candidates in _by_name(places).items()]
+    by_name = _choose(manifest, Path(root))[1]
+    rows = [(subject, video, _place(places)) for (subject, video), places in by_name.items()]
     rows.sort(key=lambda row: (natural(row[0]), natural(row[1])))
-    return pd.DataFrame(rows, columns=["subject", "video", "folder"]).assign(variant=number)
+    return pd.DataFrame(rows, columns=["subject", "video", "folder"])
 
 
 def find_video(manifest: Manifest, root: str | Path, subject: str, video: str) -> Path:
@@ -243,9 +259,9 @@ def find_video(manifest: Manifest, root: str | Path, subject: str, video: str) -
     variant = effective(manifest, root).frames
     by_name = _by_name(layouts.walk(variant, root, subject=subject, video=video) if root.is_dir() else ())
     if not by_name:
-        missing = root / layouts.spelled(variant["pattern"], subject=subject, video=video)
         raise DataError(
-            f"{missing} is missing; check the folder of {manifest.name} that was given as root, and {manifest.source}."
+            f"{root} holds no video {video} of subject {subject} ({variant['pattern']}); check the folder "
+            f"of {manifest.name} that was given as root, and {manifest.source}."
         )
     return _place(by_name.get((subject, video)) or next(iter(by_name.values())))
 
@@ -264,7 +280,8 @@ def tables(manifest: Manifest, root: str | Path) -> list[Path]:
         files = [Path(entry) for folder in level for entry in os.scandir(folder) if _is_table(entry.name)]
         if files:
             return sorted(files)
-    other = None if any(_frames_below(manifest, root)) else _meant(manifest, root)
+    frames = (next(layouts.walk(variant, root), None) for variant in variants(manifest))
+    other = None if any(frames) else _meant(manifest, root)
     raise DataError(
         f"{root} holds no annotation table ({', '.join(_TABLES)}); "
         + (f"give {other} instead." if other else f"put the release's table of {manifest.name} there.")
@@ -287,6 +304,7 @@ def frame_files(
         A folder of images or a video file. ``*`` in it stands for any text: all that fit are one video, whose
         folders may share frames; the first folder's count.
     manifest : Manifest
+        Of several layouts the one in use (see :func:`effective`).
 
     Returns
     -------
@@ -342,32 +360,29 @@ def load_truth(manifest: Manifest, root: str | Path) -> pd.DataFrame | None:
         raise DataError(
             f"{path} lies outside {root}, so it isn't opened; copy it there, and name it in {manifest.source}."
         )
-    if not path.is_file():
-        raise DataError(
-            f"{path} is missing; simulate {manifest.name} again, or remove truth from its manifest."
-        )
-    text = {"subject": str, "video": str, "event": str}
+    names, again = ["subject", "video", "event"], f"simulate {manifest.name} again."
     try:
-        table = pd.read_csv(path, dtype=text, keep_default_na=False, na_values=[""], encoding="utf-8")
-        needed = [*text, "frame", "rms_px", "peak_px", "profile", "blink"]
-        lacking = [name for name in needed if name not in table]
-        if lacking:
-            raise DataError(f"{path} has no column {lacking[0]}; simulate {manifest.name} again.")
-        table = table.fillna(dict.fromkeys(text, "")).astype({n: "float64" for n in table if n not in text})
+        table = pd.read_csv(path, dtype=dict.fromkeys(names, str), keep_default_na=False, encoding="utf-8")
+        needed = [*names, "frame", "rms_px", "peak_px", "profile", "blink"]
+        if lacking := [name for name in needed if name not in table]:
+            raise DataError(f"{path} has no column {lacking[0]}; {again}")
+        numbers = table.columns.difference(names, sort=False)
+        table[names] = table[names].map(cache.restored)
+        table[numbers] = table[numbers].replace("", math.nan).astype("float64")
         if not ((table["frame"] % 1 == 0) & (table["frame"].abs() <= _LAST)).all():
-            raise DataError(f"{path} has a frame that is no whole number; simulate {manifest.name} again.")
-        table = table.astype({"frame": "int64"})
-        table[list(text)] = table[list(text)].map(cache.restored)
-        return table.assign(frame=table["frame"] - manifest.first_frame)
+            raise DataError(f"{path} has a frame that is no whole number; {again}")
+        return table.assign(frame=table["frame"].astype("int64") - manifest.first_frame)
+    except FileNotFoundError:
+        raise DataError(f"{path} is missing; {again[:-1]}, or remove truth from its manifest.") from None
     except DataError:
         raise
-    except (ValueError, TypeError, OverflowError) as error:  # pandas' own errors are ValueErrors too
-        raise DataError(f"{path} can't be read ({error}); simulate {manifest.name} again.") from error
+    except (OSError, ValueError, TypeError, OverflowError) as error:  # pandas' own errors are ValueErrors too
+        raise DataError(f"{path} can't be read ({error}); {again}") from error
 
 
 def line_of(manifest: Manifest, *path: str) -> int:
     """Line of a field in the manifest's file (1-based), for messages that ask to change it."""
-    return _node_line(yaml.compose(manifest.source.read_text(encoding="utf-8")), path)
+    return _node_line(_parsed(manifest.source)[0], path)
 
 
 def _locate(name_or_path: str | Path) -> Path:
@@ -402,25 +417,21 @@ def _existing(root: str | Path, manifest: Manifest) -> Path:
     return root
 
 
-def _choose(manifest: Manifest, root: Path) -> tuple[int, list[layouts.Place]]:
-    """Number of the variant in which most videos are found, and these."""
-    by_variant = _frames_below(manifest, _existing(root, manifest))
-    number = max(range(len(by_variant)), key=lambda variant: len(_by_name(by_variant[variant])))
-    if not by_variant[number]:
-        patterns = [variant["pattern"] for variant in variants(manifest)]
-        raise DataError(
-            f"{root} holds no folder of frames like {' or '.join(patterns)} ({manifest.name}); "
-            f"{_remedy(manifest, root)}."
-        )
-    return number, by_variant[number]
-
-
-def _frames_below(manifest: Manifest, root: Path) -> list[list[layouts.Place]]:
-    """Places of each variant, without folders that hold but further folders."""
-    return [
-        [place for place in layouts.walk(variant, root) if not layouts.holds_only_folders(place.path)]
-        for variant in variants(manifest)
-    ]
+def _choose(manifest: Manifest, root: Path) -> tuple[dict, dict[tuple[str, str], list[layouts.Place]]]:
+    """The variant in which most videos are found, the first of equals, and where these lie."""
+    _existing(root, manifest)
+    by_variant = [(variant, _by_name(layouts.walk(variant, root))) for variant in variants(manifest)]
+    chosen = max(by_variant, key=lambda pair: len(pair[1]))
+    if chosen[1]:
+        return chosen
+    patterns = [variant["pattern"] for variant in variants(manifest)]
+    tops = " or ".join(dict.fromkeys(pattern.split("/")[0] for pattern in patterns))
+    other = _meant(manifest, root)
+    remedy = f"the folder that contains {tops}, or correct frames in {manifest.source}"
+    raise DataError(
+        f"{root} holds no folder of frames like {' or '.join(patterns)} ({manifest.name}); "
+        f"give {f'{other} instead' if other else remedy}."
+    )
 
 
 def _by_name(places: Iterable[layouts.Place]) -> dict[tuple[str, str], list[layouts.Place]]:
@@ -445,17 +456,6 @@ def _place(places: list[layouts.Place]) -> Path:
     )
 
 
-def _remedy(manifest: Manifest, root: Path) -> str:
-    """What to do about a folder in which no frames are found."""
-    if other := _meant(manifest, root):
-        return f"give {other} instead"
-    for variant in variants(manifest):
-        if above := layouts.lacking(variant, root):
-            return f"it holds what belongs into {root / above}: move it there"
-    tops = dict.fromkeys(variant["pattern"].split("/")[0] for variant in variants(manifest))
-    return f"give the folder that contains {' or '.join(tops)}, or correct frames in {manifest.source}"
-
-
 def _meant(manifest: Manifest, root: Path) -> Path | None:
     """The folder that was probably meant as root."""
     return next(filter(None, (layouts.meant(variant, root) for variant in variants(manifest))), None)
@@ -473,7 +473,7 @@ def _frames(place: Path, manifest: Manifest) -> tuple[np.ndarray, list[tuple[Pat
     ]
     if not names:
         raise DataError(f"{place} holds no image ({', '.join(IMAGES)}); copy this video again, or remove it.")
-    first = _first_number(manifest, place)
+    first = manifest.frames.get("first_frame", manifest.first_frame)
     numbered = layouts.series(name for _, name in names)
     if numbered.strangers:
         one, other = numbered.strangers
@@ -528,13 +528,6 @@ def _refuse_impossible(images: list[tuple[int, Path, str]], first: int, manifest
             raise DataError(f"{both} are the same frame; remove one of them.")
 
 
-def _first_number(manifest: Manifest, place: Path) -> int:
-    """Number of the first image, as the layout says in which the place lies."""
-    fitting = [variant for variant in variants(manifest) if layouts.fits_pattern(variant, place)]
-    longest = max(fitting, key=lambda variant: len(layouts.levels(variant["pattern"])), default={})
-    return longest.get("first_frame", manifest.first_frame)
-
-
 def natural(text: str) -> list[tuple[int, str]]:
     """Sorting key: runs of digits compare as numbers, the rest as text."""
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", text) if part]
@@ -544,15 +537,34 @@ def natural(text: str) -> list[tuple[int, str]]:
 def _validator() -> "jsonschema.Draft202012Validator":
     import jsonschema
 
+    checker = jsonschema.FormatChecker(())
+    for name in ("pattern", "expression"):
+        checker.checks(name, ValueError)(getattr(layouts, f"check_{name}"))
+    checker.checks("classes", ValueError)(_check_classes)
     schema = (Path(__file__).parent / "manifest_schema.yml").read_text(encoding="utf-8")
-    return jsonschema.Draft202012Validator(yaml.safe_load(schema))
+    return jsonschema.Draft202012Validator(yaml.safe_load(schema), format_checker=checker)
+
+
+def _check_classes(classes: Any) -> bool:
+    """Whether each emotion has one class."""
+    lists = (
+        [value for value in classes.values() if isinstance(value, list)] if isinstance(classes, dict) else []
+    )
+    members = Counter(str(name).strip().lower() for names in lists for name in names)
+    for name, times in members.items():
+        if times > 1:
+            raise ValueError(f"{name} stands there twice")
+    return True
 
 
 _Place = tuple[str | int, ...]  # names and numbers that lead to a value
+_LONGEST = 400  # signs of what breaks the schema; a name may be a page long
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = 100
 
 
-def _faults(root: yaml.Node, record: Any) -> Iterator[tuple[int, str]]:
-    """Line and sentence of what breaks the schema: names that it doesn't know first, since they explain what lacks."""
+def _fault(root: yaml.Node, record: Any) -> tuple[int, str] | None:
+    """Line and sentence of what breaks the schema: a name that it doesn't know first, since that explains what lacks."""
     faults = []
     for error in _validator().iter_errors(record):
         place: _Place = tuple(error.absolute_path)
@@ -560,71 +572,10 @@ def _faults(root: yaml.Node, record: Any) -> Iterator[tuple[int, str]]:
             name for name in error.instance if name not in error.schema.get("properties", {})
         ]
         line = _node_line(root, (*place, str(unknown[0])) if unknown else place)
-        faults.append((not unknown, line, _named(place, _message(error))))
-    yield from (fault[1:] for fault in sorted(faults))
-    if not faults:
-        yield from ((_node_line(root, place), _named(place, fault)) for place, fault in _odd_values(record))
-
-
-def _odd_values(record: dict) -> Iterator[tuple[_Place, str]]:
-    """What no schema can say: expressions that don't work, numbers that are none, emotions of two classes."""
-    frames, table = record["frames"], record["table"]
-    for number, variant in enumerate(frames.get("variants", [frames])):
-        where: _Place = ("frames", "variants", number) if "variants" in frames else ("frames",)
-        if fault := layouts.fault(variant):
-            yield where, fault
-        if fault := layouts.expression_fault(variant.get("subject", "()"), "the subject"):
-            yield (*where, "subject"), fault
-    for number, part in enumerate(table.get("parts", [table])):
-        where = ("table", "parts", number) if "parts" in table else ("table",)
-        if fault := layouts.expression_fault(part.get("video_pattern", "()"), "the video"):
-            yield (*where, "video_pattern"), fault
-    limits = {("longest_s", kind): limit for kind, limit in record.get("longest_s", {}).items()}
-    for place, value in ({("fps",): record["fps"]} | limits).items():
-        if math.isnan(value):
-            yield place, "nan is no number"
-    members = [name.strip().lower() for names in record["emotion_classes"].values() for name in names]
-    for name in sorted({name for name in members if members.count(name) > 1}):
-        yield ("emotion_classes",), f"{name} stands there twice"
-
-
-_LONGEST = 400  # signs of what breaks the schema; a name may be a page long
-_SHORT = reprlib.Repr()
-_SHORT.maxstring = _SHORT.maxother = 100
-
-
-def _message(error: "jsonschema.ValidationError") -> str:
-    """What is wrong, in words."""
-    value = _SHORT.repr(error.instance)
-    if error.validator == "pattern" and list(error.absolute_path)[-1:] == ["pattern"]:
-        lacking = "subject" if "subject" in str(error.validator_value) else "video"
-        return f"{value} has no {{{lacking}}}"
-    return error.message.replace(repr(error.instance), value, 1)[:_LONGEST]
-
-
-def _named(place: _Place, message: str) -> str:
-    return f"{'.'.join(map(str, place))}: {message}" if place else message
-
-
-def _misread(node: yaml.Node) -> Iterator[tuple[int, str]]:
-    """Line and sentence of what yaml reads otherwise than it looks: of equal names the last, 010 as 8, 1:40 as 100."""
-    line = node.start_mark.line + 1
-    if isinstance(node, yaml.ScalarNode):
-        if node.tag.endswith((":int", ":float")) and re.match(r"[+-]?0\d|.*:", node.value):
-            yield (
-                line,
-                f"yaml reads {node.value[:40]} as another number; write no zeros before it, or quotes around it",
-            )
-    elif isinstance(node, yaml.MappingNode):
-        names: set[str] = set()
-        for name, value in node.value:
-            if name.value in names:
-                yield name.start_mark.line + 1, f"{name.value} stands there twice"
-            names.add(name.value)
-            yield from _misread(value)
-    else:
-        for value in node.value:
-            yield from _misread(value)
+        words = error.message.replace(repr(error.instance), _SHORT.repr(error.instance), 1)
+        words = ": ".join(filter(None, [".".join(map(str, place)), str(error.cause or words)]))
+        faults.append((not unknown, line, words[:_LONGEST]))
+    return min(faults)[1:] if faults else None
 
 
 def _node_line(node: Any, place: _Place) -> int:
