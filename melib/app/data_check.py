@@ -12,6 +12,7 @@ as everywhere.
 
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -32,41 +33,34 @@ _FILES = ["relpath", "bytes", "sha256"]
 _SHOWN = 3  # names in one sentence
 _FACES = 0.9  # of the sampled images: below it something other than rare detection failures is going on
 
-FAULTS = {  # a key of ``known`` -> what is counted
-    "apex_missing": "rows without an apex",
-    "apex_outside": "rows with an apex outside the event",
-    "offset_missing": "rows without an offset",
-    "offset_not_after_onset": "rows whose offset isn't after the onset",
-    "onset_missing": "rows without an onset",
-    "onset_before_first": "rows that begin before the first frame",
-    "too_long": "rows longer than is plausible",
-    "repeated": "rows that repeat an earlier one",
-    "two_emotions": "rows with the frames of an earlier one, but another emotion",
-    "fps_missing": "rows without a frame rate",
-    "uneven": "rows with other cells than their header",
-    "unknown_kind": "rows of a kind that the manifest doesn't list",
-    "no_subject": "rows without a subject",
-    "no_video": "rows without a video",
-    "corrected": "rows corrected by the corrections beside the manifest",
-    "video_missing": "annotated videos without frames",
-    "video_unusable": "videos that can't be used",
-    "frames_missing": "events without all of their frames",
-    "image_unreadable": "images that can't be read",
-}
-_REMEDIES = {  # what to do with those that aren't known; with all others
-    "": "compare with the release's table",
-    "onset_before_first": "check first_frame in the manifest",
-    "repeated": "give one version of the table with --table",
-    "two_emotions": "keep one of the two",
-    "fps_missing": "fill in its cell",
-    "uneven": "give every row the header's separators",
-    "unknown_kind": "add it to kind.values there",
-    "no_subject": "fill in its cell, merged cells too",
-    "no_video": "fill in its cell, merged cells too",
-    "video_missing": "unpack them, too; if you hold only a part, don't compare your numbers with those of the whole",
-    "video_unusable": "mend its folder",
-    "frames_missing": "unpack their videos again, or name the files by the numbers of the table",
-    "image_unreadable": "unpack them again",
+_COMPARE = "compare with the release's table"
+_FILL = "fill in its cell, merged cells too"
+FAULTS = {  # a key of ``known`` -> what is counted, and what to do with those that aren't known
+    "apex_missing": ("rows without an apex", _COMPARE),
+    "apex_outside": ("rows with an apex outside the event", _COMPARE),
+    "offset_missing": ("rows without an offset", _COMPARE),
+    "offset_not_after_onset": ("rows whose offset isn't after the onset", _COMPARE),
+    "onset_missing": ("rows without an onset", _COMPARE),
+    "onset_before_first": ("rows that begin before the first frame", "check first_frame in the manifest"),
+    "too_long": ("rows longer than is plausible", _COMPARE),
+    "repeated": ("rows that repeat an earlier one", "give one version of the table with --table"),
+    "two_emotions": ("rows with the frames of an earlier one, but another emotion", "keep one of the two"),
+    "fps_missing": ("rows without a frame rate", "fill in its cell"),
+    "uneven": ("rows with other cells than their header", "give every row the header's separators"),
+    "unknown_kind": ("rows of a kind that the manifest doesn't list", "add it to kind.values there"),
+    "no_subject": ("rows without a subject", _FILL),
+    "no_video": ("rows without a video", _FILL),
+    "corrected": ("rows corrected by the corrections beside the manifest", ""),
+    "video_missing": (
+        "annotated videos without frames",
+        "unpack them, too; if you hold only a part, don't compare your numbers with those of the whole",
+    ),
+    "video_unusable": ("videos that can't be used", "mend its folder"),
+    "frames_missing": (
+        "events without all of their frames",
+        "unpack their videos again, or name the files by the numbers of the table",
+    ),
+    "image_unreadable": ("images that can't be read", "unpack them again"),
 }
 
 
@@ -109,21 +103,37 @@ def check_data(
     audit = annotations.audit(manifest, *(tables or manifests.tables(manifest, root)))
     videos = as_in_table(videos, audit.events)
     numbers, pictures, cases = _read_folders(manifest, videos, sample)
-    used = audit.events[audit.events["status"] != "dropped"]
-    events = [
-        (_names(e.subject, e.video, e.event), (e.subject, e.video), int(e.onset), int(e.offset))
-        for e in used.itertuples()
-    ]
     first = manifest.frames.get("first_frame", manifest.first_frame)
-    shift = _one_off(events, numbers)
-    cases += _missing_frames(events, numbers, shift, first)
-    annotated, held = (set(table[_VIDEO].itertuples(index=False, name=None)) for table in (used, videos))
-    missing, strange = sorted(annotated - held), not annotated & held
-    cases += (
-        [] if strange else [_Case("video_missing", "/".join(v), ("/".join(v), v[1], v[0])) for v in missing]
-    )
-    images, lost = _images(pictures)
-    problems = [*_of_folders(manifest, missing if strange else [], held, first, shift, images)]
+    used = audit.events[audit.events["status"] != "dropped"]
+    shift = _one_off(used, numbers)
+    annotated, held = (set(_places(table)) for table in (used, videos))
+    missing = sorted(annotated - held)
+    problems = list(_of_folders(manifest, missing if not annotated & held else [], held, first, shift))
+    if annotated & held:
+        cases += [_Case("video_missing", "/".join(v), ("/".join(v), v[1], v[0])) for v in missing]
+    for names, video, onset, offset in zip(
+        _names(used), _places(used), used["onset"], used["offset"], strict=True
+    ):
+        inside = numbers.get(video, np.arange(0)) + shift
+        inside = inside[(inside >= onset) & (inside <= offset)]
+        length, gaps = offset - onset + 1, np.flatnonzero(inside != onset + np.arange(len(inside)))
+        if video in numbers and len(inside) < length:
+            absent = onset + (gaps[0] if len(gaps) else len(inside)) - shift + first
+            where = f"{names[0]}: {length - len(inside)} of {length} from {absent}"
+            cases.append(_Case("frames_missing", where, names))
+    images = {"read": 0, "with a face": 0}
+    for picture in tqdm(pictures, desc="faces", unit="image", disable=None):
+        image = faces.read_image(picture)
+        if image is None:
+            cases.append(_Case("image_unreadable", str(picture), (str(picture),)))
+        else:
+            images["read"] += 1
+            images["with a face"] += faces.find_face(image) is not None
+    if images["with a face"] < _FACES * images["read"]:
+        problems.append(
+            f"A face was found in {images['with a face']} of {images['read']} images: check that the folder holds whole "
+            "frames, not crops, and that people face the camera."
+        )
     counts = {
         "subjects": {"annotated": used["subject"].nunique(), "found": videos["subject"].nunique()},
         "videos": {
@@ -135,7 +145,7 @@ def check_data(
         "frames": {"found": sum(map(len, numbers.values()))},
         "images": images,
     }
-    record = _record(manifest, audit, [*cases, *lost], problems, counts)
+    record = _record(manifest, audit, cases, problems, counts)
     return {"root": str(root), "layout": manifest.frames["pattern"], **record}
 
 
@@ -166,9 +176,8 @@ def check_tables(
     """
     manifest = manifests.read_manifest(dataset)
     audit = annotations.audit(manifest, *tables, policy=policy)
-    return audit.events, _record(
-        manifest, audit, [], [], {"subjects": {"annotated": audit.events["subject"].nunique()}}
-    )
+    counts = {"subjects": {"annotated": audit.events["subject"].nunique()}}
+    return audit.events, _record(manifest, audit, [], [], counts)
 
 
 def summary(record: dict[str, Any]) -> list[tuple[str, str]]:
@@ -180,63 +189,48 @@ def summary(record: dict[str, Any]) -> list[tuple[str, str]]:
     ]
 
 
-# ---- cases ------------------------------------------------------------------------------------------------------
-
-_VIDEO = ["subject", "video"]
-
-
 def _record(
-    manifest: Manifest,
-    audit: annotations.Audit,
-    cases: list[_Case],
-    problems: list[str],
-    counts: dict[str, dict[str, int]],
+    manifest: Manifest, audit: annotations.Audit, cases: list[_Case], problems: list[str], counts: dict
 ) -> dict[str, Any]:
     """What is found, every case among what is known of the release or among the problems."""
     events = audit.events
     rows = events.loc[audit.faults["row"]]
-    of_rows = zip(audit.faults["fault"], rows["reason"], rows.itertuples(), strict=True)
-    names = [(fault, reason, _names(r.subject, r.video, r.event)) for fault, reason, r in of_rows]
-    cases = [*(_Case(fault, f"{name[0]}: {reason}", name) for fault, reason, name in names), *cases]
+    of_rows = zip(audit.faults["fault"], rows["reason"], _names(rows), strict=True)
+    cases = [*(_Case(fault, f"{names[0]}: {reason}", names) for fault, reason, names in of_rows), *cases]
     known: list[str] = []
     problems = [*_whole(manifest, audit), *problems]
     for fault in dict.fromkeys(case.fault for case in cases):
-        explained, others = _explained(manifest, fault, [case for case in cases if case.fault == fault])
-        known += explained
-        problems += others
-    outcomes = pd.crosstab(audit.faults["fault"].to_numpy(), rows["status"].to_numpy())
-    faulty = {
-        FAULTS.get(str(fault), f"rows with {fault}"): {str(k): int(n) for k, n in row.items() if n}
-        for fault, row in outcomes.iterrows()
-    }
+        what, remedy = FAULTS[fault]
+        explained, others, release = _explained(manifest, fault, [c for c in cases if c.fault == fault])
+        if explained:
+            known.append(f"{what}: {len(explained)} ({_several([c.names[0] for c in explained])}).")
+        if others:
+            shown = _several([others[0].where, *(case.names[0] for case in others[1:])])
+            problems.append(f"{what}: {len(others)} ({shown}){release}: {remedy}.")
+    outcomes: dict[str, Counter] = {}
+    for fault, status in sorted(zip(audit.faults["fault"], rows["status"], strict=True)):
+        outcomes.setdefault(FAULTS[fault][0], Counter())[status] += 1
     status = {name: int((events["status"] == name).sum()) for name in ("ok", "repaired", "dropped")}
     kinds = {str(kind) or "unknown": int(n) for kind, n in events["kind"].value_counts(sort=False).items()}
     return {
         "dataset": manifest.name,
         "version": audit.version,
-        "counts": {"events": status, **faulty, "kinds": kinds, **counts},
+        "counts": {"events": status, **outcomes, "kinds": kinds, **counts},
         "known": known,
         "problems": problems,
         "notes": list(audit.notes),
     }
 
 
-def _explained(manifest: Manifest, fault: str, cases: list[_Case]) -> tuple[list[str], list[str]]:
-    """A sentence of the cases that the release is known to have, and one of the others."""
+def _explained(manifest: Manifest, fault: str, cases: list[_Case]) -> tuple[list[_Case], list[_Case], str]:
+    """Cases that the release is known to have, the others, and how many are known."""
     known = len(cases) if fault == "corrected" else manifest.known.get(fault, 0)
     if isinstance(known, int):
-        explained = cases if len(cases) <= known else []
         release = f", where {manifest.name} is known to have {known}" if known else ""
-    else:
-        explained = [case for case in cases if set(case.names) & set(known)]
-        release = f", beside those that {manifest.name} is known to have" if explained else ""
-    others = [case for case in cases if case not in explained]
-    what, remedy = FAULTS.get(fault, f"rows with {fault}"), _REMEDIES.get(fault, _REMEDIES[""])
-    shown = [others[0].where, *(case.names[0] for case in others[1:])] if others else []
-    return (
-        [f"{what}: {len(explained)} ({_several([c.names[0] for c in explained])})."] if explained else [],
-        [f"{what}: {len(others)} ({_several(shown)}){release}: {remedy}."] if others else [],
-    )
+        return (cases, [], "") if len(cases) <= known else ([], cases, release)
+    explained = [case for case in cases if set(case.names) & set(known)]
+    release = f", beside those that {manifest.name} is known to have" if explained else ""
+    return explained, [case for case in cases if case not in explained], release
 
 
 def _whole(manifest: Manifest, audit: annotations.Audit) -> Iterator[str]:
@@ -259,73 +253,11 @@ def _whole(manifest: Manifest, audit: annotations.Audit) -> Iterator[str]:
         )
 
 
-def _read_folders(manifest: Manifest, videos: pd.DataFrame, sample: int) -> tuple[dict, list, list[_Case]]:
-    """0-based frame numbers of every video, the frames to look at, and the videos that can't be used."""
-    places = (
-        (np.arange(sample) + 0.5) / max(sample, 1) * len(videos)
-    )  # even over all videos, one after the other
-    numbers: dict[tuple[str, str], np.ndarray] = {}
-    pictures, cases = [], []
-    rows = videos[[*_VIDEO, "folder"]].itertuples(index=False, name=None)
-    for i, (subject, video, folder) in enumerate(
-        tqdm(rows, total=len(videos), desc="videos", unit="video", disable=None)
-    ):
-        try:
-            numbers[subject, video], frames = manifests.frame_files(folder, manifest)
-        except DataError as error:
-            cases.append(_Case("video_unusable", str(error).rstrip("."), (f"{subject}/{video}", video)))
-            continue
-        pictures += [frames[int(share * len(frames))] for share in places[places.astype(int) == i] % 1]
-    return numbers, pictures, cases
-
-
-def _one_off(events: list, numbers: dict) -> int:
-    """What must be added to the files' numbers, -1 or 1, where they are one off in most videos; else 0."""
-    held = [(onset, offset, numbers[v][0], numbers[v][-1]) for _, v, onset, offset in events if v in numbers]
-    onset, offset, first, last = np.array(held, np.int64).reshape(-1, 4).T
-    fitting = {
-        shift: int(((first + shift <= onset) & (offset <= last + shift)).sum()) for shift in (0, -1, 1)
-    }
-    best = max(fitting, key=fitting.__getitem__)
-    # A frame too few at the end of a video is a missing frame, whatever fits one off; numbers are off in all videos.
-    if fitting[best] - fitting[0] > len(held) / 2:
-        return best
-    # A clip that was cut at its onset may begin with the second number.
-    starts = {(v, onset) for _, v, onset, _ in events}
-    late = sum(frames[0] == 1 and (video, 1) not in starts for video, frames in numbers.items())
-    return -1 if late > max(1, len(numbers) / 2) else 0
-
-
-def _missing_frames(events: list, numbers: dict, shift: int, first: int) -> Iterator[_Case]:
-    for names, video, onset, offset in events:
-        if video in numbers:
-            absent = np.setdiff1d(np.arange(onset, offset + 1) - shift, numbers[video])
-            if len(absent):
-                where = f"{names[0]}: {len(absent)} of {offset - onset + 1} from {absent[0] + first}"
-                yield _Case("frames_missing", where, names)
-
-
-def _images(pictures: list) -> tuple[dict[str, int], list[_Case]]:
-    """How many images open and show a face, and those that don't open."""
-    images = {"read": 0, "with a face": 0}
-    cases = []
-    for picture in tqdm(pictures, desc="faces", unit="image", disable=None):
-        image = faces.read_image(picture)
-        if image is None:
-            cases.append(_Case("image_unreadable", str(picture), (str(picture),)))
-        else:
-            images["read"] += 1
-            images["with a face"] += faces.find_face(image) is not None
-    return images, cases
-
-
-def _of_folders(
-    manifest: Manifest, missing: list, held: set, first: int, shift: int, images: dict[str, int]
-) -> Iterator[str]:
-    """What is wrong with the folders as a whole; missing are videos where none that is annotated is held."""
-    if missing:
+def _of_folders(manifest: Manifest, strange: list, held: set, first: int, shift: int) -> Iterator[str]:
+    """What is wrong with the folders as a whole; strange are the annotated videos where none of them is held."""
+    if strange:
         yield (
-            f"None of the annotated videos, such as {'/'.join(missing[0])}, is among the {len(held)} found, such as "
+            f"None of the annotated videos, such as {'/'.join(strange[0])}, is among the {len(held)} found, such as "
             f"{'/'.join(min(held))}: check subject_digits, video_pattern and frames.pattern in {manifest.source}."
         )
     if shift:
@@ -333,21 +265,54 @@ def _of_folders(
             f"Files seem to be numbered from {first - shift}, not from {first}: write first_frame: {first - shift} beside "
             f"their pattern in {manifest.source}, line {line_of(manifest, 'frames')}."
         )
-    if images["with a face"] < _FACES * images["read"]:
-        yield (
-            f"A face was found in {images['with a face']} of {images['read']} images: check that the folder holds whole "
-            "frames, not crops, and that people face the camera."
-        )
 
 
-def _names(subject: str, video: str, event: str) -> tuple[str, ...]:
-    """All names by which a manifest may call an event, the one that is shown first."""
-    return f"{subject}/{event}", event, f"{subject}/{video}", video
+def _read_folders(manifest: Manifest, videos: pd.DataFrame, sample: int) -> tuple[dict, list, list[_Case]]:
+    """0-based frame numbers of every video, the frames to look at, and the videos that can't be used."""
+    # Even over all videos, one after the other.
+    places = (np.arange(sample) + 0.5) / max(sample, 1) * len(videos)
+    numbers: dict[tuple[str, str], np.ndarray] = {}
+    pictures, cases = [], []
+    rows = tqdm(_places(videos), desc="videos", unit="video", disable=None)
+    for i, (video, folder) in enumerate(zip(rows, videos["folder"], strict=True)):
+        try:
+            numbers[video], frames = manifests.frame_files(folder, manifest)
+        except DataError as error:
+            cases.append(_Case("video_unusable", str(error).rstrip("."), ("/".join(video), video[1])))
+            continue
+        pictures += [frames[int(share * len(frames))] for share in places[places.astype(int) == i] % 1]
+    return numbers, pictures, cases
+
+
+def _one_off(events: pd.DataFrame, numbers: dict) -> int:
+    """What must be added to the files' numbers, -1 or 1, where they are one off in most videos; else 0."""
+    places = list(zip(_places(events), events["onset"], events["offset"], strict=True))
+    held = [(onset, offset, numbers[v][0], numbers[v][-1]) for v, onset, offset in places if v in numbers]
+    onset, offset, first, last = np.array(held, np.int64).reshape(-1, 4).T
+    fitting = {n: int(((first + n <= onset) & (offset <= last + n)).sum()) for n in (0, -1, 1)}
+    best = max(fitting, key=fitting.__getitem__)
+    # A frame too few at the end of a video is a missing frame, whatever fits one off; numbers are off in all videos.
+    if fitting[best] - fitting[0] > len(held) / 2:
+        return best
+    # A clip that was cut at its onset may begin with the second number.
+    starts = {v for v, onset, _ in places if onset == 1}
+    late = sum(frames[0] == 1 and video not in starts for video, frames in numbers.items())
+    return -1 if late > max(1, len(numbers) / 2) else 0
+
+
+def _places(table: pd.DataFrame) -> list[tuple[str, str]]:
+    return list(zip(table["subject"], table["video"], strict=True))
+
+
+def _names(events: pd.DataFrame) -> list[tuple[str, ...]]:
+    """All names by which a manifest may call each event, the one that is shown first."""
+    return [
+        (f"{e.subject}/{e.event}", e.event, f"{e.subject}/{e.video}", e.video) for e in events.itertuples()
+    ]
 
 
 def _several(names: list[str]) -> str:
-    rest = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + rest
+    return ", ".join(names[:_SHOWN]) + f" and {len(names) - _SHOWN} more" * (len(names) > _SHOWN)
 
 
 # ---- files ------------------------------------------------------------------------------------------------------
@@ -372,8 +337,8 @@ def inventory(root: str | Path, without: Path | None = None) -> pd.DataFrame:
     DataError
         If the folder is missing or empty, or a file can't be read.
     """
-    root = Path(root)
-    files = [path for path in _below(root) if without is None or path.resolve() != without.resolve()]
+    files = [folder / name for folder, names in cache.folders_below(root) for name in names]
+    files = [path for path in files if without is None or path.resolve() != without.resolve()]
     if not files:
         raise DataError(
             f"{root} is missing or holds no file; give the folder of the unpacked data set as root."
@@ -414,24 +379,9 @@ def read_inventory(file: str | Path) -> pd.DataFrame:
 
 def compare_files(listed: pd.DataFrame, held: pd.DataFrame) -> dict[str, list[str]]:
     """Files that are listed and not held (missing), held with other bytes (changed), held and not listed (extra)."""
-    both = listed.merge(held, how="outer", on="relpath", suffixes=("", "_now"), indicator=True, sort=False)
-    changed = (both["_merge"] == "both") & (both["sha256"] != both["sha256_now"])
-    parts = {
-        "missing": both["_merge"] == "left_only",
-        "changed": changed,
-        "extra": both["_merge"] == "right_only",
+    due, here = (dict(zip(table["relpath"], table["sha256"], strict=True)) for table in (listed, held))
+    return {
+        "missing": [name for name in due if name not in here],
+        "changed": [name for name in due if name in here and here[name] != due[name]],
+        "extra": [name for name in here if name not in due],
     }
-    return {what: both.loc[rows, "relpath"].tolist() for what, rows in parts.items()}
-
-
-def _below(root: Path) -> Iterator[Path]:
-    """Files below a folder, links followed but where they lead back up, hidden ones left out."""
-    for folder, folders, files in os.walk(root, followlinks=True):
-        here = os.path.realpath(folder)
-        folders[:] = [
-            name
-            for name in folders
-            if not name.startswith(".")
-            and not (here + os.sep).startswith(os.path.realpath(os.path.join(folder, name)) + os.sep)
-        ]
-        yield from (Path(folder, name) for name in files if not name.startswith("."))

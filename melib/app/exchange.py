@@ -16,7 +16,7 @@ fraction cut off; what is read holds every frame that is shown for at least one 
 So a frame comes back as it was at any rate up to 500 a second, also where a program rounds up instead. An interval is closed
 in frames (melib), its end is the begin of the next frame in milliseconds. Label Studio counts frames from 1, ends included.
 
-Every file carries, as json, the events as they were exported. Only what differs from that was edited: a colleague's
+Every file carries, as sealed json, the events as they were exported. Only what differs from that was edited: a colleague's
 correction that was saved in between stays, and is never overwritten by an older file.
 """
 
@@ -31,12 +31,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 from xml.etree import ElementTree
 
 import cv2
-import jsonschema
 import numpy as np
 import pandas as pd
 from pympi import Eaf
@@ -46,6 +45,7 @@ from melib.app import corrections, finished, footage, runner
 from melib.data import cache, manifest, video_files
 from melib.data.manifest import Manifest
 from melib.errors import DataError, Misuse
+from melib.study.provenance import CONFIGURATION
 
 FORMATS = ("elan", "webvtt", "labelstudio")
 KINDS = ("micro", "macro", "blink")
@@ -55,21 +55,18 @@ _FASTEST = 500  # frames a second: above, a frame is too short for whole millise
 _ABOUT = "melib"  # property of an .eaf, and key of a task's data
 # Suffix and code of a film: ELAN's players take the first, browsers the second, and OpenCV writes both everywhere.
 _FILMS = {"elan": (".mp4", "mp4v"), "webvtt": (".webm", "VP80"), "labelstudio": (".webm", "VP80")}
+_SAID = ("dataset", "subject", "video", "fps", "first", "tables", "manifest", "events")  # of a file by itself
+_UNDER = ("apex", "emotion", "reason")  # tiers below one of events
 
-_TEXT, _WHOLE = {"type": "string"}, {"type": "integer", "minimum": 0}
-_EVENT = [{"enum": list(KINDS)}, _WHOLE, {"type": ["integer", "null"], "minimum": 0}, _WHOLE, _TEXT]
-# What a file says of itself.
-_SAID = {
-    **dict.fromkeys(("dataset", "subject", "video", "manifest"), _TEXT),
-    "fps": {"type": "number", "exclusiveMinimum": 0, "maximum": _FASTEST},
-    "first": _WHOLE,
-    "tables": {"type": "array", "items": _TEXT},
-    "events": {
-        "type": "object",
-        "additionalProperties": {"type": "array", "prefixItems": _EVENT, "minItems": 5, "maxItems": 5},
-    },
-}
-_SCHEMA = {"type": "object", "required": list(_SAID), "properties": _SAID}
+
+class Event(NamedTuple):
+    """One event in native frames, 0-based, closed; apex None where there is none."""
+
+    kind: str
+    onset: int
+    apex: int | None
+    offset: int
+    emotion: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,9 +74,8 @@ class ExportedVideo:
     """One video with what is known of it.
 
     ``subject`` and ``video`` name it; ``fps`` native frames a second; ``first`` the native frame at which it begins;
-    ``source`` a video file, or a folder of the frames ``images`` (path by native frame); ``events`` a dict name -> (kind,
-    onset, apex, offset, emotion), and ``found`` a list of (onset, apex, offset, words), native frames, 0-based, closed,
-    None where there is no apex.
+    ``source`` a video file, or a folder of the frames ``images`` (path by native frame); ``events`` a dict name -> Event,
+    and ``found`` a list of Event whose emotion is what was found, in words.
     """
 
     dataset: str
@@ -98,7 +94,13 @@ class ExportedVideo:
     @property
     def about(self) -> dict[str, Any]:
         """What a file says of itself, so that it can be imported."""
-        return {name: getattr(self, name) for name in _SAID}
+        return cache.seal(cache.plain({name: getattr(self, name) for name in _SAID}))
+
+    def rows(self) -> list[tuple[str, str, Event]]:
+        """Tier, name and event of all that is known, in frames of the film."""
+        rows = [(event.kind, name, event) for name, event in self.events.items()]
+        rows += [(_FOUND, event.emotion, event) for event in self.found]
+        return [(tier, name, _moved(event, -self.first)) for tier, name, event in rows]
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,11 @@ class Edited:
     events: dict
     reasons: dict
     reviewer: str
+
+
+def _moved(event: Event, by: int) -> Event:
+    apex = None if event.apex is None else event.apex + by
+    return event._replace(onset=event.onset + by, apex=apex, offset=event.offset + by)
 
 
 # ---- frames and milliseconds ------------------------------------------------------------------------------------
@@ -160,46 +167,26 @@ def videos_of_run(folder: Path) -> list[ExportedVideo]:
             other = manifest.read_manifest(about.join["dataset"])
             tables += manifest.tables(other, places[other.name])
         listed = {emotion for members in about.emotion_classes.values() for emotion in members}
-        more: dict[str, Any] = {
-            "emotions": tuple(sorted((listed | set(events["emotion"])) - {""})),
-            "tables": tuple(str(table.resolve()) for table in tables),
-            "manifest": str(about.source.resolve()),
-        }
-        found = _found_in_run(folder, about)
+        emotions = tuple(sorted((listed | set(events["emotion"])) - {""}))
+        paths = tuple(str(table.resolve()) for table in tables)
+        known: dict[tuple, dict] = {}
+        for row in events.itertuples():
+            frames = int(row.onset), corrections.whole(row.apex), int(row.offset)
+            known.setdefault((row.subject, row.video), {})[row.event] = Event(row.kind, *frames, row.emotion)
+        found: dict[tuple, list] = {}
+        file = folder / "results" / "challenge" / f"{about.name}_ours.csv"
+        rows = pd.read_csv(file, dtype={"subject": str, "video": str}) if file.is_file() else pd.DataFrame()
+        for row in rows.itertuples():
+            event = Event(_FOUND, row.onset, None, row.offset, row.emotion)
+            found.setdefault((row.subject, row.video), []).append(_moved(event, -about.first_frame))
         for row in study.videos.itertuples():
-            place, images = Path(row.folder), {}
+            place, images, key = Path(row.folder), {}, (row.subject, row.video)
             if not place.is_file():
-                numbers, paths = manifest.frame_files(place, about)
-                images = dict(zip(map(int, numbers), paths, strict=True))
-            own = events[(events["subject"] == row.subject) & (events["video"] == row.video)]
-            known = {
-                event.event: (
-                    event.kind,
-                    *map(corrections.whole, (event.onset, event.apex, event.offset)),
-                    event.emotion,
-                )
-                for event in own.itertuples()
-            }
-            shown: dict[str, Any] = {
-                "fps": about.fps,
-                "first": min(images, default=0),
-                "source": place,
-                "images": images,
-            }
-            seen: dict[str, Any] = {"events": known, "found": found.get((row.subject, row.video), [])}
-            videos.append(ExportedVideo(study.name, row.subject, row.video, **shown, **seen, **more))
+                images = dict(zip(*manifest.frame_files(place, about), strict=True))
+            of = (study.name, *key, about.fps, int(min(images, default=0)), place, images)
+            known_here = (known.get(key, {}), found.get(key, []))
+            videos.append(ExportedVideo(*of, *known_here, emotions, paths, str(about.source.resolve())))
     return videos
-
-
-def _found_in_run(folder: Path, about: Manifest) -> dict:
-    """What our own system found in a data set's long videos, by subject and video."""
-    file = folder / "results" / "challenge" / f"{about.name}_ours.csv"
-    found: dict[tuple, list] = {}
-    if file.is_file():
-        for row in pd.read_csv(file, dtype={"subject": str, "video": str}).itertuples():
-            interval = (row.onset - about.first_frame, None, row.offset - about.first_frame, row.emotion)
-            found.setdefault((row.subject, row.video), []).append(interval)
-    return found
 
 
 def videos_of_predictions(place: Path, videos: Path | None = None) -> list[ExportedVideo]:
@@ -219,28 +206,35 @@ def videos_of_predictions(place: Path, videos: Path | None = None) -> list[Expor
     """
     stem = re.sub(r"_(curve|intervals)$", "", place.stem)
     files = sorted(place.glob("*.json")) if place.is_dir() else [place.with_name(f"{stem}.json")]
-    folders = [videos] if videos else [files[0].parent, files[0].parent.parent, Path()] if files else []
     made = []
     for file in files:
         record = _json(file)
         try:
-            curve = [np.array(record["curve"][name], float) for name in ("frame", "seconds")]
-            rows = [(row["onset"], row["apex"], row["offset"]) for row in record["intervals"]]
-            words = [f"{row['emotion']} {row['confidence']:.2f}" for row in record["intervals"]]
+            frame, seconds = (np.array(record["curve"][name], float) for name in ("frame", "seconds"))
+            found = [
+                Event(
+                    _FOUND,
+                    row["onset"],
+                    row["apex"],
+                    row["offset"],
+                    f"{row['emotion']} {row['confidence']:.2f}",
+                )
+                for row in record["intervals"]
+            ]
             name, fps = str(record["video"]), float(record["samples_per_second"])
         except (KeyError, TypeError, ValueError):
             raise DataError(
                 f"{file} wasn't written by `melib predict`; give its folder, or one of its json."
             ) from None
-        if len(curve[0]) > 1 and curve[1][-1] > 0:
-            fps = round((curve[0][-1] - curve[0][0]) / (curve[1][-1] - curve[1][0]), 4)
-            if np.abs(curve[0] / fps - curve[1]).max() > 0.5 / fps:
+        if len(frame) > 1 and seconds[-1] > 0:
+            fps = round((frame[-1] - frame[0]) / (seconds[-1] - seconds[0]), 4)
+            if np.abs(frame / fps - seconds).max() > 0.5 / fps:
                 raise DataError(
                     f"{name}: its frame rate varies, so that frames have no even times; convert it first."
                 )
+        folders = [videos] if videos else [file.parent, file.parent.parent, Path()]
         source = next((folder / name for folder in folders if (folder / name).exists()), folders[-1] / name)
         images = dict(enumerate(footage.images(source)[0])) if source.is_dir() else {}
-        found = [(*row, text) for row, text in zip(rows, words, strict=True)]
         made.append(ExportedVideo("predicted", "", file.stem, fps, 0, source, images, found=found))
     if not made:
         raise DataError(f"{place} holds no prediction; make some with `melib predict VIDEO --out {place}`.")
@@ -287,14 +281,10 @@ def export(place: str, to: str, out: Path, *, film: bool = False, videos: Path |
     if to not in FORMATS:
         raise Misuse(f"--to is {to!r}; use {', '.join(FORMATS)}.")
     path, run = Path(place), runner.locate(place)
-    predicted = path.suffix in (".json", ".csv") or (
-        path.is_dir() and not (path / "configuration.yml").is_file()
-    )
-    if predicted and not (run / "configuration.yml").is_file():
-        known = videos_of_predictions(path, videos)
-    else:
-        known = videos_of_run(run)
-    written: list[Path] = []
+    predicted = path.is_dir() or path.suffix in (".json", ".csv")
+    finished_run = (run / CONFIGURATION).is_file() or not predicted
+    known = videos_of_run(run) if finished_run else videos_of_predictions(path, videos)
+    written: dict[Path, str] = {}
     tasks: dict[str, list] = {}
     for shown in tqdm(known, desc=f"to {to}", unit="video", disable=len(known) < 2, leave=False):
         if not 0 < shown.fps <= _FASTEST:
@@ -305,29 +295,27 @@ def export(place: str, to: str, out: Path, *, film: bool = False, videos: Path |
             raise DataError(
                 f"{shown.source} isn't there to be linked; name the folder of the videos by --videos."
             )
-        base = out / shown.dataset / shown.subject / shown.video
-        media, suffix = shown.source, _FILMS[to][0]
+        base, media = out / shown.dataset / shown.subject, shown.source
         if shown.images:
-            media = base.with_name(f"{base.name}{suffix}")
+            media = base / f"{shown.video}{_FILMS[to][0]}"
             if film and not media.is_file():
                 _write_film(shown, media, _FILMS[to][1])
-        file = base.with_name(f"{base.name}.{'eaf' if to == 'elan' else 'vtt'}")
         if to == "labelstudio":
             tasks.setdefault(shown.dataset, []).append(task_of(shown, os.path.relpath(media, out)))
-            continue
-        with cache.atomic(file) as temporary:
-            if to == "elan":
-                elan_document(shown, media, file.parent).to_file(str(temporary))
-            else:
-                temporary.write_text(webvtt(shown), encoding="utf-8")
-        written.append(file)
+        elif to == "webvtt":
+            written[base / f"{shown.video}.vtt"] = webvtt(shown)
+        else:
+            with cache.atomic(base / f"{shown.video}.eaf") as temporary:
+                elan_document(shown, media, base).to_file(str(temporary))
+            written[base / f"{shown.video}.eaf"] = ""
     for dataset, made in tasks.items():
-        cache.write_json(out / f"{dataset}.json", made)
-        labels = out / f"{dataset}_labels.xml"
-        with cache.atomic(labels) as temporary:
-            temporary.write_text(labelling_interface(made), encoding="utf-8")
-        written += [out / f"{dataset}.json", labels]
-    return written
+        written[out / f"{dataset}.json"] = json.dumps(made, indent=1, ensure_ascii=False) + "\n"
+        written[out / f"{dataset}_labels.xml"] = labelling_interface(made)
+    for file, text in written.items():
+        if text:
+            with cache.atomic(file) as temporary:
+                temporary.write_text(text, encoding="utf-8", newline="\n")
+    return list(written)
 
 
 def _write_film(shown: ExportedVideo, file: Path, code: str) -> None:
@@ -343,18 +331,6 @@ def _write_film(shown: ExportedVideo, file: Path, code: str) -> None:
             yield picture
 
     video_files.write(file, pictures(), shown.fps, code)
-
-
-def _lanes(events: dict) -> dict[str, dict]:
-    """Events by tier: one a kind, and further ones (micro 2) for what overlaps, which a tier can't hold."""
-    lanes: dict[str, dict] = {}
-    for name, event in sorted(events.items(), key=lambda item: (_ORDER.index(item[1][0]), item[1][1])):
-        number, tier = 1, event[0]
-        while tier in lanes and max(other[3] for other in lanes[tier].values()) >= event[1]:
-            number += 1
-            tier = f"{event[0]} {number}"
-        lanes.setdefault(tier, {})[name] = event
-    return lanes
 
 
 def elan_document(shown: ExportedVideo, media: Path, folder: Path) -> Eaf:
@@ -375,47 +351,46 @@ def elan_document(shown: ExportedVideo, media: Path, folder: Path) -> Eaf:
     for text in ("emotion", "reason"):
         eaf.add_linguistic_type(text, "Symbolic_Association", timealignable=False)
     eaf.linguistic_types["emotion"]["CONTROLLED_VOCABULARY_REF"] = "emotion"
-    found = {(number, words): (_FOUND, *row, "") for number, (*row, words) in enumerate(shown.found)}
-    for tier, events in _lanes({**shown.events, **found}).items():
-        eaf.add_tier(tier, "event")
-        for below in ("apex", "emotion", "reason")[: 1 if tier.startswith(_FOUND) else 3]:
-            eaf.add_tier(f"{tier} {below}", below, tier)
-        for name, (_, onset, apex, offset, emotion) in events.items():
-            begin, end = span(onset - shown.first, offset - shown.first, shown.fps)
-            eaf.add_annotation(tier, begin, end, name if isinstance(name, str) else name[1])
-            if emotion:
-                eaf.add_ref_annotation(f"{tier} emotion", tier, (begin + end) // 2, emotion)
-            if apex is not None:
-                at = apex - shown.first
-                eaf.add_annotation(f"{tier} apex", *span(at, at, shown.fps), "apex")
-    _in_order(eaf)
-    eaf.add_property("lastUsedAnnotationId", eaf.maxaid)
-    return eaf
-
-
-def _in_order(eaf: Eaf) -> None:
-    """Number time slots by their times, as ELAN does."""
+    last: dict[str, int] = {}  # frame of each tier
+    for kind, name, event in sorted(shown.rows(), key=lambda row: (_ORDER.index(row[0]), row[2].onset)):
+        # A tier can't hold what overlaps: that has further ones.
+        tier = kind
+        while last.get(tier, -1) >= event.onset:
+            tier = f"{kind} {int(tier.removeprefix(kind) or 1) + 1}"
+        if tier not in last:
+            eaf.add_tier(tier, "event")
+            for below in _UNDER[: 1 if kind == _FOUND else 3]:
+                eaf.add_tier(f"{tier} {below}", below, tier)
+        last[tier] = event.offset
+        begin, end = span(event.onset, event.offset, shown.fps)
+        eaf.add_annotation(tier, begin, end, name)
+        if event.emotion and kind != _FOUND:
+            eaf.add_ref_annotation(f"{tier} emotion", tier, (begin + end) // 2, event.emotion)
+        if event.apex is not None:
+            eaf.add_annotation(f"{tier} apex", *span(event.apex, event.apex, shown.fps), "apex")
+    # ELAN numbers time slots by their times.
     slots = sorted(eaf.timeslots.items(), key=lambda slot: slot[1])
     names = {old: f"ts{number}" for number, (old, _) in enumerate(slots, start=1)}
     eaf.timeslots = {names[old]: time for old, time in slots}
     for aligned, *_ in eaf.tiers.values():
-        for name, (begin, end, *rest) in aligned.items():
-            aligned[name] = (names[begin], names[end], *rest)
+        for key, (begin, end, *rest) in aligned.items():
+            aligned[key] = (names[begin], names[end], *rest)
+    eaf.add_property("lastUsedAnnotationId", eaf.maxaid)
+    return eaf
 
 
 def webvtt(shown: ExportedVideo) -> str:
     """Captions: a cue an event, and one of its apex."""
     cues = []
-    for name, (kind, onset, apex, offset, emotion) in shown.events.items():
-        cues += [(onset, offset, f"{name}: {kind} {emotion}".rstrip())]
-        cues += [] if apex is None else [(apex, apex, f"{name}: apex")]
-    for onset, apex, offset, words in shown.found:
-        cues += [(onset, offset, f"found: {words}")]
-        cues += [] if apex is None else [(apex, apex, "found: apex")]
+    for tier, name, event in shown.rows():
+        words = (_FOUND, name) if tier == _FOUND else (name, f"{tier} {event.emotion}".rstrip())
+        cues.append((event.onset, event.offset, ": ".join(words)))
+        if event.apex is not None:
+            cues.append((event.apex, event.apex, f"{words[0]}: apex"))
     lines = ["WEBVTT", ""]
-    for first, last, words in sorted(cues):
-        begin, end = span(first - shown.first, last - shown.first, shown.fps)
-        lines += [f"{_clock(begin)} --> {_clock(end)}", html.escape(words, quote=False), ""]
+    for first, last, text in sorted(cues):
+        begin, end = (_clock(time) for time in span(first, last, shown.fps))
+        lines += [f"{begin} --> {end}", html.escape(text, quote=False), ""]
     return "\n".join(lines)
 
 
@@ -428,25 +403,23 @@ def task_of(shown: ExportedVideo, media: str) -> dict:
     """A task of Label Studio: regions of its timeline, annotated ones to be edited, found ones as predictions."""
 
     def region(name: str, first: int, last: int, label: str) -> dict:
-        ranges = [{"start": first - shown.first + 1, "end": last - shown.first + 1}]
-        value = {"ranges": ranges, "timelinelabels": [label]}
-        return {
-            "id": name,
-            "from_name": "label",
-            "to_name": "video",
-            "type": "timelinelabels",
-            "value": value,
-        }
+        value = {"ranges": [{"start": first + 1, "end": last + 1}], "timelinelabels": [label]}
+        about = {"from_name": "label", "to_name": "video", "type": "timelinelabels"}
+        return {"id": name, **about, "value": value}
 
-    annotated, predicted = [], []
-    for name, (kind, onset, apex, offset, emotion) in shown.events.items():
-        annotated.append(region(name, onset, offset, emotion or kind))
-        annotated += [] if apex is None else [region(f"{name} apex", apex, apex, "apex")]
-    for number, (onset, _, offset, words) in enumerate(shown.found):
-        predicted.append(region(f"found {number}", onset, offset, words.split()[0]))
+    annotated: list[dict] = []
+    predicted: list[dict] = []
+    for tier, name, event in shown.rows():
+        if tier == _FOUND:
+            label = event.emotion.split()[0]
+            predicted.append(region(f"found {len(predicted)}", event.onset, event.offset, label))
+            continue
+        annotated.append(region(name, event.onset, event.offset, event.emotion or tier))
+        if event.apex is not None:
+            annotated.append(region(f"{name} apex", event.apex, event.apex, "apex"))
     url = f"/data/local-files/?d={quote(Path(media).as_posix())}"
     return {
-        "data": {"video": url, "fps": shown.fps, _ABOUT: {**shown.about, "emotions": shown.emotions}},
+        "data": {"video": url, "fps": shown.fps, "emotions": list(shown.emotions), _ABOUT: shown.about},
         "annotations": [{"result": annotated}],
         "predictions": [{"model_version": _ABOUT, "result": predicted}] if predicted else [],
     }
@@ -454,18 +427,14 @@ def task_of(shown: ExportedVideo, media: str) -> dict:
 
 def labelling_interface(tasks: list) -> str:
     """The labelling interface of Label Studio that the tasks need."""
-    used = [
-        region["value"]["timelinelabels"][0]
-        for task in tasks
-        for part in (*task["annotations"], *task["predictions"])
-        for region in part["result"]
-    ]
-    offered = [emotion for task in tasks for emotion in task["data"][_ABOUT]["emotions"]]
+    offered = {emotion for task in tasks for emotion in task["data"]["emotions"]}
+    for part in (part for task in tasks for part in (*task["annotations"], *task["predictions"])):
+        offered |= {region["value"]["timelinelabels"][0] for region in part["result"]}
     view = ElementTree.Element("View")
     video = {"name": "video", "value": "$video", "frameRate": "$fps", "timelineHeight": "200"}
     ElementTree.SubElement(view, "Video", video)
     labels = ElementTree.SubElement(view, "TimelineLabels", {"name": "label", "toName": "video"})
-    for label in [*sorted({*used, *offered} - {"apex"}), "apex"]:
+    for label in [*sorted(offered - {"apex"}), "apex"]:
         ElementTree.SubElement(labels, "Label", {"value": label})
     ElementTree.indent(view)
     return ElementTree.tostring(view, encoding="unicode") + "\n"
@@ -506,10 +475,10 @@ def import_file(
         If the file isn't what was exported and then edited, or the next reading of the table wouldn't say what it says.
         Nothing is saved then.
     """
-    readers = {"elan": read_elan, "labelstudio": read_labelstudio}
-    if source not in readers:
-        raise Misuse(f"--from is {source!r}; use {' or '.join(readers)}.")
-    videos = readers[source](file)
+    if source not in _READERS:
+        raise Misuse(f"--from is {source!r}; use {' or '.join(_READERS)}.")
+    program, read = _READERS[source]
+    videos = read(file)
     about, tables = _dataset(file, dataset, videos[0].about)
     changes = []
     for edited in videos:
@@ -519,29 +488,16 @@ def import_file(
             )
         who = " ".join((reviewer or edited.reviewer or _logged_in()).split())
         for name, event in edited.events.items():
-            before = edited.about["events"][name]
-            moved = {
-                key: event[i] for i, key in enumerate(corrections.FIELDS, start=1) if event[i] != before[i]
-            }
+            before = Event(*edited.about["events"][name])
             _check(f"{file}: {name}", before, event)
-            why = " ".join((edited.reasons.get(name) or reason or f"edited in {_PROGRAMS[source]}").split())
-            key = (edited.about["subject"], name)
-            if moved:
-                changes.append(
-                    corrections.EventChange(
-                        *key,
-                        dict(zip(corrections.FIELDS, before[1:], strict=True)),
-                        moved,
-                        why,
-                        who,
-                        file.name,
-                    )
-                )
+            was = {key: getattr(before, key) for key in corrections.FIELDS}
+            new = {key: getattr(event, key) for key in was if getattr(event, key) != was[key]}
+            why = " ".join((edited.reasons.get(name) or reason or f"edited in {program}").split())
+            if new:
+                of = (edited.about["subject"], name)
+                changes.append(corrections.EventChange(*of, was, new, why, who, file.name))
     saved = corrections.save_changes(about, tables, changes)
     return corrections.path_of(about), [change.sentence for change in saved]
-
-
-_PROGRAMS = {"elan": "ELAN", "labelstudio": "Label Studio"}
 
 
 def _dataset(file: Path, dataset: str, about: dict) -> tuple[Manifest, list[Path]]:
@@ -549,11 +505,11 @@ def _dataset(file: Path, dataset: str, about: dict) -> tuple[Manifest, list[Path
     read = Path(about["manifest"])
     # A simulated data set has a manifest of its own beside its table.
     known = manifest.read_manifest(read if dataset == about["dataset"] and read.is_file() else dataset)
-    missing = [table for table in about["tables"] if not Path(table).is_file()]
-    if missing:
-        raise DataError(
-            f"{file} was made of {missing[0]}, which is gone; put that table back, or export again."
-        )
+    for table in about["tables"]:
+        if not Path(table).is_file():
+            raise DataError(
+                f"{file} was made of {table}, which is gone; put that table back, or export again."
+            )
     return known, [Path(table) for table in about["tables"]]
 
 
@@ -564,132 +520,120 @@ def _logged_in() -> str:
         raise DataError("nobody says who edited; add --reviewer NAME.") from None
 
 
-def _check(what: str, before: Any, event: tuple) -> None:
-    kind, onset, apex, offset, emotion = event
-    if kind != before[0]:
+def _check(what: str, before: Event, event: Event) -> None:
+    if event.kind != before.kind:
         raise DataError(
-            f"{what} is on a tier of {kind}, but is a {before[0]}; a kind is corrected in the table itself."
+            f"{what} is on a tier of {event.kind}, but is a {before.kind}; a kind is corrected in the table itself."
         )
-    if onset >= offset:
-        raise DataError(f"{what} lasts a single frame, {onset}; an event needs two.")
-    if apex is None and before[2] is not None:
+    if event.onset >= event.offset:
+        raise DataError(f"{what} lasts a single frame, {event.onset}; an event needs two.")
+    if event.apex is None and before.apex is not None:
         raise DataError(
-            f"{what} has no apex any more; mark one frame between onset {onset} and offset {offset}."
+            f"{what} has no apex any more; mark one frame between onset {event.onset} and offset {event.offset}."
         )
-    if not emotion and before[4]:
-        raise DataError(f"{what} has no emotion any more; it was {before[4]}.")
+    if not event.emotion and before.emotion:
+        raise DataError(f"{what} has no emotion any more; it was {before.emotion}.")
 
 
 def _about(file: Path, record: Any) -> dict:
     """What the file says of itself; refused where it isn't ours."""
-    if not jsonschema.Draft202012Validator(_SCHEMA).is_valid(record):
+    try:
+        about = cache.unseal(record)
+    except ValueError:
         raise DataError(
             f"{file} doesn't say what it was exported of; export again with `melib export`, and edit that file."
-        )
-    if not record["tables"]:
+        ) from None
+    if not about["tables"]:
         raise DataError(
             f"{file} holds predictions, which no table has; export a RUN to correct its annotation."
         )
-    return {**record, "events": {name: tuple(event) for name, event in record["events"].items()}}
+    return about
 
 
-def _gather(file: Path, about: dict, intervals: list, apexes: list) -> dict:
-    """Events of intervals (name, kind, first, last, emotion) and of apexes (frame, names of the events it may be of)."""
-    events: dict = {}
-    for name, kind, first, last, emotion in intervals:
+def _gather(file: Path, about: dict, intervals: list, apexes: list) -> dict[str, Event]:
+    """Events of intervals (name, Event) and of apexes (frame, names of the events it may be of)."""
+    events: dict[str, Event] = {}
+    for name, event in intervals:
         if name not in about["events"]:
             raise DataError(
-                f'{file}: no table has an event "{name}" (frames {first} to {last}); remove it, or add a new one to the '
-                f"table of {about['dataset']} itself."
+                f'{file}: no table has an event "{name}" (frames {event.onset} to {event.offset}); remove it, or add a new '
+                f"one to the table of {about['dataset']} itself."
             )
         if name in events:
             raise DataError(f"{file}: {name} stands there twice; keep one.")
-        events[name] = (kind, first, None, last, emotion)
+        events[name] = event
     for name in about["events"]:
         if name not in events:
             raise DataError(f"{file}: {name} is missing; corrections can't remove an event, so put it back.")
     for frame, names in apexes:
-        inside = [name for name in names if name in events and events[name][1] <= frame <= events[name][3]]
+        inside = [n for n in names if n in events and events[n].onset <= frame <= events[n].offset]
         if len(inside) != 1:
-            where = (
-                f"in {' and '.join(inside)}"
-                if inside
-                else f"outside {names[0] if len(names) == 1 else 'every event'}"
-            )
+            outside = f"outside {names[0] if len(names) == 1 else 'every event'}"
+            where = f"in {' and '.join(inside)}" if inside else outside
             raise DataError(f"{file}: an apex at frame {frame} lies {where}; move it into its event alone.")
-        kind, onset, apex, offset, emotion = events[inside[0]]
+        apex = events[inside[0]].apex
         if apex is not None:
             raise DataError(f"{file}: {inside[0]} has two apexes, frames {apex} and {frame}; keep one.")
-        events[inside[0]] = (kind, onset, frame, offset, emotion)
+        events[inside[0]] = events[inside[0]]._replace(apex=frame)
     return events
 
 
 def read_elan(file: Path) -> list[Edited]:
     """Read the video of an .eaf; DataError where it isn't what was exported and then edited."""
-    eaf = _open_eaf(file)
-    try:
-        record = json.loads(dict(eaf.properties)[_ABOUT])
-    except (KeyError, TypeError, ValueError):
-        record = None
-    about = _about(file, record)
-    for tier in _lanes(about["events"]):
-        for name in (tier, f"{tier} apex", f"{tier} emotion"):
-            if name not in eaf.tiers:
-                raise DataError(f'{file} has no tier "{name}"; undo its removal or renaming in ELAN.')
-    intervals: list[tuple] = []
-    apexes: list[tuple] = []
-    reasons: dict[str, str] = {}
-    reviewer = ""
-    for tier in [name for name in eaf.tiers if re.fullmatch(rf"({'|'.join(KINDS)})( \d+)?", name)]:
-        emotions, whys = (_referring(eaf, f"{tier} {below}") for below in ("emotion", "reason"))
-        own = _aligned(file, eaf, tier, about)
-        for key, first, last, words in own:
-            intervals.append((words, tier.split()[0], first, last, emotions.get(key, "").lower()))
-            reasons[words] = whys.get(key, "")
-        names = [words for *_, words in own]
-        marks = _aligned(file, eaf, f"{tier} apex", about) if f"{tier} apex" in eaf.tiers else []
-        apexes += [((first + last) // 2, names) for _, first, last, _ in marks]
-        reviewer = reviewer or eaf.tiers[tier][2].get("ANNOTATOR") or ""
-    return [Edited(about, _gather(file, about, intervals, apexes), reasons, reviewer)]
-
-
-def _open_eaf(file: Path) -> Eaf:
-    """An ELAN document; pympi takes it for granted that a file is one."""
     try:
         ElementTree.parse(file)
-        return Eaf(str(file), suppress_version_warning=True)
+        eaf = Eaf(str(file), suppress_version_warning=True)  # takes it for granted that a file is one
     except OSError as error:
         raise DataError(f"{file} can't be read ({error.strerror}); give an .eaf.") from None
     except ElementTree.ParseError as error:
         raise DataError(f"{file} is broken: {error}; save it again in ELAN.") from None
     except (KeyError, ValueError, IndexError, TypeError, AttributeError):
         raise DataError(f"{file} is no ELAN document; give an .eaf that ELAN opens.") from None
-
-
-def _referring(eaf: Eaf, tier: str) -> dict[str, str]:
-    """Words of a tier by the annotation that they refer to."""
-    referring = eaf.tiers[tier][1] if tier in eaf.tiers else {}
-    return {parent: words.strip() for parent, words, *_ in referring.values()}
+    try:
+        record = json.loads(dict(eaf.properties)[_ABOUT])
+    except (KeyError, TypeError, ValueError):
+        record = None
+    about = _about(file, record)
+    intervals: list[tuple] = []
+    apexes: list[tuple] = []
+    reasons: dict[str, str] = {}
+    reviewer = ""
+    for tier in [name for name in eaf.tiers if re.fullmatch(rf"({'|'.join(KINDS)})( \d+)?", name)]:
+        emotions, whys = (
+            {parent: words.strip() for parent, words, *_ in eaf.tiers[name][1].values()}
+            if name in eaf.tiers
+            else {}
+            for name in (f"{tier} emotion", f"{tier} reason")
+        )
+        own = _aligned(file, eaf, tier, about)
+        for key, first, last, words in own:
+            emotion = emotions.get(key, "").lower()
+            intervals.append((words, Event(tier.split()[0], first, None, last, emotion)))
+            reasons[words] = whys.get(key, "")
+        names = [words for *_, words in own]
+        marks = _aligned(file, eaf, f"{tier} apex", about)
+        apexes += [((first + last) // 2, names) for _, first, last, _ in marks]
+        reviewer = reviewer or eaf.tiers[tier][2].get("ANNOTATOR") or ""
+    return [Edited(about, _gather(file, about, intervals, apexes), reasons, reviewer)]
 
 
 def _aligned(file: Path, eaf: Eaf, tier: str, about: dict) -> list[tuple[str, int, int, str]]:
-    """Annotations of a tier in order: id, first and last native frame, words."""
-    rows, before = [], 0
-    for key, (begins, ends, words, _) in eaf.tiers[tier][0].items():
+    """Annotations of a tier in order: id, first and last native frame, words; none where there is no such tier."""
+    rows, found, before = [], [], 0
+    for key, (begins, ends, words, _) in eaf.tiers[tier][0].items() if tier in eaf.tiers else ():
         begin, end = eaf.timeslots.get(begins), eaf.timeslots.get(ends)
         if begin is None or end is None or not 0 <= begin < end:
             raise DataError(
                 f'{file}: "{words}" on tier {tier} has no begin before its end; set both in ELAN.'
             )
         rows.append((begin, end, key, words.strip()))
-    for begin, end, _, words in sorted(rows):
+    for begin, end, key, words in sorted(rows):
         if begin < before:
             raise DataError(f'{file}: "{words}" overlaps another annotation of tier {tier}; part them.')
         before = end
-    found = [(key, frames(begin, end, about["fps"]), words) for begin, end, key, words in sorted(rows)]
-    return [
-        (key, about["first"] + first, about["first"] + last, words) for key, (first, last), words in found
-    ]
+        first, last = frames(begin, end, about["fps"])
+        found.append((key, about["first"] + first, about["first"] + last, words))
+    return found
 
 
 def read_labelstudio(file: Path) -> list[Edited]:
@@ -709,8 +653,7 @@ def read_labelstudio(file: Path) -> list[Edited]:
         if len(done) > 1:
             raise DataError(f"{file}: {about['video']} has {len(done)} annotations; keep one a task.")
         videos += [
-            Edited(about, _gather(file, about, intervals, apexes), reasons, who)
-            for intervals, apexes, reasons, who in edits
+            Edited(about, _gather(file, about, *marks), reasons, who) for *marks, reasons, who in edits
         ]
     if not videos:
         raise DataError(f"{file} holds no annotation; submit the tasks in Label Studio, and export as JSON.")
@@ -732,8 +675,11 @@ def _of_annotation(about: dict, made: dict) -> tuple[list, list, dict, str]:
             continue
         # Where nobody knows an emotion, the label is the kind.
         kind = label if label in KINDS else about["events"].get(name, KINDS)[0]
-        intervals.append((name, kind, first, last, "" if label in KINDS else label))
+        intervals.append((name, Event(kind, first, None, last, "" if label in KINDS else label)))
         reasons[name] = " ".join(map(str, region.get("meta", {}).get("text", ())))
     who = made.get("completed_by") or ""
     who = who.get("email") or "" if isinstance(who, dict) else f"Label Studio user {who}" if who else ""
     return intervals, apexes, reasons, who
+
+
+_READERS = {"elan": ("ELAN", read_elan), "labelstudio": ("Label Studio", read_labelstudio)}
