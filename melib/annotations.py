@@ -778,28 +778,31 @@ def read_corrections(file: Path) -> list[dict[str, str]]:
     Parameters
     ----------
     file : Path
-        csv with the columns ``CORRECTION``; more are allowed. subject, video and onset are the table's cells.
+        csv with the columns ``CORRECTION``; more are allowed, and given. subject, video and onset are the table's cells.
 
     Raises
     ------
     DataError
-        If it isn't UTF-8, lacks a column, or a field can't be corrected.
+        If it isn't UTF-8, lacks a column, has a cell too many, or a field can't be corrected.
     """
     if not file.is_file():
         return []
     lines = next(iter(read_sheets(file).values()))
-    header = [text(title) for title in next(iter(lines.values()), [])]
-    lacking = [name for name in CORRECTION if name not in header]
-    if lacking:
+    head, *others = lines.items() or [(0, [])]
+    header, rows = [*map(text, head[1])], []
+    if lacking := [name for name in CORRECTION if name not in header]:
         raise DataError(f"{file} has no column {lacking[0]}; its columns are {', '.join(CORRECTION)}.")
-    rows = []
-    for line, cells in list(lines.items())[1:]:
-        row = defaultdict(str, zip(header, map(text, cells), strict=False))
+    for line, cells in others:
+        row = dict.fromkeys(header, "") | dict(zip(header, map(text, cells), strict=False))
+        if any(map(text, cells[len(header) :])):
+            raise DataError(
+                f"{file}, line {line + 1}: it has more cells than the header; put text that holds a comma in quotes."
+            )
         if row["field"] not in CORRECTABLE:
             raise DataError(
                 f"{file}, line {line + 1}: field is {row['field']!r}; it must be one of {', '.join(CORRECTABLE)}."
             )
-        rows.append({name: cache.restored(row[name]) for name in CORRECTION})
+        rows.append({name: cache.restored(cell) for name, cell in row.items()})
     return rows
 
 

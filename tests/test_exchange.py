@@ -528,7 +528,7 @@ def test_columns_that_somebody_added_stay_and_a_cell_that_is_right_again_has_no_
     assert len(annotations.read_corrections(file)) == 1
     assert landmarks(of, tables, "006_1") == (100, 119, 150)
     file.write_text(file.read_text().replace("left brow", "left, right brow"))
-    with pytest.raises(DataError, match="row 2: it has more cells than the header"):
+    with pytest.raises(DataError, match="line 2: it has more cells than the header"):
         corrections.save_changes(*table[:2], [change("006_1", apex=130)])
 
 

@@ -5,16 +5,12 @@
 The table itself is never touched; annotations.py applies the rows when it reads it.
 """
 
-import contextlib
-import csv
-import fcntl
-import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from filelock import FileLock
 
 from melib import annotations
 from melib.data import cache, manifest
@@ -81,8 +77,9 @@ def save_changes(about: Manifest, tables: list[Path], changes: list[EventChange]
         The file is left as it was.
     """
     file = path_of(about)
-    with _alone(about):
-        before, rows = annotations.audit(about, *tables), _read(file)
+    # Nobody saves between our reading and our writing; the lock of a killed process is free.
+    with cache.disk_errors(file.parent), FileLock(file.with_name(f".{file.stem}.lock")):
+        before, rows = annotations.audit(about, *tables), annotations.read_corrections(file)
         expected, now = before.events[list(FIELDS)].astype(object), rows
         made = []
         for change in changes:
@@ -160,34 +157,6 @@ def _wrong(after: pd.DataFrame, expected: pd.DataFrame, before: pd.DataFrame) ->
         reading = ", ".join(f"{name} {getattr(row, name)}" for name in FIELDS)
         return f"{what} would be read as {reading}"
     return ""
-
-
-@contextlib.contextmanager
-def _alone(about: Manifest) -> Iterator[None]:
-    """Hold the data set, so that nobody saves between our reading and our writing; a killed process lets go."""
-    # The manifest is locked, since the file itself is replaced. Some network disks lock only what may be written.
-    how = os.O_RDWR if os.access(about.source, os.W_OK) else os.O_RDONLY
-    handle = os.open(about.source, how)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
-
-
-def _read(file: Path) -> Rows:
-    """Rows with every column that somebody has added; annotations.audit refuses a file without the columns."""
-    if not file.is_file():
-        return []
-    with file.open(newline="", encoding="utf-8-sig") as stream:
-        reader = csv.DictReader(stream, restval="")
-        rows: Rows = [{name: cache.restored(cell) for name, cell in row.items()} for row in reader]
-    for line, row in enumerate(rows, start=2):
-        if None in row:  # where csv puts cells that no column names
-            raise DataError(
-                f"{file}, row {line}: it has more cells than the header; put text that holds a comma in quotes."
-            )
-    return rows
 
 
 def _write(file: Path, rows: Rows) -> None:

@@ -67,7 +67,7 @@ def atomic(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     temporary = path.with_name(f".{path.stem}.{_HOST}-{os.getpid()}{path.suffix}")
-    with _disk_errors(path.parent):
+    with disk_errors(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             yield temporary
@@ -112,7 +112,7 @@ def for_owner_alone(*folders: Path) -> None:
     """
     os.umask(os.umask(0o077) | 0o077)
     for folder in folders:
-        with _disk_errors(folder):
+        with disk_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
             folder.chmod(0o700)
 
@@ -330,7 +330,7 @@ def arrays(
             return _read(entry)
         except (OSError, ValueError) as error:
             warnings.warn(f"{entry} is broken ({error}); it is computed again.", stacklevel=2)
-    with _disk_errors(entry.parent), _aside(entry) as temporary:
+    with disk_errors(entry.parent), _aside(entry) as temporary:
         _write(temporary, key, compute())
         try:
             temporary.rename(entry)
@@ -408,7 +408,7 @@ def alive(pid: int) -> bool:
 
 
 @contextlib.contextmanager
-def _disk_errors(folder: Path) -> Iterator[None]:
+def disk_errors(folder: Path) -> Iterator[None]:
     """Turn a full or locked disk into one sentence."""
     try:
         yield
