@@ -14,6 +14,7 @@ import pandas as pd
 
 from melib import protocols, stats
 from melib.app import prediction, predictor_weights
+from melib.data import video_files
 from melib.simulate import long, portraits
 from melib.study import run
 
@@ -47,10 +48,7 @@ def said_of(images, weights):
     """Intervals that are found in grey frames, once these are MPEG-4."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "film.mp4"
-        writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 30, images[0].shape[::-1])
-        for image in images:
-            writer.write(cv2.cvtColor(image, cv2.COLOR_GRAY2BGR))
-        writer.release()
+        video_files.write(path, (cv2.cvtColor(image, cv2.COLOR_GRAY2BGR) for image in images), 30)
         return prediction.predict_video(path, weights).intervals
 
 

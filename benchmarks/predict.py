@@ -20,6 +20,7 @@ import cv2
 import numpy as np
 
 from melib.app import prediction, predictor_weights
+from melib.data import video_files
 from melib.simulate import long
 
 SIZE, FPS = (640, 480), 30
@@ -52,12 +53,9 @@ def pictures():
 
 def write(path, images, minutes, size=SIZE, fps=FPS):
     """The images to and fro as a video of so many minutes."""
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), fps, size)
     order = [*range(len(images)), *range(len(images) - 2, 0, -1)]
     larger = [images[i] if size == SIZE else cv2.resize(images[i], size) for i in range(len(images))]
-    for t in range(round(minutes * 60 * fps)):
-        writer.write(larger[order[t % len(order)]])
-    writer.release()
+    video_files.write(path, (larger[order[t % len(order)]] for t in range(round(minutes * 60 * fps))), fps)
 
 
 def measure(path):
@@ -73,9 +71,7 @@ def measure(path):
 
 
 def main(lengths):
-    packages = ", ".join(
-        f"{name} {version(name)}" for name in ("torch", "opencv-contrib-python-headless", "numpy")
-    )
+    packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "av", "numpy"))
     print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, {packages}\n")
     print("| video | frames | frames/s | times real time | peak memory, MB | intervals | load |")
     print("|---|---|---|---|---|---|---|")

@@ -1,8 +1,10 @@
 """Result tables of an experiment that never took place: for tests of what reads them."""
 
 import json
+from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pandas as pd
 import yaml
@@ -167,3 +169,28 @@ def limits():
     efficiency = pd.DataFrame([ours | {"low_px": 0.4, "high_px": 0.75, "efficiency": 1e-4}])
     efficiency = efficiency.assign(efficiency_low=1e-5, efficiency_high=1e-3, events=10, found=0.5, remark="")
     return table, found, curve, efficiency
+
+
+def film(path, images, fps=30, codec="mpeg4", *, pts=None, aspect="1:1", turn=0, pix_fmt="yuv420p"):
+    """A film of uint8 images; ``pts`` (ms) if its rate varies, the shape of a pixel, degrees to be turned by."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), "w") as made:
+        options = (
+            {"preset": "12" if codec == "libsvtav1" else "veryfast"} if codec[:4] in ("libx", "libs") else {}
+        )
+        stream = made.add_stream(codec, rate=fps, options=options)
+        stream.height, stream.width = images[0].shape[:2]
+        stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else pix_fmt
+        stream.codec_context.sample_aspect_ratio = Fraction(*map(int, aspect.split(":")))
+        stream.codec_context.bit_rate = 4 * fps * images[0].shape[0] * images[0].shape[1]
+        if turn:
+            stream.set_display_rotation(turn)
+        if pts is not None:
+            stream.codec_context.time_base = Fraction(1, 1000)
+        for number, image in enumerate(images):
+            frame = av.VideoFrame.from_ndarray(image, format="bgr24" if image.ndim == 3 else "gray")
+            if pts is not None:
+                frame.pts, frame.time_base = pts[number], Fraction(1, 1000)
+            made.mux(stream.encode(frame))
+        made.mux(stream.encode(None))
+    return path

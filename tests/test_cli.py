@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import cv2
+import made_up
 import numpy as np
 import pytest
 import typer.main
@@ -22,10 +23,7 @@ from melib.app import cli, runner
 def own_video(clip, file):
     """A video as a user has one: frames of a clip, grey, half as many a second."""
     frames = [cv2.imread(str(path)) for path in sorted(clip.glob("*.jpg"))[::2]]
-    writer = cv2.VideoWriter(str(file), cv2.VideoWriter.fourcc(*"mp4v"), 100, frames[0].shape[1::-1])
-    for frame in frames:
-        writer.write(frame)
-    writer.release()
+    made_up.film(file, frames, 100)
 
 
 def own_curves(curves, events):

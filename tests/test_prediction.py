@@ -1,9 +1,7 @@
 """A user's video: frames are chosen by their times, what isn't there is said, and nothing stops the other videos."""
 
-import itertools
 import json
 import os
-import struct
 import subprocess
 import sys
 import wave
@@ -11,6 +9,7 @@ import zipfile
 from dataclasses import replace
 from pathlib import Path
 
+import av
 import cv2
 import found
 import numpy as np
@@ -19,7 +18,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from made_up import card, unbegun
+from made_up import card, film, unbegun
 
 import melib
 from melib import DataError, decoders, learn, priors, protocols, simulate
@@ -75,32 +74,6 @@ def frames(tmp_path_factory):
     return [cv2.imread(str(path)) for path in sorted(place.iterdir())]
 
 
-def film(path, images, fps=30, rest=()):
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), fps, images[0].shape[1::-1])
-    for image in itertools.chain(images, rest):
-        writer.write(image)
-    writer.release()
-    return path
-
-
-def timed(path, gaps):
-    """Give an mp4 of OpenCV's, whose frames are evenly apart, times of its own: ``gaps`` in its ticks, one a frame."""
-    data = bytearray(
-        path.read_bytes().replace(b"edts", b"free")
-    )  # the list of what is shown has the old length
-    moov = data.rindex(b"moov")  # after all pictures, so that these stay where they are
-    at = data.index(b"stts", moov)
-    old = struct.unpack(">I", data[at - 4 : at])[0]
-    table = b"stts" + struct.pack(">II", 0, len(gaps)) + b"".join(struct.pack(">II", 1, gap) for gap in gaps)
-    data[at - 4 : at - 4 + old] = struct.pack(">I", len(table) + 4) + table
-    for name in (b"moov", b"trak", b"mdia", b"minf", b"stbl"):
-        place = data.index(name, moov)
-        size = struct.unpack(">I", data[place - 4 : place])[0] + len(table) + 4 - old
-        data[place - 4 : place] = struct.pack(">I", size)
-    path.write_bytes(data)
-    return path
-
-
 # Frames
 
 
@@ -126,22 +99,12 @@ def test_an_uneven_rate_takes_the_frame_that_is_shown_nearest(gaps):
 
 
 def test_seconds_are_those_of_the_file_where_its_rate_varies(tmp_path, frames):
-    source = film(tmp_path / "a.mp4", frames[:60], fps=30)
-    tick = video_files.times(source)[1] / struct.unpack(">I", _first_gap(source))[0]
-    gaps = [512 if t < 30 else 1536 for t in range(60)]
-    timed(source, gaps)
-    true = np.cumsum([0, *gaps[:-1]]) * tick
-    np.testing.assert_allclose(video_files.times(source), true, atol=1e-3)
-    shown = footage.footage(source)
-    np.testing.assert_allclose(shown.seconds, true[shown.numbers], atol=1e-3)
-    assert np.abs(shown.seconds - np.arange(len(shown.seconds)) / spotting.RATE).max() <= 768 * tick + 1e-3
+    gaps = [33 if t < 30 else 100 for t in range(60)]
+    true = np.cumsum([0, *gaps[:-1]])
+    shown = footage.footage(film(tmp_path / "a.mkv", frames[:60], pts=true.tolist()))
+    np.testing.assert_allclose(shown.seconds, true[shown.numbers] / 1000, atol=1e-3)
+    assert np.abs(shown.seconds - np.arange(len(shown.seconds)) / spotting.RATE).max() <= 0.051
     assert any("rate varies" in note for note in shown.notes)
-
-
-def _first_gap(path):
-    data = path.read_bytes()
-    at = data.index(b"stts", data.rindex(b"moov"))
-    return data[at + 16 : at + 20]
 
 
 def test_too_few_frames_are_said_to_be_too_few(tmp_path, weights, frames):
@@ -326,14 +289,17 @@ def test_the_film_keeps_its_colours_and_names_what_it_shows(made, frames, tmp_pa
     tinted = [np.clip(image * np.array([1.0, 0.6, 0.3]), 0, 255).astype(np.uint8) for image in frames[:30]]
     source = film(tmp_path / "tinted.mp4", tinted)
     of = replace(made, source=source, curve=made.curve[:30], intervals=_interval(10, 20))
-    capture = cv2.VideoCapture(str(prediction.film(of, tmp_path)))
-    shown = [capture.read()[1] for _ in range(30)]
-    assert not capture.read()[0] and shown[0].shape[0] > frames[0].shape[0] - 2  # room for the curve
+    shown = list(video_files.pictures(prediction.film(of, tmp_path), range(31)))
+    assert shown.pop() is None and shown[0].shape[0] > frames[0].shape[0] - 2  # room for the curve
     height = frames[0].shape[0] // 2 * 2
     for t in (3, 15, 27):
         blue, green, red = shown[t][40:height].reshape(-1, 3).mean(axis=0)
         assert blue > 1.3 * green > 1.5 * red
         assert (shown[t][:30].min(axis=2) > 225).any() == (t == 15)  # what is written is white
+    with av.open(str(tmp_path / "tinted_overlay.mp4")) as file:  # what browsers play
+        assert (file.streams.video[0].codec.name, file.streams.video[0].pix_fmt) == ("h264", "yuv420p")
+    cues = (tmp_path / "tinted_overlay.vtt").read_text()
+    assert cues == "WEBVTT\n\n00:00:00.333 --> 00:00:00.700\nnegative 0.50\n"
 
 
 def _interval(onset, offset):
@@ -461,8 +427,9 @@ def test_memory_doesnt_grow_with_the_video(frames, tmp_path):
     order = [*range(len(frames)), *range(len(frames) - 2, 0, -1)]
     peak = []
     for seconds in (20, 100):
-        images = (frames[order[t % len(order)]] for t in range(30 * seconds))
-        source = film(tmp_path / f"{seconds}.mp4", [next(images)], rest=images)
+        source = film(
+            tmp_path / f"{seconds}.mp4", [frames[order[t % len(order)]] for t in range(30 * seconds)]
+        )
         said = subprocess.run(
             [sys.executable, "-c", program, source], check=True, capture_output=True, text=True
         )
@@ -517,5 +484,6 @@ def test_what_is_installed_works_outside_the_repository(wheel, frames, tmp_path)
         "melib: empty.mp4 is no video that can be decoded; copy it again, or remove it."
     ]
     assert {path.name for path in (tmp_path / "predictions").iterdir()} == {
-        f"my clip é{suffix}" for suffix in ("_curve.csv", "_intervals.csv", ".json", ".png", "_overlay.mp4")
+        f"my clip é{suffix}"
+        for suffix in ("_curve.csv", "_intervals.csv", ".json", ".png", "_overlay.mp4", "_overlay.vtt")
     }

@@ -222,7 +222,7 @@ def test_a_figure_of_tables_reads_no_image(name, monkeypatch):
         raise AssertionError(f"{name} reads an image")
 
     readers = {faces: "read_image find_face load_clips", manifest: "frame_files"}
-    readers |= {cv2: "imread imdecode VideoCapture", matplotlib.image: "imread", PIL.Image: "open"}
+    readers |= {cv2: "imread imdecode", matplotlib.image: "imread", PIL.Image: "open"}
     for module, names in readers.items():
         for reader in names.split():
             monkeypatch.setattr(module, reader, refuse)

@@ -62,7 +62,7 @@ def health(runs: str | Path = "runs") -> list[Finding]:
         ("memory", _memory, f"close other programs: a run may end where less than {MEMORY_GB:g} GB are free"),
         ("shipped files", _shipped, new),
         ("Jupyter kernel", _kernel, f"{sys.executable} -m ipykernel install --sys-prefix"),
-        ("video files", _video, f"another OpenCV is in the way (pip list shows it): {new}"),
+        ("video files", _video, f"PyAV is broken: {new}"),
         ("folder of runs", partial(_writable, place), "change its rights, or work in another folder"),
         ("disk", partial(_disk, place), f"make room ({DISK_GB:g} GB); runs/cache can be removed, it is made again"),
     ]  # fmt: skip
@@ -172,18 +172,19 @@ def _kernel() -> str:
 
 
 def _video() -> str:
-    import cv2
+    import av
     import numpy as np
 
+    films = _melib("data.video_files")
     with tempfile.TemporaryDirectory(prefix="melib-doctor-") as folder:
-        file = Path(folder) / "three.mp4"
-        writer = cv2.VideoWriter(str(file), cv2.VideoWriter.fourcc(*"mp4v"), 30, (64, 64))
-        for grey in (0, 100, 200):
-            writer.write(np.full((64, 64, 3), grey, np.uint8))
-        writer.release()
-        if _melib("data.video_files").count(file) != 3:
-            raise RuntimeError(f"OpenCV {cv2.__version__} didn't give 3 frames back")
-    return f"written and read (OpenCV {cv2.__version__} with FFmpeg)"
+        for name, codec in (("three.mp4", "mpeg4"), ("play.mp4", "libx264")):
+            films.write(
+                Path(folder) / name,
+                (np.full((64, 64, 3), grey, np.uint8) for grey in (0, 100, 200)),
+                30,
+                codec,
+            )
+    return f"written and read (PyAV {av.__version__})"
 
 
 def _writable(place: Path) -> str:

@@ -53,8 +53,8 @@ _FOUND = "found"  # the tier of what nobody annotated
 _ORDER = (*KINDS, _FOUND)
 _FASTEST = 500  # frames a second: above, a frame is too short for whole milliseconds
 _ABOUT = "melib"  # property of an .eaf, and key of a task's data
-# Suffix and code of a film: ELAN's players take the first, browsers the second, and OpenCV writes both everywhere.
-_FILMS = {"elan": (".mp4", "mp4v"), "webvtt": (".webm", "VP80"), "labelstudio": (".webm", "VP80")}
+# Suffix and codec of a film: ELAN's players take the first, browsers the second.
+_FILMS = {"elan": (".mp4", "mpeg4"), "webvtt": (".webm", "libvpx"), "labelstudio": (".webm", "libvpx")}
 _SAID = ("dataset", "subject", "video", "fps", "first", "tables", "manifest", "events")  # of a file by itself
 _UNDER = ("apex", "emotion", "reason")  # tiers below one of events
 
@@ -318,7 +318,7 @@ def export(place: str, to: str, out: Path, *, film: bool = False, videos: Path |
     return list(written)
 
 
-def _write_film(shown: ExportedVideo, file: Path, code: str) -> None:
+def _write_film(shown: ExportedVideo, file: Path, codec: str) -> None:
     """Write a folder of frames as a film, so that frame and time agree: a missing frame shows the one before it."""
 
     def pictures() -> Iterator[np.ndarray]:
@@ -330,7 +330,7 @@ def _write_film(shown: ExportedVideo, file: Path, code: str) -> None:
                 raise DataError(f"{shown.images[number]} can't be read; copy it again.")
             yield picture
 
-    video_files.write(file, pictures(), shown.fps, code)
+    video_files.write(file, pictures(), shown.fps, codec)
 
 
 def elan_document(shown: ExportedVideo, media: Path, folder: Path) -> Eaf:

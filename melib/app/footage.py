@@ -14,10 +14,14 @@ from melib.data import layouts, video_files
 from melib.errors import DataError, Misuse
 from melib.study import spotting
 
-# Below this rate the shortest micro-expressions (1/25 s) fall between two frames.
-_SLOW = 25.0
+# Below this rate the shortest micro-expressions (1/25 s) fall between two frames; times are rounded in containers.
+_SLOW = 25.0 * (1 - 1e-3)
 # Seconds of video below which there is nothing to compare a movement with.
 _SHORTEST = 0.5
+# Share of the frames that a header promises, below which a file is called cut; players show the last few never.
+_WHOLE = 0.98
+# Seconds without a new frame: what lies behind them is told apart from what lay before.
+_GAP = 1.0
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,8 @@ class Footage:
         Samples a second.
     notes : tuple of str
         What the reader of a result must know.
+    breaks : tuple of int
+        Samples at which another recording begins, or frames come again after more than a second without any.
     """
 
     source: Path
@@ -45,6 +51,7 @@ class Footage:
     seconds: np.ndarray
     fps: float
     notes: tuple[str, ...]
+    breaks: tuple[int, ...] = ()
 
 
 def footage(source: str | Path, fps: float | None = None, *, progress: bool = False) -> Footage:
@@ -67,6 +74,7 @@ def footage(source: str | Path, fps: float | None = None, *, progress: bool = Fa
     if fps is not None and not (np.isfinite(fps) and fps > 0):
         raise Misuse(f"{fps:g} frames a second isn't a rate; give a number above 0.")
     notes: list[str] = []
+    seams: list[int] = []
     if source.is_dir():
         frames: list
         frames, notes = images(source)
@@ -76,15 +84,25 @@ def footage(source: str | Path, fps: float | None = None, *, progress: bool = Fa
             )
         seconds = np.arange(len(frames)) / (fps or spotting.RATE)
     else:
-        seconds = video_files.times(source, progress=progress)
+        recorded = video_files.recording(source, progress=progress)
+        seconds, seams = recorded.seconds, recorded.seams
         seconds = seconds if fps is None else np.arange(len(seconds)) / fps
+        if len(seconds) < _WHOLE * recorded.promised - 1:
+            notes.append(
+                f"the file is cut or damaged: {len(seconds)} of the {recorded.promised} frames that its header promises "
+                "can be read; copy it again if you have the rest"
+            )
+        if seams:
+            notes.append(
+                f"{len(seams) + 1} recordings are joined in this file: seconds count on from one to the next"
+            )
         frames = [video_files.Frame(source, number) for number in range(len(seconds))]
     numbers, rate = sampled(seconds)
     gaps = np.diff(seconds)
     native = 1 / np.median(gaps) if len(gaps) else spotting.RATE
     if native < _SLOW:
         notes.append(
-            f"{native:.3g} frames a second are too few for the shortest movements: below {_SLOW:g} expect misses"
+            f"{native:.3g} frames a second are too few for the shortest movements: below 25 expect misses"
         )
     if len(numbers) < rate * _SHORTEST:
         notes.append(
@@ -92,7 +110,20 @@ def footage(source: str | Path, fps: float | None = None, *, progress: bool = Fa
         )
     if len(gaps) and gaps.max() > 1.5 * np.median(gaps):
         notes.append("the frame rate varies: frames were chosen by their times")
-    return Footage(source, [frames[i] for i in numbers], numbers, seconds[numbers], rate, tuple(notes))
+    shown = seconds[numbers]
+    breaks = {
+        *np.searchsorted(numbers, seams).tolist(),
+        *(np.flatnonzero(np.diff(shown) > _GAP) + 1).tolist(),
+    }
+    return Footage(
+        source,
+        [frames[i] for i in numbers],
+        numbers,
+        shown,
+        rate,
+        tuple(notes),
+        tuple(sorted(breaks - {len(numbers)})),
+    )
 
 
 def images(folder: Path) -> tuple[list[Path], list[str]]:
@@ -142,7 +173,7 @@ def sampled(seconds: np.ndarray) -> tuple[np.ndarray, float]:
     -------
     numbers : (T,) int64
         An even rate of 20 frames a second or more keeps every so manieth frame, as in training; else the frame nearest
-        to each 1/30 s.
+        to each 1/30 s, and nothing where none was shown for more than a second.
     rate : float
         Samples a second.
     """
@@ -157,4 +188,5 @@ def sampled(seconds: np.ndarray) -> tuple[np.ndarray, float]:
         return np.arange(0, len(seconds), step), 1 / (mean * step)
     wanted = np.arange(seconds[0], seconds[-1] + 0.5 / spotting.RATE, 1 / spotting.RATE)
     middles = (seconds[1:] + seconds[:-1]) / 2
-    return np.searchsorted(middles, wanted).astype(np.int64), float(spotting.RATE)
+    nearest = np.searchsorted(middles, wanted).astype(np.int64)
+    return nearest[np.abs(seconds[nearest] - wanted) <= _GAP / 2], float(spotting.RATE)

@@ -11,6 +11,7 @@ import os
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -399,12 +400,12 @@ def _runs(inside: np.ndarray) -> list[tuple[int, int]]:
 def film(made: Prediction, out: str | Path, name: str = "") -> Path:
     """Write the video again with its curve below and the intervals named, frame by frame.
 
-    It is MPEG-4 of the old kind, the only one that the package can write everywhere: players take it, browsers don't.
+    It is H.264, which browsers play, too; what they show beside it, the intervals as WebVTT, is called alike.
 
     Parameters
     ----------
     made, out, name
-        As for `write_prediction`; the file is ``<name>_overlay.mp4``.
+        As for `write_prediction`; the files are ``<name>_overlay.mp4`` and ``.vtt``.
 
     Raises
     ------
@@ -426,8 +427,23 @@ def film(made: Prediction, out: str | Path, name: str = "") -> Path:
             _name(above, made, t)
             yield np.vstack([above, _strip(made, t, width, room)])
 
-    video_files.write(file, drawn(), made.fps)
+    video_files.write(file, drawn(), made.fps, "libx264", crf="20", preset="veryfast")
+    with cache.atomic(file.with_suffix(".vtt")) as temporary:
+        temporary.write_text(_cues(made), encoding="utf-8")
     return file
+
+
+def _cues(made: Prediction) -> str:
+    """WebVTT of the film: a cue an interval, from its first frame to the end of its last."""
+    cues = ["WEBVTT\n"]
+    for row in made.intervals.itertuples():
+        inside = np.flatnonzero(made.curve["frame"].between(row.onset, row.offset))
+        start, end = (
+            f"{datetime.fromtimestamp(place / made.fps, UTC):%H:%M:%S.%f}"[:-3]
+            for place in (inside[0], inside[-1] + 1)
+        )
+        cues.append(f"{start} --> {end}\n{row.emotion} {row.confidence:.2f}\n")
+    return "\n".join(cues)
 
 
 def _pictures(made: Prediction, numbers: Sequence[int]) -> Iterator[np.ndarray | None]:

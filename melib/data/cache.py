@@ -43,6 +43,8 @@ _YOUNG = 2_000_000_000  # nanoseconds: times of files are this coarse on some di
 _FORMULA = re.compile(r"'*[=+\-@\t\n＝＋－＠]")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?%?")
 _CHUNK = 1 << 20  # bytes: read at a time for checksums, and where memory-mapping begins
+# Version of how `video_files` decodes: the same file gives other pixels where it changed.
+_DECODING = 2
 
 
 @contextlib.contextmanager
@@ -161,7 +163,11 @@ def content_hash(paths: Iterable[str | Path | tuple], index: str | Path | None =
     for path, group in itertools.groupby(paths, lambda p: Path(p[0] if isinstance(p, tuple) else p)):
         frames = list(group)
         numbers = [frame[1] for frame in frames if isinstance(frame, tuple)]
-        files += [(path, np.array(numbers, "<i8").tobytes())] if numbers else [(path, b"")] * len(frames)
+        files += (
+            [(path, np.array([_DECODING, *numbers], "<i8").tobytes())]
+            if numbers
+            else [(path, b"")] * len(frames)
+        )
     note = _note(files, Path(index)) if index is not None else None
     if note is not None and (remembered := _remembered(note)):
         return remembered

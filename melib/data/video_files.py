@@ -6,19 +6,20 @@
 
 Containers only say where frames lie to within some frames, and how many there are not always truly, so nothing is ever
 sought and frames are counted by decoding them. Memory holds the recent frames, however long the video; of those, only
-the ones that will be asked for, where that is known.
+the ones that will be asked for, where that is known. A frame comes as a player shows it: pixels square, the right way up.
 """
 
 import os
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
+from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import av
 import cv2
 import numpy as np
-from cv2.utils import logging
 from tqdm.auto import tqdm
 
 from melib.data import cache
@@ -29,9 +30,12 @@ _MEMORY = 192 << 20
 # Frames that are held however large they are, and where it is known which are read: a face is followed 86 ahead at
 # 30 frames/s, 98 at 45, the highest rate that predict samples at.
 _FEWEST = 104
-
-# A broken file is reported in one sentence, and not by the decoder, too.
-os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+# Brightness of video from 16 to 235, as most files have it, brought to 0 to 255 (ITU-R BT.601 and 709).
+_FULL = np.clip(np.rint((np.arange(256) - 16) * 255 / 219), 0, 255).astype(np.uint8)
+# Pixels a side of the small pictures that neighbouring frames are compared in.
+_SMALL = 16
+# A pixel more than so many times as wide as high, or as high as wide, is a header's mistake.
+_OBLONG = 8
 
 
 class Frame(NamedTuple):
@@ -109,47 +113,61 @@ def pictures(file: str | Path, numbers: Iterable[int]) -> Iterator[np.ndarray | 
     DataError
         If the file is missing or no video.
     """
-    capture, last, fine, picture = _capture(_identity(file)[0]), -1, False, None
+    opened = _open(_identity(file)[0])
+    frames, last = _decoded(opened), -1
+    frame = picture = None
     for number in numbers:
         while last < number:
-            last += 1
-            fine = capture.grab()
-        if fine:
-            fine, picture = capture.retrieve()
-        yield picture if fine else None
+            last, picture = last + 1, None
+            frame = next(frames, None)
+        if picture is None and frame is not None:
+            picture = _as_shown(frame.to_ndarray(format="bgr24"), frame, opened)
+        yield picture
 
 
-def write(file: str | Path, pictures: Iterable[np.ndarray], fps: float, code: str = "mp4v") -> None:
+def write(
+    file: str | Path, pictures: Iterable[np.ndarray], fps: float, codec: str = "mpeg4", **options
+) -> None:
     """Write a film, whole or not at all.
 
     Parameters
     ----------
     file : str or Path
     pictures : iterable of (H, W, 3) uint8
-        Blue first, all of one size.
+        Blue first, all of one size; an odd last row or column is left out.
     fps : float
         Frames a second.
-    code : str
-        Four letters of the codec.
+    codec : str
+        FFmpeg's name: mpeg4 for what is to be measured; libx264 or libvpx for what browsers shall play.
+    options : str
+        The codec's own.
 
     Raises
     ------
     DataError
-        If it isn't there to its last frame, which no writer tells of a full disk.
+        If it isn't there to its last frame.
     """
-    film, n_frames = None, 0
+    n_frames = 0
     with cache.atomic(file) as temporary:
-        for picture in pictures:
-            n_frames += 1
-            if film is None:
-                letters = cv2.VideoWriter.fourcc(*code)
-                film = cv2.VideoWriter(str(temporary), letters, fps, picture.shape[1::-1])
-            film.write(picture)
-        if film is not None:
-            film.release()
         try:
+            with av.open(str(temporary), "w") as film:
+                stream: Any = film.add_stream(
+                    codec, rate=Fraction(fps).limit_denominator(60_000), options=options
+                )
+                stream.pix_fmt = "yuv420p"
+                stream.codec_context.thread_count = 1  # the same bytes on any number of cores
+                for n_frames, picture in enumerate(pictures, start=1):
+                    height, width = (side // 2 * 2 for side in picture.shape[:2])
+                    if n_frames == 1:
+                        stream.height, stream.width = height, width
+                        if codec == "mpeg4":  # as OpenCV writes it: what the shipped weights learned from
+                            stream.codec_context.bit_rate = round(fps * height * width)
+                            stream.codec_context.gop_size, stream.codec_context.qmin = 12, 3
+                    cut = np.ascontiguousarray(picture[:height, :width])
+                    film.mux(stream.encode(av.VideoFrame.from_ndarray(cut, format="bgr24")))
+                film.mux(stream.encode(None))
             whole = count(temporary) == n_frames
-        except DataError:
+        except (av.error.FFmpegError, DataError):
             whole = False
         if not whole:
             raise DataError(
@@ -157,8 +175,30 @@ def write(file: str | Path, pictures: Iterable[np.ndarray], fps: float, code: st
             )
 
 
-def times(file: str | Path, *, progress: bool = False) -> np.ndarray:
-    """When each frame of a video file is shown; all are decoded once.
+class Recording(NamedTuple):
+    """What a video file says of its frames.
+
+    Attributes
+    ----------
+    seconds : (n,) float64
+        When each is shown, from 0, never falling. A file whose frames carry no times of their own has an even rate: what
+        its header says, else 30 frames a second. Recordings that were joined follow each other.
+    seams : list of int
+        Frames at which another recording begins.
+    likeness : (n,) float32
+        See `likeness`: of each frame and the one before, 1 for the first.
+    promised : int
+        How many frames the header says that there are; 0 where it doesn't.
+    """
+
+    seconds: np.ndarray
+    seams: list[int]
+    likeness: np.ndarray
+    promised: int
+
+
+def recording(file: str | Path, *, progress: bool = False) -> Recording:
+    """Decode a whole file once for the times of its frames, and how alike neighbours are.
 
     Parameters
     ----------
@@ -166,31 +206,56 @@ def times(file: str | Path, *, progress: bool = False) -> np.ndarray:
     progress : bool
         Show a bar, as long as the header says that the file is.
 
-    Returns
-    -------
-    (n,) float64
-        Seconds from 0, never falling. A file whose frames carry no times of their own has an even rate: what its header
-        says, else 30 frames a second.
-
     Raises
     ------
     DataError
         If the file is missing or none of its frames can be decoded.
     """
-    capture, shown = _capture(_identity(file)[0]), []
-    total = max(0, int(capture.get(cv2.CAP_PROP_FRAME_COUNT))) or None
+    opened, shown, alike = _open(_identity(file)[0]), [], []
+    before = None
     label = f"{Path(file).name}: times"
-    with tqdm(total=total, desc=label, unit="frame", leave=False, disable=not progress) as bar:
-        while capture.grab():
-            shown.append(capture.get(cv2.CAP_PROP_POS_MSEC) / 1000)
+    with tqdm(
+        total=opened.stream.frames or None, desc=label, unit="frame", leave=False, disable=not progress
+    ) as bar:
+        for frame in _decoded(opened):
+            shown.append(np.nan if frame.time is None else frame.time)
+            now = small(_brightness(frame))
+            alike.append(1.0 if before is None else likeness(before, now))
+            before = now
             bar.update()
     if not shown:
-        raise DataError(f"{file} holds no frame that can be decoded; copy this video again, or remove it.")
-    seconds = np.array(shown) - shown[0]
-    if len(seconds) > 1 and np.median(np.diff(seconds)) <= 0:
-        rate = capture.get(cv2.CAP_PROP_FPS)
-        return np.arange(len(seconds)) / (rate if np.isfinite(rate) and rate > 0 else 30.0)
-    return np.maximum.accumulate(seconds)
+        raise DataError(_undecodable(file))
+    raw = np.array(shown)
+    gaps = np.diff(raw)
+    usual = float(np.median(gaps)) if len(gaps) else 0.0
+    if len(raw) > 1 and not usual > 0:  # no times, or the same again and again
+        rate = opened.stream.guessed_rate or opened.stream.average_rate or 30
+        raw, gaps = np.arange(len(raw)) / float(rate), gaps[:0]
+    raw = np.where(np.isnan(raw), -np.inf, raw)
+    # Times that fall, and stay below what was reached: a recording was joined to another. One alone is a fault of its time.
+    falls = [
+        int(i) for i in np.flatnonzero(gaps < 0) + 1 if raw[i : i + 2].max() < raw[i - 1] and i + 1 < len(raw)
+    ]
+    seconds = raw - raw[0]
+    for seam in falls:
+        seconds[seam:] += seconds[:seam].max() + usual - seconds[seam]
+    return Recording(np.maximum.accumulate(seconds), falls, np.array(alike, np.float32), opened.stream.frames)
+
+
+def small(grey: np.ndarray) -> np.ndarray:
+    """A (H, W) uint8 picture as (256,) float32 of length 1 without its mean, or all 0 where it is even."""
+    step = max(1, min(grey.shape) // (4 * _SMALL))
+    coarse = cv2.resize(
+        np.ascontiguousarray(grey[::step, ::step]), (_SMALL, _SMALL), interpolation=cv2.INTER_AREA
+    )
+    centred = coarse.ravel().astype(np.float32) - coarse.mean(dtype=np.float32)
+    length = float(np.linalg.norm(centred))
+    return centred / length if length > _SMALL else 0 * centred  # a standard deviation of one grey level
+
+
+def likeness(one: np.ndarray, other: np.ndarray) -> float:
+    """Correlation of two pictures as `small` makes them: 1 for the same, however bright; .5 of any and an even one."""
+    return 1 - float(((one - other) ** 2).sum()) / 2
 
 
 class _Reader:
@@ -198,23 +263,24 @@ class _Reader:
 
     def __init__(self, file: Path):
         self.file = file
-        self.recent: OrderedDict[int, np.ndarray | None] = OrderedDict()
+        self.recent: OrderedDict[int, np.ndarray] = OrderedDict()
         self.most = _FEWEST
         # How many frames that will be read lie before each frame; None: any may be.
         self.before: np.ndarray | None = None
         self.start()
 
     def start(self) -> None:
-        self.capture = _capture(self.file)
+        self.opened = _open(self.file)
+        self.frames = _decoded(self.opened)
         self.next = 0
 
     def frame(self, number: int) -> np.ndarray | None:
         if number not in self.recent:
             if number < self.next:
                 self.start()
-            while self.next <= number and self.capture.grab():
+            while self.next <= number and (frame := next(self.frames, None)) is not None:
                 if self.needed(number):
-                    self.keep()
+                    self.keep(_as_shown(_brightness(frame), frame, self.opened))
                 self.next += 1
         return self.recent.get(number)
 
@@ -226,12 +292,10 @@ class _Reader:
         here, behind, last = self.before[places]
         return bool(behind > here and last - here <= self.most)
 
-    def keep(self) -> None:
-        fine, image = self.capture.retrieve()
-        grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY) if fine else None
+    def keep(self, grey: np.ndarray) -> None:
         self.recent[self.next] = grey
         self.recent.move_to_end(self.next)
-        if grey is not None and self.before is None:
+        if self.before is None:
             self.most = max(_FEWEST, _MEMORY // grey.size)
         while len(self.recent) > self.most:
             self.recent.popitem(last=False)
@@ -252,19 +316,67 @@ def _reader(file: Path, size: int, changed: int, process: int) -> _Reader:
 
 @lru_cache(maxsize=10_000)
 def _count(file: Path, size: int, changed: int) -> int:
-    capture, n_frames = _capture(file), 0
-    while capture.grab():
-        n_frames += 1
+    n_frames = sum(1 for _ in _decoded(_open(file)))
     if not n_frames:
-        raise DataError(f"{file} holds no frame that can be decoded; copy this video again, or remove it.")
+        raise DataError(_undecodable(file))
     return n_frames
 
 
-def _capture(file: Path) -> cv2.VideoCapture:
+def _undecodable(file: str | Path) -> str:
+    return f"{file} holds no frame that can be decoded; copy this video again, or remove it."
+
+
+class _Opened(NamedTuple):
+    container: av.container.InputContainer
+    stream: av.VideoStream
+    oblong: float  # width of a pixel over its height
+
+
+def _open(file: Path) -> _Opened:
+    try:
+        container = av.open(str(file), metadata_errors="replace")
+        stream = container.streams.video[0]
+    except (av.error.FFmpegError, IndexError) as error:
+        raise DataError(f"{file} is no video that can be decoded; copy it again, or remove it.") from error
     # One thread: processes share the work, and frames that are decoded ahead take memory.
-    loud = logging.setLogLevel(logging.LOG_LEVEL_ERROR)
-    capture = cv2.VideoCapture(str(file), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
-    logging.setLogLevel(loud)
-    if not capture.isOpened():
-        raise DataError(f"{file} is no video that can be decoded; copy it again, or remove it.")
-    return capture
+    stream.codec_context.thread_count = 1
+    oblong = float(stream.sample_aspect_ratio or 1)
+    return _Opened(container, stream, oblong if 1 / _OBLONG <= oblong <= _OBLONG else 1.0)
+
+
+def _decoded(opened: _Opened) -> Iterator[av.VideoFrame]:
+    """Frames of a file as they come; what is broken is left out, and what is behind an end that is broken off."""
+    packets = opened.container.demux(opened.stream)
+    while True:
+        try:
+            packet = next(packets, None)
+        except av.error.FFmpegError:
+            return
+        if packet is None:
+            return
+        try:
+            frames = packet.decode()
+        except av.error.FFmpegError:
+            continue
+        yield from frames
+
+
+def _brightness(frame: av.VideoFrame) -> np.ndarray:
+    """(H, W) uint8 as stored."""
+    kind = frame.format
+    if not kind.is_planar or kind.is_rgb or kind.components[0].bits != 8:
+        return frame.to_ndarray(format="gray")
+    plane: Any = frame.planes[0]
+    rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: frame.height, : frame.width]
+    full = kind.name.startswith("yuvj") or frame.color_range == av.video.reformatter.ColorRange.JPEG
+    return rows.copy() if full else cv2.LUT(rows, _FULL)
+
+
+def _as_shown(picture: np.ndarray, frame: av.VideoFrame, opened: _Opened) -> np.ndarray:
+    """A stored picture with square pixels, the right way up."""
+    if opened.oblong != 1:
+        height, width = picture.shape[:2]
+        wide, high = max(1.0, opened.oblong), max(1.0, 1 / opened.oblong)
+        picture = cv2.resize(picture, (round(width * wide), round(height * high)))
+    quarter = round(frame.rotation / 90) % 4
+    return np.ascontiguousarray(np.rot90(picture, quarter)) if quarter else picture
