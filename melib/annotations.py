@@ -164,9 +164,7 @@ def audit(
     if policy not in ("repair", "drop", "strict"):
         raise DataError(f"policy is {policy!r}; use repair, drop or strict.")
     files = {path: read_sheets(path) for path in map(Path, (table, *more_tables))}
-    joined, notes = _joined(manifest, files)
-    rest = {path: held for path, held in files.items() if path not in joined}
-    own, others = _own(manifest, rest, list(joined))
+    own, joined, notes = _tell_apart(manifest, files)
     corrections = _Corrections(manifest)
     records, cells = [], []
     for path, rows in own.items():
@@ -179,24 +177,20 @@ def audit(
         ]
         for row in rows:
             cells.append([text(row.cells.get(name)) for name in CELLS])
-            row, corrected = corrections.apply(row)
-            records.append(_event(manifest, row, corrected, lookups, policy))
-    notes += others + corrections.unused() + _one_spelling(records)
-    _drop_repeated(manifest, records, policy)
-    if joined:
-        _take(manifest, records, joined)
-    _name_events(records)
-    unlisted, misspelt = _unlisted(manifest, records)
-    notes += _overlapping(manifest, records) + unlisted
-    columns = {name: pd.Series([record[name] for record in records], dtype=COLUMNS[name]) for name in COLUMNS}
-    faults = [
-        (row, fault, record["event"]) for row, record in enumerate(records) for fault in record["faults"]
-    ]
-    events = pd.DataFrame(columns)
+            records.append(_event(manifest, *corrections.apply(row), lookups, policy))
+    events = pd.DataFrame(records).astype(COLUMNS)
+    notes += corrections.unused() + _one_spelling(events)
+    _drop_repeated(manifest, events, policy)
+    _take(manifest, events, joined)
+    _name_events(events)
+    unlisted, misspelt = _unlisted(manifest, events)
+    notes += _overlapping(manifest, events) + unlisted
+    faults = events[["faults", "event"]].explode("faults").dropna(subset="faults").reset_index()
+    events = events[list(COLUMNS)]
     version = _version(manifest, [files[path] for path in own], counts(events))
     return Audit(
         events,
-        pd.DataFrame(faults, columns=["row", "fault", "name"]),
+        faults.set_axis(["row", "fault", "name"], axis=1),
         version.get("name", ""),
         version.get("expected", manifest.expected),
         tuple(notes),
@@ -483,10 +477,10 @@ def _emotion_class(manifest: Manifest, emotion: str) -> str:
     return next((name for name, members in classes if emotion in members), "others")
 
 
-def _unlisted(manifest: Manifest, records: list[dict[str, Any]]) -> tuple[list[str], str]:
+def _unlisted(manifest: Manifest, events: pd.DataFrame) -> tuple[list[str], str]:
     """A note on emotions that no class lists, with their counts, and a sentence on those that are nearly a listed one."""
     listed = {"other", "others"}.union(*manifest.emotion_classes.values())
-    counted = Counter(record["emotion"] for record in records if record["emotion"] not in {"", *listed})
+    counted = Counter(emotion for emotion in events["emotion"] if emotion not in {"", *listed})
     near = {name: difflib.get_close_matches(name, listed, n=1, cutoff=0.75) for name in counted}
     strange = [f'{n} "{short(name)}"' for name, n in counted.most_common() if not near[name]]
     wrong = [f'{n} "{short(name)}", {near[name][0]}?' for name, n in counted.most_common() if near[name]]
@@ -507,121 +501,117 @@ def _unlisted(manifest: Manifest, records: list[dict[str, Any]]) -> tuple[list[s
 # ---------------------------------------------------------------------------------------
 
 
-def _one_spelling(records: list[dict[str, Any]]) -> list[str]:
+def _one_spelling(events: pd.DataFrame) -> list[str]:
     """Subjects that differ by case only are one: the commonest spelling counts, of equals the first."""
-    spellings = Counter(record["subject"] for record in records)
-    groups = defaultdict(list)
-    for name in spellings:
-        groups[name.casefold()].append(name)
-    notes = []
-    for names in groups.values():
-        if len(names) > 1:
-            best = max(names, key=lambda name: spellings[name])
-            others = ", ".join(name for name in names if name != best)
-            notes.append(f"{records[0]['dataset']}: {others} is read as {best}, which differs by case only.")
-            for record in records:
-                if record["subject"] in names:
-                    record["subject"] = best
-    return notes
+    best: dict[str, str] = {}
+    for name, _ in Counter(events["subject"]).most_common():
+        best.setdefault(name.casefold(), name)
+    others = [name for name in events["subject"].unique() if best[name.casefold()] != name]
+    events["subject"] = [best[name.casefold()] for name in events["subject"]]
+    dataset = events["dataset"].iloc[0]
+    return [f"{dataset}: {n} is read as {best[n.casefold()]}, which differs by case only." for n in others]
 
 
-def _drop_repeated(manifest: Manifest, records: list[dict[str, Any]], policy: Policy) -> None:
+def _drop_repeated(manifest: Manifest, events: pd.DataFrame, policy: Policy) -> None:
     """A row that says the same as an earlier one is one event, not two; nor are two emotions of the same frames."""
-    earlier: dict[tuple, dict[str, Any]] = {}
-    for record in records:
-        if record["status"] == "dropped":
-            continue
-        row = tuple(str(record[name]) for name in ("subject", "video", "onset", "apex", "offset", "kind"))
-        first = earlier.setdefault(row, record)
-        if first is record:
-            continue
+    same = ["subject", "video", "onset", "apex", "offset", "kind"]
+    used = events[events["status"] != "dropped"]
+    of_first = used.groupby(same, dropna=False, sort=False)["emotion"].transform("first")
+    for row in used.index[used.duplicated(same)]:
+        event, first = used.loc[row], of_first[row]
         fault, sentence = "repeated", "repeats an earlier row"
-        if record["emotion"] and first["emotion"] and record["emotion"] != first["emotion"]:
+        if event["emotion"] and first and event["emotion"] != first:
             fault = "two_emotions"
-            sentence = f"has the frames of an earlier row, with emotion {record['emotion']} instead of {first['emotion']}"
+            sentence = f"has the frames of an earlier row, with emotion {event['emotion']} instead of {first}"
         if policy == "strict":
             raise DataError(
-                f"{manifest.name}: an event of {record['subject']}/{record['video']} {sentence} (onset "
-                f"{record['onset'] + manifest.first_frame}); remove one of the two."
+                f"{manifest.name}: an event of {event['subject']}/{event['video']} {sentence} (onset "
+                f"{event['onset'] + manifest.first_frame}); remove one of the two."
             )
-        record["status"] = "dropped"
-        record["reason"] = "; ".join(filter(None, [record["reason"], sentence]))
-        record["faults"].append(fault)
+        reason = "; ".join(filter(None, [event["reason"], sentence]))
+        events.loc[row, ["status", "reason"]] = ["dropped", reason]
+        events["faults"][row].append(fault)
 
 
-def _overlapping(manifest: Manifest, records: list[dict[str, Any]]) -> list[str]:
+def _overlapping(manifest: Manifest, events: pd.DataFrame) -> list[str]:
     """A note on events that share frames with another of their kind; both are kept."""
-    used = [record for record in records if record["status"] != "dropped"]
-    used.sort(key=lambda record: (record["subject"], record["video"], record["kind"], record["onset"]))
-    pairs, last = [], used[0] if used else {}
-    for record in used[1:]:
-        if all(record[name] == last[name] for name in ("subject", "video", "kind")):
-            if record["onset"] <= last["offset"]:
-                pairs.append((last, record))
-            if record["offset"] <= last["offset"]:
-                continue
-        last = record
-    if not pairs:
+    of = ["subject", "video", "kind"]
+    used = events[events["status"] != "dropped"].sort_values([*of, "onset"], kind="stable")
+    reach = used.groupby(of)["offset"].cummax().groupby([used[name] for name in of]).shift()
+    sharing = used[(used["onset"] <= reach).fillna(False)]
+    if sharing.empty:
         return []
-    one, other = pairs[0]
+    first = sharing.iloc[0]
     return [
-        f"{manifest.name}: {len(pairs)} of {len(used)} events overlap another of the same kind (first: {one['subject']}/"
-        f"{one['event']} and {other['event']}); all are kept."
+        f"{manifest.name}: {len(sharing)} of {len(used)} events overlap an earlier one of the same kind (first: "
+        f"{first['subject']}/{first['event']}); all are kept."
     ]
 
 
-def _name_events(records: list[dict[str, Any]]) -> None:
+def _name_events(events: pd.DataFrame) -> None:
     """Unique names: the table's own, else the video's, with a running number where several share it."""
-    bases = [(record["subject"], record["event"] or record["video"]) for record in records]
-    used = Counter(base for base, record in zip(bases, records, strict=True) if record["status"] != "dropped")
-
-    def rank(row: int) -> tuple[bool, bool]:
-        """Who chooses first: events that have their name to themselves, dropped rows last."""
-        return records[row]["status"] == "dropped", used[bases[row]] > 1
-
-    taken = set()
-    for row in sorted(range(len(records)), key=rank):
+    bases = list(zip(events["subject"], events["raw"], strict=True))
+    dropped = list(events["status"] == "dropped")
+    used = Counter(base for base, lost in zip(bases, dropped, strict=True) if not lost)
+    names, taken = {}, set()
+    # Events that have their name to themselves choose first, dropped rows last.
+    for row in sorted(range(len(bases)), key=lambda row: (dropped[row], used[bases[row]] > 1)):
         subject, base = bases[row]
         name, number = base, 0
-        while (subject, name) in taken or (number == 0 and used[subject, base] > 1):
+        while (subject, name) in taken or (number == 0 and used[bases[row]] > 1):
             number += 1
             name = f"{base}.{number}"
         taken.add((subject, name))
-        records[row]["event"] = name
+        names[row] = name
+    events["event"] = pd.Series(names)
 
 
 # From files to rows
 # ---------------------------------------------------------------------------------------
 
 
-def _own(
-    manifest: Manifest, files: dict[Path, Sheets], only_joined: list[Path]
-) -> tuple[dict[Path, list[Row]], list[str]]:
-    """Rows of the files that hold the data set's table, and notes on the others."""
-    rows_by_file, errors = {}, []
+def _tell_apart(
+    manifest: Manifest, files: dict[Path, Sheets]
+) -> tuple[dict[Path, list[Row]], list[pd.DataFrame], list[str]]:
+    """Rows of the files that hold the data set's table, events of those of the joined data set, and notes."""
+    other = manifests.joined(manifest)
+    own: dict[Path, list[Row]] = {}
+    joined, errors = [], []
     for path, sheets in files.items():
         try:
             rows = tables.rows(manifest, path, sheets)
+        except DataError as error:
+            if other is not None and _holds(other, path, sheets):
+                joined.append(audit(other, path).events)
+            else:
+                errors.append(error)
+            continue
+        try:
             _refuse_unknown_version(manifest, path, sheets)
             _refuse_other_names(manifest, path, rows)
-            rows_by_file[path] = rows
+            own[path] = rows
         except DataError as error:
             errors.append(error)
-    if not rows_by_file and errors:
+    if not own and errors:
         raise errors[0]
-    if not rows_by_file:
-        given = ", ".join(map(str, only_joined))
+    if not own:
+        given = ", ".join(map(str, files))
         raise DataError(
             f"{given}: not the annotation table of {manifest.name} itself; add that as a further table."
         )
     notes = [f"{error} It is passed over, since another file fits." for error in errors]
-    present = {number for path in rows_by_file for number in tables.held(manifest, files[path])}
+    present = {number for path in own for number in tables.held(manifest, files[path])}
     notes += [
         f'{manifest.name}: no file has the sheet "{part["sheet"]}", so its events are missing.'
         for number, part in enumerate(parts(manifest))
         if len(parts(manifest)) > 1 and number not in present
     ]
-    return rows_by_file, notes
+    if manifest.join and other and not joined:
+        notes.append(
+            f"{manifest.name}: no table of {other.name} is among the files, so events have no "
+            f"{' and '.join(manifest.join['take'])}; add it as a further table."
+        )
+    return own, joined, notes
 
 
 def _lookups(manifest: Manifest, sheets: Sheets) -> dict[str, dict[str, str]]:
@@ -635,25 +625,6 @@ def _look_up(names: dict[str, str], cell: str) -> str:
     return names.get(cell) or names.get(re.sub(r"_\d+$", "", cell), cell)
 
 
-def _joined(manifest: Manifest, files: dict[Path, Sheets]) -> tuple[dict[Path, pd.DataFrame], list[str]]:
-    """Files that are another data set's table, with its events; a note if there is none."""
-    other = manifests.joined(manifest)
-    if manifest.join is None or other is None:
-        return {}, []
-    events = {
-        path: audit(other, path).events
-        for path, sheets in files.items()
-        if not _holds(manifest, path, sheets) and _holds(other, path, sheets)
-    }
-    if not events:
-        what = " and ".join(manifest.join["take"])
-        return {}, [
-            f"{manifest.name}: no table of {other.name} is among the files, so events have no {what}; add it as a "
-            "further table."
-        ]
-    return events, []
-
-
 def _holds(manifest: Manifest, path: Path, sheets: Sheets) -> bool:
     try:
         return bool(tables.rows(manifest, path, sheets))
@@ -661,26 +632,26 @@ def _holds(manifest: Manifest, path: Path, sheets: Sheets) -> bool:
         return False
 
 
-def _take(manifest: Manifest, records: list[dict[str, Any]], joined: dict[Path, pd.DataFrame]) -> None:
+def _take(manifest: Manifest, events: pd.DataFrame, joined: list[pd.DataFrame]) -> None:
     """Fill cells in from the other data set's events of the same subject and name, or subject, video and onset."""
-    join: dict = manifest.join or {}
-    by_onset = join.get("by") == "onset"
-    others: dict[tuple, dict] = {}
-    for events in joined.values():
-        for event in events.to_dict("records"):
-            subject = event["subject"].casefold()
-            if by_onset:
-                others[subject, event["video"], event["onset"]] = event
-            else:
-                others[subject, event["event"]] = others[subject, event["video"]] = event
-    for record in records:
-        name = (record["video"], record["onset"]) if by_onset else (record["raw"],)
-        other = others.get((record["subject"].casefold(), *name))
-        if other is None or record["kind"] != join.get("kind", record["kind"]):
-            continue
-        for field in join["take"]:
-            record[field] = record[field] or other[field]
-        record["emotion_class"] = _emotion_class(manifest, record["emotion"])
+    if manifest.join is None or not joined:
+        return
+
+    def keys(table: pd.DataFrame, *names: str) -> list[tuple]:
+        return list(zip(table["subject"].str.casefold(), *(table[name] for name in names), strict=True))
+
+    rule, other = manifest.join, pd.concat(joined)
+    by_onset = rule.get("by") == "onset"
+    own = keys(events, *(("video", "onset") if by_onset else ("raw",)))
+    for field in rule["take"]:
+        theirs: dict[tuple, str] = {}
+        for names in [("video", "onset")] if by_onset else [("video",), ("event",)]:
+            theirs |= dict(zip(keys(other, *names), other[field], strict=True))
+        taken = pd.Series([theirs.get(key, "") for key in own], events.index)
+        events[field] = events[field].where(
+            (events[field] != "") | (events["kind"] != rule.get("kind", events["kind"])), taken
+        )
+    events["emotion_class"] = [_emotion_class(manifest, emotion) for emotion in events["emotion"]]
 
 
 def _version(manifest: Manifest, files: list[Sheets], held: dict[str, int]) -> dict:
