@@ -112,7 +112,7 @@ def test_no_cell_of_the_output_is_one_that_a_spreadsheet_runs(files):
         ("curves.csv", lambda t: pd.concat([t, t.head(3)]), "has frame 5 twice"),
         ("curves.csv", lambda t: t.drop(columns="score"), "has no column score"),
         ("curves.csv", lambda t: t.assign(score="high"), "is no number"),
-        ("curves.csv", lambda t: t[t["video"] != "v0"], "has an event, but no curve"),
+        ("curves.csv", lambda t: t[t["video"] != "v0"], "is of a video that has no curve"),
         ("curves.csv", lambda t: t.assign(subject="1"), "none can be left out"),
         (
             "events.csv",
@@ -127,7 +127,7 @@ def test_no_cell_of_the_output_is_one_that_a_spreadsheet_runs(files):
         ("events.csv", lambda t: pd.concat([t, t.head(1)]), "occurs twice"),
         ("events.csv", lambda t: t.drop(columns="offset"), "has no column offset"),
         ("events.csv", lambda t: t.head(0), "no micro-expression to learn from"),
-        ("events.csv", lambda t: t.assign(onset=t["offset"] + 1), "lies before the onset"),
+        ("events.csv", lambda t: t.assign(onset=t["offset"] + 1), "ends before its onset"),
     ],
 )
 def test_a_file_that_cannot_be_is_refused_in_one_sentence(files, file, change, sentence):

@@ -7,6 +7,7 @@
 Frames are counted from 0 and intervals closed, in every file that is read or written; OpenFace alone counts from 1.
 """
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,19 @@ OTHERS = ("macro", "blink", "head")
 # Groups of subjects at most that are left out in turn.
 _GROUPS = 6
 _COLUMNS = ["subject", "video", "onset", "offset", "emotion", "apex", "confidence", "kept"]
+_RULES = [
+    "rule",
+    "tp",
+    "fp",
+    "fn",
+    "precision",
+    "recall",
+    "spotting_f1",
+    "low",
+    "high",
+    "recognition_f1",
+    "strs",
+]
 MISSES = ("no candidate", "threshold", "geometry", "class")
 
 
@@ -57,17 +71,16 @@ def read_curves(path, column=""):
         If a column is missing, a frame is no whole number, occurs twice or leaves a gap, or nothing is there.
     """
     path = Path(path)
+    files = [path]
     if path.is_dir():
         files = [file for file in sorted(path.rglob("*")) if file.suffix in (".npy", ".csv")]
-        curves = [curve for file in files for curve in _read_file(file, column, path)]
-    else:
-        curves = _read_file(path, column, path.parent)
+    folder = path if path.is_dir() else path.parent
+    curves = [curve for file in files for curve in _read_file(file, column, folder)]
     if not curves:
         raise DataError(f"{path} holds no curve; give a csv with subject, video, frame, score, or npy files.")
-    places = [(curve.subject, curve.video) for curve in curves]
-    for place in places:
-        if places.count(place) > 1:
-            raise DataError(f"{path} holds two curves of {'/'.join(place)}; keep one.")
+    for place, times in Counter((curve.subject, curve.video) for curve in curves).items():
+        if times > 1:
+            raise DataError(f"{path} holds {times} curves of {'/'.join(place)}; keep one.")
     return curves
 
 
@@ -87,25 +100,32 @@ def read_truth(path, curves):
         events[name] = _whole(events, name, path)
     if "apex" in events:
         events["apex"] = pd.to_numeric(events["apex"], errors="coerce")
-    for row in np.flatnonzero((events["offset"] < events["onset"]).to_numpy()):
-        raise DataError(
-            f"{path}, line {row + 2}: the offset lies before the onset; correct or remove that row."
-        )
-    for row in np.flatnonzero(events.duplicated(["subject", "video", "onset", "offset"]).to_numpy()):
-        raise DataError(f"{path}: event {_text(events.iloc[row])} occurs twice; remove a row.")
-    known = {} if curves is None else {(curve.subject, curve.video): curve for curve in curves}
-    for event in events.itertuples() if curves is not None else ():
-        curve = known.get((event.subject, event.video))
-        if curve is None:
-            raise DataError(
-                f"{path}: {event.subject}/{event.video} has an event, but no curve; give its curve, or remove its rows."
-            )
-        if event.onset >= curve.first + curve.scores.size or event.offset < curve.first:
-            raise DataError(
-                f"{path}: event {_text(event)} lies outside its curve, frames {curve.first} to "
-                f"{curve.first + curve.scores.size - 1}; give events in frames of the curve, counted from 0."
-            )
+    of = ["subject", "video"]
+    _refuse(
+        path, events, events["offset"] < events["onset"], "ends before its onset; correct or remove that row"
+    )
+    twice = events.duplicated([*of, "onset", "offset"])
+    _refuse(path, events, twice, "occurs twice; remove a row")
+    if curves is None:
+        return events
+    bounds = {(c.subject, c.video): (c.first, c.first + c.scores.size - 1) for c in curves}
+    inside = [bounds.get(place) for place in zip(*(events[name] for name in of), strict=True)]
+    strange = [place is None for place in inside]
+    _refuse(path, events, strange, "is of a video that has no curve; give its curve, or remove its rows")
+    first, last = np.array(inside).reshape(-1, 2).T
+    outside = (events["onset"] > last) | (events["offset"] < first)
+    _refuse(
+        path, events, outside, "lies outside its curve; give events in frames of the curve, counted from 0"
+    )
     return events
+
+
+def _refuse(path, events, wrong, what):
+    """Name the first event of which something is wrong."""
+    for event in events[np.asarray(wrong, bool)].itertuples():
+        raise DataError(
+            f"{path}: event {event.subject}/{event.video} {event.onset} to {event.offset} {what}."
+        )
 
 
 def decode_curves(curves, events, decoder="selector", rate=30.0, apply=None):
@@ -185,39 +205,22 @@ def score_intervals(predicted, truth, rate=30.0):
     """
     kept = predicted[predicted["kept"]] if "kept" in predicted else predicted
     kept, truth = kept.reset_index(drop=True), truth.reset_index(drop=True)
-    named = (
-        all("emotion" in table and table["emotion"].notna().all() for table in (kept, truth))
-        and len(kept) > 0
-    )
-    both = (kept, truth) if named else (kept.assign(emotion="any"), truth.assign(emotion="any"))
+    both = (kept, truth)
+    named = len(kept) > 0 and all("emotion" in table and table["emotion"].notna().all() for table in both)
+    if not named:
+        both = (kept.assign(emotion="any"), truth.assign(emotion="any"))
     rows = []
     for rule in ("strict", "megc", "boosting"):
-        result = metrics.strs(both[0], both[1], rule=rule)
-        if not named:
-            result |= {"recognition_f1": np.nan, "strs": np.nan}
         low, high = _interval(both, rule)
-        rows.append({"rule": rule, **result, "low": low, "high": high})
-    columns = [
-        "rule",
-        "tp",
-        "fp",
-        "fn",
-        "precision",
-        "recall",
-        "spotting_f1",
-        "low",
-        "high",
-        "recognition_f1",
-        "strs",
-    ]
-    by_iou = metrics.f1_over_iou(kept, truth, metrics.IOUS)
-    ranked = "confidence" in predicted
-    ap = [
-        metrics.average_precision(predicted.assign(score=predicted["confidence"]), truth, iou)
-        if ranked
-        else np.nan
-        for iou in metrics.IOUS
-    ]
+        rows.append({**metrics.strs(both[0], both[1], rule=rule), "rule": rule, "low": low, "high": high})
+    rules = pd.DataFrame(rows)
+    if not named:
+        rules[["recognition_f1", "strs"]] = np.nan
+    over_iou = pd.DataFrame({"iou": metrics.IOUS, "f1": metrics.f1_over_iou(kept, truth, metrics.IOUS)})
+    over_iou["ap"] = np.nan
+    if "confidence" in predicted:
+        ranked = predicted.assign(score=predicted["confidence"])
+        over_iou["ap"] = [metrics.average_precision(ranked, truth, iou) for iou in metrics.IOUS]
     matches = metrics.spotting(kept, truth)["matches"]
     errors = metrics.timing_errors(kept, truth, matches, rate)
     timing = pd.DataFrame(
@@ -228,8 +231,7 @@ def score_intervals(predicted, truth, rate=30.0):
             "median_absolute_error_ms": errors.abs().median().to_numpy(),
         }
     )
-    over_iou = pd.DataFrame({"iou": metrics.IOUS, "f1": by_iou, "ap": ap})
-    return pd.DataFrame(rows)[columns], over_iou, timing, _misses(predicted, kept, truth, matches, named)
+    return rules[_RULES], over_iou, timing, _misses(predicted, kept, truth, matches, named)
 
 
 def read_intervals(path):
@@ -281,48 +283,42 @@ def _intervals(fitted, curve):
 
 def _interval(both, rule):
     """95 % interval of spotting F1 over subjects; NaN with a single one."""
-    predicted, truth = both
-    names = sorted({*predicted["subject"], *truth["subject"]})
-    counts = []
-    for name in names:
-        part = metrics.strs(
-            predicted[predicted["subject"] == name], truth[truth["subject"] == name], rule=rule
-        )
-        counts.append([part["tp"], part["fp"], part["fn"]])
+    names = sorted({name for table in both for name in table["subject"]})
+    if len(names) < 2:
+        return np.nan, np.nan
+    parts = ([table[table["subject"] == name] for table in both] for name in names)
+    scores = (metrics.strs(part[0], part[1], rule=rule) for part in parts)
+    counts = np.array([[score[name] for name in ("tp", "fp", "fn")] for score in scores], float)
 
     def f1(drawn):
         tp, fp, fn = drawn.sum(axis=0)
         return 2 * tp / max(2 * tp + fp + fn, 1)
 
-    if len(names) < 2:
-        return np.nan, np.nan
-    return stats.bootstrap(np.array(counts, dtype=float), np.array(names), statistic=f1)[1:]
+    return stats.bootstrap(counts, np.array(names), statistic=f1)[1:]
 
 
 def _misses(predicted, kept, truth, matches, named):
+    found = set(matches["truth"])
+    right = set(metrics.end_to_end(kept, truth)["matches"]["truth"]) if named else found
+    by_video = dict(list(predicted.groupby(["subject", "video"])))
     rows = []
-    other_class = set()
-    if named:
-        right = metrics.end_to_end(kept, truth)["matches"]["truth"]
-        other_class = set(matches["truth"]) - set(right)
     for i, event in enumerate(truth.itertuples()):
-        if i in set(matches["truth"]) and i not in other_class:
+        if i in found & right:
             continue
-        near = predicted[(predicted["subject"] == event.subject) & (predicted["video"] == event.video)]
+        near = by_video.get((event.subject, event.video), predicted.head(0))
         shared = np.minimum(near["offset"], event.offset) - np.maximum(near["onset"], event.onset) + 1
         shared = shared.clip(lower=0)
         iou = shared / (near["offset"] - near["onset"] + event.offset - event.onset + 2 - shared)
         middle = (near["onset"] + near["offset"]) / 2
         peak = near["apex"].fillna(middle) if "apex" in near else middle
-        low = ~near["kept"] if "kept" in near else pd.Series(False, near.index)
-        if i in other_class:
+        low = ~near["kept"] if "kept" in near else np.zeros(len(near), bool)
+        if i in found:
             reason = "class"
         elif ((iou >= 0.5) & low).any():
             reason = "threshold"
-        elif peak.between(event.onset, event.offset).any():
-            reason = "geometry"
         else:
-            reason = "no candidate"
+            inside = peak.between(event.onset, event.offset).any()
+            reason = "geometry" if inside else "no candidate"
         best = float(iou.max()) if len(iou) else 0.0
         rows.append((event.subject, event.video, event.onset, event.offset, reason, best))
     return pd.DataFrame(rows, columns=["subject", "video", "onset", "offset", "reason", "best_iou"])
@@ -439,15 +435,9 @@ def _need(table, path, columns):
 def _whole(table, name, path):
     """A column of whole frames, (N,) int64."""
     numbers = pd.to_numeric(table[name], errors="coerce").to_numpy(float)
-    whole = np.isfinite(numbers) & (numbers == np.rint(numbers))
-    if not whole.all():
-        row = int(np.argmin(whole))
+    for row in np.flatnonzero(~(np.isfinite(numbers) & (numbers == np.rint(numbers)))):
         raise DataError(
             f"{path}, line {table.index[row] + 2}: {name} {table[name].iloc[row]!r} is no whole frame; give frames, counted "
             "from 0, and not seconds."
         )
     return numbers.astype(np.int64)
-
-
-def _text(event):
-    return f"{event.subject}/{event.video} {int(event.onset)} to {int(event.offset)}"
