@@ -43,8 +43,6 @@ _MODELS = (
     ("oracle_interval", "none", "*control*: true onset and offset, mean shape"),
     ("pseudo_label", "none", "*ceiling*: the labels themselves"),
 )
-# Questions that the README answers beside its table.
-_ASKED = ("published_input", "published", "sharing")
 _SYSTEMS = {
     "chance": "*control*: chance, no pixel",
     "motion": "*control*: length of the motion, untrained",
@@ -85,9 +83,7 @@ def blocks() -> dict[str, str]:
         "missed": _missed(),
         "intensity": _intensity(),
         "aims": _aims(),
-        "asked": answers.markdown(DOCS, *_ASKED),
-        "long": _spotting("motion", "reference, repaired", "ours"),
-        "spotting": _spotting(*_SYSTEMS),
+        "spotting": _spotting(),
         "parts": _parts(),
         "answers": answers.markdown(DOCS, *(name for name in answers.rules() if name != "aims")),
     }
@@ -105,13 +101,8 @@ def _about() -> dict[str, Any]:
 
 def _time() -> str:
     about = _about()
-    steps = ", ".join(f"`{name}` {_minutes(seconds)}" for name, seconds in sorted(about["seconds"].items()))
     whole = sum(about["seconds"].values()) / 60
-    return f"{whole:.0f} minutes in all on {about['device']} ({_origin()}): {steps}."
-
-
-def _minutes(seconds: float) -> str:
-    return f"{seconds / 60:.0f}" if seconds >= 90 else f"{seconds / 60:.1f}"
+    return f"{whole:.0f} minutes in all on {about['device']} ({_origin()})."
 
 
 def _origin() -> str:
@@ -173,10 +164,10 @@ def _aim_rows() -> list[tuple[str, str, str, bool]]:
     return rows
 
 
-def _spotting(*systems: str) -> str:
+def _spotting() -> str:
     (table,) = results.read_results(DOCS, "spotting")
     table = results.over_seeds(table, ["dataset", "system"])
-    table = table[table["system"].isin(systems)]
+    table = table[table["system"].isin(_SYSTEMS)]
     rows = []
     for row in results.records(table):
         counts = " / ".join(f"{row[name]:.0f}" for name in ("tp", "fp", "fn"))
@@ -186,15 +177,7 @@ def _spotting(*systems: str) -> str:
         alarms = answers.interval_text(row, "fp_per_hour", 0)
         rows.append([_SYSTEMS[row["system"]], counts, f1, f"{row['ap']:.2f}", end_to_end, alarms, strs])
     first = table.iloc[0]
-    head = [
-        "",
-        "found / invented / missed",
-        "spotting F1",
-        "AP",
-        "end-to-end F1",
-        "false alarms an hour",
-        "STRS",
-    ]
+    head = "|found / invented / missed|spotting F1|AP|end-to-end F1|false alarms an hour|STRS".split("|")
     caption = (
         f"{first['videos']:.0f} simulated videos, {first['minutes']:.0f} minutes, {first['tp'] + first['fn']:.0f} "
         f"micro-expressions ({_origin()}); every video scored, one-to-one matching at IoU .5; 95 % intervals over subjects:"
@@ -210,14 +193,7 @@ def _parts() -> str:
         effects = {row["metric"]: row for row in results.records(part)}
         cells = [answers.interval_text(effects[m], "effect", d, sign=True) for m, d in digits.items()]
         rows.append([factor, f"{results.spaced(ours)} for {results.spaced(reference)}", *cells])
-    head = [
-        "part",
-        "ours for the reference's",
-        "spotting F1",
-        "end-to-end F1",
-        "false alarms an hour",
-        "STRS",
-    ]
+    head = "part|ours for the reference's|spotting F1|end-to-end F1|false alarms an hour|STRS".split("|")
     caption = (
         f"Mean over {table['combinations'].max()} combinations ({_origin()}); 95 % intervals over subjects:"
     )
