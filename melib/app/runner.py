@@ -30,9 +30,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import nbformat
 from filelock import FileLock, Timeout
+from tqdm import tqdm
 
 from melib import PACKAGE
 from melib.data import cache, layouts, manifest, workers
@@ -103,18 +105,8 @@ def run_notebooks(profile: str, **asked: Any) -> Path:
 class Asked:
     """What is asked for, once it is known to exist.
 
-    Attributes
-    ----------
-    folder : Path
-        The run's.
-    places : dict
-        Name of a data set -> its folder, absolute.
-    common : dict
-        profile, seed and data, as every notebook is given them.
-    notebooks : dict
-        Notebook -> its parameters, in order.
-    unfit : list of str
-        Why other notebooks are passed over.
+    ``folder`` of the run; ``places`` name of a data set -> its folder, absolute; ``common`` profile, seed and data, as every
+    notebook is given them; ``notebooks`` notebook -> its parameters, in order; ``unfit`` why others are passed over.
     """
 
     folder: Path
@@ -178,30 +170,24 @@ def ask(
         if not place.is_dir():
             raise DataError(f"{name}: {place} isn't a folder: give that of the unpacked data set, {name}=DIR")
     folder = locate(run or name_of(profile, seed, places), root)
-    sources, outside = _of_profile(find_notebooks(notebooks, only), profile, numbers)
-    sources, unfit = _fitting(sources, places)
+    sources, unfit = _fitting(find_notebooks(notebooks, only), profile, numbers, places)
     paths = json.dumps({name: str(place) for name, place in places.items()}) if places else ""
     common = {"profile": profile, "seed": seed, "data": paths}
     where = {"engine": engine, "scheduler": scheduler}
     asked = {path: _parameters(path, folder, common, where, parameters or {}) for path in sources}
-    return Asked(folder, places, common, asked, [*outside, *unfit])
+    return Asked(folder, places, common, asked, unfit)
 
 
 def notebook_finished(
     path: Path, folder: Path, parameters: Mapping[str, Any], data: Mapping[str, str]
 ) -> bool:
     """Whether a notebook needn't be executed: nothing that it depends on has changed, and its results are its own."""
-    copy, record = folder / "notebooks" / path.name, _record(path, folder)
+    copy = folder / "notebooks" / path.name
+    record = _read_json(copy.with_suffix(".json"))
     outputs = [folder / name for name in notebook_metadata(path).get("outputs", [])]
-    if not (record and copy.is_file() and all(file.exists() for file in outputs)):
+    if not (record and copy.is_file() and all(file.exists() for file in outputs)) or _altered(folder, record):
         return False
-    return record.get("stamp") == notebook_stamp(path, folder, parameters, data) and not _altered(
-        folder, record
-    )
-
-
-def _record(path: Path, folder: Path) -> dict[str, Any]:
-    return _read_json((folder / "notebooks" / path.name).with_suffix(".json"))
+    return record.get("stamp") == notebook_stamp(path, folder, parameters, data)
 
 
 def notebook_metadata(path: Path) -> dict[str, Any]:
@@ -258,9 +244,8 @@ def notebook_stamp(path: Path, folder: Path, parameters: Mapping[str, Any], data
     elsewhere = ("run", "data", "engine", "scheduler")
     settings = {name: value for name, value in parameters.items() if name not in elsewhere}
     digest.update(json.dumps(settings, sort_keys=True, default=str).encode())
-    digest.update(
-        json.dumps(profile_settings(str(parameters["profile"])), sort_keys=True, default=str).encode()
-    )
+    profile = profile_settings(str(parameters["profile"]))
+    digest.update(json.dumps(profile, sort_keys=True, default=str).encode())
     digest.update(cache.content_hash(package_files()).encode())
     digest.update(json.dumps(sorted(data.items())).encode())
     # What somebody moved in simulated data; of licensed data it goes with the manifest.
@@ -288,36 +273,28 @@ def _is_run(folder: Path) -> bool:
     return (folder / CONFIGURATION).is_file()
 
 
-def _of_profile(
-    sources: Sequence[Path], profile: str, numbers: Sequence[str] | None
+def _fitting(
+    sources: Sequence[Path], profile: str, numbers: Sequence[str] | None, places: Mapping[str, Path]
 ) -> tuple[list[Path], list[str]]:
-    """Notebooks that a profile has settings for, and why the others are passed over."""
-    kept = [path for path in sources if numbers is None or path.stem.startswith(tuple(numbers))]
-    if not kept:
-        raise Misuse(f"profile {profile} runs notebooks {', '.join(numbers or ())} alone; name one of them")
-    outside = [
-        f"{path.stem}: skipped, profile {profile} has no settings for it"
-        for path in sources
-        if path not in kept
-    ]
-    return kept, outside
-
-
-def _fitting(sources: Sequence[Path], places: Mapping[str, Path]) -> tuple[list[Path], list[str]]:
-    """Notebooks that some data set of the run fits, and why the others are passed over; simulated runs have every kind."""
-
+    """Notebooks that fit the profile and some data set, and why others are passed over; simulated runs have all kinds."""
     kinds = {"clips", "long", "truth"}
     if places:
         sets = [manifest.effective(manifest.read_manifest(name), place) for name, place in places.items()]
         # Nothing can be spotted in a video that is cut to its event.
         kinds = {"long" if data.long and data.has_context else "clips" for data in sets}
-    needs = {path: notebook_metadata(path).get("needs") for path in sources}
-    fitting = [path for path in sources if needs[path] is None or needs[path] in kinds]
     names = ", ".join(places)
     words = {"clips": "clips", "long": "long videos", "truth": "movement of known size"}
-    unfit = [f"{p.stem}: skipped, {names}: no {words[str(needs[p])]}" for p in sources if p not in fitting]
+    fitting, unfit = [], []
+    for path in sources:
+        needs = notebook_metadata(path).get("needs")
+        if numbers is not None and not path.stem.startswith(tuple(numbers)):
+            unfit.append(f"{path.stem}: skipped, profile {profile} has no settings for it")
+        elif needs is not None and needs not in kinds:
+            unfit.append(f"{path.stem}: skipped, {names}: no {words[needs]}")
+        else:
+            fitting.append(path)
     if not fitting:
-        raise Misuse(f"{names}: none of the notebooks asked for fits ({'; '.join(unfit)})")
+        raise Misuse(f"none of the notebooks asked for fits ({'; '.join(unfit)})")
     return fitting, unfit
 
 
@@ -340,7 +317,7 @@ def _step(
     # What a notebook declares is meant for a workstation; a profile that takes days says so itself.
     minutes = max(float(about.get("minutes", _MINUTES)), float(settings.get("time_limit_minutes", 0)))
     start = time.monotonic()
-    with _timed(folder, path.stem), _logged(folder):
+    with _timed(folder, path.stem):
         cells = _execute(path, title, copy, parameters, minutes)
         lost = [str(file.relative_to(folder)) for file in outputs if not file.exists()]
         if lost:
@@ -525,10 +502,13 @@ def _only_one(folder: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _timed(folder: Path, step: str) -> Iterator[None]:
-    """Add the wall time of a finished step to timing.json, which lies outside results/ on purpose."""
-    start = time.monotonic()
-    yield
-    file = folder / "timing.json"
+    """Add the wall time of a finished step to timing.json, outside results/ on purpose, or say in the log why it isn't."""
+    start, file = time.monotonic(), folder / "timing.json"
+    try:
+        yield
+    except (NotebookError, DataError, KeyboardInterrupt) as error:  # whoever called tells the user
+        _log(folder, str(error))
+        raise
     cache.write_json(file, {**_read_json(file), step: round(time.monotonic() - start, 2)})
 
 
@@ -549,55 +529,19 @@ def _kernel(notebook: str) -> Iterator[None]:
         paths = [place, *filter(None, [os.environ.get("JUPYTER_PATH")])]
         # Somebody's types.py in the working folder must not be imported, by the kernel or by the processes that it starts.
         here = {"JUPYTER_PATH": os.pathsep.join(paths), "MELIB_NOTEBOOK": notebook, "PYTHONSAFEPATH": "1"}
-        with _environment(**here):
+        with mock.patch.dict(os.environ, here):
             yield
-
-
-@contextlib.contextmanager
-def _environment(**variables: str) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
 
 
 @contextlib.contextmanager
 def _progress(title: str, cells: int) -> Iterator[Callable[[int], None]]:
     """Show notebook, cell and time elapsed; where nobody watches, one line when the notebook starts."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        console.print(f"{title}: started", highlight=False)
-        yield lambda running: None
-        return
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("cell {task.fields[cell]}"),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task(title, total=cells, cell=f"0/{cells}")
+    if not sys.stderr.isatty():
+        print(f"{title}: started", file=sys.stderr, flush=True)
+    form = "{desc} |{bar:40}| cell {n}/{total} {elapsed}"
+    with tqdm(total=cells, desc=title, bar_format=form, leave=False, disable=None) as bar:
         # The injected parameters are one cell more than the source has.
-        yield lambda running: bar.update(task, completed=running - 1, cell=f"{min(running, cells)}/{cells}")
-
-
-@contextlib.contextmanager
-def _logged(folder: Path) -> Iterator[None]:
-    """Leave the reason of a failure in the run's log; whoever called tells the user."""
-    try:
-        yield
-    except (NotebookError, DataError, KeyboardInterrupt) as error:
-        _log(folder, str(error))
-        raise
+        yield lambda running: bar.update(min(running, cells) - bar.n) and None
 
 
 def _say(folder: Path, line: str) -> None:
