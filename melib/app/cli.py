@@ -9,7 +9,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from typer.core import TyperGroup
@@ -43,6 +43,13 @@ app = typer.Typer(
 )
 data_app = typer.Typer(no_args_is_help=True, help="Look at a data set before anything is computed from it.")
 app.add_typer(data_app, name="data")
+
+
+# What several commands ask for.
+_Dataset = Annotated[str, typer.Argument(help="Name of a manifest, or the path of one.")]
+_Root = Annotated[Path, typer.Option(help="Folder of the unpacked data set.")]
+_RunName = Annotated[str, typer.Argument(help="Name of the run, or the path of its folder.")]
+_Rate = Annotated[float, typer.Option(min=0.1, help="Frames a second.")]
 
 
 @app.callback()
@@ -158,8 +165,8 @@ def _simulate(
 
 @data_app.command("check", epilog="Example:  melib data check synthme --root data/synthme")
 def _check(
-    dataset: Annotated[str, typer.Argument(help="Name of a manifest, or the path of one.")],
-    root: Annotated[Path, typer.Option(help="Folder of the unpacked data set.")],
+    dataset: _Dataset,
+    root: _Root,
     table: Annotated[
         list[Path] | None,
         typer.Option(help="Annotation table; by default those in the folder. May be repeated."),
@@ -180,21 +187,19 @@ def _check(
     epilog="Example:  melib data events synthme --table data/synthme/annotations.xlsx --out events.csv",
 )
 def _events(
-    dataset: Annotated[str, typer.Argument(help="Name of a manifest, or the path of one.")],
+    dataset: _Dataset,
     table: Annotated[list[Path], typer.Option(help="Annotation table. May be repeated.")],
     out: Annotated[Path, typer.Option(help="csv to write: a row an event, frames 0-based and closed.")],
     policy: Annotated[
-        str, typer.Option(help="What happens to rows that aren't valid: repair, drop or strict.")
+        Literal["repair", "drop", "strict"], typer.Option(help="What happens to rows that aren't valid.")
     ] = "repair",
 ) -> None:
     """Read events from tables alone, no image needed; exit 1 for faults that aren't known of the release."""
-    if policy not in ("repair", "drop", "strict"):
-        raise Misuse(f"--policy is {policy!r}; use repair, drop or strict.")
     _refuse_out(out, table)
     from melib.app import data_check
     from melib.data import cache, manifest
 
-    events, record = data_check.check_tables(dataset, table, policy)  # type: ignore[arg-type]
+    events, record = data_check.check_tables(dataset, table, policy)
     if manifest.licensed(manifest.read_manifest(dataset)):
         cache.for_owner_alone()
     cache.write_table(out, events)
@@ -204,7 +209,7 @@ def _events(
 
 @data_app.command("manifest", epilog="Example:  melib data manifest --root data/synthme --out files.csv")
 def _files(
-    root: Annotated[Path, typer.Option(help="Folder of the unpacked data set.")],
+    root: _Root,
     out: Annotated[
         Path | None, typer.Option(help="csv to write: relpath, bytes, sha256 of every file.")
     ] = None,
@@ -214,12 +219,10 @@ def _files(
 ) -> None:
     """List every file of a folder with its hash, or --verify that it still holds what a list says."""
     from melib.app import data_check
-    from melib.data import cache
 
     if out is not None and verify is None:
         _refuse_out(out)
-        cache.write_table(out, data_check.inventory(root, out))
-        print(out)
+        _write(out, data_check.inventory(root, out))
     elif verify is not None and out is None:
         listed = data_check.read_inventory(verify)
         differing = data_check.compare_files(listed, data_check.inventory(root, verify))
@@ -290,7 +293,7 @@ def _run(
 
 @app.command("figures", epilog="Example:  melib figures trial")
 def _figures(
-    run: Annotated[str, typer.Argument(help="Name of the run, or the path of its folder.")],
+    run: _RunName,
     style: Annotated[
         Path | None,
         typer.Option(help="Another journal's matplotlib style; its figures go to figures/<its name>/."),
@@ -322,17 +325,13 @@ def _predict(
     overlay: Annotated[bool, typer.Option("--overlay", help="Write the video with its curve, too.")] = False,
 ) -> None:
     """Intensity curve, micro-expressions with confidence and class, and a figure of each video."""
-    try:
-        from melib.app import prediction, predictor_weights, runner
+    from melib.app import prediction, predictor_weights, runner
 
+    try:
         used = predictor_weights.load_weights(None if weights is None else runner.locate(weights))
         failed = prediction.predict_all(videos, out, used, fps=fps, overlay=overlay, progress=True)
     except KeyboardInterrupt:
-        print(
-            "melib: interrupted; the videos named above are finished, the same command begins anew",
-            file=sys.stderr,
-        )
-        raise typer.Exit(1) from None
+        failed = ["interrupted; the videos named above are finished, the same command begins anew"]
     for sentence in failed:
         print(f"melib: {sentence}", file=sys.stderr)
     if failed:
@@ -404,18 +403,14 @@ def _audit(
 ) -> None:
     """Hold anybody's intensity curves against what knows the position in the clip alone; no pixel is needed."""
     from melib.app import audit as auditing
-    from melib.data import cache
 
-    if out is not None:
-        _refuse_out(out, [curves, events])
+    _refuse_out(out, [curves, events])
     made = auditing.audit_curves(auditing.read_csv(curves), auditing.read_csv(events), fps=fps)
     _table(["", "curves", "position alone", "difference", "clips"], auditing.screen_rows(made))
     for note in made.notes:
         print(f"note: {note}")
     print(made.verdict)
-    if out is not None:
-        cache.write_table(out, made.table)
-        print(out)
+    _write(out, made.table)
 
 
 @app.command(
@@ -436,7 +431,7 @@ def _decode(
         str,
         typer.Option(help="selector, semi_markov, half_height, fixed_window or extensible_interval."),
     ] = "selector",
-    rate: Annotated[float, typer.Option(min=0.1, help="Frames a second.")] = 30.0,
+    rate: _Rate = 30.0,
     apply: Annotated[
         Path | None, typer.Option(help="Curves to decode instead, by what was learned from all of CURVES.")
     ] = None,
@@ -451,7 +446,7 @@ def _decode(
     """Intervals of any method's score curves, each by a decoder that was fitted without its subject."""
     from melib.app import interval_files
 
-    _refuse_out(out, [path for path in (curves, events, apply) if path is not None])
+    _refuse_out(out, [curves, events, apply])
     known = interval_files.read_curves(curves, column)
     truth = interval_files.read_truth(events, known)
     other = None if apply is None else interval_files.read_curves(apply, column)
@@ -472,15 +467,13 @@ def _score(
     truth: Annotated[
         Path, typer.Argument(help="csv with subject, video, onset, offset (and apex, emotion).")
     ],
-    rate: Annotated[float, typer.Option(min=0.1, help="Frames a second.")] = 30.0,
+    rate: _Rate = 30.0,
     misses: Annotated[Path | None, typer.Option(help="csv to write: every missed event and why.")] = None,
 ) -> None:
     """Hold intervals against the truth: three rules, F1 over IoU, timing, and why each event was missed."""
     from melib.app import interval_files
-    from melib.data import cache
 
-    if misses is not None:
-        _refuse_out(misses, [predicted, truth])
+    _refuse_out(misses, [predicted, truth])
     rules, over_iou, timing, missed = interval_files.score_intervals(
         interval_files.read_intervals(predicted), interval_files.read_truth(truth, None), rate
     )
@@ -492,14 +485,12 @@ def _score(
     reasons = ", ".join(f"{(missed['reason'] == reason).sum()} {reason}" for reason in interval_files.MISSES)
     print(f"missed: {reasons}")
     print(f"{interval_files.CONVENTION}; {rate:g} frames a second; low and high: 95 % over subjects")
-    if misses is not None:
-        cache.write_table(misses, missed)
-        print(misses)
+    _write(misses, missed)
 
 
 @app.command("share", epilog="Example:  melib share trial --out shared/trial")
 def _share(
-    run: Annotated[str, typer.Argument(help="Name of the run, or the path of its folder.")],
+    run: _RunName,
     out: Annotated[Path, typer.Option(help="Folder to write, which a lab may publish.")],
     lab: Annotated[str, typer.Option(help="Name in comparisons; that of the folder if not given.")] = "",
 ) -> None:
@@ -518,23 +509,30 @@ def _compare(
 ) -> None:
     """Set several labs' shared results beside each other, and say what else differs between them."""
     from melib.app import sharing
-    from melib.data import cache
 
-    if out is not None:
-        _refuse_out(out)
+    _refuse_out(out)
     table, notes = sharing.compare(shared)
     _table(*sharing.side_by_side(table))
     for note in notes:
         print(f"note: {note}")
+    _write(out, table)
+
+
+def _write(out: Path | None, table: Any) -> None:
+    """Write a table where a file was named, and say so."""
+    from melib.data import cache
+
     if out is not None:
         cache.write_table(out, table)
         print(out)
 
 
-def _refuse_out(out: Path, tables: Sequence[Path] = ()) -> None:
+def _refuse_out(out: Path | None, tables: Sequence[Path | None] = ()) -> None:
+    if out is None:
+        return
     if out.is_dir():
         raise Misuse(f"--out {out} is a folder: name a file in it, as in {out / 'events.csv'}.")
-    if out.resolve() in [table.resolve() for table in tables]:
+    if out.resolve() in [table.resolve() for table in tables if table is not None]:
         raise Misuse(f"--out {out} would overwrite the annotations that are read: give another file.")
 
 
