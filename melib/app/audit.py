@@ -45,18 +45,10 @@ MEASURES = (
 class AuditedClip:
     """One video's curve beside its target.
 
-    Attributes
-    ----------
-    subject, video, fold : str
-        Without a column fold each subject is a fold of its own.
-    curve, target : (T,) float64
-        curve is NaN where no intensity is given; target is the triangle of the annotation.
-    apex : float
-        In samples of the curve; NaN where the video holds several events.
-    milliseconds : float
-        Of one sample; NaN where nobody knows the frame rate.
-    cut : bool
-        The curve begins at the onset and ends at the offset.
+    Without a column ``fold`` each subject is a fold of its own; ``curve`` (T,) float64, NaN where no intensity is given;
+    ``target`` (T,) float64, the triangle of the annotation; ``apex`` in samples of the curve, NaN where the video holds
+    several events; ``milliseconds`` of one sample, NaN where nobody knows the frame rate; ``cut``: the curve begins at the
+    onset and ends at the offset.
     """
 
     subject: str
@@ -140,7 +132,8 @@ def audit_curves(curves: pd.DataFrame, events: pd.DataFrame, *, fps: float | Non
     laid = np.stack([_at_places(curve, places) for curve in given])
     rows.append(_swapped(laid, position, targets, subjects, folds))
     table = pd.DataFrame(rows).set_index("measure").loc[[*MEASURES]].reset_index()
-    ties = [metrics.tie_limit(_tied_share(clip.target[clip.mask])) for clip in clips]
+    # No curve without ties can rank the frames whose target is 0 as the target does.
+    ties = [metrics.tie_limit(float((clip.target[clip.mask] == 0).mean())) for clip in clips]
     table["tie_limit"] = np.where(table["measure"] == "spearman", np.mean(ties), np.nan)
     return CurveAudit(table, _verdict(table), [*notes, *_reading(clips)])
 
@@ -303,21 +296,21 @@ def _pair(name: str, ours: np.ndarray, position: np.ndarray, subjects: np.ndarra
     known = np.isfinite(ours) & np.isfinite(position)
     if not known.any():
         return {"measure": name, "clips": 0, "subjects": 0}
-    estimate, low, high = stats.bootstrap(ours[known], subjects[known])
-    pair = stats.paired_difference(ours[known], position[known], subjects[known])
-    return {
-        "measure": name,
-        "curves": estimate,
-        "low": low,
-        "high": high,
-        "position_only": stats.bootstrap(position[known], subjects[known])[0],
+    ours, position, subjects = ours[known], position[known], subjects[known]
+    pair = stats.paired_difference(ours, position, subjects)
+    difference = {
         "difference": pair["difference"],
         "difference_low": pair["low"],
         "difference_high": pair["high"],
-        "p": pair["p"],
-        "clips": int(known.sum()),
-        "subjects": len(set(subjects[known])),
     }
+    beside = stats.bootstrap(position, subjects)[0]
+    return _row(name, stats.bootstrap(ours, subjects), beside, subjects) | difference | {"p": pair["p"]}
+
+
+def _row(name: str, estimate: Sequence[float], position: float, subjects: np.ndarray) -> dict:
+    measured = dict(zip(("curves", "low", "high"), estimate, strict=True))
+    counted = {"clips": len(subjects), "subjects": len(set(subjects))}
+    return {"measure": name, **measured, "position_only": position, **counted}
 
 
 def _pooled(
@@ -333,23 +326,13 @@ def _pooled(
         for c, g, a in zip(clips, given, alone, strict=True)
     ]
 
-    def of(side: int) -> tuple[float, float, float]:
-        def agreement(rows: np.ndarray) -> float:
-            together = np.concatenate([frames[int(row)] for row in rows], axis=1)
-            return metrics.curve_agreement(together[side], together[2])[name]
+    def agreement(rows: np.ndarray, side: int = 0) -> float:
+        together = np.concatenate([frames[int(row)] for row in rows], axis=1)
+        return metrics.curve_agreement(together[side], together[2])[name]
 
-        return stats.bootstrap(np.arange(len(clips)), subjects, n=_POOLED, statistic=agreement)
-
-    estimate, low, high = of(0)
-    return {
-        "measure": f"{name}_pooled",
-        "curves": estimate,
-        "low": low,
-        "high": high,
-        "position_only": metrics.curve_agreement(*np.concatenate(frames, axis=1)[1:])[name],
-        "clips": len(clips),
-        "subjects": len(set(subjects)),
-    }
+    everything = np.arange(len(clips))
+    estimate = stats.bootstrap(everything, subjects, n=_POOLED, statistic=agreement)
+    return _row(f"{name}_pooled", estimate, agreement(everything, 1), subjects)
 
 
 def _swapped(
@@ -358,11 +341,6 @@ def _swapped(
     numbers = np.unique(folds, return_inverse=True)[1]
     ours, alone = (swaps_within_folds(side, targets, subjects, numbers) for side in (curves, position))
     return _pair("clip_swap", ours, alone, subjects)
-
-
-def _tied_share(target: np.ndarray) -> float:
-    """Share of frames whose target is 0: no curve without ties can rank them as the target does."""
-    return float((target == 0).mean())
 
 
 # ---- words ------------------------------------------------------------------------------------------------------
@@ -377,12 +355,9 @@ def _verdict(table: pd.DataFrame) -> str:
             f"These curves fit other people's clips as well as their own (clip swap {interval}): nothing here shows "
             "that a face was looked at."
         )
-    sure = pair["p"] <= _SURE
     beside = "not told apart from"
-    if sure and pair["difference_low"] > 0:
-        beside = "above"
-    elif sure and pair["difference_high"] < 0:
-        beside = "below"
+    if pair["p"] <= _SURE and not pair["difference_low"] <= 0 <= pair["difference_high"]:
+        beside = "above" if pair["difference"] > 0 else "below"
     return (
         f"These curves belong to their own clips (clip swap {interval}); their agreement, {pair['curves']:.3f}, is {beside} "
         f"that of position alone, {pair['position_only']:.3f}."
