@@ -54,12 +54,15 @@ reproduce: .venv/.stamp  ## run the notebooks at PROFILE into runs/RUN, report i
 	@$(BIN)/melib run --profile "$(PROFILE)" --seed "$(SEED)" $(if $(RUN),--run "$(RUN)") \
 	    $(foreach pair,$(DATA),--data "$(pair)")
 
-test: .venv/.stamp lint  ## the fast tests, then every notebook at profile smoke
-	@$(BIN)/python -m pytest -n 2 --dist loadfile
-	@$(BIN)/python -m pytest -m "notebook and not long and not browser"
+# Files that take minutes begin first (tests/conftest.py). The whole run that tests look at stays in build/runs for test-long.
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+test: .venv/.stamp lint  ## the fast tests, and every notebook at profile smoke
+	@rm -rf build/runs
+	@$(PYTEST) -m "not long and not browser"
 
 test-long: .venv/.docs  ## faults, many processes, the README from top to bottom, browser
-	@$(BIN)/python -m pytest -m "long or browser" -rs --durations=15
+	@$(PYTEST) -m "long or browser" -rs --durations=15
 
 test-fuzz: .venv/.stamp  ## thousands of broken tables and manifests, of which the fast tests run a twentieth
 	@FUZZ_SHARE=1 $(BIN)/python -m pytest tests/test_fuzz.py -n 2 --durations=5

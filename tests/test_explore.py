@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
-import ipywidgets as widgets
 import lab
 import nbformat
 import numpy as np
@@ -17,10 +16,9 @@ from test_private import LANDMARKS, SIDE, a_study
 from test_spotting import made_up_material
 
 from melib import DataError, metrics, priors
-from melib.app import explore, finished, runner
+from melib.app import explore, finished
 from melib.data import cache
 from melib.study import spotting, spotting_decoding, spotting_runs
-from melib.study.run import begin
 from melib.vision.faces import Clip
 
 ROOT = Path(__file__).parent.parent
@@ -165,47 +163,19 @@ def test_a_run_that_can_t_be_opened_is_one_sentence_also_beside_the_notebooks(
     assert "\n" not in str(caught.value)
 
 
-def test_a_panel_without_data_or_frames_is_one_sentence(monkeypatch):
+def test_a_panel_without_data_is_one_sentence():
     run = finished.FinishedRun(unbegun("smoke"), {}, {}, results().iloc[:0], "melib run --profile smoke")
     for panel in (explore.events_panel, explore.videos_panel):
         assert "make some with `melib run --profile smoke`" in panel(run).value
-    events = pd.DataFrame([("006", "one", "ok")], columns=["subject", "event", "status"])
-    study = SimpleNamespace(name="toy", events=events, manifest=SimpleNamespace(has_context=True))
-    monkeypatch.setattr(explore, "event", lambda *_: (_ for _ in ()).throw(DataError("its frames are gone.")))
-    (_, place) = explore.events_panel(replace(run, short={"toy": study})).children
-    assert [type(part) for part in place.children] == [widgets.HTML]
-    assert place.children[0].value == "its frames are gone."
-
-
-def test_a_correction_of_simulated_data_repeats_the_notebooks(tmp_path):
-    path = ROOT / "notebooks" / "90_explore.ipynb"
-    asked = (path, tmp_path, {"profile": "smoke", "seed": 0, "run": "a", "data": ""}, {})
-    before = runner.notebook_stamp(*asked)
-    file = tmp_path / "data" / "synthme" / "corrections" / "synthme.csv"
-    file.parent.mkdir(parents=True)
-    (file.parent / ".synthme.host-1.csv").write_text("sub")  # whoever wrote it was killed
-    assert runner.notebook_stamp(*asked) == before
-    file.write_text("subject\n")
-    assert runner.notebook_stamp(*asked) != before
 
 
 # ---- a real run, a real browser ------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    """A run of notebook 04, and our own system's fits: what the notebook reads."""
-    folder = runner.run_notebooks("smoke", root=tmp_path_factory.mktemp("runs"), only=["04"])
-    begun = begin(folder, "smoke")
-    (long,) = spotting.open_long(begun)
-    spotting_runs.gather([explore.OURS], begun, long)
-    return folder
-
-
 @pytest.mark.long
 @pytest.mark.timeout(1500)
-def test_the_curve_and_the_intervals_that_are_shown_are_those_that_were_scored(run):
-    opened = finished.open_run(run)
+def test_the_curve_and_the_intervals_that_are_shown_are_those_that_were_scored(smoke_run):
+    opened = finished.open_run(smoke_run)
     (name,), (long_name,) = opened.short, opened.long
     scores = opened.scores[
         (opened.scores["metric"] == "spearman_pseudo") & (opened.scores["protocol"] == "context")
@@ -268,9 +238,9 @@ def changed(page, before, place):
 @pytest.mark.browser
 @pytest.mark.skipif(lab.CHROMIUM is None, reason="no Chromium on PATH: apt-get install chromium")
 @pytest.mark.timeout(1500)
-def test_in_jupyterlab_arrow_keys_scrub_and_menus_change_event_mistake_and_decoder(run, tmp_path):
+def test_in_jupyterlab_arrow_keys_scrub_and_menus_change_event_mistake_and_decoder(smoke_run, tmp_path):
     source = nbformat.read(ROOT / "notebooks" / "90_explore.ipynb", as_version=4)
-    source.cells[1].source = source.cells[1].source.replace("runs/smoke", str(run))
+    source.cells[1].source = source.cells[1].source.replace("runs/smoke", str(smoke_run))
     nbformat.write(source, tmp_path / "90_explore.ipynb")
     with lab.lab(tmp_path) as (url, token):
         address = f"{url}/lab/tree/90_explore.ipynb?token={token}&reset"

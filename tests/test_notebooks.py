@@ -2,9 +2,6 @@
 
 import json
 import re
-import subprocess
-import sys
-from contextlib import ExitStack
 from pathlib import Path
 
 import pandas as pd
@@ -20,127 +17,77 @@ pytestmark = [pytest.mark.notebook, pytest.mark.timeout(1500)]
 NAMES = [path.stem for path in runner.find_notebooks()]
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return runner.run_notebooks("smoke", root=tmp_path_factory.mktemp("runs"))
-
-
-def test_every_notebook_reaches_its_end_and_leaves_what_it_declares(folder):
+def test_every_notebook_reaches_its_end_and_leaves_what_it_declares(smoke_run):
     for name in NAMES:
-        executed = json.loads((folder / "notebooks" / f"{name}.ipynb").read_text(encoding="utf-8"))
+        executed = json.loads((smoke_run / "notebooks" / f"{name}.ipynb").read_text(encoding="utf-8"))
         for output in executed["metadata"]["melib"]["outputs"]:
-            assert (folder / output).stat().st_size > 0, f"{name}: {output}"
-        page = (folder / "html" / f"{name}.html").read_text(encoding="utf-8")
+            assert (smoke_run / output).stat().st_size > 0, f"{name}: {output}"
+        page = (smoke_run / "html" / f"{name}.html").read_text(encoding="utf-8")
         written = "".join("".join(c["source"]) for c in executed["cells"] if c["cell_type"] == "markdown")
         assert page.count("<math") >= len(re.findall(r"(?<!\$)(\$\$?)[^$]+\1", written)), (
             f"{name}: an equation isn't drawn"
         )
 
 
-def test_the_results_hold_both_protocols_and_every_control(folder):
-    table = results.read_result(folder / "results" / "intensity.csv")
-    names = [
-        "dataset",
-        "protocol",
-        "model",
-        "input",
-        "fold",
-        "seed",
-        "subject",
-        "event",
-        "peak_px",
-        "metric",
-        "value",
-    ]
-    assert list(table.columns) == names
-    controls = {
-        "position_only",
-        "oracle_interval",
-        "constant_frame",
-        "shuffled_frames",
-        "frozen_clip",
-        "flow_magnitude",
-    }
+def test_the_results_hold_both_protocols_and_every_control(smoke_run):
+    table = results.read_result(smoke_run / "results" / "intensity.csv")
+    names = "dataset protocol model input fold seed subject event peak_px metric value"
+    assert list(table.columns) == names.split()
+    controls = {"position_only", "oracle_interval", "constant_frame", "flow_magnitude"}
+    controls |= {"shuffled_frames", "frozen_clip"}
     for protocol in ("paper", "context"):
         part = table[table["protocol"] == protocol]
         assert controls | {"framewise", "resnet18_bigru"} <= set(part["model"])
         tested = part[part["subject"] != ""].groupby(["model", "input"])["subject"].nunique()
         assert (tested == tested.iloc[0]).all()
         assert {"clip_swap", "apex_follow", "amplitude_spearman", "frozen_correlation"} <= set(part["metric"])
+    ours = table[(table["subject"] != "") & (table["model"] == "resnet18_bigru")]
+    folds = ours.groupby(["protocol", "input", "subject"])["fold"].nunique()
+    assert (folds == 1).all(), "a subject was tested by two models, of which one was trained on it"
 
 
-def test_what_was_fitted_is_what_is_planned_and_a_finished_run_plans_nothing(folder, tmp_path, monkeypatch):
+def test_what_was_fitted_is_what_is_planned_and_a_finished_run_plans_nothing(
+    smoke_run, tmp_path, monkeypatch
+):
     monkeypatch.setattr(plan, "measure", lambda *_: one_of_everything())
     table = plan.plan_run("smoke", root=tmp_path)
-    assert table["fits"].sum() == len([*(folder / "fits").glob("[!.]*/record.json")])
-    written = [path.parent for path in (folder / "data").glob("*/frames/*/*")]
+    assert table["fits"].sum() == len([*(smoke_run / "fits").glob("[!.]*/record.json")])
+    written = [path.parent for path in (smoke_run / "data").glob("*/frames/*/*")]
     assert table["videos"].sum() == len(written)
-    assert not plan.plan_run("smoke", root=folder.parent).set_index("notebook").to_numpy(float).any()
+    assert not plan.plan_run("smoke", root=smoke_run.parent).set_index("notebook").to_numpy(float).any()
 
 
-def test_a_second_call_repeats_nothing(folder):
-    before = {path: path.stat().st_mtime_ns for path in (folder / "results").iterdir()}
-    runner.run_notebooks("smoke", root=folder.parent)
-    assert {path: path.stat().st_mtime_ns for path in (folder / "results").iterdir()} == before
+def test_a_second_call_repeats_nothing(smoke_run):
+    before = {path: path.stat().st_mtime_ns for path in (smoke_run / "results").iterdir()}
+    runner.run_notebooks("smoke", root=smoke_run.parent)
+    assert {path: path.stat().st_mtime_ns for path in (smoke_run / "results").iterdir()} == before
 
 
-@pytest.mark.long
-def test_the_same_seed_gives_the_same_bytes_in_another_folder(tmp_path):
-    """Two runs beside each other, as from two terminals."""
-    command = [sys.executable, "-m", "melib", "run", "--profile", "smoke"]
-    with ExitStack() as stack:
-        runs = {}
-        for name in ("one", "another"):
-            (tmp_path / name).mkdir()
-            said = stack.enter_context((tmp_path / f"{name}.txt").open("w"))
-            run = subprocess.Popen(command, cwd=tmp_path / name, stdout=said, stderr=said)
-            stack.callback(run.kill)
-            runs[name] = run
-        for name, run in runs.items():
-            assert run.wait() == 0, (tmp_path / f"{name}.txt").read_text()
-    one, another = (tmp_path / name / "runs" / "smoke" / "results" for name in runs)
-    tables = [path.relative_to(one) for path in one.rglob("*.csv")]
-    assert {Path(f"{name}.csv") for name in ("intensity", "spotting", "limits")} <= set(tables)
-    for table in tables:
-        assert (another / table).read_bytes() == (one / table).read_bytes(), table
-
-
-def test_the_report_names_every_notebook_and_shows_every_figure(folder):
-    page = report.build(folder).read_text(encoding="utf-8")
+def test_the_report_names_every_notebook_and_shows_every_figure(smoke_run):
+    page = report.build(smoke_run).read_text(encoding="utf-8")
     for name in NAMES:
         assert f"{name}.html" in page
-    for picture in (folder / "figures").glob("*.png"):
+    for picture in (smoke_run / "figures").glob("*.png"):
         assert Path(picture).name in page
 
 
-def test_no_subject_is_tested_by_a_model_that_was_trained_on_it(folder):
-    table = results.read_result(folder / "results" / "intensity.csv")
-    rows = table[(table["subject"] != "") & (table["model"] == "resnet18_bigru")]
-    assert len(rows[["protocol", "input", "subject", "fold"]].drop_duplicates()) == len(
-        rows[["protocol", "input", "subject"]].drop_duplicates()
-    )
-    assert pd.notna(rows["value"]).any()
-
-
-def test_spotting_stands_beside_its_controls_under_three_rules(folder):
-    table = pd.read_csv(folder / "results" / "spotting.csv")
+def test_spotting_stands_beside_its_controls_under_three_rules(smoke_run):
+    table = pd.read_csv(smoke_run / "results" / "spotting.csv")
     assert set(spotting_tables.COLUMNS) <= set(table)
     assert {"chance", "motion", "reference, published", "reference, repaired", "ours"} <= set(table["system"])
     assert (table.groupby("system")["rule"].apply(set) == {"strict", "megc", "boosting"}).all()
     strict = table[table["rule"] == "strict"]
     assert len(set(strict["tp"] + strict["fn"])) == 1
-
-
-def test_every_system_leaves_a_challenge_file_in_the_data_set_s_own_frames(folder):
-    exported = sorted((folder / "results" / "challenge").glob("*.csv"))
+    exported = sorted((smoke_run / "results" / "challenge").glob("*.csv"))
     assert len(exported) >= 5
     for path in exported:
         assert list(pd.read_csv(path, nrows=1)) == ["subject", "video", "onset", "offset", "emotion"]
 
 
-def test_a_run_is_trained_further_on_more_videos_and_judged_on_people_it_never_saw(folder):
+@pytest.mark.long
+def test_a_run_is_trained_further_on_more_videos_and_judged_on_people_it_never_saw(own_run):
     """What `make predictor` does, on a few seconds of video."""
-    before = (folder / "predictor" / "predictor.json").read_bytes()
+    before = (own_run / "predictor" / "predictor.json").read_bytes()
     more = {"videos": 1, "seconds": (6, 8)}
     peaks = {"name": "more_peaks", "seed": 200, "peaks": (0.1, 2.5), **more}
     budget = predictor_training.Budget(
@@ -149,7 +96,7 @@ def test_a_run_is_trained_further_on_more_videos_and_judged_on_people_it_never_s
         epochs=1,
         fit={},
     )
-    place = predictor_training.train(folder, budget)
+    place = predictor_training.train(own_run, budget)
     weights = predictor_weights.load_weights(place)
     assert weights.spotting.settings.epochs == 1
     assert weights.card["data"] == ["synthme", "synthme_lv", "more_lv", "more_peaks"]
@@ -167,10 +114,10 @@ def test_a_run_is_trained_further_on_more_videos_and_judged_on_people_it_never_s
             films[f"{name}_low"] <= films[name] <= films[f"{name}_high"] for name in ("precision", "recall")
         )
     assert "in compressed video files" in predictor_weights.card_in_words(weights.card)
-    assert (folder / "predictor" / "predictor.json").read_bytes() == before
+    assert (own_run / "predictor" / "predictor.json").read_bytes() == before
 
     written = {file: file.read_bytes() for file in place.rglob("*") if file.is_file()}
-    films = {file: file.stat().st_mtime_ns for file in (folder / "data").rglob("*.mp4")}
-    predictor_training.train(folder, budget)
+    films = {file: file.stat().st_mtime_ns for file in (own_run / "data").rglob("*.mp4")}
+    predictor_training.train(own_run, budget)
     assert {file: file.read_bytes() for file in written} == written
     assert {file: file.stat().st_mtime_ns for file in films} == films

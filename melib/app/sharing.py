@@ -17,13 +17,13 @@ import os
 import secrets
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from melib.data import cache
 from melib.errors import DataError, Misuse
+from melib.paper import answers
 from melib.study import provenance, results
 
 RECORD = "record.json"
@@ -163,7 +163,10 @@ def side_by_side(table: pd.DataFrame) -> tuple[list[str], list[tuple[str, ...]]]
     rows = []
     for key, part in shown.groupby(["protocol", "dataset", "metric", "model", "input"], sort=False):
         protocol, dataset, metric, model, used = map(str, key)
-        cells = {row["lab"]: _cell(row) for row in results.records(part)}
+        cells = {
+            row["lab"]: answers.interval_text(row, digits=0 if abs(row["estimate"]) >= 10 else 3)
+            for row in results.records(part)
+        }
         words = (f"{dataset}, {protocol}", results.spaced(metric), results.label(model, used))
         rows.append(
             (words[:2], places.get((model, used), -1), (*words, *(cells.get(lab, "") for lab in labs)))
@@ -294,26 +297,13 @@ def _numbers(folder):
 
 
 def _notes(records) -> list[str]:
-    first = records[0]
-    notes = []
-    for what, words in (
-        ("data", "data sets"),
-        ("profile", "profiles"),
-        ("seed", "seeds"),
-        ("code", "code"),
-        ("packages", "package versions"),
-        ("settings", "settings"),
-    ):
+    first, notes = records[0], []
+    words = {"data": "data sets", "packages": "package versions", "profile": "profiles", "seed": "seeds"}
+    for what in ("data", "profile", "seed", "code", "packages", "settings"):
         others = [record["lab"] for record in records[1:] if record.get(what) != first.get(what)]
         if others:
-            notes.append(f"{words} of {', '.join(others)} aren't those of {first['lab']}")
+            notes.append(f"{words.get(what, what)} of {', '.join(others)} aren't those of {first['lab']}")
     late = [record["lab"] for record in records if not record.get("frozen_before_any_result")]
     if late:
         notes.append(f"the configuration of {', '.join(late)} wasn't frozen before the first result")
     return notes
-
-
-def _cell(row: dict[str, Any]) -> str:
-    digits = 0 if abs(row["estimate"]) >= 10 else 3
-    estimate, low, high = (f"{row[name]:.{digits}f}" for name in ("estimate", "low", "high"))
-    return estimate if low == "nan" else f"{estimate} [{low}, {high}]"
