@@ -43,6 +43,7 @@ _MODELS = (
     ("oracle_interval", "none", "*control*: true onset and offset, mean shape"),
     ("pseudo_label", "none", "*ceiling*: the labels themselves"),
 )
+_SCORES = ["spotting F1", "end-to-end F1", "false alarms an hour", "STRS"]
 _SYSTEMS = {
     "chance": "*control*: chance, no pixel",
     "motion": "*control*: length of the motion, untrained",
@@ -177,7 +178,7 @@ def _spotting() -> str:
         alarms = answers.interval_text(row, "fp_per_hour", 0)
         rows.append([_SYSTEMS[row["system"]], counts, f1, f"{row['ap']:.2f}", end_to_end, alarms, strs])
     first = table.iloc[0]
-    head = "|found / invented / missed|spotting F1|AP|end-to-end F1|false alarms an hour|STRS".split("|")
+    head = ["", "found / invented / missed", _SCORES[0], "AP", *_SCORES[1:]]
     caption = (
         f"{first['videos']:.0f} simulated videos, {first['minutes']:.0f} minutes, {first['tp'] + first['fn']:.0f} "
         f"micro-expressions ({_origin()}); every video scored, one-to-one matching at IoU .5; 95 % intervals over subjects:"
@@ -193,7 +194,7 @@ def _parts() -> str:
         effects = {row["metric"]: row for row in results.records(part)}
         cells = [answers.interval_text(effects[m], "effect", d, sign=True) for m, d in digits.items()]
         rows.append([factor, f"{results.spaced(ours)} for {results.spaced(reference)}", *cells])
-    head = "part|ours for the reference's|spotting F1|end-to-end F1|false alarms an hour|STRS".split("|")
+    head = ["part", "ours for the reference's", *_SCORES]
     caption = (
         f"Mean over {table['combinations'].max()} combinations ({_origin()}); 95 % intervals over subjects:"
     )
