@@ -14,12 +14,15 @@ the line between them; what appears in between is painted by render.py.
 
 # ruff: noqa: RUF005 - points are arrays here, and + moves them
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import SimpleNamespace
 
 import cv2
 import numpy as np
+import yaml
 from scipy.interpolate import PchipInterpolator
 
 from melib.errors import DataError
@@ -198,10 +201,18 @@ def unit_field(canvas: Canvas, family: str, unit: int, side: str = "both") -> Fi
         if value not in known:
             raise DataError(f"{value!r} is not one of {', '.join(map(str, known))}.")
     layer = _Layer(canvas)
+    steps = _field_steps()
     for one_side in ("left", "right") if side == "both" else (side,):
-        (_patches if family == "patches" else _muscles)(layer, anchors(canvas.points, one_side), unit)
-        _creases(layer, anchors(canvas.points, one_side), unit)
+        layer.anchors = anchors(canvas.points, one_side)
+        for step, *arguments in steps[family][unit] + steps["creases"].get(unit, []):
+            getattr(layer, step)(*arguments)
     return layer.finish(smooth=0.0 if family == "patches" else 0.8)
+
+
+@functools.cache
+def _field_steps() -> dict[str, dict[int, list[list]]]:
+    """The steps of fields.yml, by family and unit."""
+    return yaml.safe_load((Path(__file__).parent / "fields.yml").read_text())
 
 
 def anchors(points: np.ndarray, side: str) -> SimpleNamespace:
@@ -259,12 +270,28 @@ class _Layer:
     upper: np.ndarray = field(init=False)
     lower: np.ndarray = field(init=False)
     crease: np.ndarray = field(init=False)
+    anchors: SimpleNamespace = field(init=False)  # of the side that is being summed
     parts: bool = False
 
     def __post_init__(self):
         shape = self.canvas.x.shape
         self.common, self.upper, self.lower = (np.zeros((*shape, 2)) for _ in range(3))
         self.crease = np.zeros(shape)
+
+    def _place(self, text):
+        """(2,) crop pixels: a sum of weighted anchors and of steps, the first number of which points outward."""
+        total = np.zeros(2)
+        for term in text.split(" + "):
+            if term.startswith("("):
+                total = total + self._outward(map(float, term[1:-1].split(",")))
+            else:
+                weight, _, name = term.rpartition(" ")
+                total = total + float(weight or 1) * getattr(self.anchors, name)
+        return total
+
+    def _outward(self, pair):
+        across, down = pair
+        return np.array([across * self.anchors.out, down])
 
     def _gauss(self, centre, size):
         return np.exp(
@@ -275,10 +302,11 @@ class _Layer:
     # Family "patches" -------------------------------------------------------------------------------------------
     def push(self, centre, size, direction, weight=1.0):
         """A Gaussian patch moves one way."""
-        self.common += weight * self._gauss(centre, size)[..., None] * np.asarray(direction, float)
+        self.common += weight * self._gauss(self._place(centre), size)[..., None] * self._outward(direction)
 
     def gather(self, centre, size, weight=1.0, axes=(1.0, 1.0)):
         """Skin around a point is drawn towards it; largest displacement about ``weight``."""
+        centre = self._place(centre)
         window = weight * self._gauss(centre, size) * np.exp(0.5)
         self.common[..., 0] -= axes[0] * window * (self.canvas.x - centre[0]) / size[0]
         self.common[..., 1] -= axes[1] * window * (self.canvas.y - centre[1]) / size[1]
@@ -286,7 +314,7 @@ class _Layer:
     # Family "muscles" -------------------------------------------------------------------------------------------
     def pull(self, bone, skin, angle, beyond, weight=1.0):
         """A linear muscle: the sector within ``angle`` degrees is drawn to ``bone``, most at ``skin``."""
-        bone, skin = np.asarray(bone, float), np.asarray(skin, float)
+        bone, skin = self._place(bone), self._place(skin)
         dx, dy = self.canvas.x - bone[0], self.canvas.y - bone[1]
         radius = np.hypot(dx, dy) + 1e-6
         axis, length = skin - bone, float(np.linalg.norm(skin - bone))
@@ -300,15 +328,16 @@ class _Layer:
 
     def ring(self, centre, radii, weight=1.0, axes=(1.0, 1.0)):
         """A ring muscle: an ellipse is drawn together; largest displacement about ``weight``."""
+        centre = self._place(centre)
         u, v = (self.canvas.x - centre[0]) / radii[0], (self.canvas.y - centre[1]) / radii[1]
         window = weight / 0.274 * np.cos(np.pi / 2 * np.clip(np.hypot(u, v), 0, 1)) ** 2
         self.common[..., 0] -= axes[0] * window * u
         self.common[..., 1] -= axes[1] * window * v
 
     # Both -------------------------------------------------------------------------------------------------------
-    def part(self, up, down, out=0.0, reach=(5.0, 8.0)):
+    def part(self, up, down, reach=(5.0, 8.0)):
         """The lips part: ``up`` and ``down`` crop pixels at the middle, none at the corners."""
-        self.parts = True
+        self.parts, out = True, self.anchors.out
         # One side alone opens its own half; both halves sum to a symmetric opening.
         along = np.clip(self.canvas.along, -1, 1)
         opening = np.cos(np.pi / 2 * along) ** 2 * (0.5 * (1 + np.tanh(2.0 * out * along)))
@@ -319,7 +348,7 @@ class _Layer:
 
     def fold(self, start, stop, width, depth=0.05):
         """A crease between two points darkens, its flanks catch a little light."""
-        start, stop = np.asarray(start, float), np.asarray(stop, float)
+        start, stop = self._place(start), self._place(stop)
         axis = stop - start
         length = float(np.linalg.norm(axis))
         axis = axis / length
@@ -352,159 +381,3 @@ class _Layer:
         pair = (self.upper, self.lower) if self.parts else (None, None)
         upper, lower = (None if one is None else (one / largest).astype(np.float32) for one in pair)
         return Field((self.common / largest).astype(np.float32), upper, lower, shade.astype(np.float32))
-
-
-def _patches(layer: _Layer, a: SimpleNamespace, unit: int) -> None:
-    """Gaussian patches of one side."""
-    o = a.out
-    if unit == 1:
-        layer.push(a.brow_inner, (6, 5), (0, -1))
-        layer.push(a.brow_inner - [0, 8], (7, 6), (0, -1), 0.45)
-    elif unit == 2:
-        outer = 0.55 * a.brow_outer + 0.45 * a.brow_middle
-        layer.push(outer, (6.5, 5), (0.12 * o, -1))
-        layer.push(outer - [0, 8], (7, 6), (0, -1), 0.4)
-    elif unit == 4:
-        layer.push(a.brow_inner + [1.5 * o, 0], (5.5, 5), (-0.55 * o, 0.85))
-        layer.push(a.brow_middle, (7, 5), (-0.4 * o, 0.8), 0.45)
-    elif unit == 5:
-        layer.push(a.upper_lid, (6.5, 3.2), (0, -1))
-    elif unit == 6:
-        layer.push(a.cheek, (8, 6.5), (0.05 * o, -1))
-        layer.push(a.eye_outer + [5 * o, 2], (5, 6), (-1 * o, -0.1), 0.6)
-        layer.push(a.lower_lid + [0, 1.5], (7, 3.5), (0, -1), 0.5)
-    elif unit == 7:
-        layer.push(a.lower_lid, (6.5, 3.4), (-0.15 * o, -1))
-        layer.push(a.upper_lid, (6.5, 3.2), (0, 1), 0.45)
-    elif unit == 9:
-        layer.push(a.wing + [0, -3], (4.5, 5.5), (0.1 * o, -1))
-        layer.push(0.6 * a.root + 0.4 * a.wing, (4, 5), (-0.1 * o, -0.8), 0.7)
-        layer.push(a.upper_lip, (6, 4), (0.1 * o, -1), 0.4)
-        layer.push(a.brow_inner, (4.5, 4), (-0.3 * o, 0.6), 0.3)
-    elif unit == 10:
-        layer.push(0.65 * a.upper_lip + 0.35 * a.wing, (6, 4.2), (0.1 * o, -1))
-        layer.push(a.wing + [6 * o, 3], (5.5, 5.5), (0.1 * o, -1), 0.55)
-        layer.part(0.35, 0.0, o, reach=(5, 8))
-    elif unit == 12:
-        layer.push(a.corner, (6, 6), (0.71 * o, -0.71))
-        layer.push(a.corner + [6 * o, -9], (7, 7), (0.45 * o, -0.85), 0.45)
-    elif unit == 14:
-        layer.gather(a.corner + [3.5 * o, 0], (6, 6.5))
-    elif unit == 15:
-        layer.push(a.corner + [0.5 * o, 0.5], (5.5, 5.5), (0.15 * o, 1))
-        layer.push(a.corner + [1 * o, 8], (6, 6), (0, 1), 0.4)
-    elif unit == 16:
-        layer.push(a.lower_lip + [0, 2], (6.5, 5), (0.15 * o, 1), 0.5)
-        layer.part(0.0, 0.7, o)
-    elif unit == 17:
-        layer.push(a.boss + [2.5 * o, 0], (6.5, 5.5), (0, -1))
-        layer.push(a.lower_lip, (6, 4.5), (0, -1), 0.6)
-        layer.push(a.corner, (4.5, 4.5), (0, 1), 0.25)
-    elif unit == 18:
-        layer.push(a.corner, (6, 5.5), (-1 * o, 0.05))
-        layer.push(0.5 * (a.corner + a.upper_lip), (5, 5), (-0.6 * o, 0), 0.4)
-    elif unit == 20:
-        layer.push(a.corner, (6.5, 5), (1 * o, 0.12))
-        layer.push(a.corner + [7 * o, 1], (6, 6), (1 * o, 0.1), 0.5)
-    elif unit == 24:
-        layer.gather(a.mouth + [4 * o, 0], (8, 5.2), axes=(0.12, 1.0))
-    elif unit == 25:
-        layer.push(a.boss + [3 * o, -2], (8, 6), (0, 1), 0.25)
-        layer.part(0.35, 0.8, o)
-    elif unit == JAW:
-        layer.push(a.chin + [3 * o, -3], (11, 9), (0, 1))
-        layer.push(a.lower_lip + [2 * o, 2], (7, 6), (0, 1), 0.5)
-        layer.part(0.1, 0.9, o, reach=(5, 12))
-    elif unit == 38:
-        layer.push(a.wing + [0.5 * o, -1], (3.6, 4), (1 * o, -0.2))
-    elif unit == 43:
-        layer.push(a.upper_lid + [0, -0.3], (7, 3.6), (0, 1))
-        layer.push(a.lower_lid, (6.5, 3.5), (-0.1 * o, -1), 0.12)
-
-
-def _muscles(layer: _Layer, a: SimpleNamespace, unit: int) -> None:
-    """Linear and ring muscles of one side."""
-    o = a.out
-    if unit == 1:  # frontalis, inner part
-        layer.pull(a.brow_inner + [0, -24], a.brow_inner, 31, 13)
-    elif unit == 2:  # frontalis, outer part
-        layer.pull(a.brow_outer + [-1 * o, -24], 0.6 * a.brow_outer + 0.4 * a.brow_middle, 34, 13)
-    elif unit == 4:  # corrugator and depressor supercilii
-        layer.pull(a.root + [0.5 * o, 1], a.brow_inner, 50, 11)
-        layer.pull(a.root + [-1 * o, -2], 0.5 * (a.brow_inner + a.brow_middle), 36, 14, 0.8)
-    elif unit == 5:  # levator palpebrae
-        layer.pull(0.2 * a.upper_lid + 0.8 * a.brow_middle + [0, -3], a.upper_lid, 48, 7)
-    elif unit == 6:  # orbicularis oculi, outer ring
-        layer.ring(a.eye + [0, 2], (19, 19), axes=(0.7, 1.0))
-        layer.pull(a.lower_lid, a.cheek, 54, 13, 0.8)
-    elif unit == 7:  # orbicularis oculi, inner ring
-        layer.ring(a.eye, (16, 11), axes=(0.1, 1.0))
-        layer.pull(a.eye - [0, 6], a.lower_lid, 60, 10, 0.6)
-    elif unit == 9:  # levator labii alaeque nasi
-        layer.pull(a.eye_inner + [-1.5 * o, -3], a.wing, 29, 13)
-        layer.pull(a.glabella + [0.5 * o, -9], 0.5 * (a.root + a.glabella) + [2 * o, 4], 42, 11, 0.5)
-    elif unit == 10:  # levator labii superioris
-        layer.pull(a.lower_lid + [-1 * o, 4], a.upper_lip + [1.5 * o, -1], 29, 10)
-        layer.part(0.4, 0.0, o)
-    elif unit == 12:  # zygomaticus major
-        layer.pull(a.corner + [17 * o, -17], a.corner, 38, 13)
-    elif unit == 14:  # buccinator
-        layer.ring(a.corner + [3 * o, 0], (14, 14))
-    elif unit == 15:  # depressor anguli oris
-        layer.pull(a.corner + [3 * o, 20], a.corner, 36, 11)
-    elif unit == 16:  # depressor labii inferioris
-        layer.pull(a.lower_lip + [4 * o, 17], a.lower_lip + [0, 1], 36, 7, 0.6)
-        layer.part(0.0, 0.75, o)
-    elif unit == 17:  # mentalis
-        layer.pull(a.mouth + [2 * o, -4], a.boss + [2 * o, 1], 41, 13)
-        layer.pull(a.nose_base + [3 * o, 0], a.lower_lip, 43, 11, 0.5)
-    elif unit == 18:  # incisivus, a ring that narrows the mouth
-        layer.pull(a.mouth - [2 * o, 0], a.corner, 46, 13)
-    elif unit == 20:  # risorius
-        layer.pull(a.corner + [22 * o, 3], a.corner, 34, 11)
-    elif unit == 24:  # orbicularis oris, marginal part
-        layer.ring(a.mouth + [4 * o, 0], (19, 12.5), axes=(0.15, 1.0))
-    elif unit == 25:
-        layer.pull(a.chin + [3 * o, 4], a.lower_lip + [0, 5], 48, 8, 0.3)
-        layer.part(0.3, 0.8, o)
-    elif unit == JAW:  # digastric
-        layer.pull(a.chin + [4 * o, 22], a.chin + [4 * o, -2], 48, 14)
-        layer.part(0.1, 0.9, o)
-    elif unit == 38:  # dilator naris
-        layer.pull(a.wing + [9 * o, -2], a.wing + [0, -1], 48, 7)
-    elif unit == 43:  # orbicularis oculi, lids
-        layer.pull(a.lower_lid + [0, 4], a.upper_lid, 60, 8)
-
-
-def _creases(layer: _Layer, a: SimpleNamespace, unit: int) -> None:
-    """Furrows that deepen with a unit, one side."""
-    o = a.out
-    if unit == 1:
-        middle = a.brow_inner + [0, -9]
-        layer.fold(middle - [6 * o, 0], middle + [5 * o, 0], 1.1, 0.035)
-    elif unit == 2:
-        middle = a.brow_outer + [-4 * o, -8]
-        layer.fold(middle - [5 * o, 1], middle + [5 * o, 1], 1.1, 0.03)
-    elif unit == 4:
-        place = a.glabella + [2.4 * o, 0.5]
-        layer.fold(place + [0.8 * o, -5], place + [-0.4 * o, 4], 0.9, 0.09)
-    elif unit == 6:
-        for angle in (-1.6, 1.0, 3.4):
-            place = a.eye_outer + [5 * o, angle]
-            layer.fold(place - [2.5 * o, 0.4 * angle], place + [2.5 * o, 0.4 * angle], 0.7, 0.035)
-    elif unit == 9:
-        place = 0.75 * a.root + 0.25 * a.eye_inner
-        layer.fold(place + [-1.5 * o, -1.5], place + [1.5 * o, 2], 0.8, 0.06)
-        layer.fold(a.wing + [1.5 * o, -5], a.wing + [4 * o, 2], 0.9, 0.045)
-    elif unit in (10, 12):
-        middle = 0.5 * (a.wing + a.corner) + [4.5 * o, 0]
-        layer.fold(a.wing + [2.5 * o, -1], middle + [1.5 * o, 2], 1.2, 0.045)
-    elif unit == 14:
-        place = a.corner + [3.5 * o, 0]
-        layer.fold(place - [0.4 * o, 3], place + [0.4 * o, 3], 1.2, 0.06)
-    elif unit == 15:
-        layer.fold(a.corner + [1.5 * o, 1], a.corner + [2.5 * o, 6], 0.9, 0.045)
-    elif unit == 17:
-        layer.fold(a.boss + [0, -4.5], a.boss + [7 * o, -4], 1.1, 0.045)
-    elif unit == 20:
-        layer.fold(a.corner + [3 * o, -3], a.corner + [3 * o, 4], 1.1, 0.04)
