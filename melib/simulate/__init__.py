@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from melib.errors import Misuse
-from melib.simulate import events, folder, portraits, render, units
+from melib.simulate import events, folder, portraits, render, units, worlds
 from melib.simulate.long import write_long
 from melib.simulate.nuisance import Nuisance, draw_paths, resolve
 
@@ -42,6 +42,7 @@ def write_clips(
     statistics: str = "samm_lv_micro",
     fps: float = 200,
     nuisance: float | Nuisance = 1.0,
+    world: str = "first",
     jobs: int = 2,
     progress: bool = True,
 ) -> Path:
@@ -53,8 +54,8 @@ def write_clips(
         Folder to write to, made if needed.
     name : str
         The data set's name in its manifest.
-    family : {"patches", "muscles"}
-        How units move the skin. Events and nuisance are the same for both.
+    family : {"patches", "muscles", "head"}
+        How units move the skin; several, joined by +, are drawn a clip. Events and nuisance are the same for all.
     people : int
         1 to 40 subjects.
     clips, empty : int
@@ -67,7 +68,9 @@ def write_clips(
     fps : float
         Frames a second, at least 20.
     nuisance : float or Nuisance
-        A factor on the default scales (0 turns all off), or the scales themselves.
+        A factor on the world's scales (0 turns all off), or the scales themselves.
+    world : {"first", "second"}
+        What is taken for granted of movements, people and cameras (:mod:`melib.simulate.worlds`).
     jobs : int
         Processes.
     progress : bool
@@ -83,16 +86,17 @@ def write_clips(
     DataError
         If a setting is impossible, the folder holds a data set of other settings, or the disk is full.
     """
-    scales = resolve(nuisance)
+    scales = resolve(nuisance, worlds.find_world(world))
     settings = _checked(
         {"name": name, "family": family, "people": people, "clips": clips, "empty": empty}
         | {"seed": seed, "statistics": statistics, "fps": fps}
+        | folder.world_setting(world)
     )
     out = Path(out)
     folder.claim(out, {**settings, "nuisance": asdict(scales)}, VERSION, like="synthme")
     todo = [(person, clip) for person in range(1, people + 1) for clip in range(1, clips + empty + 1)]
     tasks = [(out, *job, settings, scales) for job in todo if not folder.finished(out, *job)]
-    folder.fill_folder(_write, tasks, jobs, "clip", progress)
+    folder.fill_folder(write_one, tasks, jobs, "clip", progress)
     folder.join(out, todo, _COLUMNS, "Micro_Only")
     return out
 
@@ -116,24 +120,25 @@ def _checked(settings: dict) -> dict:
 def make_scene(person: int, clip: int, settings: dict, scales: Nuisance) -> render.Scene:
     """One clip, ready to be rendered: clips up to ``settings["clips"]`` have an expression, later ones are empty."""
     rng = np.random.default_rng([settings["seed"], person, clip])
-    pictures = portraits.portraits(person)
-    canvas = units.make_canvas(pictures[(clip - 1) % len(pictures)])
+    pictures, world = portraits.portraits(person), worlds.find_world(settings.get("world", "first"))
+    canvas = units.make_canvas(pictures[(clip - 1) % len(pictures)], world)
     before, after = rng.uniform(*NEUTRAL_S, size=2)
-    event = events.draw_event(rng, settings["statistics"], 0.0)
+    event = events.draw_event(rng, settings["statistics"], 0.0, world=world)
     lead = before - event.start
     event = event.moved(lead)
     n_frames = round((event.stop + after) * settings["fps"])
-    paths = draw_paths(rng, scales, n_frames, settings["fps"])
+    paths = draw_paths(rng, scales, n_frames, settings["fps"], world)
     present = event if clip <= settings["clips"] else None
-    return render.Scene(canvas, settings["family"], present, paths, settings["fps"])
+    return render.Scene(canvas, folder.family_of(settings, person, clip), present, paths, settings["fps"])
 
 
-def _write(out: Path, person: int, clip: int, settings: dict, scales: Nuisance) -> None:
+def write_one(out: Path, person: int, clip: int, settings: dict, scales: Nuisance) -> None:
+    """Render one clip into the folder."""
     cv2.setNumThreads(1)
     scene = make_scene(person, clip, settings, scales)
     noise = np.random.default_rng([settings["seed"], person, clip, 1])
     truth = _truth_table(scene, *folder.names(person, clip))
-    label = _label(scene, person, clip, settings)
+    label = label_of(scene, person, clip, settings)
     folder.write_video(out, person, clip, scene, noise, truth, label, digits=4)
 
 
@@ -154,7 +159,7 @@ def _truth_table(scene: render.Scene, subject: str, video: str) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def _label(scene: render.Scene, person: int, clip: int, settings: dict) -> dict:
+def label_of(scene: render.Scene, person: int, clip: int, settings: dict) -> dict:
     """The annotator's row, 1-based; empty for a clip without an expression."""
     if scene.event is None:
         return {}

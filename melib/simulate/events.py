@@ -23,6 +23,7 @@ from scipy.special import betainc
 from scipy.stats import norm
 
 from melib.errors import DataError, Misuse
+from melib.simulate.worlds import World, find_world
 
 MEDIAN_PEAK, LOG_SD, PEAK_RANGE = 0.7, 0.5, (0.1, 2.5)  # pixels of the 112-pixel crop
 ONE_SIDED = 0.15  # share of events each side; units across the midline stay symmetric, so fewer come out
@@ -44,6 +45,16 @@ _COMPANIONS = {
     "disgust": (9, 10, 15, 17), "fear": (1, 2, 4, 5, 20, 25), "anger": (4, 5, 7, 24), "sadness": (1, 4, 15, 17),
     "happiness": (6, 12), "surprise": (1, 2, 5, 25), "others": (7, 18, 43),
 }  # fmt: skip
+
+
+# Whose combinations of units go with whose durations: data sets of one frame rate together, since each alone has few.
+_CODED = {"samm_lv": ("samm", "casme2"), "casme_sq": ("casme_sq", "casme2"), "casme3": ("casme3_a",)}
+_CLASSES = {
+    "surprise": "surprise",
+    "others": "others",
+    "happiness": "positive",
+}  # all other emotions: negative
+_LIDS = frozenset({5, 7, 43})
 
 
 @dataclass(frozen=True)
@@ -183,6 +194,40 @@ def unit_weights(name: str, emotion: str) -> dict[int, float]:
     return {unit: weight / total_weight for unit, weight in weights.items()}
 
 
+@functools.cache
+def unit_combinations(name: str, emotion: str) -> tuple[tuple[tuple[tuple[int, str], ...], ...], np.ndarray]:
+    """Units and sides that were coded together under an emotion's class, and how often.
+
+    Parameters
+    ----------
+    name : str
+        A key of the event statistics.
+    emotion : str
+
+    Returns
+    -------
+    combinations : tuple of tuples of (unit, side)
+        Units that the simulator lacks are left out.
+    probabilities : (n,) float64
+    """
+    path = Path(__file__).parent / "action_unit_combinations.json"
+    counts = json.loads(path.read_text())["counts"]
+    kind = _CLASSES.get(emotion, "negative")
+    total: dict[tuple[tuple[int, str], ...], int] = {}
+    for coded in _CODED[name.rpartition("_")[0]]:
+        for text, count in counts[coded][kind].items():
+            sides = {
+                int(u.strip("LR")): {"L": "left", "R": "right"}.get(u[0], "both") for u in text.split("+")
+            }
+            known = tuple(
+                (u, "both" if u in MIDLINE else side) for u, side in sides.items() if u in UNIT_SCALE
+            )
+            if known:
+                total[known] = total.get(known, 0) + count
+    weights = np.array(list(total.values()), float)
+    return tuple(total), weights / weights.sum()
+
+
 def profile(movement: Movement, seconds: np.ndarray) -> np.ndarray:
     """Time course of one unit.
 
@@ -212,6 +257,7 @@ def draw_event(
     start: float,
     strength: float | None = None,
     typical: float = TYPICAL_PEAK,
+    world: World | None = None,
 ) -> Expression:
     """Draw one expression.
 
@@ -226,11 +272,14 @@ def draw_event(
         Peak displacement in crop pixels; None draws it.
     typical : float
         That of a movement whose visible part has the drawn duration; ``inf`` if all of it is visible.
+    world : World, optional
+        The first if not given.
 
     Returns
     -------
     Event
     """
+    world = world or find_world("first")
     entry = statistics_of(name)
     data = event_statistics()
     duration = float(duration_quantile(name, rng.uniform()))
@@ -239,14 +288,7 @@ def draw_event(
     emotion = str(rng.choice(emotions, p=np.array(sizes) / sum(sizes)))
     effort = float(np.exp(np.log(MEDIAN_PEAK) + LOG_SD * rng.standard_normal()))
 
-    counts = data["casme3_aus_per_micro"]
-    how_many = int(
-        rng.choice([int(n) for n in counts], p=np.array(list(counts.values())) / sum(counts.values()))
-    )
-    weights = unit_weights(name, emotion)
-    units = rng.choice(list(weights), size=how_many, replace=False, p=list(weights.values()))
-    side = str(rng.choice(["both", "left", "right"], p=[1 - 2 * ONE_SIDED, ONE_SIDED, ONE_SIDED]))
-
+    units = _together(rng, name, emotion) if world.together else _one_by_one(rng, name, emotion)
     rise, fall = _flank(rng), _flank(rng)
     residual = float(rng.uniform(0.03, 0.3)) if rng.uniform() < 0.6 else 0.0
     decay = float(np.inf) if rng.uniform() < 0.3 else float(rng.uniform(0.2, 1.5))
@@ -260,13 +302,14 @@ def draw_event(
     apex = start + position * duration
 
     movements = []
-    for index, unit in enumerate(int(u) for u in units):
+    for index, (unit, side) in enumerate(units):
         lag = 0.0 if index == 0 else float(np.clip(rng.normal(0, 0.04), -0.1, 0.1)) * duration
         movements.append(
             Movement(
                 unit=unit,
-                side="both" if unit in MIDLINE else side,
-                share=1.0 if index == 0 else float(rng.uniform(0.4, 1.0)),
+                side=side,
+                share=(1.0 if index == 0 else float(rng.uniform(0.4, 1.0)))
+                * (world.lids if unit in _LIDS else 1.0),
                 start=apex + lag - before,
                 apex=apex + lag,
                 hold=hold,
@@ -278,8 +321,29 @@ def draw_event(
             )
         )
     strongest = max(UNIT_SCALE[movement.unit] * movement.share for movement in movements)
+    if strength is None and world.strengths:
+        strength = float(np.exp(rng.uniform(*np.log(world.strengths))))
     peak = float(np.clip(effort * strongest, *PEAK_RANGE)) if strength is None else strength
     return Expression(emotion, peak, tuple(movements))
+
+
+def _one_by_one(rng: np.random.Generator, name: str, emotion: str) -> list[tuple[int, str]]:
+    """Units by their own frequencies, one side for all of them."""
+    counts = event_statistics()["casme3_aus_per_micro"]
+    how_many = int(
+        rng.choice([int(n) for n in counts], p=np.array(list(counts.values())) / sum(counts.values()))
+    )
+    weights = unit_weights(name, emotion)
+    units = rng.choice(list(weights), size=how_many, replace=False, p=list(weights.values()))
+    side = str(rng.choice(["both", "left", "right"], p=[1 - 2 * ONE_SIDED, ONE_SIDED, ONE_SIDED]))
+    return [(int(unit), "both" if unit in MIDLINE else side) for unit in units]
+
+
+def _together(rng: np.random.Generator, name: str, emotion: str) -> list[tuple[int, str]]:
+    """Units and their sides as they were coded in one real event."""
+    combinations, probabilities = unit_combinations(name, emotion)
+    units = combinations[rng.choice(len(combinations), p=probabilities)]
+    return [units[k] for k in rng.permutation(len(units))]  # any may be the first and strongest
 
 
 def _flank(rng: np.random.Generator) -> tuple[float, float]:

@@ -25,7 +25,7 @@ import yaml
 from melib.data import cache, workers
 from melib.data.manifest import read_manifest
 from melib.errors import DataError, Misuse
-from melib.simulate import render, units
+from melib.simulate import render, units, worlds
 
 PARTS = ".parts"  # truth of finished videos and the video being written
 
@@ -48,8 +48,12 @@ def check_settings(settings: dict, **whole: tuple[int, int]) -> None:
     for key, (low, high) in whole.items():
         if not (isinstance(settings[key], int | np.integer) and low <= settings[key] <= high):
             raise Misuse(f"simulate: {key} = {settings[key]!r} must be a whole number from {low} to {high}.")
-    if settings["family"] not in units.FAMILIES:
-        raise Misuse(f"simulate: family {settings['family']!r} must be one of {', '.join(units.FAMILIES)}.")
+    if not set(settings["family"].split("+")) <= set(units.FAMILIES):
+        raise Misuse(
+            f"simulate: family {settings['family']!r} must be one of {', '.join(units.FAMILIES)}, "
+            "or several of them joined by +."
+        )
+    worlds.find_world(settings.get("world", "first"))
     if not 20 <= settings["fps"] <= 10_000:
         raise Misuse(f"simulate: fps = {settings['fps']} must lie between 20 and 10000.")
     if not re.fullmatch(r"[a-z][a-z0-9_]*", settings["name"]):
@@ -118,6 +122,18 @@ def names(person: int, number: int) -> tuple[str, str]:
     return f"s{person:02d}", f"s{person:02d}_{number:02d}"
 
 
+def family_of(settings: dict, person: int, number: int) -> str:
+    """One of the families that the settings name, drawn for this clip or video alone."""
+    families = settings["family"].split("+")
+    rng = np.random.default_rng([settings["seed"], person, number, 4])
+    return families[rng.integers(len(families))]
+
+
+def world_setting(world: str) -> dict:
+    """What a record keeps of a world: nothing of the first, so that older records mean it."""
+    return {} if world == "first" else {"world": world}
+
+
 def _folder(out: Path, person: int, number: int) -> Path:
     subject, video = names(person, number)
     return out / "frames" / subject / video
@@ -180,7 +196,8 @@ def write_video(
         quality = [cv2.IMWRITE_JPEG_QUALITY, scene.paths.jpeg]
         grain = scene.grain(noise)
         for t in range(scene.n_frames):
-            _, data = cv2.imencode(".jpg", scene.written(t, grain, noise), quality)
+            if t % scene.paths.hold == 0:
+                _, data = cv2.imencode(".jpg", scene.written(t, grain, noise), quality)
             (unfinished / f"img{t + 1:0{digits}d}.jpg").write_bytes(data.tobytes())
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):

@@ -23,9 +23,9 @@ import numpy as np
 import pandas as pd
 
 from melib.errors import Misuse
-from melib.simulate import events, folder, portraits, render, units
+from melib.simulate import events, folder, portraits, render, units, worlds
 from melib.simulate.events import Expression
-from melib.simulate.nuisance import Blink, Nuisance, Paths, ease, smooth_path
+from melib.simulate.nuisance import Blink, Nuisance, Paths, draw_hold, ease, smooth_path
 from melib.simulate.schedule import LIPS, STATISTICS, Burst, draw_blinks, draw_bursts, probes, schedule
 
 VERSION = 2  # of the long videos: raise it when the same seed gives other bytes
@@ -73,6 +73,7 @@ def write_long(
     noise: float = 1.0,
     peaks: tuple[float, float] | None = None,
     micro: int = 4,
+    world: str = "first",
     jobs: int = 2,
     progress: bool = True,
 ) -> Path:
@@ -84,8 +85,8 @@ def write_long(
         Folder to write to, made if needed.
     name : str
         The data set's name in its manifest.
-    family : {"patches", "muscles"}
-        How units move the skin. Events and nuisance are the same for both.
+    family : {"patches", "muscles", "head"}
+        How units move the skin; several, joined by +, are drawn a video. Events and nuisance are the same for all.
     people : int
         1 to 40 subjects.
     videos : int
@@ -110,6 +111,8 @@ def write_long(
         interval (:func:`events.visible`), without an annotator's error. By default events are as in life.
     micro : int
         1 to 20; read only where ``peaks`` is given.
+    world : {"first", "second"}
+        What is taken for granted of movements, people and cameras (:mod:`melib.simulate.worlds`).
     jobs : int
         Processes.
     progress : bool
@@ -129,6 +132,7 @@ def write_long(
     """
     settings = {"name": name, "family": family, "people": people, "videos": videos, "seed": seed}
     settings |= {"statistics": statistics, "fps": fps, "seconds": [float(bound) for bound in seconds]}
+    settings |= folder.world_setting(world)
     folder.check_settings(settings, people=(1, portraits.PEOPLE), videos=(1, 9999), seed=(0, 2**63))
     if statistics not in STATISTICS:
         raise Misuse(f"simulate: statistics {statistics!r} must be one of {', '.join(STATISTICS)}.")
@@ -145,7 +149,7 @@ def write_long(
     )
     todo = [(person, number) for person in range(1, people + 1) for number in range(1, videos + 1)]
     tasks = [(out, *job, settings, nuisance) for job in todo if not folder.finished(out, *job)]
-    folder.fill_folder(_write, tasks, jobs, "video", progress)
+    folder.fill_folder(write_one, tasks, jobs, "video", progress)
     folder.join(out, todo, _COLUMNS, "Events")
     return out
 
@@ -168,19 +172,21 @@ def _extra(noise: float, peaks: tuple[float, float] | None, micro: int) -> dict:
 
 def _scales(settings: dict, nuisance: float) -> Nuisance:
     """Scales of the nuisance; the noise has a factor of its own."""
-    scales = NUISANCE.scaled(nuisance)
+    world = worlds.find_world(settings.get("world", "first"))
+    scales = replace(NUISANCE, **world.videos).scaled(nuisance)
     factor = settings.get("noise", 1.0)
     return replace(scales, noise=(factor * scales.noise[0], factor * scales.noise[1]))
 
 
-def _write(out: Path, person: int, number: int, settings: dict, nuisance: float) -> None:
+def write_one(out: Path, person: int, number: int, settings: dict, nuisance: float) -> None:
+    """Render one video into the folder."""
     cv2.setNumThreads(1)
     video = make_video(person, number, settings, nuisance)
     noise = _generator(settings["seed"], person, number, "noise")
     folder.write_video(out, person, number, video.scene, noise, video.truth, video.labels, digits=5)
 
 
-_PARTS = ("length", "expressions", "talking", "blinks", "head", "eyes", "camera", "labels", "noise")
+_PARTS = ("length", "expressions", "talking", "blinks", "head", "eyes", "camera", "labels", "noise", "hold")
 
 
 def _generator(seed: int, person: int, number: int, part: str) -> np.random.Generator:
@@ -231,20 +237,23 @@ def make_video(person: int, number: int, settings: dict, nuisance: float = 1.0) 
         return _generator(settings["seed"], person, number, part)
 
     fps, scales = settings["fps"], _scales(settings, nuisance)
+    world = worlds.find_world(settings.get("world", "first"))
     length = float(generator("length").uniform(*settings["seconds"]))
     pictures = portraits.portraits(person)
-    stage = _Stage(units.make_canvas(pictures[(number - 1) % len(pictures)]), settings["family"], length, fps)
+    canvas = units.make_canvas(pictures[(number - 1) % len(pictures)], world)
+    stage = _Stage(canvas, folder.family_of(settings, person, number), length, fps)
     probe = settings.get("peaks")
     about = (generator("expressions"), settings["statistics"], length)
-    expressions = probes(*about, probe, settings["micro"]) if probe else schedule(*about)
+    expressions = probes(*about, probe, settings["micro"], world) if probe else schedule(*about, world)
     for kind, event in expressions:
         stage.express(kind, event)
     bursts = draw_bursts(generator("talking"), length) if nuisance > 0 else []
     for burst in bursts:
         stage.talk(burst, nuisance)
     stage.unfold()
-    blinks = draw_blinks(generator("blinks"), length) if nuisance > 0 else []
+    blinks = draw_blinks(generator("blinks"), length, world) if nuisance > 0 else []
     paths = _paths(generator, scales, stage.seconds, blinks, bursts)
+    paths = replace(paths, hold=draw_hold(generator("hold"), world.camera_fps, fps))
     amplitudes = stage.total(stage.sources)
     scene = render.Scene(stage.canvas, stage.family, None, paths, fps, stage.fields, amplitudes)
     names = folder.names(person, number)

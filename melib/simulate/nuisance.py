@@ -4,12 +4,14 @@ Ranges are drawn once a clip. Paths over time are smooth (no power above a few h
 and are scaled to their largest excursion.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
 from melib.errors import DataError
 from melib.simulate import events
+from melib.simulate.worlds import World, find_world
 
 
 @dataclass(frozen=True)
@@ -87,9 +89,11 @@ class Nuisance:
         return replace(self, **new)
 
 
-def resolve(nuisance: "float | Nuisance") -> Nuisance:
-    """A factor on the defaults, or the scales themselves."""
-    return nuisance if isinstance(nuisance, Nuisance) else Nuisance().scaled(float(nuisance))
+def resolve(nuisance: "float | Nuisance", world: World | None = None) -> Nuisance:
+    """A factor on the world's defaults (the first's if none is given), or the scales themselves."""
+    if isinstance(nuisance, Nuisance):
+        return nuisance
+    return replace(Nuisance(), **(world.clips if world else {})).scaled(float(nuisance))
 
 
 @dataclass(frozen=True)
@@ -108,6 +112,7 @@ class Paths:
     light : (T, 2) relative brightness along x and y
     noise : float, sd at mid grey
     jpeg : int
+    hold : int, frames for which the camera's picture stands still
     """
 
     shift: np.ndarray
@@ -121,9 +126,17 @@ class Paths:
     light: np.ndarray
     noise: float
     jpeg: int
+    hold: int = 1
 
 
-def draw_paths(rng: np.random.Generator, nuisance: Nuisance, n_frames: int, fps: float) -> Paths:
+def draw_hold(rng: np.random.Generator, camera_fps: Sequence[float], fps: float) -> int:
+    """Draw for how many frames of the data set a camera's picture stands still; a slower data set has none."""
+    return max(1, round(fps / float(rng.choice(camera_fps)))) if camera_fps else 1
+
+
+def draw_paths(
+    rng: np.random.Generator, nuisance: Nuisance, n_frames: int, fps: float, world: World | None = None
+) -> Paths:
     """Draw one clip's nuisance.
 
     Parameters
@@ -132,11 +145,14 @@ def draw_paths(rng: np.random.Generator, nuisance: Nuisance, n_frames: int, fps:
     nuisance : Nuisance
     n_frames : int
     fps : float
+    world : World, optional
+        The first if not given.
 
     Returns
     -------
     Paths
     """
+    world = world or find_world("first")
     seconds = np.arange(n_frames) / fps
 
     def excursion(pair, columns=1, top_hz=2.5):
@@ -146,6 +162,8 @@ def draw_paths(rng: np.random.Generator, nuisance: Nuisance, n_frames: int, fps:
     blink, blink_px = np.zeros(n_frames), float(rng.uniform(*nuisance.blink))
     if rng.uniform() < nuisance.blink_share:
         blink = _blink(rng, seconds)
+    elif world.lid_share and rng.uniform() < world.lid_share:
+        blink = _blink(rng, seconds, depth=float(rng.uniform(0.05, 0.4)))
     gaze = np.zeros((n_frames, 2))
     if rng.uniform() < nuisance.gaze_share:
         gaze = _gaze(rng, seconds) * rng.uniform(*nuisance.gaze)
@@ -163,6 +181,7 @@ def draw_paths(rng: np.random.Generator, nuisance: Nuisance, n_frames: int, fps:
         light=excursion(nuisance.light_turn, 2, top_hz=1.0),
         noise=float(rng.uniform(*nuisance.noise)),
         jpeg=int(rng.integers(nuisance.jpeg[0], nuisance.jpeg[1] + 1)),
+        hold=draw_hold(rng, world.camera_fps, fps),
     )
 
 
@@ -215,11 +234,11 @@ def blink_phases(rng: np.random.Generator) -> tuple[float, float]:
     return float(rng.uniform(0.25, 0.38)), float(rng.uniform(0.05, 0.15))
 
 
-def _blink(rng: np.random.Generator, seconds: np.ndarray) -> np.ndarray:
-    """A blink somewhere in the clip, in [0, 1]."""
+def _blink(rng: np.random.Generator, seconds: np.ndarray, depth: float = 1.0) -> np.ndarray:
+    """A blink somewhere in the clip, in [0, depth]."""
     duration = blink_duration(rng)
     start = float(rng.uniform(-0.5 * duration, seconds[-1] - 0.5 * duration))
-    return Blink(start, duration, *blink_phases(rng)).course(seconds)
+    return Blink(start, duration, *blink_phases(rng), depth).course(seconds)
 
 
 def _gaze(rng: np.random.Generator, seconds: np.ndarray) -> np.ndarray:

@@ -166,7 +166,7 @@ class Scene:
 
         Each frame takes its noise from a random place of the grain, so frames are independent to the eye.
         """
-        image = self.frame(t)
+        image = self.frame(t - t % self.paths.hold)
         if self.paths.noise > 0:
             start = rng.integers(len(grain) - image.size)
             noise = grain[start : start + image.size].reshape(image.shape)

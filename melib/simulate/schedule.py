@@ -16,6 +16,7 @@ from melib.simulate import events
 from melib.simulate.events import Expression, Movement
 from melib.simulate.nuisance import Blink, blink_duration, blink_phases
 from melib.simulate.units import JAW
+from melib.simulate.worlds import World, find_world
 
 STATISTICS = ("samm_lv", "casme3")
 
@@ -34,7 +35,7 @@ AFTERGLOW_S = (0.5, 3.0)  # time constant of a residual: in a long video none st
 # Blinks
 BLINK_RATE, BLINK_LOG_SD, BLINK_RANGE = 15.0, 0.4, (4.0, 35.0)  # a minute, one rate a video
 BLINK_GAP_S = 0.35  # shortest time between two
-PARTIAL = (0.15, 0.5, 0.9)  # share of blinks that don't close the eye, and how far those go
+PARTIAL = (0.5, 0.9)  # how far blinks go that don't close the eye
 
 # Talking
 TALK_SHARE = 0.4  # of videos
@@ -46,7 +47,9 @@ PHRASE = 0.12, (0.2, 0.6)  # chance of a pause after a syllable, and its length 
 LIPS = (JAW, 25, 20, 18, 24)  # jaw, parting, spread, round, pressed together
 
 
-def schedule(rng: np.random.Generator, statistics: str, length: float) -> list[tuple[str, Expression]]:
+def schedule(
+    rng: np.random.Generator, statistics: str, length: float, world: World | None = None
+) -> list[tuple[str, Expression]]:
     """Draw the expressions of one video.
 
     Parameters
@@ -55,6 +58,8 @@ def schedule(rng: np.random.Generator, statistics: str, length: float) -> list[t
     statistics : {"samm_lv", "casme3"}
     length : float
         Seconds.
+    world : World, optional
+        The first if not given.
 
     Returns
     -------
@@ -65,7 +70,7 @@ def schedule(rng: np.random.Generator, statistics: str, length: float) -> list[t
     figures = events.event_statistics()["samm_lv"]
     counts = {int(n): videos for n, videos in figures["micro_per_video"].items()}
     macro_expected = _macro_expected(statistics, length)
-    macro = _place_macro(rng, statistics, length, int(rng.poisson(macro_expected)))
+    macro = _place_macro(rng, statistics, length, int(rng.poisson(macro_expected)), world)
     n_micro = 0
     if rng.uniform() >= figures["share_without_micro"]:
         n_micro = int(rng.choice(list(counts), p=np.array(list(counts.values())) / sum(counts.values())))
@@ -73,7 +78,7 @@ def schedule(rng: np.random.Generator, statistics: str, length: float) -> list[t
     overlapping /= 1 - np.exp(-macro_expected)  # a video without macro-expressions has none to overlap
     micro: list[Expression] = []
     for _ in range(n_micro):
-        event = _settled(rng, events.draw_event(rng, f"{statistics}_micro", 0.0))
+        event = _settled(rng, events.draw_event(rng, f"{statistics}_micro", 0.0, world=world))
         start = _room(rng, event.stop - event.start, length, macro, micro, bool(rng.uniform() < overlapping))
         if start is not None:
             micro.append(event.moved(start - event.start))
@@ -81,7 +86,12 @@ def schedule(rng: np.random.Generator, statistics: str, length: float) -> list[t
 
 
 def probes(
-    rng: np.random.Generator, statistics: str, length: float, peaks: tuple[float, float], n: int
+    rng: np.random.Generator,
+    statistics: str,
+    length: float,
+    peaks: tuple[float, float],
+    n: int,
+    world: World | None = None,
 ) -> list[tuple[str, Expression]]:
     """Draw the expressions of a video made to measure how small a movement is found.
 
@@ -96,6 +106,8 @@ def probes(
         logarithmic axis.
     n : int
         Micro-expressions.
+    world : World, optional
+        The first if not given.
 
     Returns
     -------
@@ -103,11 +115,13 @@ def probes(
         As `schedule` returns; no micro-expression lies over another expression, and none leaves a residual, so that each
         has a peak of its own. One that finds no room in 200 attempts is left out.
     """
-    macro = _place_macro(rng, statistics, length, int(rng.poisson(_macro_expected(statistics, length))))
+    macro = _place_macro(
+        rng, statistics, length, int(rng.poisson(_macro_expected(statistics, length))), world
+    )
     shares = (rng.permutation(n) + rng.uniform(size=n)) / n
     micro: list[Expression] = []
     for strength in np.exp(np.log(peaks[0]) + shares * np.log(peaks[1] / peaks[0])):
-        event = events.draw_event(rng, f"{statistics}_micro", 0.0, float(strength))
+        event = events.draw_event(rng, f"{statistics}_micro", 0.0, float(strength), world=world)
         event = replace(event, movements=tuple(replace(m, residual=0.0) for m in event.movements))
         start = _room(rng, event.stop - event.start, length, macro, micro, False)
         if start is not None:
@@ -123,13 +137,15 @@ def _macro_expected(statistics: str, length: float) -> float:
     return micro * macro_a_micro * length / figures["mean_length_s"]
 
 
-def _place_macro(rng: np.random.Generator, statistics: str, length: float, n: int) -> list[Expression]:
+def _place_macro(
+    rng: np.random.Generator, statistics: str, length: float, n: int, world: World | None
+) -> list[Expression]:
     """Macro-expressions one after the other, apart as in SAMM-LV, the first at any time."""
     chosen, free = [], MACRO_SHARE * length
     for _ in range(n):
         strength = float(np.clip(MACRO_MEDIAN * np.exp(MACRO_LOG_SD * rng.standard_normal()), *MACRO_RANGE))
         event = _settled(
-            rng, events.draw_event(rng, f"{statistics}_macro", 0.0, strength, typical=MACRO_MEDIAN)
+            rng, events.draw_event(rng, f"{statistics}_macro", 0.0, strength, MACRO_MEDIAN, world)
         )
         event = _plateau(rng, _shortened(event, LONGEST * length))
         if event.stop - event.start <= free:
@@ -210,8 +226,9 @@ def _plateau(rng: np.random.Generator, event: Expression) -> Expression:
     return replace(event, movements=tuple(movements))
 
 
-def draw_blinks(rng: np.random.Generator, length: float) -> list[Blink]:
+def draw_blinks(rng: np.random.Generator, length: float, world: World | None = None) -> list[Blink]:
     """Draw the blinks of one video of ``length`` seconds, by time; none is cut off by its ends."""
+    partial = (world or find_world("first")).partial_blinks
     rate = float(np.clip(BLINK_RATE * np.exp(BLINK_LOG_SD * rng.standard_normal()), *BLINK_RANGE))
     mean = 60 / rate - BLINK_GAP_S
     blinks: list[Blink] = []
@@ -220,7 +237,7 @@ def draw_blinks(rng: np.random.Generator, length: float) -> list[Blink]:
         duration = blink_duration(rng)
         if start + duration + 0.1 > length:
             return blinks
-        depth = float(rng.uniform(*PARTIAL[1:])) if rng.uniform() < PARTIAL[0] else 1.0
+        depth = float(rng.uniform(*PARTIAL)) if rng.uniform() < partial else 1.0
         blinks.append(Blink(start, duration, *blink_phases(rng), depth))
         # From the start of one to that of the next: a shape of 1.5 makes them less regular than a clock's.
         start += max(duration, BLINK_GAP_S + float(rng.gamma(1.5, mean / 1.5)))

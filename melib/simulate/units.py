@@ -23,13 +23,14 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 import yaml
-from scipy.interpolate import PchipInterpolator
+from scipy.interpolate import PchipInterpolator, RBFInterpolator
 
 from melib.errors import DataError
 from melib.simulate.events import UNIT_SCALE
 from melib.simulate.portraits import Portrait
+from melib.simulate.worlds import World, find_world
 
-FAMILIES = ("patches", "muscles")
+FAMILIES = ("patches", "muscles", "head")
 SIDES = ("both", "left", "right")
 UNITS = tuple(UNIT_SCALE)
 JAW = 26  # the jaw drops: in talking, not in expressions, so it isn't one of UNITS
@@ -49,7 +50,7 @@ class Canvas:
     x, y : (H, W) float32
         Crop coordinates of every image pixel.
     points : (68, 2) float64
-        Landmarks in crop pixels.
+        Landmarks that movements hang on, crop pixels; off those found by as much as the world says.
     skin : (H, W) bool
         Skin of the face without the openings of the eyes.
     depth : (H, W) float32
@@ -61,6 +62,7 @@ class Canvas:
     lids : dict of str to (H, W, 3) float32
         For "left" and "right" eye: distance below the upper lid's margin, distance above the lower one's, height of
         the opening there; crop pixels, negative outside the opening, height 0 beside it.
+    world : World
     """
 
     portrait: Portrait
@@ -72,6 +74,7 @@ class Canvas:
     below: np.ndarray
     along: np.ndarray
     lids: dict[str, np.ndarray]
+    world: World
 
     def to_image(self, vectors: np.ndarray) -> np.ndarray:
         """Turn crop displacements (..., 2) into image displacements (..., 2), pixels."""
@@ -105,8 +108,12 @@ class Field:
         return self.common + np.where(canvas.below[..., None] < 0, self.upper, self.lower)
 
 
-def make_canvas(portrait: Portrait) -> Canvas:
-    """Lay out one photograph."""
+def make_canvas(portrait: Portrait, world: World | None = None) -> Canvas:
+    """Lay out one photograph, in the first world unless another is given."""
+    world = world or find_world("first")
+    rng = np.random.default_rng(
+        [portrait.person, 68]
+    )  # of the person: places and depth are the same in every clip
     height, width = portrait.image.shape
     rows, columns = np.mgrid[:height, :width].astype(np.float64)
     matrix = portrait.to_crop
@@ -131,13 +138,23 @@ def make_canvas(portrait: Portrait) -> Canvas:
         portrait=portrait,
         x=x.astype(np.float32),
         y=y.astype(np.float32),
-        points=points,
+        points=_misplaced(rng, points, world.misplaced),
         skin=skin,
-        depth=_depth(points, x, y).astype(np.float32),
+        depth=_depth(points, x, y, rng, world.heads).astype(np.float32),
         below=below.astype(np.float32),
         along=((x - centre) / half).astype(np.float32),
         lids=lids,
+        world=world,
     )
+
+
+def _misplaced(rng: np.random.Generator, points: np.ndarray, bounds: tuple[float, float]) -> np.ndarray:
+    """Landmarks (68, 2) shifted by a random quadratic of the place, its root mean square within ``bounds``."""
+    if not any(bounds):
+        return points
+    x, y = ((points - points.mean(0)) / np.ptp(points[:, 0])).T
+    shift = np.stack([np.full_like(x, 0.3), x, y, x * x, x * y, y * y], axis=1) @ rng.standard_normal((6, 2))
+    return points + shift * rng.uniform(*bounds) / np.sqrt((shift**2).sum(1).mean())
 
 
 def _lip_line(points: np.ndarray) -> Callable:
@@ -158,8 +175,11 @@ def _lids(eye: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.stack([y - top + outside, bottom - y + outside, height], axis=-1).astype(np.float32)
 
 
-def _depth(points: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """A generic head: a broad bump, the nose, brows and chin on it; 0 far away, so that the background stays."""
+def _depth(points, x, y, rng: np.random.Generator, own: float) -> np.ndarray:
+    """A generic head: a broad bump, the nose, brows and chin on it; 0 far away, so that the background stays.
+
+    ``own`` scales what is a person's: how deep head and nose are, and four bumps and dents anywhere.
+    """
     tip, root, chin = points[30], points[27], points[8]
     middle = (points[0] + points[16]) / 2
     centre = (root + chin) / 2
@@ -171,6 +191,10 @@ def _depth(points: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     head = 32 * bump([middle[0], centre[1] - 0.1 * tall], 0.62 * across, 0.7 * tall)
     nose = 9 * bump(tip, 5.5, 5.5) + 4 * bump((tip + root) / 2, 4.5, 8)
     brows = 2 * (bump(points[19], 9, 4) + bump(points[24], 9, 4))
+    head, nose = head * (1 + 0.2 * own * rng.uniform(-1, 1)), nose * (1 + 0.4 * own * rng.uniform(-1, 1))
+    for place in rng.uniform(points.min(0), points.max(0), (4, 2)):
+        wide, high = rng.uniform(8, 20, 2)
+        head = head + own * rng.normal(0, 2) * bump(place, wide, high)
     return head + nose + brows + 3 * bump(chin - [0, 6], 9, 6)
 
 
@@ -180,7 +204,7 @@ def unit_field(canvas: Canvas, family: str, unit: int, side: str = "both") -> Fi
     Parameters
     ----------
     canvas : Canvas
-    family : {"patches", "muscles"}
+    family : {"patches", "muscles", "head"}
     unit : int
         One of UNITS, or JAW; 45 (blink) is the same field as 43 (eyes closed).
     side : {"both", "left", "right"}
@@ -201,18 +225,37 @@ def unit_field(canvas: Canvas, family: str, unit: int, side: str = "both") -> Fi
         if value not in known:
             raise DataError(f"{value!r} is not one of {', '.join(map(str, known))}.")
     layer = _Layer(canvas)
-    steps = _field_steps()
     for one_side in ("left", "right") if side == "both" else (side,):
         layer.anchors = anchors(canvas.points, one_side)
-        for step, *arguments in steps[family][unit] + steps["creases"].get(unit, []):
-            getattr(layer, step)(*arguments)
+        for part in (family, "creases"):
+            for step, *arguments in _field_steps(canvas.world.generation)[part].get(unit, []):
+                getattr(layer, step)(*arguments)
     return layer.finish(smooth=0.0 if family == "patches" else 0.8)
 
 
 @functools.cache
-def _field_steps() -> dict[str, dict[int, list[list]]]:
+def _field_steps(generation: int) -> dict[str, dict[int, list[list]]]:
     """The steps of fields.yml, by family and unit."""
-    return yaml.safe_load((Path(__file__).parent / "fields.yml").read_text())
+    steps = yaml.safe_load((Path(__file__).parent / "fields.yml").read_text())
+    later = steps["second"] if generation == 2 else {}
+    return {family: steps[family] | later.get(family, {}) for family in (*FAMILIES, "creases")}
+
+
+@functools.cache
+def _head_units() -> tuple[dict[str, np.ndarray], dict[str, int]]:
+    """Fields (h, w, 2) float32 of the MakeHuman head's left half by name, and where their grid lies."""
+    folder = Path(__file__).parent
+    key = yaml.safe_load((folder / "head_units.yml").read_text())
+    table = np.load(folder / "head_units.npy").astype(np.float32) / 127
+    return dict(zip(key["targets"], table, strict=True)), key["grid"]
+
+
+# Anchors on the MakeHuman head, crop pixels from the point between its eyes; the first number points outward.
+_HEAD_PLACES = {
+    "brow_inner": (9, -11), "brow_middle": (22, -15), "brow_outer": (34, -9), "eye_inner": (11.5, 0.5), "eye_outer": (31, 0),
+    "wing": (10, 29), "corner": (19.3, 46), "upper_lip": (5, 39), "lower_lip": (6, 54),
+    "root": (0, -1), "nose_base": (0, 31), "mouth": (0, 46), "chin": (0, 74.5),
+}  # fmt: skip
 
 
 def anchors(points: np.ndarray, side: str) -> SimpleNamespace:
@@ -333,6 +376,34 @@ class _Layer:
         window = weight / 0.274 * np.cos(np.pi / 2 * np.clip(np.hypot(u, v), 0, 1)) ** 2
         self.common[..., 0] -= axes[0] * window * u
         self.common[..., 1] -= axes[1] * window * v
+
+    # Family "head" ----------------------------------------------------------------------------------------------
+    def mesh(self, name, weight=1.0):
+        """A face unit of the MakeHuman head, laid over this face; of one that has no sides, this side's half."""
+        units, grid = _head_units()
+        x, y = self._on_head()
+        out = np.float32(self.anchors.out)
+        columns, rows = (out * x - grid["left"]) / grid["step"], (y - grid["top"]) / grid["step"]
+        moved = cv2.remap(units[name], columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+        half = 1.0 if "left" in name else 0.5 * (1 + np.tanh(out * x / 9))[..., None]
+        self.common += weight * half * moved * [out, 1]
+
+    def _on_head(self):
+        """Where each pixel lies on the MakeHuman head, x and y (H, W) float32: thin plates between the anchors."""
+        pairs = []
+        for side in ("left", "right"):
+            here = anchors(self.canvas.points, side)
+            pairs += [(getattr(here, name), (here.out * x, y)) for name, (x, y) in _HEAD_PLACES.items() if x]
+        pairs += [(getattr(here, name), place) for name, place in _HEAD_PLACES.items() if not place[0]]
+        ours, theirs = (np.array(places, float) for places in zip(*pairs, strict=True))
+        shape = self.canvas.x.shape
+        coarse = np.stack([self.canvas.x[::4, ::4], self.canvas.y[::4, ::4]], axis=-1)
+        moved = RBFInterpolator(ours, theirs, smoothing=1.0)(coarse.reshape(-1, 2)).reshape(coarse.shape)
+        rows, columns = np.mgrid[: shape[0], : shape[1]].astype(np.float32) / 4
+        fine = cv2.remap(
+            moved.astype(np.float32), columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+        )
+        return fine[..., 0], fine[..., 1]
 
     # Both -------------------------------------------------------------------------------------------------------
     def part(self, up, down, reach=(5.0, 8.0)):
