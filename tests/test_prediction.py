@@ -2,10 +2,12 @@
 
 import json
 import os
+import struct
 import subprocess
 import sys
 import wave
 import zipfile
+import zlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -148,8 +150,52 @@ def test_images_that_are_cut_are_called_unreadable_and_not_without_a_face(weight
     for number, frame in enumerate(frames[:40]):
         data = cv2.imencode(".jpg", frame)[1].tobytes()
         (tmp_path / f"{number}.jpg").write_bytes(data[: len(data) // 2])
-    with pytest.raises(DataError, match="40 of 40 images can't be read"):
+    with pytest.raises(DataError, match="40 of 40 images can't be read") as caught:
         prediction.predict_video(tmp_path, weights, fps=30)
+    assert "no face" not in str(caught.value)
+
+
+def huge():
+    """The header of a PNG of 40000 x 40000: some bytes that ask for gigabytes."""
+    header = b"IHDR" + struct.pack(">IIBBBBB", 40000, 40000, 8, 0, 0, 0, 0)
+    data = b"IDAT" + zlib.compress(bytes(1000))
+    chunks = (
+        struct.pack(">I", len(x) - 4) + x + struct.pack(">I", zlib.crc32(x)) for x in (header, data, b"IEND")
+    )
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
+def test_what_cannot_be_read_among_the_frames_is_masked_and_counted(weights, frames, tmp_path):
+    for number, frame in enumerate(frames[:40]):
+        cv2.imwrite(str(tmp_path / f"{number:02d}.webp"), frame)
+    for number in (5, 6, 7, 8):
+        (tmp_path / f"{number:02d}.webp").unlink()
+    (tmp_path / "05.webp").symlink_to(tmp_path / "gone.webp")
+    (tmp_path / "06.webp").mkdir()
+    (tmp_path / "07.webp").write_bytes(huge())
+    (tmp_path / "08.webp").touch()
+    made = prediction.predict_video(tmp_path, weights, fps=30)
+    assert not made.curve["face"][5:9].any() and made.curve["face"].sum() > 30
+    assert any(note.startswith("4 of 40 frames read can't be decoded") for note in made.notes)
+    assert not any("show no face" in note for note in made.notes)
+    assert prediction.film(made, tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("bits", [12, 16])
+def test_pictures_of_more_than_8_bits_are_scaled_by_the_bits_that_they_use(frames, tmp_path, bits):
+    grey = cv2.cvtColor(frames[0], cv2.COLOR_BGR2GRAY)
+    cv2.imwrite(str(tmp_path / "1.png"), (grey // 20).astype(np.uint16) << bits - 8)
+    grey[:9, :9] = 255
+    cv2.imwrite(str(tmp_path / "2.png"), grey.astype(np.uint16) << bits - 8)
+    np.testing.assert_allclose(faces.read_image(tmp_path / "2.png").astype(int), grey, atol=1)
+    assert faces.read_image(tmp_path / "1.png").max() < 15
+
+
+def test_a_rate_that_is_25_but_for_rounding_is_not_too_slow(tmp_path):
+    for number in range(60):
+        (tmp_path / f"{number}.png").touch()
+    assert not any("too few" in note for note in footage.footage(tmp_path, fps=24.99999999999998).notes)
+    assert any("too few" in note for note in footage.footage(tmp_path, fps=24).notes)
 
 
 # Dense windows
@@ -328,13 +374,18 @@ def test_a_missing_file_a_broken_one_and_one_without_a_picture_are_told_and_the_
         sound.writeframes(bytes(16000))
     film(tmp_path / "grey.mp4", [np.full((120, 160, 3), 128, np.uint8)] * 40)
     film(tmp_path / "face.mp4", frames[:60])
+    long = f"{'n' * 236}.mp4"
+    (tmp_path / long).write_bytes((tmp_path / "face.mp4").read_bytes())
+    (tmp_path / os.fsdecode(b"caf\xe9.mp4")).write_bytes((tmp_path / "face.mp4").read_bytes())
     names = ["absent.mp4", "broken.mp4", "nothing.mp4", "sound.avi", "grey.mp4", "face.mp4"]
+    names += [f"{'x' * 300}.mp4", long, os.fsdecode(b"caf\xe9.mp4")]
     failed = prediction.predict_all([tmp_path / name for name in names], tmp_path / "out", weights)
-    assert len(failed) == 5
-    for name, sentence in zip(names, failed, strict=False):
+    assert len(failed) == 6
+    for name, sentence in zip([*names[:5], names[6]], failed, strict=True):
         assert name in sentence
         assert "\n" not in sentence
-    assert (tmp_path / "out" / "face.json").exists()
+    for name in ("face", "n" * 180, "caf\N{REPLACEMENT CHARACTER}"):
+        assert (tmp_path / "out" / f"{name}.json").exists()
     assert "face.png" in capsys.readouterr().out
 
 

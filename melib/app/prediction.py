@@ -38,8 +38,8 @@ from melib.vision import faces, flow
 
 # Frames of a video, evenly spaced, in which faces are counted.
 _LOOKS = 9
-# Images without a face that are looked at again, so that broken ones are called so.
-_READ_AGAIN = 200
+# Bytes of a file's name that are kept for what is written beside it: file systems take 255, endings and all.
+_LONGEST = 180
 # Colours of the film, blue first: those of the figure, lighter on dark.
 _DARK, _INSIDE, _LIGHT = (30, 30, 30), (30, 90, 120), (255, 255, 255)
 _INTENSITY, _SCORE = (240, 190, 100), (60, 130, 240)
@@ -104,7 +104,7 @@ class Prediction:
     def __repr__(self) -> str:
         """Name, length and number of intervals."""
         length = self.curve["seconds"].iloc[-1] + 1 / self.fps
-        return f"{self.source.name}: {length:.1f} s, {_counted(len(self.intervals))}"
+        return f"{shown_name(self.source.name)}: {length:.1f} s, {_counted(len(self.intervals))}"
 
 
 def predict_video(
@@ -141,7 +141,7 @@ def predict_video(
     if not shown.source.is_dir():
         video_files.expect(shown.source, shown.numbers)
     looks = set(np.linspace(0, len(shown.frames) - 1, _LOOKS).astype(int).tolist())
-    counts = [0]
+    counts, masked = [0], np.zeros(3, np.int64)
     stride = max(1, round(used.windows["step"] * shown.fps))
     dense = Dense({"intensity": used.intensity}, len(shown.frames), used.windows["T"], stride)
 
@@ -150,22 +150,22 @@ def predict_video(
             for part in faces.follow(shown.frames, shown.fps, largest=True):
                 dense.feed(part)
                 yield part
+                masked[:] += part.masked
                 counts.extend(_faces(shown.frames[t]) for t in looks & set(part.numbers.tolist()))
                 bar.update(len(part.numbers))
 
     regional = flow.regional(tapped())
     seen = regional["mask"]
-    missing = int((~seen).sum())
-    unreadable = _unreadable(shown, np.flatnonzero(~seen))
+    unreadable, odd, faceless = masked.tolist()
     if not seen.any():
-        if unreadable:
-            raise DataError(
-                f"{source}: {unreadable} of {min(_READ_AGAIN, missing)} images can't be read, and no face was found in the "
-                "others; copy them again."
-            )
-        raise DataError(
-            f"{source}: no face was found in {len(seen)} frames; it should be frontal and 60 pixels or wider."
+        looked = len(seen) - unreadable
+        broken = f"{unreadable} of {len(seen)} images can't be read; copy them again." if unreadable else ""
+        none = (
+            f"no face was found in {looked} frames; it should be frontal and 60 pixels or wider."
+            if looked
+            else ""
         )
+        raise DataError(f"{shown_name(source)}: {broken}{' ' * bool(broken and none)}{none}")
     [outputs] = learn.videos.predict_curves(used.spotting, [learn.videos.Sequence(regional["motion"], seen)])
     scores = np.where(seen[:, None], outputs["scores"], np.nan)
     prior = np.asarray(used.spotting.scale["class_prior"])
@@ -196,8 +196,15 @@ def predict_video(
     motion, landmarks = _apex(shown, intervals, used.windows["T"], stride)
     most = max(counts)
     several = (f"up to {most} faces at a time: the largest is followed",) if most > 1 else ()
-    gone = (f"no face in {missing} of {len(seen)} frames read: masked, drawn as a gap",) if missing else ()
-    cut = (f"images that can't be read: {unreadable} at least; copy them again",) if unreadable else ()
+    gone = tuple(
+        f"{n} of {len(seen)} frames read {why}: masked, drawn as a gap"
+        for n, why in (
+            (unreadable, "can't be decoded (copy them again)"),
+            (odd, "have another size than the rest"),
+            (faceless, "show no face"),
+        )
+        if n
+    )
     return Prediction(
         Path(source),
         shown.fps,
@@ -205,7 +212,7 @@ def predict_video(
         _in_time(intervals, curve),
         motion,
         landmarks,
-        (*shown.notes, *several, *gone, *cut),
+        (*shown.notes, *several, *gone),
         used.card,
     )
 
@@ -229,12 +236,6 @@ def _faces(path: Path | video_files.Frame) -> int:
     """How many faces a frame shows."""
     image = faces.read_image(path)
     return 0 if image is None else faces.count_faces(image)
-
-
-def _unreadable(shown: Footage, missing: np.ndarray) -> int:
-    """How many of a folder's images without a face, the first ones, can't even be read."""
-    images = [shown.frames[t] for t in missing[:_READ_AGAIN]] if shown.source.is_dir() else []
-    return sum(faces.read_image(image) is None for image in images)
 
 
 def _in_time(intervals: pd.DataFrame, curve: pd.DataFrame) -> pd.DataFrame:
@@ -291,7 +292,7 @@ def write_prediction(made: Prediction, out: str | Path, name: str = "") -> list[
     out, name = Path(out), name or _names([made.source])[0]
     curve, intervals = made.curve.round(6), made.intervals.round(6)
     record = {
-        "video": made.source.name,
+        "video": shown_name(made.source.name),
         "samples_per_second": made.fps,
         "frames_count_from": 0,
         "meaning": MEANING,
@@ -315,13 +316,19 @@ def write_prediction(made: Prediction, out: str | Path, name: str = "") -> list[
 def _names(sources: Sequence[Path]) -> list[str]:
     """How the files of each video are called: its name, with so much more of its path that no two are the same."""
     paths = [Path(os.path.abspath(source)) for source in sources]
-    tried = [[path.name if path.is_dir() else path.stem for path in paths]]
+    tried = [[path.name if os.path.isdir(path) else path.stem for path in paths]]
     for depth in range(1, max((len(path.parts) for path in paths), default=1)):
         tried.append(["_".join(path.parts[1:][-depth:]) for path in paths])
-    for names in tried:
+    for full in tried:
+        names = [shown_name(name).encode()[-_LONGEST:].decode(errors="ignore") for name in full]
         if len(set(names)) == len(names):
             return names
     raise Misuse("two of these videos would be written to the same files; give each its own --out.")
+
+
+def shown_name(path: str | Path) -> str:
+    """A path as text that can be printed and written, whatever its bytes are."""
+    return os.fsencode(path).decode(errors="replace")
 
 
 def draw_prediction(made: Prediction) -> Figure:
@@ -385,8 +392,8 @@ def _caption(made: Prediction) -> str:
         "long as the motion."
     )
     return (
-        f"{made.source.name}: predicted intensity (share of the movement's own peak), the score from which intervals are "
-        f"decoded, and the micro-expressions found (shaded) with class and confidence.{hatched}"
+        f"{shown_name(made.source.name)}: predicted intensity (share of the movement's own peak), the score from which "
+        f"intervals are decoded, and the micro-expressions found (shaded) with class and confidence.{hatched}"
         f"{field if made.motion is not None else ''} Weights trained on {' and '.join(made.card['data'])}."
     )
 
@@ -453,8 +460,7 @@ def _pictures(made: Prediction, numbers: Sequence[int]) -> Iterator[np.ndarray |
         return
     paths, _ = images(made.source)
     for number in numbers:
-        data = paths[number].read_bytes()
-        yield cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
+        yield faces.read_picture(paths[number])
 
 
 def _name(picture: np.ndarray, made: Prediction, t: int) -> None:
@@ -532,12 +538,15 @@ def predict_all(
             files = [*write_prediction(made, out, name), *([film(made, out, name)] if overlay else [])]
         except Misuse:
             raise
-        except DataError as error:
-            failed.append(str(error))
+        except (DataError, OSError, cv2.error, MemoryError) as error:
+            known = isinstance(error, DataError)
+            failed.append(
+                shown_name(str(error) if known else f"{source} can't be predicted ({error}); copy it again.")
+            )
             continue
         written = True
         for note in made.notes:
-            print(f"{made.source.name}: {note}")
+            print(f"{shown_name(made.source.name)}: {note}")
         print(f"{made!r}; {', '.join(map(str, files))}")
     if written:
         print(card_in_words(weights.card))

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 from melib.errors import DataError
 
-IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".pgm", ".tif", ".tiff")
+IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 VIDEOS = (".mp4", ".avi", ".mov", ".mkv")
 # A field, whose regular expression may hold counts in braces, or a star.
 _PIECE = re.compile(r"(\{\w+(?::(?:[^{}]|\{[\d,]*\})*)?\}|\*)")

@@ -28,6 +28,7 @@ The contract of a crop (whoever works in "pixels of the 112-pixel crop", the sim
 
 import functools
 import importlib.util
+import io
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -40,8 +41,9 @@ import cv2
 import dlib
 import numpy as np
 import pandas as pd
+import PIL.Image
 
-from melib.data import cache, video_files, workers
+from melib.data import cache, layouts, video_files, workers
 from melib.data.manifest import Manifest, effective, find_video, frame_files
 from melib.data.video_files import Frame
 from melib.errors import DataError
@@ -61,7 +63,7 @@ _BROWS, _CHIN = -0.36, 1.72
 
 STRIDE = 8  # frames from one detection to the next: 40 ms at 200 frames/s; shorter lapses are bridged
 _SMOOTH = 0.1  # seconds: standard deviation of the Gaussian that smooths landmarks over time
-_VERSION = 1  # of a stored clip; raise it with every change of what is computed
+_VERSION = 2  # of a stored clip; raise it with every change of what is computed
 
 # A long video, where a head goes some pixels a second: looked at this often (seconds), the crop following with this
 # standard deviation (seconds): slow beside a micro-expression, quick beside a change of posture.
@@ -454,13 +456,52 @@ def crop(image: np.ndarray, matrix: np.ndarray) -> np.ndarray:
 
 def read_image(path: Image) -> np.ndarray | None:
     """(H, W) uint8 of an image's file or a frame of a video file, or None if the file isn't a whole image."""
-    if isinstance(path, Frame):
-        return video_files.read(path)
-    data = Path(path).read_bytes()
-    # A cut jpeg still decodes, with its lower part grey: only its end marker tells.
-    if not data or (data[:2] == b"\xff\xd8" and b"\xff\xd9" not in data[-1024:]):
+    return video_files.read(path) if isinstance(path, Frame) else read_picture(path, cv2.IMREAD_GRAYSCALE)
+
+
+def read_picture(path: str | Path, colours: int = cv2.IMREAD_COLOR) -> np.ndarray | None:
+    """(H, W, 3) uint8 of an image's file, blue first, or (H, W) as OpenCV's flag says; None if it isn't a whole image.
+
+    Pictures of more than 8 bits are scaled by the bits that their folder's use: a camera of 12 fills a part of 16.
+    """
+    try:
+        data = Path(path).read_bytes()
+        # A cut jpeg still decodes, with its lower part grey: only its end marker tells.
+        if not data or (data[:2] == b"\xff\xd8" and b"\xff\xd9" not in data[-1024:]):
+            return None
+        with warnings.catch_warnings(action="error", category=PIL.Image.DecompressionBombWarning):
+            PIL.Image.open(io.BytesIO(data))  # the header alone: a few bytes may promise gigabytes
+    except PIL.UnidentifiedImageError:
+        pass  # OpenCV knows others
+    except (OSError, ValueError, PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning):
         return None
-    return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
+    picture = _decode(data, colours)
+    if picture is not None and picture.dtype == np.uint16:
+        picture = cv2.convertScaleAbs(picture, alpha=1 / 2 ** (_bits(Path(path).parent) - 8), beta=-0.5)
+    return picture
+
+
+def _decode(data: bytes, colours: int) -> np.ndarray | None:
+    try:
+        picture = cv2.imdecode(np.frombuffer(data, np.uint8), colours | cv2.IMREAD_ANYDEPTH)
+        if picture is None or picture.dtype in (np.uint8, np.uint16):
+            return picture
+        return cv2.imdecode(np.frombuffer(data, np.uint8), colours)
+    except cv2.error:
+        return None
+
+
+@functools.lru_cache(maxsize=8)
+def _bits(folder: Path) -> int:
+    """Bits that a folder's pictures of 16 use, by nine of them: 9 to 16."""
+    names = [
+        entry.path for entry in layouts.entries(folder) if layouts.is_image(entry.name) and entry.is_file()
+    ]
+    some = (
+        _decode(Path(names[i]).read_bytes(), cv2.IMREAD_GRAYSCALE)
+        for i in range(0, len(names), len(names) // 9 + 1)
+    )
+    return int(np.clip(max(int(image.max()) for image in some if image is not None).bit_length(), 9, 16))
 
 
 def _usual_shape(paths: Sequence[Image], indices: Iterable[int]) -> tuple[int, ...] | None:

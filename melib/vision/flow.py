@@ -59,7 +59,7 @@ _PATCH = 2.5
 # Seconds from one key frame to the next, for which two are compared with the same frames, after which the face counts
 # as gone, and of the running median: far longer than a micro-expression, and shorter than a change of posture.
 _KEY, _OVERLAP, _GONE, _REST = 1.0, 0.2, 0.5, 3.0
-_REGIONAL_VERSION = 1  # of what is followed and measured; raise it with every change of either
+_REGIONAL_VERSION = 2  # of what is followed and measured; raise it with every change of either
 # Pixels of the 112-pixel crop that a head may be off its key: further, and flow gets coarse.
 _FAR = 6.0
 
