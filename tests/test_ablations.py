@@ -1,5 +1,6 @@
 """Laws of the intensity ablations: one change at a time, the same samples for all, nobody tested on changed labels."""
 
+import itertools
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -15,8 +16,7 @@ from made_up import unbegun
 from melib import learn, priors, stats
 from melib.paper import ablation_figures, style
 from melib.study import ablations, comparisons, evaluation, intensity, results
-from melib.study.ablations import CHANGES
-from melib.study.data import open_study, with_clips
+from melib.study.ablations import CHANGES, SHAM
 from melib.study.run import Run
 
 finished = test_intensity.finished  # the tiny grid, run once
@@ -94,19 +94,6 @@ def test_a_boxcar_is_trained_on_the_boxcar_and_tested_on_what_was_annotated(fini
     np.testing.assert_array_equal(seen.pseudo[rest], target[rest])
 
 
-def test_the_base_s_own_number_of_samples_gives_the_base_s_windows(tiny_set, tmp_path):
-    study = open_study(tiny_set / "manifest.yml", tiny_set)
-    run = unbegun("smoke", tmp_path / "run")
-    study = with_clips(study, run)
-    base = intensity.prepare_windows(study, "paper", run)
-    again = intensity.sample_windows(study, base.table, base.positions.shape[1], run)
-    assert again.entries == base.entries
-    np.testing.assert_array_equal(again.positions, base.positions)
-    half = intensity.sample_windows(study, base.table, 8, run)
-    np.testing.assert_allclose(half.positions[:, [0, -1]], base.positions[:, [0, -1]])
-    assert half.load(np.arange(1)).flow.shape[1] == 8
-
-
 # ---- the grid ---------------------------------------------------------------------------------------------------
 
 
@@ -131,28 +118,37 @@ def test_the_base_is_taken_from_notebook_04_and_nothing_is_fitted_twice(finished
         lambda settings, *a, **k: fitted.append(settings) or fit(settings, *a, **k),
     )
     first = ablations.fit_all(outcome, run)
-    assert [settings.rank for settings in fitted] == [0.0, 0.0]  # two folds of the variant, and no base
+    rank = learn.windows.FitSettings.rank
+    assert [settings.rank for settings in fitted] == [
+        rank,
+        rank,
+        0.0,
+        0.0,
+    ]  # folds of sham and variant, and no base
     again = ablations.fit_all(outcome, run)
-    assert len(fitted) == 2
+    assert len(fitted) == 4
     for one, two in zip(first["made_up", "paper"], again["made_up", "paper"], strict=True):
         assert one.about == two.about
         np.testing.assert_array_equal(one.curve, two.curve)
 
 
-@pytest.mark.parametrize("profile", ["smoke", "demo", "published", "paper"])
-def test_every_profile_names_changes_that_exist_and_says_what_it_leaves_out(profile):
-    run = unbegun(profile)
-    lines = ablations.lines(run)
-    assert {line.protocol for line in lines} == set(run.settings["windows"])
-    left_out = " ".join(ablations.left_out(run))
-    for name, change in CHANGES.items():
-        for protocol in run.settings["windows"]:
-            samples = run.settings["windows"][protocol]["T"]
-            here = [line for line in lines if line.protocol == protocol]
-            asked = any(name in line.variants or change.input == line.input for line in here)
-            told = name in left_out or name == "pretrained encoder"
-            impossible = change.n_samples == samples or (change.split == "clips" and protocol != "paper")
-            assert asked or told or impossible, name
+def test_every_base_has_a_sham_that_differs_in_the_seed_alone_and_is_paired_with_it(finished, tmp_path):
+    outcome = outcome_of(finished)
+    run = asking(tmp_path, lines("no ranking term"))
+    run = replace(run, settings=run.settings | {"seeds": 2})
+    (line,) = ablations.lines(run)
+    assert line.variants == (SHAM, "no ranking term")
+    asked = [(name, seed) for _, name, seed in ablations.asked_of(run, "paper")]
+    assert asked == list(itertools.product(["", *line.variants], run.seeds))
+    jobs = {name: [ablations.job_of(run, "d", line, name, 0, s) for s in run.seeds] for name in ("", SHAM)}
+    seeds = {name: [job.seed for job, _ in both] for name, both in jobs.items()}
+    assert not set(seeds[""]) & set(seeds[SHAM])
+    for (base, budget), (sham, same) in zip(*jobs.values(), strict=True):
+        assert replace(sham, seed=base.seed) == base and same == budget
+    curves = ablations.fit_all(outcome, run)["made_up", "paper"]
+    assert [(c.about[4], c.seed) for c in curves if c.about[3] == "sham"] == [
+        (SHAM, seed) for seed in run.seeds
+    ]
 
 
 def test_clips_split_at_random_are_tested_by_models_that_saw_other_clips_of_their_person(
@@ -165,13 +161,13 @@ def test_clips_split_at_random_are_tested_by_models_that_saw_other_clips_of_thei
     monkeypatch.setattr(
         learn.windows, "fit_windows", lambda s, train, *a: trained.append(train.target) or fit(s, train, *a)
     )
-    (base, leaky) = ablations.fit_all(outcome, asking(tmp_path, lines(name)))["made_up", "paper"]
+    (base, _, leaky) = ablations.fit_all(outcome, asking(tmp_path, lines(name)))["made_up", "paper"]
     assert leaky.about[4] == name and not np.isnan(leaky.curve).any()
     people = p.table["subject"].to_numpy()
     assert any(len(set(leaky.fold[people == person])) == 2 for person in set(people))
     assert all(len(set(base.fold[people == person])) == 1 for person in set(people))
-    assert len(trained) == 2  # no clip is trained on by the model that tests it
-    for fold, targets in enumerate(trained):
+    assert len(trained) == 4  # no clip is trained on by the model that tests it
+    for fold, targets in enumerate(trained[2:]):
         tested = p.pseudo[leaky.fold == fold]
         assert not (targets[:, None] == tested).all(axis=2).any()
 
@@ -202,6 +198,7 @@ def tables(prepared, folds, records, tmp_path_factory):
         ("base", "base", *net, seen, 1),
         ("temporal", "blind", "framewise", "flow", blind, 0),
         ("loss", "same", *net, seen, 1),
+        ("sham", SHAM, *net, blind, 0),
         *(("labels", f"labels off by {n} frames", *net, seen, 1) for n in (2, 6)),
     )
     run = unbegun("smoke", tmp_path_factory.mktemp("run"))
@@ -224,12 +221,13 @@ def test_what_changes_nothing_differs_by_nothing_and_what_is_blinded_is_told_apa
     assert (blind["difference"] < 0).all()
 
 
-def test_position_alone_is_what_a_blinded_model_comes_down_to(tables):
+def test_the_floor_beside_every_difference_is_what_the_sham_does_and_the_sham_is_no_test(tables):
     _, _, differences, _ = tables
-    of = differences.set_index(["variant", "metric"])["difference"]
-    metric = "inside_spearman_true"
-    assert of["position only", metric] == pytest.approx(of["blind", metric])
-    assert of["position only", "apex_follow"] == -1
+    sham = differences[differences["variant"] == SHAM].set_index("metric")
+    assert sham["p"].isna().all() and not sham["significant"].any()
+    assert sham.loc["apex_follow", "difference"] == -1
+    for row in differences.itertuples():
+        assert row.floor == abs(sham.loc[row.metric, "difference"])
 
 
 def test_one_declared_metric_a_protocol_is_tested_and_corrected_as_one_family(tables):
@@ -296,9 +294,3 @@ def test_the_prior_that_the_truth_follows_matches_it_best(prepared, folds):
     assert exact["gaussian"] == pytest.approx(1)
     off = match[match["prior"] == "gaussian"].set_index("jitter")["estimate"]
     assert off[6.0] < off[1.0] < off[0.0]
-
-
-def test_all_figures_are_drawn_from_the_tables_alone(tables):
-    run, *_ = tables
-    names = [path.stem for path in style.draw(run, ablation_figures.PLOTS)]
-    assert names == ["intensity_ablations", "prior_match"]

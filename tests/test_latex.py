@@ -57,7 +57,7 @@ def ablations():
                 for name in (metric, "clip_swap", "apex_follow")
             ]
             if family not in ("base", "control"):
-                test = (*around(-0.1), 0.0001, -0.6, 0.0003, True, 24, 8, 1, model, "flow")
+                test = (*around(-0.1), 0.0001, -0.6, 0.0003, True, 24, 8, 1, model, "flow", 0.02)
                 gaps.append((*about, "base", metric, *test))
     table = pd.DataFrame(rows, columns=[*TABLE, "estimate", "low", "high", "events", "subjects", "base"])
     return {"intensity_ablations": table, "ablation_differences": pd.DataFrame(gaps, columns=DIFFERENCES)}

@@ -23,6 +23,7 @@ _CONTROLS = ("position_only", "constant_frame", "flow_magnitude", "oracle_interv
 _MARKERS = dict(zip(style.PRIOR_COLOURS, "osD^v", strict=True))
 # Told from the triangle by their flanks alone.
 _SMOOTH = ("gaussian", "raised_cosine")
+_FLOOR: dict[str, Any] = {"color": "#E4E4E4", "linewidth": 0, "zorder": 0}
 _BORDER: dict[str, Any] = {"color": "#BBBBBB", "linewidth": 0.5}
 
 
@@ -60,6 +61,7 @@ def forest(table: pd.DataFrame, differences: pd.DataFrame, *, protocol: str) -> 
         _bands(axis, rows, values[values["family"] == "base"])
         axis.set(title="", xlabel=textwrap.fill(head, 26, break_on_hyphens=False))
         axis.axvline(1 if axis is axes[3] else 0, color=GREY, linewidth=0.5, zorder=0)
+    _floors(axes[1], rows, less)
     style.letters(axes)
     ceiling = "pseudo_label" if metric.endswith("_true") else "truth"
     for value in table[(table["model"] == ceiling) & (table["metric"] == metric)]["estimate"]:
@@ -71,7 +73,8 @@ def forest(table: pd.DataFrame, differences: pd.DataFrame, *, protocol: str) -> 
         f"{table['subjects'].max()} subjects and {table['events'].max()} events with 95 % intervals over subjects. "
         "Bold: a base (blue), its interval as a band behind its variants, which share its budget, subjects and folds; "
         "grey: controls. a, agreement; dashed: the score of "
-        f"{results.CEILINGS[ceiling]}. b, difference from the base, paired over events. Filled in a and b: told apart "
+        f"{results.CEILINGS[ceiling]}. b, difference from the base, paired over events; grey band: what "
+        f"another seed alone does ({_trainings(less)}), within which no change says anything. Filled in a and b: told apart "
         f"from the base at {comparisons.alpha():g} after Holm's correction over the {differences['p'].notna().sum()} "
         "tests of this data set; open: not told apart. c and d, face card, not tested: clip swap is 0 for whatever knows "
         "only position, apex follow is 1 for what follows the apex of re-timed clips and 0 for what doesn't."
@@ -110,6 +113,18 @@ def _bands(axis: Axes, rows: list[dict[str, Any]], bases: pd.DataFrame) -> None:
     for y in range(1, len(rows)):
         if rows[y]["base"] != rows[y - 1]["base"]:
             axis.axhline(y - 0.5, **_BORDER)
+
+
+def _floors(axis: Axes, rows: list[dict[str, Any]], less: pd.DataFrame) -> None:
+    """What another seed alone does to each base, as a band on both sides of 0 behind its variants."""
+    for row in results.records(less[less["family"] == "sham"]):
+        places = [y for y, other in enumerate(rows) if other["base"] == row["base"]]
+        axis.fill_betweenx([min(places) - 0.5, max(places) + 0.5], -row["floor"], row["floor"], **_FLOOR)
+
+
+def _trainings(less: pd.DataFrame) -> str:
+    n = int(less["seeds"].max())
+    return "one training each: no verdict" if n == 1 else f"{n} trainings each"
 
 
 @style.context()

@@ -2,6 +2,7 @@
 
     line       a base (protocol, input, budget of the fit), and the variants that are held against it
     variant    the base with one change: its network, its loss, its target, its windows' samples, its labels
+    sham       the base with another seed and nothing else, beside every base: what it differs by is the noise floor
 
     04's records --+
                    +-- curve and apex_follow of every base and variant -- on the base's samples --> scores
@@ -30,6 +31,7 @@ import torch
 from melib import controls, metrics, priors, protocols, stats
 from melib.data import workers
 from melib.study import comparisons, evaluation, grid, intensity, published, results
+from melib.study.run import SHAM_APART
 
 PRIORS = {
     "triangular": priors.triangular,
@@ -46,13 +48,15 @@ JITTERS = (1, 2, 3, 4, 5, 6)
 DRAWS = 3
 # Swaps of a test: p can't be smaller than one in so many, and a family of a hundred tests is corrected by a hundred.
 _SWAPS = 20_000
+# The variant in which nothing is changed but the seed.
+SHAM = "another seed (sham)"
 # What the two priors' differences are judged by: ranks can't tell two monotone flanks apart, values can.
 MATCH = "ccc"
 _LESS = {"": "difference", "_low": "low", "_high": "high"}
 KEYS = ["dataset", "protocol", "base", "family", "variant", "model", "input"]
 TABLE = ["dataset", "protocol", "family", "variant", "model", "input", "metric"]
 _SIZE = ["difference", "low", "high", "p", "effect", "p_holm", "significant"]
-DIFFERENCES = [*TABLE[:4], "base", "metric", *_SIZE, "events", "subjects", "seeds", "model", "input"]
+DIFFERENCES = [*TABLE[:4], "base", "metric", *_SIZE, "events", "subjects", "seeds", "model", "input", "floor"]
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,7 @@ class Change:
 
 
 CHANGES = {
+    SHAM: Change("sham"),
     "no temporal model": Change("temporal", model="framewise"),
     "no ranking term": Change("loss", fit={"rank": 0.0}),
     "no smoothness term": Change("loss", fit={"smooth": 0.0}),
@@ -116,7 +121,7 @@ class VariantCurves:
 
 
 def lines(run):
-    """Lines of a profile, each with the names of its variants; ``all`` means every one that changes something.
+    """Lines of a profile, each with the names of its variants, the sham first; ``all`` is every one that changes something.
 
     Parameters
     ----------
@@ -129,7 +134,7 @@ def lines(run):
     out = []
     for spec in run.settings["ablations"]:
         line = Line(spec["protocol"], spec["input"], spec.get("fit", {}), ())
-        names = CHANGES if spec["variants"] == "all" else spec["variants"]
+        names = dict.fromkeys([SHAM, *(CHANGES if spec["variants"] == "all" else spec["variants"])])
         variants = [name for name in names if _changes(line, CHANGES[name], run) and _possible(name, run)]
         out.append(replace(line, variants=tuple(variants)))
     return out
@@ -221,8 +226,16 @@ def fit_all(outcome, run):
             for fold in folds:
                 job, budget = job_of(run, p.dataset, line, name, fold.index, seed)
                 record = outcome.records[p.dataset].get(job)
-                about = (p.dataset, p.protocol, line.base, change.family, name or line.base)
-                wanted.append((p, (*about, job.model, job.input), job, record))
+                about = (
+                    p.dataset,
+                    p.protocol,
+                    line.base,
+                    change.family,
+                    name or line.base,
+                    job.model,
+                    job.input,
+                )
+                wanted.append((p, about, job, seed, record))
                 if record is None:
                     job = replace(job, variant=job.variant or "base")
                     tasks.append((job, budget, _for_training(cut, pseudo, fold), fold))
@@ -263,6 +276,7 @@ def job_of(run, dataset, line, name, fold, seed):
     network_alone = replace(change, model="", input="") == Change(change.family)
     slug = "" if network_alone and not fit else re.sub(r"\W+", "_", name or "base").strip("_")
     model, used = change.model or "resnet18_bigru", change.input or line.input
+    seed += SHAM_APART if name == SHAM else 0
     job = intensity.Job(dataset, line.protocol, model, used, fold, seed, slug)
     return job, {**run.settings["fit"], **fit}
 
@@ -277,17 +291,18 @@ def by_clip(prepared):
 def _gathered(wanted, fitted):
     """Records of the folds of one variant and seed, put together on the base's samples; what isn't known was fitted."""
     gathered: dict[tuple, dict] = {}
-    for p, about, job, known in wanted:
+    for p, about, job, seed, known in wanted:
         record = next(fitted) if known is None else known
         variants, n = gathered.setdefault((p.dataset, p.protocol), {}), len(p.table)
-        if (about, job.seed) not in variants:
-            nothing = np.full(p.pseudo.shape, np.nan, np.float32)
-            variants[about, job.seed] = VariantCurves(
-                about, job.seed, nothing, np.full(n, np.nan), np.zeros(n, int)
-            )
-        variants[about, job.seed].curve[record["rows"]] = onto(record["curve"], p.positions.shape[1])
-        variants[about, job.seed].slope[record["rows"]] = record["slope"]
-        variants[about, job.seed].fold[record["rows"]] = job.fold
+        if (about, seed) not in variants:
+            nothing = np.full(p.pseudo.shape, np.nan, np.float32), np.full(n, np.nan), np.zeros(n, int)
+            variants[about, seed] = VariantCurves(about, seed, *nothing)
+        old, new = (np.linspace(0, 1, n) for n in (record["curve"].shape[1], p.positions.shape[1]))
+        variants[about, seed].curve[record["rows"]] = [
+            np.interp(new, old, curve) for curve in record["curve"]
+        ]
+        variants[about, seed].slope[record["rows"]] = record["slope"]
+        variants[about, seed].fold[record["rows"]] = job.fold
     return {key: [*variants.values()] for key, variants in gathered.items()}
 
 
@@ -350,26 +365,6 @@ def _for_training(prepared, pseudo, fold):
         return prepared
     changed = prepared.table["subject"].isin([*fold.train, *fold.validation]).to_numpy()[:, None]
     return replace(prepared, pseudo=np.where(changed, pseudo, prepared.pseudo))
-
-
-def onto(curves, n_samples):
-    """Curves on other samples of the same span, by linear interpolation.
-
-    Parameters
-    ----------
-    curves : (n, T) float
-    n_samples : int
-
-    Returns
-    -------
-    (n, n_samples) float32
-        The same numbers where T is n_samples.
-    """
-    curves = np.asarray(curves, np.float32)
-    if curves.shape[1] == n_samples:
-        return curves
-    old, new = np.linspace(0, 1, curves.shape[1]), np.linspace(0, 1, n_samples)
-    return np.stack([np.interp(new, old, curve) for curve in curves]).astype(np.float32)
 
 
 # ---- scores -----------------------------------------------------------------------------------------------------
@@ -528,8 +523,9 @@ def differences(rows):
     Returns
     -------
     DataFrame
-        ``DIFFERENCES``. p, p_holm and significant in the metric that was declared (comparisons.yml) and for variants alone;
-        effect is the mean over subjects of the difference, divided by its standard deviation over subjects.
+        ``DIFFERENCES``. p, p_holm and significant in the metric that was declared (comparisons.yml), for variants alone and
+        not for the sham, of which nothing is claimed; effect is the mean over subjects of the difference, divided by its
+        standard deviation over subjects; floor is the size of the sham's own difference from the same base.
     """
     out = []
     for (_, protocol), part in rows.groupby(["dataset", "protocol"], sort=False):
@@ -543,7 +539,7 @@ def differences(rows):
         for row, values in groups:
             if row["family"] == "base" or (row["family"] == "control" and row["model"] != "position_only"):
                 continue
-            tested = row["metric"] == declared and row["family"] != "control"
+            tested = row["metric"] == declared and row["family"] not in ("control", "sham")
             for base in [row["base"]] if row["base"] else dict.fromkeys(base for base, _ in bases):
                 if paired := evaluation.paired(
                     values, bases[base, row["metric"]], **({"n": _SWAPS} if tested else {})
@@ -551,6 +547,9 @@ def differences(rows):
                     out.append({**row, "base": base, **paired, **({} if tested else {"p": np.nan})})
     table = pd.DataFrame(out, columns=DIFFERENCES)
     table["p_holm"] = table.groupby("dataset")["p"].transform(stats.holm)
+    keys = ["dataset", "protocol", "base", "metric"]
+    shams = table[table["family"] == "sham"].set_index(keys)["difference"].abs()
+    table["floor"] = shams.reindex(pd.MultiIndex.from_frame(table[keys])).to_numpy(float)
     return table.assign(significant=table["p_holm"] <= comparisons.alpha())
 
 

@@ -26,6 +26,8 @@ from melib.study import comparisons, provenance
 
 # From one training's seed to the next one's.
 SEEDS_APART = 1000
+# From a training's seed to that of its sham, which no other training has.
+SHAM_APART = 500
 
 
 def profile_settings(profile):
