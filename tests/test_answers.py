@@ -18,11 +18,21 @@ BRACKET = re.compile(r"([+-]?\d+\.\d+) \[(-?\d+\.\d+), (-?\d+\.\d+)\]")
 RULES = answers.rules()
 
 
-# Those of the committed run.
+# Those of the committed run, as if each model of it had been trained often enough for a verdict.
 TABLES = {
-    path.stem: read_result(path)
+    path.stem: read_result(path).assign(seeds=answers.TRAININGS)
     for path in sorted((Path(__file__).parents[1] / "docs" / "results").glob("*.csv"))
 }
+# What the committed run hasn't asked yet.
+PARTS = [
+    ("sharing", "ours", "ours, separate"),
+    ("sharing", "no neutral", "ours, separate"),
+    ("prior", "a", "b"),
+]
+TABLES["spotting_parts"] = pd.DataFrame(PARTS, columns=["question", "system", "against"]).assign(
+    dataset="synthme_lv", metric="end_to_end_f1", difference=0.1, low=0.05, high=0.15, p=0.01, p_holm=0.03, floor=0.02,
+    events=86, subjects=40, seeds=5, effect=0.5, family="spotting_parts", significant=True, tests=3,
+)  # fmt: skip
 
 
 def write(folder, tables):
@@ -103,7 +113,7 @@ def test_of_several_rows_the_one_that_speaks_the_most_against_us_decides(
     rule = {"question": "?", "notebook": "01", "result": "r", "effect": "d", "rule": "apart", "words": {}}
     rows = [("a", d, side - 0.5, side + 0.5, 0.01) for d, side in differences.items()]
     write(tmp_path, {"r": pd.DataFrame(rows, columns=["dataset", "d", "low", "high", "p_holm"])})
-    monkeypatch.setattr(answers, "rules", lambda: {"q": rule | {"about": "b"}})
+    monkeypatch.setattr(answers, "rules", lambda: {"q": rule | {"about": "b", "trained": False}})
     (verdict,) = answers.verdicts(tmp_path)
     assert float(verdict.effect.split()[0]) == first
     sides = [*differences.values()]
@@ -113,7 +123,7 @@ def test_of_several_rows_the_one_that_speaks_the_most_against_us_decides(
 @pytest.mark.parametrize("swap", [0.2, 0.0])
 @pytest.mark.parametrize(("follow", "low"), [(0.9, 0.8), (0.5, 0.4), (0.5, -0.1)])
 def test_whether_the_face_is_seen_is_what_controls_says(tmp_path, swap, follow, low):
-    table = card()
+    table = card().assign(seeds=5)
     raw = (table["model"] == "resnet18_bigru") & (table["input"] == "raw") & (table["protocol"] == "context")
     table.loc[raw & (table["quantity"] == "clip_swap"), "low"] = swap
     table.loc[raw & (table["quantity"] == "apex_follow"), ["estimate", "low"]] = follow, low
@@ -156,7 +166,14 @@ def test_what_speaks_against_us_stands_first(tmp_path):
 def test_the_context_protocol_and_motion_decide_where_there_are_any(tmp_path):
     def answer(*rows):
         names = ["protocol", "input", "metric", "difference", "low", "high"]
-        about = {"dataset": "d", "family": "temporal", "variant": "no GRU", "base": "GRU", "p_holm": 0.001}
+        about = {
+            "dataset": "d",
+            "seeds": 5,
+            "family": "temporal",
+            "variant": "no GRU",
+            "base": "GRU",
+            "p_holm": 0.001,
+        }
         table = pd.DataFrame(rows, columns=names).assign(**about)
         (verdict,) = verdicts(tmp_path, "temporal", ablation_differences=table)
         return verdict.answer
@@ -166,6 +183,23 @@ def test_the_context_protocol_and_motion_decide_where_there_are_any(tmp_path):
     paper = ("paper", "raw", "spearman_pseudo", -0.5, -0.6, -0.4)
     assert answer(raw) == answer(paper) == "yes"
     assert answer(raw, flow) == answer(paper, flow) == "not told apart"
+
+
+def test_fewer_than_five_trainings_give_no_verdict_unless_the_committed_run_of_the_same_data_has_five(
+    tmp_path, monkeypatch
+):
+    few = write(tmp_path / "few", {name: table.assign(seeds=1) for name, table in TABLES.items()})
+    monkeypatch.setattr(answers, "COMMITTED", tmp_path / "nowhere")
+    for verdict in answers.verdicts(few):
+        trained = RULES[verdict.name].get("trained", True)
+        assert (verdict.answer == "one training" and verdict.standing == "undecided") == trained
+    monkeypatch.setattr(answers, "COMMITTED", write(tmp_path / "docs", TABLES))
+    whole = {(v.name, v.question): v.answer for v in answers.verdicts(tmp_path / "docs")}
+    for verdict in answers.verdicts(few):
+        assert verdict.answer == whole[verdict.name, verdict.question]
+        assert ("committed run" in verdict.about) == RULES[verdict.name].get("trained", True)
+    other = write(tmp_path / "few", {"factorial": TABLES["factorial"].assign(seeds=1, dataset="another")})
+    assert {v.answer for v in answers.verdicts(other, "sharing")} == {"one training"}
 
 
 @pytest.mark.parametrize("name", sorted({rule["result"] for rule in RULES.values()}))

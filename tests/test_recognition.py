@@ -5,13 +5,13 @@ from collections import Counter
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import log_softmax
 from sklearn.metrics import f1_score
 
 from melib import DataError
-from melib.study import recognition
+from melib.study import class_priors, recognition
 
 NAMES = [*recognition.CLASSES, "neutral"]
 CHANCES = [f"p_{name}" for name in NAMES]
@@ -52,14 +52,6 @@ def test_a_class_is_the_weighted_mean_of_its_frames(video, adjusted):
         assert row.emotion == NAMES[int(np.argmax(mean[:4]))]
 
 
-@given(videos(), st.floats(-5, 5), st.floats(0.1, 10))
-def test_neither_an_offset_of_logits_nor_the_scale_of_scores_matters(video, offset, scale):
-    found, score, logits = video
-    one = recognition.classify_adjusted(found, score, logits, reject=False)
-    other = recognition.classify_adjusted(found, scale * score, logits + offset, reject=False)
-    np.testing.assert_allclose(one[CHANCES].astype(float), other[CHANCES].astype(float), atol=1e-9)
-
-
 def test_the_prior_turns_the_scale_and_an_unseen_class_never_wins():
     logits = np.tile([1.0, 0.5, 0.4, 9.0, 0.0], (10, 1))
     found, score = intervals((2, 7)), np.ones(10)
@@ -90,13 +82,6 @@ def test_the_vote_is_the_majority_of_the_inner_frames(video):
     assert recognition.vote(found, logits)["emotion"].to_dict() == expected
     everyone = recognition.vote(found, logits, reject=False)
     assert everyone.index.equals(found.index) and set(everyone["emotion"]) <= set(recognition.CLASSES)
-
-
-def test_too_short_an_interval_is_neutral_in_the_reference():
-    logits = np.tile([5.0, 0, 0, 0, 0], (10, 1))
-    assert recognition.vote(intervals((3, 5)), logits).empty
-    assert recognition.vote(intervals((3, 6)), logits)["emotion"].tolist() == ["negative"]
-    assert recognition.vote(intervals((3, 5)), logits, reject=False)["emotion"].tolist() == ["negative"]
 
 
 # What the action units allow
@@ -153,3 +138,65 @@ def test_an_interval_outside_its_video_and_a_ceiling_of_one_event_are_refused():
         recognition.vote(intervals((3, 2)), logits)
     with pytest.raises(DataError, match="two or more events"):
         recognition.unit_ceiling(["4"], ["others"])
+
+
+# Class priors
+# ------------------------------------------------------------------------------------------
+
+
+def timed(seed, people=20, apart=0.0):
+    """Events of some people; one class lasts longer by so much of a log."""
+    rng = np.random.default_rng(seed)
+    emotion = np.array(recognition.CLASSES)[rng.integers(0, 4, 4 * people)]
+    length = np.rint(np.exp(rng.normal(2.5, 0.3, len(emotion)) + apart * (emotion == "positive"))).astype(int)
+    apex = np.rint(length * rng.beta(4, 4, len(emotion))).astype(int)
+    about = {"subject": [f"s{i % people}" for i in range(len(emotion))], "emotion": emotion}
+    return pd.DataFrame({**about, "onset": 100, "apex": 100 + apex, "offset": 100 + length})
+
+
+@given(st.integers(0, 10**6))
+@settings(max_examples=20)
+def test_a_class_prior_is_shrunk_to_that_of_all_classes_and_neutral_hears_nothing(seed):
+    events = timed(seed)
+    prior = class_priors.ClassPrior.fit(events, "duration")
+    log_d = np.log(events["offset"] - events["onset"] + 1)
+    for k, name in enumerate(recognition.CLASSES):
+        own = log_d[events["emotion"] == name]
+        mean = (own.sum() + 10 * log_d.mean()) / (len(own) + 10)
+        assert prior.means[k, 0] == pytest.approx(mean)
+    for part in class_priors.PARTS:
+        evidence = class_priors.ClassPrior.fit(events, part).evidence(events)
+        assert evidence.shape == (len(events), 5) and (evidence[:, -1] == 0).all()
+    alone = events.assign(emotion="positive")  # a class that is all there is says nothing new
+    lone = class_priors.ClassPrior.fit(alone, "duration").evidence(alone)
+    assert np.abs(lone).max() < 0.05
+
+
+def test_timing_is_kept_where_a_class_has_its_own_and_dropped_where_none_has():
+    kept = class_priors.held_out_gains(timed(0, apart=1.0)).set_index("part")
+    assert kept["kept"].sum() == 1 and kept.loc["apex position", "gain"] < kept["gain"].max()
+    assert kept.loc["duration", "low"] > 0
+    none = [class_priors.held_out_gains(timed(seed))["kept"].any() for seed in range(30)]
+    assert np.mean(none) < 0.2
+    assert class_priors.fit_class_prior(timed(0, people=1)).part == ""
+
+
+def test_no_other_subject_s_events_change_what_a_held_out_one_gains():
+    """The gain of a subject comes of a prior that never saw it: its own classes alone decide it."""
+    events = timed(3, people=6, apart=1.0)
+    out = events["subject"] == "s0"
+    prior = class_priors.ClassPrior.fit(events[~out], "duration")
+    right = [recognition.CLASSES.index(name) for name in events.loc[out, "emotion"]]
+    own = prior.evidence(events[out])[np.arange(out.sum()), right].mean()
+    gains = class_priors.held_out_gains(events).set_index("part")
+    others = []
+    for person in sorted(set(events["subject"]) - {"s0"}):
+        rows = events["subject"] == person
+        theirs = [recognition.CLASSES.index(name) for name in events.loc[rows, "emotion"]]
+        fitted = class_priors.ClassPrior.fit(events[~rows], "duration")
+        others.append(fitted.evidence(events[rows])[np.arange(rows.sum()), theirs].mean())
+    assert gains.loc["duration", "gain"] == pytest.approx(np.mean([own, *others]))
+    moved = recognition.classify_adjusted(
+        intervals((2, 7)), np.ones(10), np.zeros((10, 5)), evidence=np.array([[0, 0, 3.0, 0, 0]])
+    )
+    assert moved["emotion"].tolist() == ["surprise"]

@@ -12,20 +12,17 @@ from hypothesis import strategies as st
 from made_up import unbegun
 
 from melib import learn, metrics, protocols
-from melib.errors import DataError
 from melib.study import comparisons, results, spotting, spotting_decoding, spotting_runs
 from melib.study.spotting import CLASSES, NEUTRAL, Curves, Video
 from melib.study.spotting_decoding import FAULTS, Material, accepted_intervals, fits_of
-from melib.study.spotting_runs import CHANCE, MOTION, OURS, PUBLISHED, REPAIRED
+from melib.study.spotting_runs import CHANCE, MOTION, OURS, PARTS, PUBLISHED, REPAIRED, SHAM
 from melib.study.spotting_tables import (
     SCORED,
     Evaluation,
-    difference,
     pooled_scores,
     recognition_table,
     subject_weights,
     tally,
-    together,
 )
 
 FPS, LENGTH = 30.0, 300
@@ -106,22 +103,16 @@ def truth_of(material):
 
 
 def evaluation(material, predictions):
-    """Of intervals that their systems stand by."""
-    return Evaluation(material, {name: part.assign(kept=True) for name, part in predictions.items()})
+    """Of intervals that their systems stand by, of one training or of a list."""
+    listed = {name: part if isinstance(part, list) else [part] for name, part in predictions.items()}
+    return Evaluation(
+        material, {name: [part.assign(kept=True) for part in parts] for name, parts in listed.items()}
+    )
 
 
 def counts_of(material, intervals):
-    return tally(intervals, truth_of(material), material.videos)
-
-
-def test_the_hard_target_is_one_strictly_between_onset_and_offset(material):
-    video = material.videos[0]
-    event = video.events_of("micro").iloc[0]
-    curves, emotion = spotting.target_curves(video, "hard")
-    inside = np.zeros(len(video), bool)
-    inside[int(event.onset) + 1 : int(event.offset)] = True
-    np.testing.assert_array_equal(curves[:, 0], inside)
-    np.testing.assert_array_equal(emotion != NEUTRAL, inside)
+    listed = intervals if isinstance(intervals, list) else [intervals]
+    return tally(listed, truth_of(material), material.videos)
 
 
 @given(st.integers(30, 400), st.integers(2, 30))
@@ -131,27 +122,6 @@ def test_stitching_puts_a_cut_signal_together_again(n, half):
     starts = np.unique(np.append(np.arange(0, len(signal) - k + 1, half), len(signal) - k))
     windows = np.stack([signal[s : s + k] for s in starts])
     np.testing.assert_array_equal(spotting.stitch(windows, starts, len(signal)), signal)
-
-
-def test_windows_hold_what_their_place_in_the_video_holds(material):
-    fit = fits_of(REPAIRED, "toy", material.folds, 0)[0]
-    video = material.videos[0]
-    curves, _ = spotting.target_curves(video, "hard")
-    parts = spotting.sequences(video, fit)
-    assert len(parts) == len(video.starts)
-    for part, start in zip(parts, video.starts, strict=True):
-        np.testing.assert_array_equal(part.target[:, 0], curves[start : start + 30, 0])
-
-
-@pytest.mark.parametrize("system", DECODED, ids=lambda system: system.name)
-def test_intervals_lie_inside_their_videos_and_have_a_class(material, system):
-    found = predict(system, material)
-    assert (
-        (found["onset"] >= 0) & (found["onset"] <= found["apex"]) & (found["apex"] <= found["offset"])
-    ).all()
-    assert (found["offset"] < LENGTH).all()
-    assert set(found["emotion"]) <= set(CLASSES)
-    assert set(found["subject"]) <= set(PEOPLE)
 
 
 def test_a_test_subject_changes_nothing_for_the_others(material):
@@ -196,14 +166,6 @@ def test_pooled_counts_give_the_strict_rule_s_scores(material):
     assert ours["end_to_end_f1"][0] == pytest.approx(right["f1"])
 
 
-def test_a_system_differs_from_itself_by_nothing(material):
-    counts = counts_of(material, predict(OURS, material))
-    table = difference(counts, counts)
-    assert (table["difference"] == 0).all()
-    assert (table[["low", "high"]] == 0).all(axis=None)
-    assert (table["p"] == 1).all()
-
-
 def test_finding_nothing_scores_zero_and_stops_nothing(material):
     table = evaluation(material, {"ours": predict(OURS, material).head(0)}).systems([OURS])
     strict = table[table["rule"] == "strict"].iloc[0]
@@ -221,7 +183,7 @@ def test_equal_trainings_have_the_interval_of_one_and_unequal_ones_a_wider_one(m
     one = predict(OURS, material)
 
     def interval(trainings):
-        counts = counts_of(material, together(trainings))
+        counts = counts_of(material, trainings)
         return np.percentile(
             pooled_scores(counts, subject_weights(counts["subject"]))["spotting_f1"], [2.5, 97.5]
         )
@@ -231,7 +193,7 @@ def test_equal_trainings_have_the_interval_of_one_and_unequal_ones_a_wider_one(m
 
 
 def test_the_table_has_a_row_a_training_and_one_over_all(material):
-    table = evaluation(material, {"ours": together(trained(material, 3))}).systems([OURS])
+    table = evaluation(material, {"ours": trained(material, 3)}).systems([OURS])
     strict = table[table["rule"] == "strict"]
     assert strict["seed"].tolist()[:3] == [0, 1000, 2000]
     whole = strict.iloc[3]
@@ -256,6 +218,56 @@ def test_systems_are_tested_against_the_declared_reference_and_never_twice(mater
     claims = judged.claims()
     assert claims.groupby("metric")["p_holm"].nunique().eq(1).all()
     assert claims["tests"].eq(3).all()
+
+
+def test_each_part_stands_beside_what_another_seed_does_and_of_the_sham_nothing_is_claimed(material):
+    """Made-up intervals: the sham lost every third, one arm lost all; recognition reads the fits of ours."""
+    truth = truth_of(material).assign(score=1.0)
+    systems = list(dict.fromkeys(itertools.chain(*PARTS.values())))
+    found = {system.name: truth for system in systems}
+    found |= {SHAM.name: truth.iloc[::3], "ours, separate": truth.head(0)}
+    table = evaluation(material, found).parts(PARTS)
+    sham = table[table["question"] == "sham"].set_index("metric")
+    assert (
+        sham["p"].isna().all()
+        and (sham["family"] == "").all()
+        and (sham["floor"] == -sham["difference"]).loc["spotting_f1"]
+    )
+    others = table[table["question"] != "sham"]
+    assert others["p"].notna().all() and (others["family"] == "spotting_parts").all()
+    same = others["question"].isin(
+        ["recognition", "intensity"]
+    )  # decoded from the same fits, but for the other paper's
+    assert others.loc[same, "floor"].isna().all()
+    np.testing.assert_allclose(others.loc[~same, "floor"], others.loc[~same, "metric"].map(sham["floor"]))
+    f1 = table[table["metric"] == "spotting_f1"].set_index(["question", "system"])["difference"]
+    assert (f1["sharing"] == 1).all() and (f1["recognition"] == 0).all()
+    beside = evaluation(material, found).differences(
+        spotting_runs.spotting_variants(full=False)[:2], "spotting_ablations"
+    )
+    assert beside["p"].isna().all() and (beside["floor"] == beside["difference"].abs()).all()
+
+
+def test_the_arms_of_sharing_differ_in_the_body_or_in_neutral_alone_and_without_neutral_nothing_is_rejected(
+    material,
+):
+    shared, ours, separate = PARTS["sharing"]
+    assert ours == OURS and replace(shared, name=OURS.name, neutral=True) == OURS
+    assert replace(separate, name=OURS.name, training="joint") == OURS
+    options = unbegun("smoke").settings["spotting"]
+    sham, base, none = (fits_of(system, "toy", material.folds, 0)[0] for system in (SHAM, OURS, shared))
+    assert replace(sham, seed=base.seed) == base and sham.seed != base.seed
+    assert len({fit.name for fit in (sham, base, none)}) == 3
+    sequences = [part for video in material.videos for part in spotting.sequences(video, none)]
+    weights = [
+        learn.videos.fit_feature_scale(sequences, spotting.video_fit_settings(fit, options))["class_weights"]
+        for fit in (base, none)
+    ]
+    assert weights[1][-1] == 0 < weights[0][-1] and weights[1][:-1] == weights[0][:-1]
+    never = np.array([0.0, 0, 0, 0, -np.inf])  # of a class without weight the network was told nothing
+    curves = {"micro": np.ones(9), "logits": np.eye(5)[[4] * 9] * 9, "log_prior": never}
+    interval = pd.DataFrame({"onset": [1], "apex": [4], "offset": [7]})
+    assert len(spotting_decoding.classify(shared, interval, curves)) == 1
 
 
 def test_every_fault_of_the_ledger_has_its_row_and_leaving_videos_out_never_lowers_the_score():
@@ -335,18 +347,6 @@ def test_no_test_subject_reaches_a_fit_but_for_the_fault_that_says_so(monkeypatc
             assert seen["train"]
             assert not seen["train"] & test
             assert bool(seen["validation"] & test) == ("epoch_on_test" in faults)
-
-
-def test_a_fold_without_an_event_to_train_on_is_refused_before_any_fit(monkeypatch):
-    material = made_up_material()
-    videos = [
-        replace(v, events=v.events.head(0)) if v.subject in material.folds[0].train else v
-        for v in material.videos
-    ]
-    long = spotting.Long(None, videos, [], [], material.folds)
-    monkeypatch.setattr(spotting, "run_fits", lambda *_, **__: pytest.fail("a fit was started"))
-    with pytest.raises(DataError, match="larger training fold"):
-        spotting_runs.gather([OURS], unbegun("smoke"), long)
 
 
 def test_long_licensed_videos_are_tested_one_subject_at_a_time(monkeypatch, tmp_path):

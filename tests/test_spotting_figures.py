@@ -67,7 +67,17 @@ DECODERS_TABLE = pd.DataFrame(
     columns=["setting", "decoder", "iou", "f1", "low", "high"],
 )
 DIFFERENCES = pd.DataFrame([("own", 86, 40)], columns=["setting", "events", "subjects"])
+PARTS = pd.DataFrame(
+    [
+        (question, system.name, part[-1].name, metric, 0.1, -0.1, 0.3, 0.05, question == "prior")
+        for question, part in spotting_runs.PARTS.items()
+        for system in part[:-1]
+        for metric in ("end_to_end_f1", "spotting_f1", "fp_per_hour")
+    ],
+    columns=["question", "system", "against", "metric", "difference", "low", "high", "floor", "significant"],
+).assign(tests=3, events=80, seeds=1)
 TABLES = {
+    "spotting_parts": PARTS,
     "ablations": a_table_of_systems(),
     "decoder_differences": DIFFERENCES,
     "spotting": a_table_of_systems(),
@@ -89,6 +99,7 @@ DRAW = {
     "systems": lambda: spotting_figures.systems(TABLES["spotting"]),
     "timelines": lambda: spotting_figures.timelines_figure(TABLES["spotting_curves"], INTERVALS),
     "recall": lambda: spotting_figures.recall(RECALL),
+    "parts": lambda: spotting_figures.parts(PARTS),
     "effects": lambda: spotting_figures.effects(EFFECTS, TABLES["ablations"]),
     "decoders": lambda: spotting_figures.decoders(DECODERS_TABLE, DIFFERENCES),
 }

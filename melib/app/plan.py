@@ -324,6 +324,7 @@ class _Plan:
         named_systems = [
             *spotting_runs.SYSTEMS,
             *spotting_runs.with_faults([spotting_runs.REPAIRED, spotting_runs.OURS]),
+            *(system for part in spotting_runs.PARTS.values() for system in part),
         ]
         self._systems(named_systems)
         if not self.run.data:

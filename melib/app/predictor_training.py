@@ -204,7 +204,7 @@ def _card(intervals: pd.DataFrame, parts: dict[str, list[spotting.Video]]) -> di
 
 def _scores(intervals: pd.DataFrame, videos: list[spotting.Video]) -> dict[str, float]:
     """Pooled scores of some videos, each with the bounds of its 95 % interval over people."""
-    counts = spotting_tables.tally(intervals, spotting.annotated(videos), videos)
+    counts = spotting_tables.tally([intervals], spotting.annotated(videos), videos)
 
     def pooled(weight):
         hits, invented, missed = (weight @ counts[name] for name in ("tp", "fp", "fn"))

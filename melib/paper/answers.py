@@ -24,6 +24,10 @@ RULES = Path(__file__).with_name("verdicts.yml")
 HEADS = ("question", "answer", "effect [95 % interval]", "p after Holm")
 _COUNTED = {"events": "event", "clips": "clip", "subjects": "subject", "seeds": "training"}
 APART, OPEN = "not told apart", "open"
+# Trainings behind a verdict: whatever fewer of them say of two networks may be their luck.
+TRAININGS = 5
+# A run that trained less often answers by the committed one, where that trained often enough.
+COMMITTED = Path(__file__).parents[2] / "docs"
 _FACE = {"yes": "above", "no": "below", "in part": "partly"}
 _NAMES = {
     **{"spotting_f1": "spotting F1", "end_to_end_f1": "end-to-end F1", "strs": "STRS"},
@@ -82,6 +86,11 @@ def verdicts(run: str | Path, *names: str) -> list[Verdict]:
     ------
     DataError
         If a result isn't a table.
+
+    Notes
+    -----
+    What compares trained networks is judged on `TRAININGS` trainings or more: those of the run, or else of the committed
+    run on the same data (said beside the number). Without either the answer is how many trainings there were.
     """
     answered = [verdict for name in names or rules() for verdict in _answers(run, name, rules()[name])]
     return sorted(dict.fromkeys(answered), key=lambda verdict: STANDINGS.index(verdict.standing))
@@ -98,7 +107,7 @@ def _answers(run: str | Path, name: str, rule: Mapping[str, Any]) -> list[Verdic
     """Verdicts of one question, or one that says what is missing."""
     result, notebook = rule["result"], rule["notebook"]
     missing = f"notebook {notebook} writes {result}.csv"
-    for table in results.read_results(run, result):
+    for table in _trained_enough(rule, results.read_results(run, result)):
         missing = f"{result}.csv holds no number for it"
         try:
             if answered := [_verdict(name, rule, rows) for rows in _asked(rule, table)]:
@@ -106,6 +115,28 @@ def _answers(run: str | Path, name: str, rule: Mapping[str, Any]) -> list[Verdic
         except (KeyError, NameError) as error:  # NameError: a query's
             missing = f"{result}.csv has no {error}: an older melib wrote it, run notebook {notebook} again"
     return [Verdict(name, rule["question"], "not asked", "missing", "", missing, "", result)]
+
+
+def _trained_enough(rule: Mapping[str, Any], own: list[pd.DataFrame]) -> list[pd.DataFrame]:
+    """A run's table, or the committed run's of the same data where only that has trained often enough."""
+    if not rule.get("trained", True):
+        return own
+    for table in own:
+        committed = [kept[kept["dataset"].isin(table["dataset"])] for kept in _committed(rule["result"])]
+        if _trainings(table) < TRAININGS and any(_trainings(kept) >= TRAININGS for kept in committed):
+            return [kept.assign(whose="committed run") for kept in committed]
+    return [table.assign(seeds=table.get("seeds", _trainings(table))) for table in own]
+
+
+def _committed(result: str) -> list[pd.DataFrame]:
+    return results.read_results(COMMITTED, result)
+
+
+def _trainings(table: pd.DataFrame) -> int:
+    """How often each model of a table was trained; once where it doesn't say."""
+    if "seeds" in table and table["seeds"].notna().any():
+        return int(table["seeds"].max())
+    return max(1, table["seed"].nunique()) if "seed" in table else 1
 
 
 def _asked(rule: Mapping[str, Any], table: pd.DataFrame) -> Iterator[list[dict[str, Any]]]:
@@ -131,7 +162,9 @@ def _asked(rule: Mapping[str, Any], table: pd.DataFrame) -> Iterator[list[dict[s
 
 
 def _judged(rule: Mapping[str, Any], row: Mapping[str, Any], beside: Mapping[str, Any]) -> str:
-    """What the rule gives for a row."""
+    """What the rule gives for a row; of too few trainings how many there were."""
+    if rule.get("trained", True) and row["seeds"] < TRAININGS:
+        return "one training" if row["seeds"] == 1 else f"{row['seeds']:.0f} trainings"
     if rule["rule"] == "sees":
         return _FACE.get(row["sees"], "undefined")
     if rule["rule"] == "holds":
@@ -186,7 +219,8 @@ def _verdict(name: str, rule: Mapping[str, Any], rows: list[dict[str, Any]]) -> 
     several = [f"of {len(rows)}, {above} above and {below} below 0"] * (len(rows) > 1)
     known = {word: row[key] for key, word in _COUNTED.items() if row.get(key, math.nan) > 0}
     counted = [f"{count:.0f} {word}{'s' * (count != 1)}" for word, count in known.items()]
-    on = rule["counted"].format_map(texts) if "counted" in rule else ", ".join([row["dataset"], *counted])
+    data = [row["dataset"], *counted, *([row["whose"]] if "whose" in row else [])]
+    on = rule["counted"].format_map(texts) if "counted" in rule else ", ".join(data)
     standing = {hoped: "for"}.get(
         row["outcome"], "against" if row["outcome"] in rule["words"] else "undecided"
     )

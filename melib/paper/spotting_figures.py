@@ -14,7 +14,7 @@ from scipy.stats import binomtest
 
 from melib.paper import style
 from melib.paper.style import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, SKY, TWO_COLUMNS, YELLOW, Plot
-from melib.study import results
+from melib.study import comparisons, results
 
 # Controls that see no face or aren't trained are grey, the references orange, what we propose blue, as in the figure of the
 # limits of detection.
@@ -208,11 +208,7 @@ def effects(table: pd.DataFrame, systems: pd.DataFrame) -> Figure:
     table = table.assign(
         y=table["factor"].map(list(table["factor"].unique()).index), colour=BLUE, filled=_apart(table)
     )
-    panels = {head: table[table["metric"] == metric] for metric, head in _SCORES.items()}
-    fig, axes = style.dot_panels(names, panels)
-    for axis in axes:
-        axis.axvline(0, **style.DASHED)
-        axis.set_xlabel("Change (less is better)" if axis is axes[2] else "Change")
+    fig, _ = _changes(names, table)
     first = systems[systems["rule"] == "strict"].iloc[0]
     fig.set_label(
         f"What each part brings: mean score with it less mean score without, over {table['combinations'].iloc[0]:.0f} "
@@ -222,6 +218,56 @@ def effects(table: pd.DataFrame, systems: pd.DataFrame) -> Figure:
         "or whole videos with masks, augmentation and macro-expressions and blinks as further targets."
     )
     return fig
+
+
+@style.context()
+def parts(table: pd.DataFrame) -> Figure:
+    """Single parts of our system, each against what it is asked about, on what another seed alone does.
+
+    Parameters
+    ----------
+    table : DataFrame
+        spotting_parts.csv.
+    """
+    pairs = list(
+        table.drop_duplicates(["question", "system"])[["question", "system", "against"]].itertuples(
+            index=False
+        )
+    )
+    short = lambda name: name.removeprefix("ours, ")  # noqa: E731
+    names = [f"{short(system)} \N{MINUS SIGN} {short(against)}" for _, system, against in pairs]
+    places = {pair[:2]: y for y, pair in enumerate(pairs)}
+    sham = table["question"] == "sham"
+    table = table.rename(columns={"difference": "estimate"}).assign(
+        y=[places[pair] for pair in zip(table["question"], table["system"], strict=True)],
+        colour=np.where(sham, GREY, BLUE),
+        filled=table["significant"].astype(bool),
+    )
+    fig, axes = _changes(names, table)
+    for axis, metric in zip(axes, _SCORES, strict=True):
+        for row in results.records(table[(table["metric"] == metric) & (table["floor"] > 0)]):
+            ends = [row["y"] - 0.5, row["y"] + 0.5]
+            axis.fill_betweenx(ends, -row["floor"], row["floor"], color="#E4E4E4", linewidth=0, zorder=0)
+    seeds = int(table["seeds"].max())
+    fig.set_label(
+        "Single parts of our system: score with the first less score with the second, over the same "
+        f"{table['events'].max():.0f} micro-expressions; 95 % intervals over subjects"
+        f"{' crossed with trainings' * (seeds > 1)}. Grey band: what another seed does, where the two aren't decoded from "
+        f"the same fits. {'One training' if seeds == 1 else f'{seeds} trainings'} of each. Filled: told apart at "
+        f"{comparisons.alpha():g} after Holm's correction over {table['tests'].max():.0f} tests."
+        f"{' A verdict takes five trainings: none is drawn.' * (seeds < 5)}"
+    )
+    return fig
+
+
+def _changes(names: list[str], table: pd.DataFrame) -> tuple[Figure, Any]:
+    """Differences in each score as dots on both sides of 0."""
+    panels = {head: table[table["metric"] == metric] for metric, head in _SCORES.items()}
+    fig, axes = style.dot_panels(names, panels)
+    for axis in axes:
+        axis.axvline(0, **style.DASHED)
+        axis.set_xlabel("Change (less is better)" if axis is axes[2] else "Change")
+    return fig, axes
 
 
 @style.context()
@@ -267,6 +313,7 @@ PLOTS = (
     Plot("spotting_systems", systems, ("spotting",)),
     Plot("spotting_timelines", timelines_figure, ("spotting_curves", "spotting_intervals")),
     Plot("spotting_recall", recall, ("spotting_recall",)),
+    Plot("spotting_parts", parts, ("spotting_parts",)),
     Plot("spotting_effects", effects, ("factorial", "ablations")),
     Plot("spotting_decoders", decoders, ("decoders", "decoder_differences")),
 )

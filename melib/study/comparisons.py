@@ -1,7 +1,8 @@
 """Paired tests of a run: declared beforehand in comparisons.yml, corrected family by family, gathered in one table.
 
     comparisons.yml --> claims, model_differences, ablation_differences, spotting_claims,       p of each test
-                        system_differences, variant_differences, decoder_differences            p_holm over its family
+                        system_differences, variant_differences, spotting_parts,                p_holm over its family
+                        decoder_differences
                     --> statistics.csv                                                          every test of the run, once
 
 A family is what one line of comparisons.yml declares, on one data set. p comes from swapping the two sides for a random half
@@ -97,6 +98,10 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "spotting_claims": ("spotting_claims", lambda r: _against(r)),
     "system_differences": ("spotting_systems", lambda r: f"{r['system']} against {r['against']}"),
     "variant_differences": ("spotting_ablations", lambda r: f"{r['system']} against {r['against']}"),
+    "spotting_parts": (
+        "spotting_parts",
+        lambda r: f"{r['question']}: {r['system']} against {r['against']}",
+    ),
     "decoder_differences": (
         "decoder_differences",
         lambda r: f"{r['ours']} against {r['other']}; {r['setting']}",

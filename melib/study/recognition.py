@@ -22,7 +22,7 @@ CLASSES = ("negative", "positive", "surprise", "others")
 _NAMES = (*CLASSES, "neutral")  # of the logits
 
 
-def classify_adjusted(intervals, score, logits, *, log_prior=None, reject=True):
+def classify_adjusted(intervals, score, logits, *, log_prior=None, evidence=None, reject=True):
     """Give each interval the class for which its frames together speak most.
 
     Frames count by their score, negative scores as 0; where it is 0 throughout, all count the same.
@@ -39,6 +39,8 @@ def classify_adjusted(intervals, score, logits, *, log_prior=None, reject=True):
         Log share of each class among the frames trained on. It is subtracted (logit adjustment: Menon et al.,
         Long-tail learning via logit adjustment, ICLR 2021), so that rare classes aren't drowned. A class with
         share 0 (-inf) is never chosen: nothing was learned about it.
+    evidence : (N, 5) float, optional
+        What is known of each interval beside its frames, added to their mean logits (class_priors.py).
     reject : bool
         Drop intervals whose class is neutral. Otherwise neutral is no candidate.
 
@@ -74,7 +76,7 @@ def classify_adjusted(intervals, score, logits, *, log_prior=None, reject=True):
         if len(frames) == 0:
             chance[row, -1] = 1
             continue
-        mean = weight @ logits[frames] / weight.sum()
+        mean = weight @ logits[frames] / weight.sum() + (0 if evidence is None else evidence[row])
         never = np.isneginf(prior)
         chance[row] = softmax(np.where(never, -np.inf, mean - np.where(never, 0, prior)))
     chosen = (chance if reject else chance[:, :-1]).argmax(axis=1)

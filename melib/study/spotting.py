@@ -256,6 +256,8 @@ class Fit:
         Choose the epoch on the test subjects: a fault, for the inflation ledger alone.
     graft : bool
         Lay more micro-expressions over the training videos; windows never are.
+    neutral : bool
+        Let the neutral class weigh in the loss of the classes; without it an interval can't be rejected.
     """
 
     dataset: str
@@ -268,11 +270,13 @@ class Fit:
     published: bool = False
     peek: bool = False
     graft: bool = True
+    neutral: bool = True
 
     @property
     def name(self):
         """Readable name, unique in a run."""
         faults = "-published" * self.published + "-peek" * self.peek + "-plain" * (not self.graft)
+        faults += "-no_neutral" * (not self.neutral)
         what = f"{self.features}-{self.target}-{self.body}-{self.tasks}{faults}"
         return f"{self.dataset}-spotting-{what}-fold{self.fold}-seed{self.seed}"
 
@@ -491,6 +495,7 @@ def video_fit_settings(fit, options):
     """The profile's budget on one fit; what the reference states about training goes with its windows."""
     epochs = options["epochs"]["windows" if fit.windowed else "whole_videos"]
     common = options["fit"] | {"tasks": fit.tasks, "epochs": epochs}
+    common |= {} if fit.neutral else {"neutral_factor": 0.0}
     if not fit.windowed:
         own = options["whole_videos"] | ({} if fit.graft else {"graft": 0.0})
         return learn.videos.VideoSettings(**common, body=fit.body, kinds=len(KINDS), **own)

@@ -14,6 +14,8 @@ import pandas as pd
 
 from melib import decoders
 from melib.study import recognition, spotting
+from melib.study.class_priors import fit_class_prior
+from melib.study.run import SHAM_APART
 from melib.study.spotting import CLASSES, KINDS
 
 DECODERS = decoders.NAMES
@@ -36,10 +38,18 @@ class System:
         Weigh the intensity model's evidence beside the body's.
     graft : bool
         Lay more micro-expressions over the training videos (melib.learn.videos).
+    neutral : bool
+        As in `spotting.Fit`.
     recognition : str
-        ours (weighted by the score, class prior, rejection) or vote (the reference's).
+        ours (weighted by the score, share of the class in training, rejection), ours without some of it or with class
+        priors (`RECOGNITION`), or vote (the reference's).
     faults : tuple of str
         What the inflation ledger switches on: see ``FAULTS``.
+    sham : bool
+        Train with another seed, and change nothing else.
+    unseen : bool
+        Calibrate on those validation subjects alone whom the intensity model wasn't trained on, as a system that reads its
+        curves must.
     """
 
     name: str
@@ -50,8 +60,11 @@ class System:
     decoder: str = "semi_markov"
     add_intensity: bool = False
     graft: bool = True
+    neutral: bool = True
     recognition: str = "ours"
     faults: tuple = ()
+    sham: bool = False
+    unseen: bool = False
 
     @property
     def learned(self):
@@ -63,6 +76,16 @@ class System:
         """Whether it reads the curves of the intensity model."""
         return self.add_intensity or self.body == "intensity"
 
+
+# Ways to name the class by logits: what of ours each leaves out.
+RECOGNITION: dict[str, tuple[str, ...]] = {
+    "ours": (),
+    "class priors": (),
+    "no weighting": ("weighting",),
+    "no class share": ("share",),
+    "no rejection": ("rejection",),
+    "plain mean": ("weighting", "share", "rejection"),
+}
 
 FAULTS = {
     "events_only": "videos without a micro-expression aren't scored",
@@ -78,6 +101,7 @@ def fits_of(system, dataset, folds, seed):
     """Fits that a system needs: list of spotting.Fit, those that spot before those that only name the class."""
     if not system.learned:
         return []
+    seed += SHAM_APART * system.sham
     tasks = ("joint",) if system.training == "joint" else ("spotting", "recognition")
     faults = "published" in system.faults, "epoch_on_test" in system.faults
     fits = []
@@ -85,7 +109,9 @@ def fits_of(system, dataset, folds, seed):
         # The class doesn't depend on the target curve: recognition alone is fitted once.
         target = "hard" if task == "recognition" else system.target
         about = (dataset, system.features, target, system.body, task)
-        fits += [spotting.Fit(*about, fold.index, seed, *faults, system.graft) for fold in folds]
+        fits += [
+            spotting.Fit(*about, fold.index, seed, *faults, system.graft, system.neutral) for fold in folds
+        ]
     return fits
 
 
@@ -151,14 +177,14 @@ def _predict_fold(system, material, fold, test, statistics):
         prior = _prior(system, material, fold, statistics)
         return _chance(test, prior, train, np.random.default_rng([material.seed, fold.index]))
     decoder = fitted(system, material, fold, statistics, test)
-    common = most_frequent(train)
+    common, timing = most_frequent(train), class_prior_of(system, train)
     parts = []
     for video in test:
         curves = curves_of(system, material, fold, video)
         intervals = decoder.propose(curves["micro"], curves)
         named = intervals.assign(emotion=common)
         if curves["logits"] is not None:
-            named = classify(system, intervals, curves)
+            named = classify(system, intervals, curves, timing)
         sure = (intervals["score"] >= decoder.least) & intervals.index.isin(named.index)
         emotion = named["emotion"].reindex(intervals.index).fillna("neutral")
         about = {"emotion": emotion, "kept": sure, "subject": video.subject, "video": video.video}
@@ -186,7 +212,7 @@ def fitted(system, material, fold, statistics="", test=()):
     """
     prior = _prior(system, material, fold, statistics)
     validation = material.home_of(fold.validation)
-    if system.needs_intensity:
+    if system.needs_intensity or system.unseen:
         # Only subjects that the intensity model wasn't trained on can say what its curves are worth.
         validation = [v for v in validation if v.subject in material.unseen[fold.index]]
     curves = [curves_of(system, material, fold, video) for video in validation]
@@ -254,7 +280,12 @@ def accepted_intervals(intervals):
     return intervals[intervals["kept"]].drop(columns="kept").reset_index(drop=True)
 
 
-def classify(system, intervals, curves, *, reject=True):
+def class_prior_of(system, train):
+    """When expressions of each class move in the training videos; None where a system doesn't ask."""
+    return fit_class_prior(spotting.annotated(train)) if system.recognition == "class priors" else None
+
+
+def classify(system, intervals, curves, timing=None, *, reject=True):
     """Give intervals of one video their classes, the way of a system; those voted neutral are missing.
 
     Parameters
@@ -264,6 +295,7 @@ def classify(system, intervals, curves, *, reject=True):
         onset, offset.
     curves : dict
         As `curves_of` returns.
+    timing : class_priors.ClassPrior, optional
     reject : bool
 
     Returns
@@ -273,8 +305,17 @@ def classify(system, intervals, curves, *, reject=True):
     """
     if system.recognition == "vote":
         return recognition.vote(intervals, curves["logits"], reject=reject)
+    without = RECOGNITION[system.recognition]
+    score = (
+        0 * curves["micro"] if "weighting" in without else curves["micro"]
+    )  # where it is 0, all frames count alike
     return recognition.classify_adjusted(
-        intervals, curves["micro"], curves["logits"], log_prior=curves["log_prior"], reject=reject
+        intervals,
+        score,
+        curves["logits"],
+        log_prior=None if "share" in without else curves["log_prior"],
+        evidence=None if timing is None else timing.evidence(intervals),
+        reject=reject and "rejection" not in without,
     )
 
 

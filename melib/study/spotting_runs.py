@@ -13,8 +13,10 @@ import pandas as pd
 from melib import annotations, metrics, stats
 from melib.data import workers
 from melib.study import comparisons, results, spotting
+from melib.study.class_priors import held_out_gains
 from melib.study.spotting_decoding import (
     DECODERS,
+    RECOGNITION,
     Material,
     System,
     accepted_intervals,
@@ -24,13 +26,11 @@ from melib.study.spotting_decoding import (
 )
 from melib.study.spotting_tables import (
     Evaluation,
-    by_run,
     difference,
     pooled_scores,
     recognition_table,
     subject_weights,
     tally,
-    together,
 )
 
 # The reference: its features, windows, target, causal state space at two rates, decoder, vote and faults, at the size, rate
@@ -51,6 +51,28 @@ BOTH = replace(OURS, name="ours + intensity model", add_intensity=True)
 CHANCE = System("chance", body="chance", features="none", target="none", training="none", decoder="none")
 MOTION = System("motion", body="motion", target="none", training="none")
 SYSTEMS = (CHANCE, MOTION, PUBLISHED, REPAIRED, OURS, INTENSITY, BOTH)
+
+SHAM = replace(OURS, name="ours, another seed (sham)", sham=True)
+# Parts of our system: what is asked of each, and which systems are held against the last one of its list. The synergy of the
+# reference shares its body in every variant and counts neutral in different ways, so that it stands between separate
+# networks and ours, which may reject. Of the prior, the loss has its shape (the target) and the decoder its durations.
+PARTS = {
+    "sharing": [
+        replace(OURS, name="ours, shared without neutral", neutral=False),
+        OURS,
+        replace(OURS, name="ours, separate", training="separate"),
+    ],
+    "prior": [
+        replace(OURS, name="ours, prior in the decoder", target="hard"),
+        replace(OURS, name="ours, prior in the loss", decoder="extensible_interval"),
+    ],
+    "recognition": [
+        *(replace(OURS, name=f"ours, {name}", recognition=name) for name in [*RECOGNITION, "vote"][1:]),
+        OURS,
+    ],
+    "intensity": [BOTH, replace(OURS, name="ours, calibrated like it", unseen=True)],
+    "sham": [SHAM, OURS],
+}
 
 _TIMELINES = 6  # videos that are drawn
 
@@ -82,7 +104,7 @@ def factorial(full=True):
 
 
 def spotting_variants(full=True):
-    """Our system with one part changed: bodies, targets, decoders, training; list of System.
+    """Our system, its sham, and it with one part changed: bodies, targets, decoders, training; list of System.
 
     Parameters
     ----------
@@ -98,7 +120,11 @@ def spotting_variants(full=True):
         {"graft": False},
     ]
     names = ["no grafts" if "graft" in c else str(*c.values()).replace("_", " ") for c in changed]
-    return [OURS, *(replace(OURS, name=f"ours, {name}", **c) for name, c in zip(names, changed, strict=True))]
+    return [
+        OURS,
+        SHAM,
+        *(replace(OURS, name=f"ours, {name}", **c) for name, c in zip(names, changed, strict=True)),
+    ]
 
 
 def testable(systems, run, long):
@@ -158,7 +184,7 @@ def lighter(system, material):
 
 
 def _predict_all(systems, materials, jobs, settings=(("", ""),)):
-    """Intervals of all trainings, made in several processes: dict (name, dataset, statistics) of `decode_system`."""
+    """Intervals of all trainings, made in several processes: dict (name, dataset, statistics) -> list of tables."""
     tasks = [
         (system, light, *setting)
         for system, material in itertools.product(systems, materials)
@@ -169,7 +195,7 @@ def _predict_all(systems, materials, jobs, settings=(("", ""),)):
     trainings: dict[tuple, list] = {}
     for (system, _, *setting), intervals in zip(tasks, done, strict=True):
         trainings.setdefault((system.name, *setting), []).append(intervals)
-    return {key: together(parts) for key, parts in trainings.items()}
+    return trainings
 
 
 def with_faults(systems):
@@ -189,23 +215,27 @@ def spotting_study(run, longs):
     Returns
     -------
     tables : dict name -> DataFrame
-        spotting, spotting_claims, system_differences, spotting_recall, spotting_timing, recognition, inflation_ledger,
-        spotting_curves, spotting_intervals; each with the data set's name.
+        spotting, spotting_claims, system_differences, spotting_parts, class_priors, spotting_recall, spotting_timing,
+        recognition, inflation_ledger, spotting_curves, spotting_intervals; each with the data set's name.
     """
     return _write(run, [(long, _spotting_study(run, long)) for long in longs])
 
 
 def _spotting_study(run, long):
-    systems = testable(SYSTEMS, run, long)
-    materials, candidates = _repeated([*systems, *with_faults([REPAIRED, OURS])], run, long)
+    ready = testable(list(dict.fromkeys([*SYSTEMS, *itertools.chain(*PARTS.values())])), run, long)
+    materials, candidates = _repeated([*ready, *with_faults([REPAIRED, OURS])], run, long)
+    systems = [system for system in SYSTEMS if system in ready]
+    parts = {question: part for question, part in PARTS.items() if {*part} <= {*ready}}
     evaluation = Evaluation(materials[0], candidates)
-    first = {system.name: by_run(evaluation.predictions[system.name])[0] for system in systems}
+    first = {system.name: evaluation.predictions[system.name][0] for system in systems}
     for name, intervals in first.items():
         _export(run, long, name, intervals)
     return {
         "spotting": evaluation.systems(systems),
         "spotting_claims": evaluation.claims(),
         "system_differences": evaluation.differences(systems, "spotting_systems"),
+        "spotting_parts": evaluation.parts(parts),
+        "class_priors": class_prior_gains(materials[0]),
         **evaluation.details(systems),
         "recognition": recognition_table([s for s in systems if s.learned], materials[0]),
         "inflation_ledger": pd.concat(map(evaluation.ledger, (REPAIRED, OURS)), ignore_index=True),
@@ -214,10 +244,10 @@ def _spotting_study(run, long):
 
 
 def _repeated(systems, run, long):
-    """Material of each training, and the intervals of every training of the profile, together a system."""
+    """Material of each training of the profile, and the intervals of every training: dict system's name -> list."""
     materials = [gather(systems, run, long, repeat=repeat) for repeat in range(len(run.seeds))]
     return materials, {
-        name: table for (name, *_), table in _predict_all(systems, materials, run.jobs).items()
+        name: trainings for (name, *_), trainings in _predict_all(systems, materials, run.jobs).items()
     }
 
 
@@ -227,6 +257,24 @@ def _export(run, long, name, intervals):
     numbers = {(v.subject, v.video): v.numbers for v in long.videos}
     path = run.folder / "results" / "challenge" / file
     annotations.export_challenge(intervals, numbers, long.study.manifest, path)
+
+
+def class_prior_gains(material):
+    """What the timing of an expression says of its class, among the training subjects of each fold.
+
+    Parameters
+    ----------
+    material : Material
+
+    Returns
+    -------
+    DataFrame
+        fold, and the columns of `class_priors.held_out_gains`.
+    """
+    trained = {fold.index: spotting.annotated(material.home_of(fold.train)) for fold in material.folds}
+    gains = [held_out_gains(events).assign(fold=index) for index, events in trained.items()]
+    table = pd.concat(gains, ignore_index=True)
+    return table[["fold", *table.columns.drop("fold")]]
 
 
 def chosen_timelines(predicted, material):
@@ -328,7 +376,7 @@ def decoder_comparison(materials, jobs):
         truth = spotting.annotated(videos)
         setting = f"{dataset}, prior of {'its own' if dataset == statistics else statistics}"
         for decoder in DECODERS:
-            intervals = accepted_intervals(found[decoder, dataset, statistics])
+            intervals = [*map(accepted_intervals, found[decoder, dataset, statistics])]
             for iou in metrics.IOUS:
                 tallied = tally(intervals, truth, videos, iou)
                 drawn = pooled_scores(tallied, subject_weights(tallied["subject"], seed))["spotting_f1"]

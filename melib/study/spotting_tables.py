@@ -5,8 +5,8 @@
                                                                       -> p of a difference: two systems swapped for a subject
 
 Counts are pooled over folds and subjects before a score is formed, and the same resamples serve all that is compared. Where
-training was repeated, intervals carry a column ``run``: counts are pooled over runs, too, and resamples drawn over subjects
-crossed with runs.
+training was repeated there are several tables of intervals, one a training: counts are pooled over these, too, and resamples
+drawn over subjects crossed with trainings.
 """
 
 from dataclasses import dataclass
@@ -23,8 +23,10 @@ from melib.study.spotting_decoding import (
     FAULTS,
     Material,
     accepted_intervals,
+    class_prior_of,
     classify,
     curves_of,
+    fits_of,
     most_frequent,
 )
 
@@ -46,9 +48,10 @@ def tally(predicted, truth, videos, iou=0.5):
 
     Parameters
     ----------
-    predicted, truth : DataFrame
-        subject, video, onset, offset, emotion. Intervals of several training runs have a column run, whose categories
-        are all runs, those without any interval included.
+    predicted : list of DataFrame
+        subject, video, onset, offset, emotion; one table a training.
+    truth : DataFrame
+        The same columns.
     videos : list of spotting.Video
         Everything that is scored; a prediction elsewhere isn't counted.
     iou : float
@@ -62,7 +65,7 @@ def tally(predicted, truth, videos, iou=0.5):
     searched = pd.DataFrame(searched, columns=["subject", "video", "hours"])
     truth = _within(truth, searched)
     parts = []
-    for run, intervals in enumerate(by_run(predicted)):
+    for run, intervals in enumerate(predicted):
         found = _within(intervals, searched)
         pairs, right = (rule(found, truth, iou)["matches"] for rule in (metrics.spotting, metrics.end_to_end))
         hit, named = truth.loc[pairs["truth"]], found.loc[pairs["predicted"], "emotion"]
@@ -84,42 +87,8 @@ def tally(predicted, truth, videos, iou=0.5):
 
 def _within(table, videos):
     """Rows of a table that lie in one of some videos."""
-    return table[_pairs(table).isin(_pairs(videos))].reset_index(drop=True)
-
-
-def together(trainings):
-    """Intervals of several training runs in one table.
-
-    Parameters
-    ----------
-    trainings : list of DataFrame
-        One a run, in their order.
-
-    Returns
-    -------
-    DataFrame
-        With the column run where there are several.
-    """
-    if len(trainings) == 1:
-        return trainings[0]
-    runs = np.repeat(np.arange(len(trainings)), [len(intervals) for intervals in trainings])
-    runs = pd.Categorical(runs, categories=range(len(trainings)))
-    return pd.concat(trainings, ignore_index=True).assign(run=runs)
-
-
-def by_run(intervals):
-    """Take what `together` has put together apart: list of DataFrame."""
-    if "run" not in intervals:
-        return [intervals]
-    return [
-        intervals[intervals["run"] == run].drop(columns="run").reset_index(drop=True)
-        for run in intervals["run"].cat.categories
-    ]
-
-
-def _pairs(table):
-    """Subject and video of each row as one text."""
-    return table["subject"].astype(str) + "/" + table["video"].astype(str)
+    pairs = (part["subject"].astype(str) + "/" + part["video"].astype(str) for part in (table, videos))
+    return table[next(pairs).isin(next(pairs))].reset_index(drop=True)
 
 
 def pooled_scores(counts, weight=None, *, skip_absent=False):
@@ -271,18 +240,17 @@ class Evaluation:
     Attributes
     ----------
     material : Material
-    candidates : dict name -> DataFrame
-        All intervals that a system considered, as `spotting_decoding.decode_system` returns them; of several trainings
-        `together`.
+    candidates : dict name -> list of DataFrame
+        All intervals that a system considered, as `spotting_decoding.decode_system` returns them; one table a training.
     """
 
     material: Material
-    candidates: dict[str, pd.DataFrame]
+    candidates: dict[str, list[pd.DataFrame]]
 
     @cached_property
     def predictions(self):
-        """Intervals that each system stands by: dict name -> DataFrame."""
-        return {name: accepted_intervals(intervals) for name, intervals in self.candidates.items()}
+        """Intervals that each system stands by: dict name -> list of DataFrame."""
+        return {name: [*map(accepted_intervals, trainings)] for name, trainings in self.candidates.items()}
 
     @cached_property
     def truth(self):
@@ -323,9 +291,9 @@ class Evaluation:
                 "minutes": sum(len(v) / v.fps for v in videos) / 60,
             }
             counts = self.counts[system.name]
-            candidates = by_run(self.candidates[system.name])
+            candidates = self.candidates[system.name]
             ap = [metrics.average_precision(intervals, self.truth) for intervals in candidates]
-            for run, intervals in enumerate(by_run(self.predictions[system.name])):
+            for run, intervals in enumerate(self.predictions[system.name]):
                 bounded = _bounded(counts[counts["run"] == run], seed)
                 shared = {name: bounded[name] for name in ("end_to_end_f1", "fp_per_hour")}
                 row = {**about, "seed": seed + SEEDS_APART * run, **shared, "ap": ap[run]}
@@ -355,18 +323,53 @@ class Evaluation:
         Returns
         -------
         DataFrame
-            system, against, and the columns of `difference` of the family's metrics; family, p_holm, significant, tests.
+            system, against, and the columns of `difference` of the family's metrics; family, p_holm, significant, tests;
+            floor, where a sham is among them, which isn't tested: the size of its own difference.
         """
         declared, claimed = (comparisons.declared()[name] for name in (family, "spotting_claims"))
         left_out = {declared["other"], *([claimed["ours"]] if declared["other"] == claimed["other"] else [])}
         parts = []
-        for name in (system.name for system in systems if system.name not in left_out):
-            part = difference(self.counts[name], self.counts[declared["other"]], self.material.seed)
-            part = part[part["metric"].isin(declared["metrics"])].copy()
-            part.insert(0, "system", name)
+        for system in (system for system in systems if system.name not in left_out):
+            part = difference(self.counts[system.name], self.counts[declared["other"]], self.material.seed)
+            part = part[part["metric"].isin(declared["metrics"])]
+            part.insert(0, "system", system.name)
             part.insert(1, "against", declared["other"])
-            parts.append(part)
-        return comparisons.corrected(pd.concat(parts, ignore_index=True), family, ["system", "metric"])
+            parts.append(part.assign(p=np.nan if system.sham else part["p"]))
+        table = comparisons.corrected(pd.concat(parts, ignore_index=True), family, ["system", "metric"])
+        shams = {system.name for system in systems if system.sham}
+        return _with_floor(table, table["system"].isin(shams)) if shams else table
+
+    def parts(self, questions):
+        """What single parts of our system do, each held against what it is asked about.
+
+        Parameters
+        ----------
+        questions : dict question -> list of System
+            The last of a list is what its others are held against; those of "sham" differ in nothing but the seed, and
+            of them nothing is claimed.
+
+        Returns
+        -------
+        DataFrame
+            question, system, against, and the columns of `difference` of the declared metrics; floor (size of the sham's own
+            difference; NaN where both decode the same fits), family (spotting_parts), p_holm, significant, tests.
+        """
+        declared, seed, parts = comparisons.declared()["spotting_parts"], self.material.seed, []
+        for question, (*systems, other) in questions.items():
+            for system in systems:
+                fits = [fits_of(one, "", self.material.folds, seed) for one in (system, other)]
+                part = difference(self.counts[system.name], self.counts[other.name], seed)
+                about = {"question": question, "system": system.name, "against": other.name}
+                part = part.assign(
+                    **about, trained=fits[0] != fits[1], p=np.nan if system.sham else part["p"]
+                )
+                parts.append(part[part["metric"].isin(declared["metrics"])])
+        table = comparisons.corrected(
+            pd.concat(parts, ignore_index=True), "spotting_parts", [*about, "metric"]
+        )
+        table = _with_floor(table, table["question"] == "sham")
+        table["floor"] = table["floor"].where(table["trained"])
+        return table[[*about, *(name for name in table if name not in (*about, "trained"))]]
 
     def claims(self):
         """What must hold of our system against the repaired reference, each with its interval.
@@ -407,19 +410,21 @@ class Evaluation:
         Returns
         -------
         DataFrame
-            factor, reference, ours, metric, effect, low, high (95 %, over subjects), combinations (how many systems).
+            factor, reference, ours, metric, effect, low, high (95 %, over subjects), combinations (how many systems), seeds
+            (trainings of each).
         """
         weight = subject_weights(self.counts[systems[0].name]["subject"], self.material.seed)
         known = [pooled_scores(self.counts[system.name]) for system in systems]
         drawn = [pooled_scores(self.counts[system.name], weight) for system in systems]
         half, rows = len(systems) / 2, []
+        size = len(systems), self.counts[systems[0].name]["run"].nunique()
         for factor, (reference, ours) in factors.items():
             signs = [1 if getattr(system, factor) == ours else -1 for system in systems]
             for name in _BOUNDED:
                 effect = sum(sign * one[name][0] for sign, one in zip(signs, known, strict=True)) / half
                 spread = sum(sign * one[name] for sign, one in zip(signs, drawn, strict=True)) / half
-                rows.append((factor, reference, ours, name, effect, *stats.interval(spread), len(systems)))
-        columns = ["factor", "reference", "ours", "metric", "effect", "low", "high", "combinations"]
+                rows.append((factor, reference, ours, name, effect, *stats.interval(spread), *size))
+        columns = ["factor", "reference", "ours", "metric", "effect", "low", "high", "combinations", "seeds"]
         return pd.DataFrame(rows, columns=columns)
 
     def ledger(self, system):
@@ -433,26 +438,37 @@ class Evaluation:
         Returns
         -------
         DataFrame
-            system, fault, meaning, strs, inflation, low, high (95 %, over subjects), events, subjects.
+            system, fault, meaning, strs, inflation, low, high (95 %, over subjects), events, subjects, seeds.
         """
         truth, clean = self.truth, self.counts[system.name]
         weight = subject_weights(clean["subject"], self.material.seed)
         base, base_drawn = pooled_scores(clean)["strs"][0], pooled_scores(clean, weight)["strs"]
-        size = len(truth), clean["subject"].nunique()
+        size = len(truth), clean["subject"].nunique(), clean["run"].nunique()
         rows = [(system.name, "none", "nothing is wrong", base, 0.0, 0.0, 0.0, *size)]
         for fault, meaning in FAULTS.items():
             faulty = f"{system.name}, {fault}"
             counts = self.counts.get(faulty, clean)
             if fault == "events_only":
-                intervals = self.predictions[system.name]
-                counts = tally(intervals[_pairs(intervals).isin(_pairs(truth))], truth, self.material.home)
+                intervals = [_within(intervals, truth) for intervals in self.predictions[system.name]]
+                counts = tally(intervals, truth, self.material.home)
             if fault == "dropped_subjects":
                 counts = counts.assign(fn=counts["fn"].where(counts["tp"] + counts["fp"] > 0, 0))
             skipping = fault == "skipped_classes"
             value = pooled_scores(counts, skip_absent=skipping)["strs"][0]
             ends = stats.interval(pooled_scores(counts, weight, skip_absent=skipping)["strs"] - base_drawn)
             rows.append((system.name, fault, meaning, value, value - base, *ends, *size))
-        columns = ["system", "fault", "meaning", "strs", "inflation", "low", "high", "events", "subjects"]
+        columns = [
+            "system",
+            "fault",
+            "meaning",
+            "strs",
+            "inflation",
+            "low",
+            "high",
+            "events",
+            "subjects",
+            "seeds",
+        ]
         return pd.DataFrame(rows, columns=columns)
 
     def details(self, systems):
@@ -471,7 +487,7 @@ class Evaluation:
         """
         truth, recall, timing = self.truth, [], []
         for name in (system.name for system in systems):
-            intervals = by_run(self.predictions[name])[0]
+            intervals = self.predictions[name][0]
             matches = metrics.spotting(intervals, truth)["matches"]
             for column, bins in BINS.items():
                 if truth[column].notna().any():
@@ -488,6 +504,11 @@ class Evaluation:
             "spotting_recall": pd.concat(recall, ignore_index=True),
             "spotting_timing": pd.DataFrame(timing, columns=columns),
         }
+
+
+def _with_floor(table, sham):
+    """Beside each difference the size of the sham's (rows ``sham``) in the same metric: what another seed alone does."""
+    return table.assign(floor=table["metric"].map(table[sham].set_index("metric")["difference"].abs()))
 
 
 def recognition_table(systems, material):
@@ -516,10 +537,12 @@ def recognition_table(systems, material):
     named = {system.name: pd.Series(index=truth.index, dtype=object) for system in systems}
     common = pd.Series(index=truth.index, dtype=object)
     for fold, video, events in _true_intervals(material, truth):
-        common[events.index] = most_frequent([v for v in material.home if v.subject in fold.train])
+        train = material.home_of(fold.train)
+        common[events.index] = most_frequent(train)
         for system in systems:
             # A rejection has no place where the intervals are given.
-            classes = classify(system, events, curves_of(system, material, fold, video), reject=False)
+            timing = class_prior_of(system, train)
+            classes = classify(system, events, curves_of(system, material, fold, video), timing, reject=False)
             named[system.name][classes.index] = classes["emotion"]
     named["most frequent"] = common
     named["action units"] = recognition.unit_ceiling(truth["aus"], truth["emotion"])["predicted"]
