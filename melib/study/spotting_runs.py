@@ -225,6 +225,7 @@ def _spotting_study(run, long):
     ready = testable(list(dict.fromkeys([*SYSTEMS, *itertools.chain(*PARTS.values())])), run, long)
     materials, candidates = _repeated([*ready, *with_faults([REPAIRED, OURS])], run, long)
     systems = [system for system in SYSTEMS if system in ready]
+    learned = [system for system in systems if system.learned]
     parts = {question: part for question, part in PARTS.items() if {*part} <= {*ready}}
     evaluation = Evaluation(materials[0], candidates)
     first = {system.name: evaluation.predictions[system.name][0] for system in systems}
@@ -237,7 +238,7 @@ def _spotting_study(run, long):
         "spotting_parts": evaluation.parts(parts),
         "class_priors": class_prior_gains(materials[0]),
         **evaluation.details(systems),
-        "recognition": recognition_table([s for s in systems if s.learned], materials[0]),
+        "recognition": recognition_table([*learned, *PARTS["recognition"][:-1]], materials[0]),
         "inflation_ledger": pd.concat(map(evaluation.ledger, (REPAIRED, OURS)), ignore_index=True),
         **chosen_timelines(first[OURS.name], materials[0]),
     }
