@@ -5,7 +5,6 @@ import json
 import os
 import re
 import shutil
-import signal
 from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
@@ -135,17 +134,6 @@ def test_an_eaf_has_what_its_schema_asks_for(folder):
     vocabulary = root.find("CONTROLLED_VOCABULARY")
     assert types["emotion"]["CONTROLLED_VOCABULARY_REF"] == vocabulary.get("CV_ID")
     assert [value.text for value in vocabulary.iter("CVE_VALUE")] == ["anger", "surprise"]
-
-
-def test_captions_name_events_apexes_and_what_was_found():
-    text = exchange.webvtt(
-        a_video({"a<b": ("micro", 30, 45, 59, "anger")}, 30, first=0, found=[(0, None, 2, "others")])
-    )
-    assert text.split("\n\n")[:3] == [
-        "WEBVTT",
-        "00:00:00.000 --> 00:00:00.100\nfound: others",
-        "00:00:01.000 --> 00:00:02.000\na&lt;b: micro anger",
-    ]
 
 
 def test_label_studio_is_offered_every_label_and_counts_frames_from_one():
@@ -544,20 +532,6 @@ def beside(work):
     return child
 
 
-def test_who_is_killed_while_saving_leaves_what_was_saved_before(table, monkeypatch):
-    corrections.save_changes(*table[:2], [change("006_1", apex=130)])
-    before = table[2].read_bytes()
-    monkeypatch.setattr(os, "replace", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
-    child = beside(lambda: corrections.save_changes(*table[:2], [change("007_1", subject="007", apex=140)]))
-    assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
-    monkeypatch.undo()
-    assert table[2].read_bytes() == before
-    corrections.save_changes(
-        *table[:2], [change("007_1", subject="007", apex=140)]
-    )  # nobody holds the data set any more
-    assert [landmarks(*table[:2], event)[1] for event in ("006_1", "007_1")] == [130, 140]
-
-
 def test_of_what_several_save_at_the_same_time_nothing_is_lost(table):
     def save(event):
         for apex in range(120, 126):
@@ -569,15 +543,3 @@ def test_of_what_several_save_at_the_same_time_nothing_is_lost(table):
     children = [beside(lambda event=event: save(event)) for event in ("006_1", "007_1")]
     assert [os.waitpid(child, 0)[1] for child in children] == [0, 0]
     assert [landmarks(*table[:2], event)[1] for event in ("006_1", "007_1")] == [125, 125]
-
-
-def test_a_full_disk_is_one_sentence_and_what_was_saved_stays(small_disk):
-    folder = small_disk(1)
-    of, tables = manifest(folder / "m"), [xlsx(folder / "u.xlsx", [HEADER, *LATE])]
-    file = folder / "m" / "corrections" / "invented.csv"
-    corrections.save_changes(of, tables, [change("006_1", apex=130)])
-    before = file.read_bytes()
-    (folder / "rest").write_bytes(bytes(shutil.disk_usage(folder).free))
-    with pytest.raises(DataError, match="disk is full"):
-        corrections.save_changes(of, tables, [change("007_1", subject="007", apex=140)])
-    assert file.read_bytes() == before

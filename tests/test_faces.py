@@ -73,8 +73,8 @@ def blank():
 
 
 def load(synthme, root):
-    table = pd.DataFrame({"subject": ["s01"], "video": ["v"]})
-    return faces.load_clips(synthme, root, table, root / "cache", jobs=1, progress=False)[0]
+    table = pd.DataFrame({"subject": ["s01"], "video": ["v"], "folder": [root / "frames" / "s01" / "v"]})
+    return faces.load_clips(synthme, table, root / "cache", jobs=1, progress=False)[0]
 
 
 # One image
@@ -289,7 +289,7 @@ def test_clips_come_in_order_and_are_the_same_whatever_the_number_of_processes(
     runs = []
     for jobs in (1, 2):
         with pytest.warns(UserWarning, match="s10/v2"):
-            runs.append(faces.load_clips(synthme, three_clips, table, tmp_path / str(jobs), jobs=jobs))
+            runs.append(faces.load_clips(synthme, table, tmp_path / str(jobs), jobs=jobs))
     assert "3/3" in capsys.readouterr().err  # the progress bar
     assert [(clip.subject, clip.video) for clip in runs[0]] == [("s2", "v2"), ("s10", "v1"), ("s10", "v2")]
     for one, other in zip(*runs, strict=True):
@@ -309,7 +309,7 @@ from melib.data import manifest
 from melib.vision import faces
 synthme = manifest.read_manifest("synthme")
 table = manifest.videos(synthme, sys.argv[1])
-faces.load_clips(synthme, sys.argv[1], table, sys.argv[2], jobs=int(sys.argv[3]), progress=False)
+faces.load_clips(synthme, table, sys.argv[2], jobs=int(sys.argv[3]), progress=False)
 """
 
 

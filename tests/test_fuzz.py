@@ -29,7 +29,7 @@ import yaml
 from melib import DataError
 from melib.annotations import audit
 from melib.data import cache
-from melib.data.manifest import find_video, frame_files, parts, read_manifest, spans, videos
+from melib.data.manifest import frame_files, parts, read_manifest, spans, videos
 from melib.data.tables import text
 
 SHARE = float(os.environ.get("FUZZ_SHARE", "0.05"))
@@ -319,7 +319,7 @@ def of_manifest(rng, folder, tables):
         found = videos(described, folder / name)
         spans(described, found)
         for row in found.itertuples():
-            frame_files(find_video(described, folder / name, row.subject, row.video), described)
+            frame_files(row.folder, described)
     return "read"
 
 

@@ -154,10 +154,10 @@ def test_a_videos_motion_comes_from_the_cache_the_second_time(films, tmp_path, m
     shutil.copytree(films[12][2], folder)
     sorted(folder.iterdir())[20].write_bytes(b"x")
     with pytest.warns(UserWarning, match="1 of 90 frames of s01/v are masked"):
-        first = flow.load_regional(manifest, tmp_path, "s01", "v", tmp_path / "cache", step=2)
+        first = flow.load_regional(manifest, "s01", "v", folder, tmp_path / "cache", step=2)
     assert first["numbers"].tolist() == list(range(0, 180, 2)) and first["motion"].shape == (90, 36)
     monkeypatch.setattr(flow, "regional", lambda stream: pytest.fail("computed twice"))
     with pytest.warns(UserWarning, match="1 unreadable"):
-        again = flow.load_regional(manifest, tmp_path, "s01", "v", tmp_path / "cache", step=2)
+        again = flow.load_regional(manifest, "s01", "v", folder, tmp_path / "cache", step=2)
     np.testing.assert_array_equal(first["motion"], again["motion"])
     assert len(list((tmp_path / "cache").iterdir())) == 1

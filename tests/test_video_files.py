@@ -184,18 +184,15 @@ def test_a_clip_from_a_file_is_the_clip_from_its_decoded_frames(tmp_path, synthm
     folder.mkdir(parents=True)
     for number, image in enumerate(decoded(film), start=1):
         cv2.imwrite(str(folder / f"img{number}.png"), image)
-    table = pd.DataFrame({"subject": ["s01"], "video": ["v"]})
-    clips = [
-        faces.load_clips(synthme, tmp_path / root, table, tmp_path / root, jobs=1, progress=False)[0]
-        for root in ("film", "images")
-    ]
+    clips, motions = [], []
+    for place in (film, folder):
+        table = pd.DataFrame({"subject": ["s01"], "video": ["v"], "folder": [place]})
+        stored = place.parents[2]
+        clips += faces.load_clips(synthme, table, stored, jobs=1, progress=False)
+        motions.append(flow.load_regional(synthme, "s01", "v", place, stored)["motion"])
     assert clips[0].mask.all()
     for name in ("frames", "mask", "landmarks", "numbers"):
         np.testing.assert_array_equal(getattr(clips[0], name), getattr(clips[1], name))
-    motions = [
-        flow.load_regional(synthme, tmp_path / root, "S01", "V", tmp_path / root)["motion"]
-        for root in ("film", "images")
-    ]
     np.testing.assert_array_equal(*motions)
     windows = [recipe.windows(frame_files(place, synthme)[1], 8)[0] for place in (film, folder)]
     np.testing.assert_array_equal(*windows)

@@ -96,13 +96,13 @@ def _may_hang(expression: str) -> bool:
     return len(re.findall(r"[*+]|\{\d*,\}", plain)) > _MOST_REPEATS
 
 
-def walk(variant: dict, root: Path, inside: Path | None = None, **known: str) -> Iterator[Place]:
+def walk(variant: dict, root: Path, inside: Path | None = None) -> Iterator[Place]:
     """Folders of frames and video files below ``root`` that fit, sorted by name.
 
-    With fields ``known``, only those that have them, in any case; with a folder ``inside``, only those on the way to it,
-    in it and below. Folders that hold but further folders aren't folders of frames.
+    With a folder ``inside``, only those on the way to it, in it and below. Folders that hold but further folders aren't
+    folders of frames.
     """
-    for fields, path, glob in _walk(root, levels(variant["pattern"]), known, root, inside):
+    for fields, path, glob in _walk(root, levels(variant["pattern"]), {}, root, inside):
         if (subject := _subject(variant, fields)) and not (path.is_dir() and _holds_only_folders(path)):
             yield Place(subject, fields["video"], path, glob)
 

@@ -247,25 +247,6 @@ def videos(manifest: Manifest, root: str | Path) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["subject", "video", "folder"])
 
 
-def find_video(manifest: Manifest, root: str | Path, subject: str, video: str) -> Path:
-    """Where the frames of one video lie: ``folder`` of :func:`videos`. Names in the same case go first.
-
-    Raises
-    ------
-    DataError
-        If it is missing.
-    """
-    root = Path(root)
-    variant = effective(manifest, root).frames
-    by_name = _by_name(layouts.walk(variant, root, subject=subject, video=video) if root.is_dir() else ())
-    if not by_name:
-        raise DataError(
-            f"{root} holds no video {video} of subject {subject} ({variant['pattern']}); check the folder "
-            f"of {manifest.name} that was given as root, and {manifest.source}."
-        )
-    return _place(by_name.get((subject, video)) or next(iter(by_name.values())))
-
-
 def tables(manifest: Manifest, root: str | Path) -> list[Path]:
     """Annotation tables (.xlsx, .xls) that lie in the data set's folder, or else one level below, by name.
 

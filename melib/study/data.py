@@ -114,17 +114,24 @@ def as_in_table(videos, events):
     return videos if renamed.duplicated(["subject", "video"]).any() else renamed
 
 
-def simulated(run, *, transfer=False):
-    """Simulate the profile's data sets below ``run/data`` and open them; finished clips are kept.
+def simulated(run, part="data"):
+    """Simulate data sets of the profile below ``run/data`` and open them; finished clips are kept.
+
+    Parameters
+    ----------
+    run : Run
+    part : {"data", "transfer", "long", "long_transfer"}
+        Which of the profile's lists.
 
     Returns
     -------
     list of Study
     """
+    write = simulate.write_long if part.startswith("long") else simulate.write_clips
     studies = []
-    for spec in run.settings["transfer" if transfer else "data"]:
+    for spec in run.settings[part]:
         out = run.folder / "data" / spec["name"]
-        simulate.write_clips(out, seed=run.seed, jobs=run.jobs, **spec)
+        write(out, seed=run.seed, jobs=run.jobs, **spec)
         studies.append(open_study(out / "manifest.yml", out))
     return studies
 
@@ -190,7 +197,7 @@ def with_clips(study, run):
     -------
     Study
     """
-    clips = faces.load_clips(study.manifest, study.root, study.videos, run.cache, jobs=run.jobs)
+    clips = faces.load_clips(study.manifest, study.videos, run.cache, jobs=run.jobs)
     return replace(study, clips=tuple(clips))
 
 
@@ -257,14 +264,7 @@ def long_studies(run, *, transfer=False):
     list of Study
         Maybe none.
     """
-    if run.data:
-        return named(run, long=True)
-    studies = []
-    for spec in run.settings["long_transfer" if transfer else "long"]:
-        out = run.folder / "data" / spec["name"]
-        simulate.write_long(out, seed=run.seed, jobs=run.jobs, **spec)
-        studies.append(open_study(out / "manifest.yml", out))
-    return studies
+    return named(run, long=True) if run.data else simulated(run, "long_transfer" if transfer else "long")
 
 
 def every_study(run):
@@ -276,5 +276,4 @@ def every_study(run):
     """
     if run.data:
         return [study for long in (False, True) for study in named(run, long=long, tables_alone=True)]
-    clips = simulated(run)
-    return [*clips, *long_studies(run)]
+    return [*simulated(run), *simulated(run, "long")]

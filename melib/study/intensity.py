@@ -536,7 +536,7 @@ def intensity_study(run):
     prepared = prepare_all(studies, run)
     transfer, folds, records = {}, {}, {}
     if not run.data:
-        others = [with_clips(s, run) for s in simulated(run, transfer=True)]
+        others = [with_clips(s, run) for s in simulated(run, "transfer")]
         transfer = {p.protocol: p for p in prepare_all(others, run)}
         if run.settings["train_on_transfer"]:
             studies, prepared = studies + others, prepared + list(transfer.values())

@@ -139,7 +139,7 @@ def prepare_videos(study, run, *, windows=True):
     step = samples_apart(study)
     folder = run.cache / "motion"
     tasks = [
-        (study.manifest, study.root, row, folder, step, k)
+        (study.manifest, row, folder, step, k)
         for row in study.videos[["subject", "video", "folder"]].itertuples(index=False, name=None)
     ]
     features = workers.run_jobs(_features, tasks, run.jobs, label=f"{study.name}: motion", unit="video")
@@ -151,11 +151,11 @@ def samples_apart(study):
     return max(1, round(study.manifest.fps / RATE))
 
 
-def _features(about, root, row, folder, step, k):
+def _features(about, row, folder, step, k):
     """Read or compute the features of one video (in a worker process); those of windows where k isn't 0."""
     cv2.setNumThreads(1)
     subject, video, frames = row
-    motion = flow.load_regional(about, root, subject, video, folder, step=step)
+    motion = flow.load_regional(about, subject, video, frames, folder, step=step)
     windows = _windows(manifest.frame_files(frames, about)[1][::step], folder, step, k) if k else _NO_WINDOWS
     return {name: np.array(value) for name, value in {**motion, **windows}.items()}
 

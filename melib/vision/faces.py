@@ -44,7 +44,7 @@ import pandas as pd
 import PIL.Image
 
 from melib.data import cache, layouts, video_files, workers
-from melib.data.manifest import Manifest, effective, find_video, frame_files
+from melib.data.manifest import Manifest, frame_files
 from melib.data.video_files import Frame
 from melib.errors import DataError
 
@@ -161,7 +161,6 @@ class Clip:
 
 def load_clips(
     manifest: Manifest,
-    root: str | Path,
     table_of_videos: pd.DataFrame,
     cache_folder: str | Path,
     *,
@@ -173,10 +172,8 @@ def load_clips(
     Parameters
     ----------
     manifest : Manifest
-    root : str or Path
-        The data set's folder.
     table_of_videos : DataFrame
-        subject, video, as ``manifest.videos`` returns.
+        subject, video, folder, as ``manifest.videos`` returns.
     cache_folder : str or Path
         Every clip that is finished stays there.
     jobs : int
@@ -199,11 +196,10 @@ def load_clips(
     DataError
         If a video's folder or file is missing, empty or inconsistent, or the disk is full.
     """
-    names = list(zip(table_of_videos["subject"], table_of_videos["video"], strict=True))
-    manifest = effective(manifest, root) if names else manifest  # the layout is looked for once
-    tasks = [(manifest, root, *name, cache_folder) for name in names]
+    videos = table_of_videos[["subject", "video", "folder"]].itertuples(index=False, name=None)
+    tasks = [(manifest, *video, cache_folder) for video in videos]
     label = f"{manifest.name}: faces" if progress else ""
-    filled = workers.run_jobs(_fill, tasks, max(1, min(jobs, len(names))), label=label, unit="clip")
+    filled = workers.run_jobs(_fill, tasks, max(1, min(jobs, len(tasks))), label=label, unit="clip")
     return [_clip(source, cache_folder) for source in filled]
 
 
@@ -362,11 +358,11 @@ class _Source(NamedTuple):
 
 
 def _fill(
-    manifest: Manifest, root: str | Path, subject: str, video: str, cache_folder: str | Path
+    manifest: Manifest, subject: str, video: str, place: str | Path, cache_folder: str | Path
 ) -> _Source:
     """Put one clip into the cache (in a worker process), without its warnings: the reader gives them."""
     cv2.setNumThreads(1)
-    numbers, paths = frame_files(find_video(manifest, root, subject, video), manifest)
+    numbers, paths = frame_files(place, manifest)
     params = {"size": SIZE, "margin": MARGIN, "stride": STRIDE, "smooth": _SMOOTH, "fps": manifest.fps}
     key = cache.key(_VERSION, params, cache.content_hash(paths, index=Path(cache_folder) / "hashes"))
     source = _Source(manifest, subject, video, paths, numbers, key)

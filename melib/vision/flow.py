@@ -26,7 +26,7 @@ import cv2
 import numpy as np
 
 from melib.data import cache
-from melib.data.manifest import effective, find_video, frame_files
+from melib.data.manifest import frame_files
 from melib.vision import faces
 
 # Half the preset's weight of smoothness: the response is linear from .2 to 2.5 pixels within 6 %, for 15 % more noise.
@@ -310,16 +310,14 @@ def window_inputs(frames, mask, landmarks, size=64, *, since_first=False):
 # Long videos
 
 
-def load_regional(manifest, root, subject, video, cache_folder, *, step=1):
+def load_regional(manifest, subject, video, place, cache_folder, *, step=1):
     """Follow the face through one video and measure its regions, or read that from the cache.
 
     Parameters
     ----------
     manifest : Manifest
-    root : str or Path
-        The data set's folder.
-    subject, video : str
-        As in ``manifest.videos``.
+    subject, video, place
+        As subject, video and folder of ``manifest.videos``.
     cache_folder : str or Path
     step : int
         Every so manieth frame is used; 7 brings 200 frames/s to the 28.6 of the reference.
@@ -339,8 +337,7 @@ def load_regional(manifest, root, subject, video, cache_folder, *, step=1):
     DataError
         If the video's folder or file is missing, empty or inconsistent, or the disk is full.
     """
-    manifest = effective(manifest, root)
-    numbers, paths = frame_files(find_video(manifest, root, subject, video), manifest)
+    numbers, paths = frame_files(place, manifest)
     numbers, paths, fps = numbers[::step], paths[::step], manifest.fps / step
     pixels = cache.content_hash(paths, index=Path(cache_folder) / "hashes")
     key = cache.key(_REGIONAL_VERSION, {"fps": fps}, pixels)
