@@ -23,7 +23,7 @@ from scipy.special import betainc
 from scipy.stats import norm
 
 from melib.errors import DataError, Misuse
-from melib.simulate.worlds import World, find_world
+from melib.simulate.worlds import FIRST, World
 
 MEDIAN_PEAK, LOG_SD, PEAK_RANGE = 0.7, 0.5, (0.1, 2.5)  # pixels of the 112-pixel crop
 ONE_SIDED = 0.15  # share of events each side; units across the midline stay symmetric, so fewer come out
@@ -257,7 +257,7 @@ def draw_event(
     start: float,
     strength: float | None = None,
     typical: float = TYPICAL_PEAK,
-    world: World | None = None,
+    world: World = FIRST,
 ) -> Expression:
     """Draw one expression.
 
@@ -272,14 +272,12 @@ def draw_event(
         Peak displacement in crop pixels; None draws it.
     typical : float
         That of a movement whose visible part has the drawn duration; ``inf`` if all of it is visible.
-    world : World, optional
-        The first if not given.
+    world : World
 
     Returns
     -------
     Event
     """
-    world = world or find_world("first")
     entry = statistics_of(name)
     data = event_statistics()
     duration = float(duration_quantile(name, rng.uniform()))

@@ -11,7 +11,7 @@ import numpy as np
 
 from melib.errors import DataError
 from melib.simulate import events
-from melib.simulate.worlds import World, find_world
+from melib.simulate.worlds import FIRST, World
 
 
 @dataclass(frozen=True)
@@ -89,11 +89,11 @@ class Nuisance:
         return replace(self, **new)
 
 
-def resolve(nuisance: "float | Nuisance", world: World | None = None) -> Nuisance:
-    """A factor on the world's defaults (the first's if none is given), or the scales themselves."""
+def resolve(nuisance: "float | Nuisance", world: World = FIRST) -> Nuisance:
+    """A factor on the world's scales, or the scales themselves."""
     if isinstance(nuisance, Nuisance):
         return nuisance
-    return replace(Nuisance(), **(world.clips if world else {})).scaled(float(nuisance))
+    return replace(Nuisance(), **world.clips).scaled(float(nuisance))
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ def draw_hold(rng: np.random.Generator, camera_fps: Sequence[float], fps: float)
 
 
 def draw_paths(
-    rng: np.random.Generator, nuisance: Nuisance, n_frames: int, fps: float, world: World | None = None
+    rng: np.random.Generator, nuisance: Nuisance, n_frames: int, fps: float, world: World = FIRST
 ) -> Paths:
     """Draw one clip's nuisance.
 
@@ -145,14 +145,12 @@ def draw_paths(
     nuisance : Nuisance
     n_frames : int
     fps : float
-    world : World, optional
-        The first if not given.
+    world : World
 
     Returns
     -------
     Paths
     """
-    world = world or find_world("first")
     seconds = np.arange(n_frames) / fps
 
     def excursion(pair, columns=1, top_hz=2.5):

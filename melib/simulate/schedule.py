@@ -16,7 +16,7 @@ from melib.simulate import events
 from melib.simulate.events import Expression, Movement
 from melib.simulate.nuisance import Blink, blink_duration, blink_phases
 from melib.simulate.units import JAW
-from melib.simulate.worlds import World, find_world
+from melib.simulate.worlds import FIRST, World
 
 STATISTICS = ("samm_lv", "casme3")
 
@@ -48,7 +48,7 @@ LIPS = (JAW, 25, 20, 18, 24)  # jaw, parting, spread, round, pressed together
 
 
 def schedule(
-    rng: np.random.Generator, statistics: str, length: float, world: World | None = None
+    rng: np.random.Generator, statistics: str, length: float, world: World = FIRST
 ) -> list[tuple[str, Expression]]:
     """Draw the expressions of one video.
 
@@ -58,8 +58,7 @@ def schedule(
     statistics : {"samm_lv", "casme3"}
     length : float
         Seconds.
-    world : World, optional
-        The first if not given.
+    world : World
 
     Returns
     -------
@@ -91,7 +90,7 @@ def probes(
     length: float,
     peaks: tuple[float, float],
     n: int,
-    world: World | None = None,
+    world: World = FIRST,
 ) -> list[tuple[str, Expression]]:
     """Draw the expressions of a video made to measure how small a movement is found.
 
@@ -106,8 +105,7 @@ def probes(
         logarithmic axis.
     n : int
         Micro-expressions.
-    world : World, optional
-        The first if not given.
+    world : World
 
     Returns
     -------
@@ -138,7 +136,7 @@ def _macro_expected(statistics: str, length: float) -> float:
 
 
 def _place_macro(
-    rng: np.random.Generator, statistics: str, length: float, n: int, world: World | None
+    rng: np.random.Generator, statistics: str, length: float, n: int, world: World
 ) -> list[Expression]:
     """Macro-expressions one after the other, apart as in SAMM-LV, the first at any time."""
     chosen, free = [], MACRO_SHARE * length
@@ -226,9 +224,8 @@ def _plateau(rng: np.random.Generator, event: Expression) -> Expression:
     return replace(event, movements=tuple(movements))
 
 
-def draw_blinks(rng: np.random.Generator, length: float, world: World | None = None) -> list[Blink]:
+def draw_blinks(rng: np.random.Generator, length: float, world: World = FIRST) -> list[Blink]:
     """Draw the blinks of one video of ``length`` seconds, by time; none is cut off by its ends."""
-    partial = (world or find_world("first")).partial_blinks
     rate = float(np.clip(BLINK_RATE * np.exp(BLINK_LOG_SD * rng.standard_normal()), *BLINK_RANGE))
     mean = 60 / rate - BLINK_GAP_S
     blinks: list[Blink] = []
@@ -237,7 +234,7 @@ def draw_blinks(rng: np.random.Generator, length: float, world: World | None = N
         duration = blink_duration(rng)
         if start + duration + 0.1 > length:
             return blinks
-        depth = float(rng.uniform(*PARTIAL)) if rng.uniform() < partial else 1.0
+        depth = float(rng.uniform(*PARTIAL)) if rng.uniform() < world.partial_blinks else 1.0
         blinks.append(Blink(start, duration, *blink_phases(rng), depth))
         # From the start of one to that of the next: a shape of 1.5 makes them less regular than a clock's.
         start += max(duration, BLINK_GAP_S + float(rng.gamma(1.5, mean / 1.5)))

@@ -28,7 +28,7 @@ from scipy.interpolate import PchipInterpolator, RBFInterpolator
 from melib.errors import DataError
 from melib.simulate.events import UNIT_SCALE
 from melib.simulate.portraits import Portrait
-from melib.simulate.worlds import World, find_world
+from melib.simulate.worlds import FIRST, World
 
 FAMILIES = ("patches", "muscles", "head")
 SIDES = ("both", "left", "right")
@@ -108,9 +108,8 @@ class Field:
         return self.common + np.where(canvas.below[..., None] < 0, self.upper, self.lower)
 
 
-def make_canvas(portrait: Portrait, world: World | None = None) -> Canvas:
-    """Lay out one photograph, in the first world unless another is given."""
-    world = world or find_world("first")
+def make_canvas(portrait: Portrait, world: World = FIRST) -> Canvas:
+    """Lay out one photograph."""
     rng = np.random.default_rng(
         [portrait.person, 68]
     )  # of the person: places and depth are the same in every clip

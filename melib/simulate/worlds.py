@@ -58,6 +58,9 @@ class World:
     videos: dict = field(default_factory=dict, hash=False)
 
 
+FIRST = World("first")
+
+
 @functools.cache
 def find_world(name: str) -> World:
     """One world by its name.
