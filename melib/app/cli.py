@@ -114,7 +114,8 @@ def _simulate(
         bool, typer.Option("--long", help="Long videos with several expressions, blinks and talking.")
     ] = False,
     name: Annotated[str | None, typer.Option(help="Name of the data set.")] = None,
-    family: Annotated[str, typer.Option(help="Displacement fields: patches or muscles.")] = "patches",
+    family: Annotated[str, typer.Option(help="Displacement fields: patches, muscles, head.")] = "patches",
+    world: Annotated[str, typer.Option(help="How movements and cameras are: first or second.")] = "first",
     people: Annotated[int, typer.Option(min=1, max=40, help="How many people.")] = 40,
     clips: Annotated[
         int | None, typer.Option(min=0, help="Clips with an expression, a person; 5 if not given.")
@@ -154,6 +155,7 @@ def _simulate(
     folder = (simulator.write_long if long else simulator.write_clips)(
         out,
         family=family,
+        world=world,
         people=people,
         seed=seed,
         nuisance=nuisance,
