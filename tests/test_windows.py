@@ -12,8 +12,8 @@ from melib.errors import DataError
 from melib.learn.windows import (
     FitSettings,
     Windows,
-    augment,
-    fit_scale,
+    _augment,
+    _fit_scale,
     fit_windows,
     load_fit,
     network_inputs,
@@ -113,17 +113,6 @@ def test_no_flipped_bit_of_the_weights_passes(fitted, tmp_path_factory, place, b
         load_fit(folder)
 
 
-def test_the_kept_epoch_is_the_best_on_validation_and_patience_ends_the_fit():
-    settings = dataclasses.replace(TINY, epochs=8, lr=0.05, patience=2)
-    train, validation = blobs(8, 1), blobs(4, 2)
-    noise = dataclasses.replace(train, target=np.random.default_rng(0).random((8, 12), dtype=np.float32))
-    result = fit_windows(settings, noise, validation, seed=0)
-    losses = result.history["validation"]
-    best = int(losses.idxmin())
-    assert result.history["best"].tolist() == [epoch == best for epoch in range(len(losses))]
-    assert len(losses) == min(8, best + 1 + 2)
-
-
 def test_validation_windows_are_never_trained_on():
     settings = dataclasses.replace(TINY, epochs=1)
     one = fit_windows(settings, blobs(6, 1), blobs(4, 2), seed=0)
@@ -132,36 +121,16 @@ def test_validation_windows_are_never_trained_on():
     assert one.scale == other.scale
 
 
-@pytest.mark.parametrize("name", ["training", "validation"])
-@pytest.mark.parametrize("emptied", ["no windows", "no faces"])
-def test_an_empty_set_is_refused(name, emptied):
-    full = blobs(3, 1)
-    empty = blobs(0, 1) if emptied == "no windows" else dataclasses.replace(full, mask=full.mask & False)
-    sets = (empty, full) if name == "training" else (full, empty)
-    with pytest.raises(DataError, match=f"no {name} window"):
-        fit_windows(TINY, *sets, seed=0)
-
-
-def test_bad_settings_and_shapes_are_refused():
-    with pytest.raises(DataError, match="colour"):
-        FitSettings(input="colour")
-    with pytest.raises(DataError, match="transformer"):
-        FitSettings(model="transformer")
-    windows = blobs(3, 1)
-    with pytest.raises(DataError, match="no variation"):
-        fit_windows(TINY, dataclasses.replace(windows, flow=windows.flow * 0), windows, seed=0)
-
-
 def test_preparation_is_centred_on_the_training_windows_and_motion_keeps_its_zero():
     windows = blobs(6, 1)
-    x = network_inputs(windows, slice(None), "raw", fit_scale(windows, "raw"))
+    x = network_inputs(windows, slice(None), "raw", _fit_scale(windows, "raw"))
     assert float(x.mean()) == pytest.approx(0, abs=1e-5)
     assert float(x.std(correction=0)) == pytest.approx(1, abs=1e-4)
     for input in ("difference", "flow"):
-        x = network_inputs(windows, [4, 1], input, fit_scale(windows, input))
+        x = network_inputs(windows, [4, 1], input, _fit_scale(windows, input))
         assert x.dtype == torch.float32
         assert x.shape == (2, 12, 2 if input == "flow" else 1, 24, 24)
-    scale = fit_scale(windows, "difference")
+    scale = _fit_scale(windows, "difference")
     assert scale["mean"] == 0
     x = network_inputs(windows, [4, 1], "difference", scale)
     for row, window in enumerate([4, 1]):
@@ -179,7 +148,7 @@ def test_a_mirrored_flow_is_the_flow_of_mirrored_frames():
     settings = FitSettings(input="flow", shift=0, gain=0.0, hide=0, warp=0)
     moves = set()
     for seed in range(20):
-        x, *_ = augment(
+        x, *_ = _augment(
             flow.clone(),
             torch.zeros(1, 1),
             torch.ones(1, 1, dtype=bool),
@@ -198,7 +167,7 @@ def test_warping_time_moves_frames_and_targets_together_and_keeps_the_ends():
     x = time.reshape(1, 9, 1, 1, 1).expand(30, -1, 2, 4, 4).clone()
     settings = FitSettings(input="flow", flip=False, shift=0, gain=0.0, hide=0, warp=0.12)
     target, mask = time.expand(30, -1).clone(), torch.ones(30, 9, dtype=bool)
-    x, target, mask = augment(x, target, mask, settings, np.random.default_rng(0))
+    x, target, mask = _augment(x, target, mask, settings, np.random.default_rng(0))
     assert torch.allclose(x[:, :, 0, 0, 0], target)
     assert torch.equal(target[:, [0, -1]], time[[0, -1]].expand(30, -1))
     assert (target.diff(dim=1) > 0).all()

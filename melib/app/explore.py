@@ -157,7 +157,7 @@ def _window(finished, alone, name):
             words.append(f"{results.METRICS[metric]}, {input_}: {known['value'].mean():.2f}")
             job = intensity.Job(alone.name, protocol, MODEL, input_, int(fit.fold), int(fit.seed))
             try:
-                fitted = _weights(finished, job.name, learn.windows.load_fit)
+                fitted = _weights(finished, job.name, learn.windows.FitSettings)
             except DataError as error:
                 words.append(str(error))
                 continue
@@ -168,14 +168,14 @@ def _window(finished, alone, name):
 
 
 @functools.lru_cache(maxsize=16)
-def _weights(finished, name, load):
-    """A fit of the run, read by `load` of its own kind."""
+def _weights(finished, name, settings):
+    """A fit of the run, of the kind that these settings make."""
     folder = finished.run.folder / "weights" / name
     if not (folder / "settings.yml").is_file():
         raise DataError(
             f"{finished.run.folder} has no weights of {name}; make them with `{finished.command}`."
         )
-    return load(folder)
+    return learn.windows.load_fit(folder, settings)
 
 
 # ---- a long video ---------------------------------------------------------------------------------------------
@@ -214,7 +214,7 @@ def _fold_curves(finished, videos, fold):
     material = spotting_decoding.Material(name, videos, [fold], {}, {}, {}, seed)
     (fit,) = spotting_decoding.fits_of(OURS, name, [fold], seed)
     try:
-        fitted = _weights(finished, fit.name, learn.videos.load_regressor)
+        fitted = _weights(finished, fit.name, learn.videos.VideoSettings)
     except DataError:
         return material
     asked = [v for v in videos if v.subject in {*fold.validation, *fold.test}]

@@ -79,7 +79,8 @@ def load_weights(folder: str | Path | None = None) -> Weights:
         raise DataError(
             f"{place} holds no weights to predict with ({why}); name a run whose notebook 06 has finished."
         ) from error
-    both = learn.windows.load_fit(place / "intensity"), learn.videos.load_regressor(place / "spotting")
+    spotting = learn.windows.load_fit(place / "spotting", learn.videos.VideoSettings)
+    both = learn.windows.load_fit(place / "intensity"), spotting
     return Weights(*both, decoder, least, floor, windows, about)
 
 

@@ -24,15 +24,6 @@ from melib.learn.windows import Fitted
 from melib.losses import video_loss
 from melib.models import VideoRegressor
 
-__all__ = [
-    "Sequence",
-    "VideoSettings",
-    "fit_feature_scale",
-    "fit_regressor",
-    "load_regressor",
-    "predict_curves",
-]
-
 # Frames. Both even, for the slow path of the state space; 1024 are half a minute at 30 frames/s.
 _CHUNK = 4096
 _MARGIN = 1024
@@ -112,26 +103,12 @@ class VideoSettings:
     graft: float = 0.0
 
 
-def fit_feature_scale(train, settings):
-    """Constants that are fitted on training sequences.
+def _fit_scale(train, settings):
+    """What is fitted on training sequences, lists of float.
 
-    Parameters
-    ----------
-    train : list of Sequence
-    settings : VideoSettings
-
-    Returns
-    -------
-    scale : dict
-        middle, spread (C floats): median of each channel over the visible frames, and twice its median absolute
-        deviation as a standard deviation; 1 for a channel that never changes.
-        class_weights (K floats): frames of all classes that occur weigh alike in sum, neutral ``neutral_factor`` times as
-        much; 0 for a class that never occurs.
-
-    Raises
-    ------
-    DataError
-        If no channel changes.
+    middle, spread (C): median of each channel over the visible frames, and twice its median absolute deviation as a standard
+    deviation; 1 for a channel that never changes. class_weights (K): frames of all classes that occur weigh alike in sum,
+    neutral ``neutral_factor`` times as much; 0 for a class that never occurs.
     """
     visible = np.concatenate([sequence.x[sequence.mask] for sequence in train]).astype(np.float64)
     middle = np.median(visible, axis=0)
@@ -170,7 +147,7 @@ def fit_regressor(settings, train, validation, seed, *, donors=(), mirror=None):
     Returns
     -------
     fitted : melib.learn.windows.Fitted
-        Its scale is that of `fit_feature_scale`, and ``class_prior`` (K floats): the share of each class in what the
+        Its scale is that of `_fit_scale`, and ``class_prior`` (K floats): the share of each class in what the
         classification loss weighed, that is what the network was told before it saw a frame. The validation loss in its
         history is NaN where there are no sequences.
 
@@ -181,10 +158,13 @@ def fit_regressor(settings, train, validation, seed, *, donors=(), mirror=None):
     """
     last = settings.select == "last"
     windows.check_visible("sequence", train, validation or (train if last else ()))
-    scale = fit_feature_scale(train, settings)
-    device = windows.find_device()
+    scale, device = _fit_scale(train, settings), windows.find_device()
     weights = torch.tensor(scale["class_weights"], dtype=torch.float32, device=device)
     steps = math.ceil(sum(map(len, train)) / settings.segment / settings.batch)
+    parts = {
+        "regression": settings.regression * (settings.tasks != "recognition"),
+        "classification": settings.classification * (settings.tasks != "spotting"),
+    }
     with windows.reproducible(device):
         torch.manual_seed(seed)
         net = _network(settings, scale).to(device)
@@ -203,37 +183,30 @@ def fit_regressor(settings, train, validation, seed, *, donors=(), mirror=None):
                 if epoch == 0:
                     labels = emotion[mask]
                     mass[:] += np.bincount(labels, np.take(scale["class_weights"], labels), settings.classes)
-                x = augment_segments(x, scale, settings, mirror, random)
-                tensors = [torch.from_numpy(part).to(device) for part in (x, mask, target, emotion)]
-                yield _loss(net.curves(*tensors[:2]), tensors[1:], weights, settings).total
+                x = _augment(x, scale, settings, mirror, random)
+                motion, *labels = (torch.from_numpy(part).to(device) for part in (x, target, emotion, mask))
+                curves = net.curves(motion, labels[-1])
+                yield video_loss(*curves, *labels, class_weights=weights, **parts).total
 
         def validate():
-            return _validate(net, validation, scale, weights, settings, device) if validation else math.nan
+            """Loss over all frames of all validation sequences: what `VideoSettings.select` says."""
+            if not validation:
+                return math.nan
+            predicted = zip(*(_whole(net, sequence, scale, device) for sequence in validation), strict=True)
+            labels = (
+                [getattr(sequence, name) for sequence in validation] for name in ("target", "emotion", "mask")
+            )
+            rows = (torch.from_numpy(np.concatenate(part)[None]) for part in (*predicted, *labels))
+            loss = video_loss(*rows, class_weights=weights.cpu(), **parts)
+            return float(loss.classification if settings.tasks == "recognition" else loss.regression)
 
         state, history = windows.optimise(net, settings, steps, losses, validate, last=last)
     scale["class_prior"] = (mass / max(mass.sum(), 1e-12)).tolist()
     return Fitted(settings, state, scale, history)
 
 
-def augment_segments(x, scale, settings, mirror, random):
-    """Vary a batch of training segments and bring them to the network's scale; one draw a segment.
-
-    Parameters
-    ----------
-    x : (n, T, C) float32
-        Pixels.
-    scale : dict
-        From `fit_feature_scale`.
-    settings : VideoSettings
-    mirror : (order (C,), sign (C,)) or None
-        See `fit_regressor`.
-    random : numpy.random.Generator
-
-    Returns
-    -------
-    x : (n, T, C) float32
-        In the channels' standard deviations.
-    """
+def _augment(x, scale, settings, mirror, random):
+    """Vary a batch of training segments (n, T, C), pixels, and bring it to the network's scale; one draw a segment."""
     n, _, c = x.shape
     if mirror is not None:
         order, sign = mirror
@@ -282,11 +255,6 @@ def predict_curves(fitted, sequences, *, device=None):
             dict(zip(("scores", "logits"), _whole(net, sequence, fitted.scale, device), strict=True))
             for sequence in sequences
         ]
-
-
-def load_regressor(folder):
-    """Read a fit of this module; see `windows.load_fit`."""
-    return windows.load_fit(folder, VideoSettings)
 
 
 def _places(train, n, settings, random):
@@ -384,34 +352,6 @@ def _scaled(x, scale):
 def _network(settings, scale):
     options = {name: getattr(settings, name) for name in _NETWORK}
     return VideoRegressor(len(scale["middle"]), settings.classes, **options)
-
-
-def _loss(curves, labels, weights, settings):
-    """Losses of scores and logits against mask, target and emotion; the total is of the tasks that are trained."""
-    (scores, logits), (mask, target, emotion) = curves, labels
-    return video_loss(
-        scores,
-        logits,
-        target,
-        emotion,
-        mask,
-        regression=settings.regression * (settings.tasks != "recognition"),
-        classification=settings.classification * (settings.tasks != "spotting"),
-        class_weights=weights,
-    )
-
-
-def _validate(net, sequences, scale, weights, settings, device):
-    """Loss over all frames of all validation sequences, without augmentation: what `VideoSettings.select` says."""
-    net.eval()
-    curves = [_whole(net, sequence, scale, device) for sequence in sequences]
-    labels = [
-        torch.from_numpy(np.concatenate([getattr(sequence, name) for sequence in sequences])[None])
-        for name in ("mask", "target", "emotion")
-    ]
-    predicted = [torch.from_numpy(np.concatenate(part)[None]) for part in zip(*curves, strict=True)]
-    loss = _loss(predicted, labels, weights.cpu(), settings)
-    return float(loss.classification if settings.tasks == "recognition" else loss.regression)
 
 
 @torch.no_grad()
