@@ -65,8 +65,7 @@ def intensity_loss(predicted, target, mask, *, mse=1.0, smooth=0.1, rank=0.1, ma
             "must share one shape (N, T); pass one value a frame of each window."
         )
     # Not `x * mask`: a NaN times 0 is NaN, and its gradient too.
-    predicted = torch.where(mask, predicted, 0)
-    target = torch.where(mask, target, 0)
+    predicted, target = (torch.where(mask, part, 0) for part in (predicted, target))
 
     distance = _mean((predicted - target).square(), mask)
 
@@ -126,25 +125,19 @@ def video_loss(
     DataError
         If the shapes don't belong together.
     """
-    shapes = [tuple(part.shape) for part in (scores, logits, targets, emotion, mask)]
-    if mask.ndim != 2 or scores.ndim != 3 or scores.shape != targets.shape or logits.ndim != 3:
-        fits = False
-    else:
-        fits = scores.shape[:2] == logits.shape[:2] == emotion.shape == mask.shape
-    if not fits:
+    parts = scores, logits, targets, emotion, mask
+    alike = scores.shape == targets.shape and all(part.shape[:2] == mask.shape for part in parts)
+    if not (alike and [part.ndim for part in parts] == [3, 3, 3, 2, 2]):
         raise DataError(
             "scores {}, logits {}, targets {}, emotion {} and mask {} must be (N, T, S), (N, T, K), (N, T, S), (N, T) and "
-            "(N, T); pass one row of each for every frame.".format(*shapes)
+            "(N, T); pass one row of each for every frame.".format(*(tuple(part.shape) for part in parts))
         )
     visible = mask[..., None]
-    distance = _mean(
-        (torch.where(visible, scores, 0) - torch.where(visible, targets, 0)).square().mean(-1), mask
-    )
+    scores, logits, targets = (torch.where(visible, part, 0) for part in (scores, logits, targets))
+    distance = _mean((scores - targets).square().mean(-1), mask)
 
     emotion = torch.where(mask, emotion, 0)
-    surprise = cross_entropy(
-        torch.where(visible, logits, 0).transpose(1, 2), emotion, reduction="none"
-    )  # (N, T)
+    surprise = cross_entropy(logits.transpose(1, 2), emotion, reduction="none")  # (N, T)
     weight = mask.to(surprise.dtype) if class_weights is None else class_weights[emotion] * mask
     wrong = (weight * surprise).sum() / weight.sum().clamp(min=torch.finfo(surprise.dtype).tiny)
 

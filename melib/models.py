@@ -34,26 +34,16 @@ _CHUNK = 16  # frames solved by one matrix product: measured fastest of 16, 32, 
 _STEP = (0.001, 0.1)  # first step sizes of the state space, as its authors start it (arXiv 2312.00752, 3.6)
 
 
-class TimeConv(nn.Conv1d):
-    """Convolution over time of (N, T, C) tensors; outside lie zeros.
+class _TimeConv(nn.Conv1d):
+    """Convolution over time of (N, T, C) tensors: an output reads ``size`` frames around it, or the last; outside lie 0."""
 
-    Parameters
-    ----------
-    channels, out : int
-    size : int
-        Frames that one output reads: centred, or the last so many when causal.
-    dilation, stride, groups : int
-    causal : bool
-    """
-
-    def __init__(self, channels, out, size=3, *, dilation=1, stride=1, groups=1, causal=False):  # noqa: D107
+    def __init__(self, channels, out, size=3, *, dilation=1, stride=1, groups=1, causal=False):
         super().__init__(channels, out, size, stride=stride, dilation=dilation, groups=groups)
         reach = (size - 1) * dilation
         self.before = reach if causal else reach // 2
         self.behind = reach - self.before
 
-    def forward(self, x):
-        """(N, T, channels) -> (N, ceil(T / stride), out)."""
+    def forward(self, x):  # (N, T, channels) -> (N, ceil(T / stride), out)
         return super().forward(pad(x, (0, 0, self.before, self.behind)).transpose(1, 2)).transpose(1, 2)
 
 
@@ -63,7 +53,7 @@ class Dilated(nn.Module):
     def __init__(self, width, blocks, dropout, causal):  # noqa: D107
         super().__init__()
         self.layers = nn.ModuleList(
-            TimeConv(width, width, dilation=dilation, causal=causal)
+            _TimeConv(width, width, dilation=dilation, causal=causal)
             for _ in range(blocks)
             for dilation in _DILATIONS
         )
@@ -120,7 +110,7 @@ class TwoRate(nn.Module):
         super().__init__()
         self.fast = nn.ModuleList(_Block(width, dropout, causal) for _ in range(blocks))
         self.slow = nn.ModuleList(_Block(width, dropout, causal) for _ in range(blocks))
-        self.down = nn.ModuleList(TimeConv(width, width, stride=2, causal=causal) for _ in range(blocks))
+        self.down = nn.ModuleList(_TimeConv(width, width, stride=2, causal=causal) for _ in range(blocks))
         self.causal, self.out = causal, 2 * width
 
     def forward(self, x, mask):
@@ -141,7 +131,7 @@ class _Block(nn.Module):
     def __init__(self, width, dropout, causal):
         super().__init__()
         self.norm = nn.LayerNorm(width)  # inside the residual branch: the stream itself keeps its strength
-        self.ways = nn.ModuleList(Selective(width) for _ in range(1 if causal else 2))
+        self.ways = nn.ModuleList(_Selective(width) for _ in range(1 if causal else 2))
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x, mask):
@@ -152,27 +142,19 @@ class _Block(nn.Module):
         return x + _only(self.dropout(y), mask)
 
 
-class Selective(nn.Module):
+class _Selective(nn.Module):
     """Selective state space that looks back: gate, short convolution, scan (arXiv 2312.00752, figure 3).
 
-    Parameters
-    ----------
-    width : int
-        A multiple of 8.
-
-    Notes
-    -----
-    ``forward(x (N, T, width), mask (N, T) bool)`` gives (N, T, width). One decay for each head of 8 channels, which
-    makes the scan a matrix product (arXiv 2405.21060); heads start at decays 1, 2, 3, ..., the real part of a
-    diagonal state space's usual start (S4D-real, arXiv 2206.11893).
+    One decay for each head of 8 channels, which makes the scan a matrix product (arXiv 2405.21060); heads start at decays 1,
+    2, 3, ..., the real part of a diagonal state space's usual start (S4D-real, arXiv 2206.11893).
     """
 
-    def __init__(self, width):  # noqa: D107
+    def __init__(self, width):
         super().__init__()
         self.heads = width // _HEAD
         self.sizes = [width, width + 2 * _STATE, self.heads]  # gate; input, write and read; step
         self.enter = nn.Linear(width, sum(self.sizes), bias=False)
-        self.near = TimeConv(self.sizes[1], self.sizes[1], 4, groups=self.sizes[1], causal=True)
+        self.near = _TimeConv(self.sizes[1], self.sizes[1], 4, groups=self.sizes[1], causal=True)
         self.leave = nn.Linear(width, width, bias=False)
         self.skip = nn.Parameter(torch.ones(self.heads))
         self.log_decay = nn.Parameter(torch.arange(1.0, self.heads + 1).log())
@@ -180,36 +162,20 @@ class Selective(nn.Module):
         self.step_bias = nn.Parameter(step + (-torch.expm1(-step)).log())  # its softplus is the step
 
     def forward(self, x, mask):
-        """Give one vector a frame."""
         gate, rest, step = self.enter(_only(x, mask)).split(self.sizes, dim=-1)
         value, write, read = silu(self.near(rest)).split([x.shape[-1], _STATE, _STATE], dim=-1)
         value = value.unflatten(-1, (self.heads, _HEAD))
         step = _only(softplus(step + self.step_bias), mask)  # no step: the state stays as it is
-        y = selective_scan(value, step, -self.log_decay.exp(), write, read) + self.skip[:, None] * value
+        y = _selective_scan(value, step, -self.log_decay.exp(), write, read) + self.skip[:, None] * value
         return self.leave(y.flatten(2) * silu(gate))
 
 
-def selective_scan(value, step, decay, write, read, chunk=_CHUNK):
-    """Run a state space whose step, input and output depend on the frame.
+def _selective_scan(value, step, decay, write, read, chunk=_CHUNK):
+    """Run a state space whose step, input and output depend on the frame; (N, T, H, P), the states 0 before the first frame.
 
-    Parameters
-    ----------
-    value : (N, T, H, P) tensor
-    step : (N, T, H) tensor, 0 or more
-        0 leaves the state as it is.
-    decay : (H,) tensor, below 0
-    write, read : (N, T, S) tensor
-    chunk : int
-        Frames that are solved at once; speed and memory only.
+    ``y[t] = state[t] @ read[t]`` of ``state[t] = exp(step[t] * decay) * state[t - 1] + step[t] * value[t] write[t]^T``, with
+    value (N, T, H, P), step (N, T, H) >= 0, decay (H,) < 0, write and read (N, T, S), state (H, P, S).
 
-    Returns
-    -------
-    y : (N, T, H, P) tensor
-        ``y[t] = state[t] @ read[t]`` of ``state[t] = exp(step[t] * decay) * state[t - 1] + step[t] * value[t] write[t]^T``,
-        state (H, P, S), 0 before the first frame.
-
-    Notes
-    -----
     Within a chunk each frame reads every earlier one with the decay between them, a matrix product; chunk by chunk
     the state is handed on (arXiv 2405.21060, section 6). Decays are taken as exponentials of differences, all at most
     1: nothing overflows.
@@ -276,10 +242,8 @@ def resnet18(in_channels, width=64):
     The norm is torchvision's BatchNorm. GroupNorm divides each frame by its own spread, so that a strong movement and
     a weak one look alike: on invented flow it cost .09 of Spearman (benchmarks/train_speed.md).
     """
-    from torchvision.models.resnet import (
-        BasicBlock,
-        ResNet,
-    )  # two seconds, for those alone who build a network
+    # Two seconds, for those alone who build a network.
+    from torchvision.models.resnet import BasicBlock, ResNet
 
     net = ResNet(BasicBlock, [2, 2, 2, 2])
     # ResNet fixes its first width at 64: lay the same layers again, from `width` channels on.
@@ -296,23 +260,11 @@ def resnet18(in_channels, width=64):
     return net
 
 
-def load_encoder(encoder, weights):
-    """Fill an encoder with the weights of a ResNet18, in place.
+def _load_encoder(encoder, weights):
+    """Fill an encoder in place with the weights of a ResNet18, see `FramewiseNet`.
 
-    Parameters
-    ----------
-    encoder : torch.nn.Module
-        From `resnet18`, with the width of the weights.
-    weights : "imagenet" or path
-        imagenet: torchvision's, from its download cache, else from the network with a progress bar.
-        A path: a .safetensors file of a ResNet18's state. Where its first layer has other channels than the
-        encoder, the colours' filters are added up and shared evenly: a grey picture then gives what it
-        gave as a colour picture, and two channels respond as strongly as three did.
-
-    Raises
-    ------
-    DataError
-        If the weights can't be had or don't fit.
+    Where the file's first layer has other channels than the encoder, the colours' filters are added up and shared evenly:
+    a grey picture then gives what it gave as a colour picture, and two channels respond as strongly as three did.
     """
     state = _imagenet() if weights == "imagenet" else _local(Path(weights))
     state = {name: tensor for name, tensor in state.items() if not name.startswith("fc.")}
@@ -330,7 +282,29 @@ def load_encoder(encoder, weights):
         ) from error
 
 
-class FramewiseNet(nn.Module):
+class _Encoded(nn.Module):
+    """Frames encoded one by one: what both intensity networks begin with."""
+
+    def __init__(self, in_channels, width, weights, dropout):
+        super().__init__()
+        self.encoder = resnet18(in_channels, width)
+        if weights:
+            _load_encoder(self.encoder, weights)
+        self.dropout = nn.Dropout(dropout)
+
+    def features(self, x, mask):
+        """(N, T or 1, C, H, W), (N, T) -> (N, T, 8 * width) float32: each frame encoded, 0 where its mask is False."""
+        n, t = x.shape[:2]
+        visible = mask[:, :t].flatten()
+        # Masked frames are left out, not blanked: BatchNorm would count them.
+        frames = x.flatten(0, 1) if visible.all() else x.flatten(0, 1)[visible]
+        features = x.new_zeros(n * t, 8 * self.encoder.conv1.out_channels)
+        if len(frames):
+            features[visible] = self.encoder(frames.contiguous(memory_format=torch.channels_last)).float()
+        return features.unflatten(0, (n, t)).expand(-1, mask.shape[1], -1)
+
+
+class FramewiseNet(_Encoded):
     """Intensity of each frame from that frame alone: the baseline that can't know its position in time.
 
     Parameters
@@ -339,9 +313,15 @@ class FramewiseNet(nn.Module):
     width : int
         Of the encoder; 64 is ResNet18.
     weights : None, "imagenet" or path
-        See `load_encoder`; None starts from random values.
+        None starts from random values. imagenet: torchvision's, from its download cache, else from the network with a
+        progress bar. A path: a .safetensors file of a ResNet18's state.
     dropout : float
         Share of features dropped in training.
+
+    Raises
+    ------
+    DataError
+        If the weights can't be had or don't fit.
 
     Notes
     -----
@@ -351,32 +331,25 @@ class FramewiseNet(nn.Module):
     """
 
     def __init__(self, in_channels, width=64, weights=None, *, dropout=0.2):  # noqa: D107
-        super().__init__()
-        self.encoder = resnet18(in_channels, width)
-        if weights:
-            load_encoder(self.encoder, weights)
-        self.dropout = nn.Dropout(dropout)
+        super().__init__(in_channels, width, weights, dropout)
         self.head = nn.Linear(8 * width, 1)
 
     def forward(self, x, mask):
         """Give the intensity of each frame, (N, T) in [0, 1]."""
-        features = _features(self.encoder, x, mask)  # (N, T, 8 * width)
+        features = self.features(x, mask)  # (N, T, 8 * width)
         with torch.autocast(x.device.type, enabled=False):
             return self.head(self.dropout(features)).squeeze(-1).sigmoid()
 
 
-class IntensityNet(nn.Module):
+class IntensityNet(_Encoded):
     """Intensity of each frame from the whole window: the intensity paper's ResNet18 and bidirectional GRU.
 
     Parameters
     ----------
-    in_channels : int
-    width : int
-        Of the encoder; 64 is ResNet18.
+    in_channels, width, weights
+        As in `FramewiseNet`.
     hidden : int
         Units of the GRU in each direction (not stated in the paper).
-    weights : None, "imagenet" or path
-        See `load_encoder`; None starts from random values.
     layers : int
         Layers of the GRU (not stated in the paper).
     dropout : float
@@ -390,18 +363,14 @@ class IntensityNet(nn.Module):
     def __init__(  # noqa: D107
         self, in_channels, width=64, hidden=128, weights=None, *, layers=1, dropout=0.2
     ):
-        super().__init__()
-        self.encoder = resnet18(in_channels, width)
-        if weights:
-            load_encoder(self.encoder, weights)
-        self.dropout = nn.Dropout(dropout)
+        super().__init__(in_channels, width, weights, dropout)
         self.project = nn.Linear(8 * width, hidden)
         self.gru = nn.GRU(hidden, hidden, layers, batch_first=True, bidirectional=True)
         self.head = nn.Linear(2 * hidden, 1)
 
     def forward(self, x, mask):
         """Give the intensity of each frame, (N, T) in [0, 1]."""
-        features = _features(self.encoder, x, mask)  # (N, T, 8 * width)
+        features = self.features(x, mask)  # (N, T, 8 * width)
         # Only the encoder gains by a caller's bf16: the small GRU is slower with it on the CPU.
         with torch.autocast(x.device.type, enabled=False):
             states, _ = self.gru(self.project(self.dropout(features)))  # (N, T, 2 * hidden)
@@ -451,7 +420,7 @@ class VideoRegressor(nn.Module):
             raise DataError(f"width {width} is not a multiple of 8; use 64, for example.")
         # One channel more says which frames are there: a video's borders and gaps are no calm face.
         self.stem = nn.ModuleList(
-            [TimeConv(in_channels + 1, width, causal=causal), TimeConv(width, width, causal=causal)]
+            [_TimeConv(in_channels + 1, width, causal=causal), _TimeConv(width, width, causal=causal)]
         )
         shared = BODIES[body](width, blocks, dropout, causal)
         self.body, self.dropout = shared, nn.Dropout(dropout)
@@ -476,25 +445,11 @@ class VideoRegressor(nn.Module):
         return self.score(x).sigmoid(), self.emotion(x)
 
 
-def _features(encoder, x, mask):
-    """(N, T or 1, C, H, W), (N, T) -> (N, T, F) float32: each frame encoded, 0 where its mask is False."""
-    n, t = x.shape[:2]
-    visible = mask[:, :t].flatten()
-    # Masked frames are left out, not blanked: BatchNorm would count them.
-    frames = x.flatten(0, 1) if visible.all() else x.flatten(0, 1)[visible]
-    features = x.new_zeros(n * t, 8 * encoder.conv1.out_channels)
-    if len(frames):
-        features[visible] = encoder(frames.contiguous(memory_format=torch.channels_last)).float()
-    return features.unflatten(0, (n, t)).expand(-1, mask.shape[1], -1)
-
-
 def _imagenet():
     from torchvision.models import ResNet18_Weights
 
     try:
-        return ResNet18_Weights.IMAGENET1K_V1.get_state_dict(
-            progress=True, check_hash=True, weights_only=True
-        )
+        return ResNet18_Weights.IMAGENET1K_V1.get_state_dict(check_hash=True, weights_only=True)
     except (OSError, RuntimeError) as error:
         raise DataError(
             f"ImageNet weights can't be had ({error}); connect to the network once, or give the path of a "

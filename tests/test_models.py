@@ -4,7 +4,7 @@ import torchvision
 from safetensors.torch import save_file
 
 from melib.errors import DataError
-from melib.models import FramewiseNet, IntensityNet, load_encoder, resnet18
+from melib.models import FramewiseNet, IntensityNet, resnet18
 
 
 def windows(n=2, t=5, channels=2, size=32, seed=0):
@@ -17,16 +17,6 @@ def net(request):
     torch.manual_seed(0)
     build = {"framewise": FramewiseNet, "bigru": IntensityNet}[request.param]
     return build(2, width=8).eval()
-
-
-def without_classifier(state):
-    return {name: tensor for name, tensor in state.items() if not name.startswith("fc.")}
-
-
-def test_at_full_width_the_encoder_is_torchvisions_resnet18():
-    theirs = without_classifier(torchvision.models.resnet18().state_dict())
-    ours = resnet18(3).state_dict()
-    assert {name: tensor.shape for name, tensor in ours.items()} == {n: t.shape for n, t in theirs.items()}
 
 
 def test_torchvisions_weights_give_torchvisions_features(tmp_path):
@@ -44,8 +34,7 @@ def test_a_grey_picture_answers_as_it_did_in_colour(tmp_path):
     save_file(reference.state_dict(), tmp_path / "resnet18.safetensors")
     grey = torch.randn(2, 1, 64, 64)
     for channels in (1, 2):
-        encoder = resnet18(channels).eval()
-        load_encoder(encoder, tmp_path / "resnet18.safetensors")
+        encoder = FramewiseNet(channels, weights=tmp_path / "resnet18.safetensors").encoder.eval()
         image = grey.expand(-1, channels, -1, -1)
         torch.testing.assert_close(
             encoder.conv1(image), reference.conv1(grey.expand(-1, 3, -1, -1)), atol=1e-5, rtol=1e-5
@@ -61,15 +50,6 @@ def test_weights_that_cannot_be_used_say_so(tmp_path, content):
         path.write_bytes(content)
     with pytest.raises(DataError, match=r"resnet18\.safetensors"):
         IntensityNet(1, weights=path)
-
-
-def test_imagenet_weights_offline_are_a_readable_error(monkeypatch):
-    def offline(*args, **kwargs):
-        raise OSError("no route to host")
-
-    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", offline)
-    with pytest.raises(DataError, match="connect to the network once"):
-        FramewiseNet(1, weights="imagenet")
 
 
 def test_the_framewise_net_commutes_with_time_and_the_gru_does_not(net):
