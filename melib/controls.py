@@ -160,23 +160,11 @@ def shuffle(inputs, seed):
     return inputs[np.arange(n)[:, None], order]
 
 
-def can_retime(apex, shift, n_frames):
-    """Tell where `retime` can move the apex: 2 frames must stay between it and either end, before and after.
-
-    Parameters
-    ----------
-    apex : (N,) float
-        NaN where a window shows no apex.
-    shift : float
-    n_frames : int
-
-    Returns
-    -------
-    possible : (N,) bool
-    """
+def _can_retime(apex, shift, n_frames):
+    """Where `retime` can move the apex, (N,) bool: `_ROOM` stays between it and either end; not for NaN."""
     apex = np.asarray(apex, dtype=float)
     nearest, farthest = np.minimum(apex, apex + shift), np.maximum(apex, apex + shift)
-    return (nearest >= _ROOM) & (farthest <= n_frames - 1 - _ROOM)  # False for NaN
+    return (nearest >= _ROOM) & (farthest <= n_frames - 1 - _ROOM)
 
 
 def retime(inputs, apex, shift):
@@ -200,14 +188,14 @@ def retime(inputs, apex, shift):
     Raises
     ------
     DataError
-        If an apex is too near an end (see `can_retime`).
+        If an apex is nearer than 2 frames to an end, before or after.
     """
     inputs, apex = np.asarray(inputs), np.asarray(apex, dtype=float)
     n_frames = inputs.shape[1]
-    if apex.shape != inputs.shape[:1] or not can_retime(apex, shift, n_frames).all():
+    if apex.shape != inputs.shape[:1] or not _can_retime(apex, shift, n_frames).all():
         raise DataError(
             f"retime by {shift} frames needs one apex a clip, {_ROOM:g} frames or more from both ends before "
-            "and after; leave out the others with can_retime."
+            "and after; leave out the others."
         )
     retimed = np.empty_like(inputs)
     output_time = np.arange(n_frames)
@@ -240,7 +228,6 @@ def apex_follow(predict, inputs, apex, shifts, subjects):
         - slope: mean over subjects of their clips' slopes; NaN if no clip could be re-timed
         - slopes: (N,) float64, within each clip the regression slope of the predicted apex on the shift;
           NaN for clips whose apex is too near an end for one of the shifts
-        - used, left_out: number of clips
 
     Raises
     ------
@@ -251,7 +238,7 @@ def apex_follow(predict, inputs, apex, shifts, subjects):
     shifts = np.asarray(shifts, dtype=float)
     if np.unique(shifts).size < 2:
         raise DataError("apex_follow needs at least two different shifts to fit a slope.")
-    used = np.all([can_retime(apex, shift, inputs.shape[1]) for shift in shifts], axis=0)
+    used = np.all([_can_retime(apex, shift, inputs.shape[1]) for shift in shifts], axis=0)
     slopes = np.full(len(inputs), np.nan)
     if used.any():
         clips, places = inputs[used], apex[used]
@@ -262,7 +249,7 @@ def apex_follow(predict, inputs, apex, shifts, subjects):
         moved = apexes - apexes[0]  # exactly 0 for a prediction that doesn't change
         slopes[used] = centred @ moved / (centred @ centred)
     slope = bootstrap(slopes, subjects, n=1)[0] if used.any() else math.nan
-    return {"slope": slope, "slopes": slopes, "used": int(used.sum()), "left_out": int((~used).sum())}
+    return {"slope": slope, "slopes": slopes}
 
 
 def frozen_correlation(real, frozen):
@@ -320,5 +307,5 @@ def sees(card):
 
 
 def least_follow(ceiling):
-    """Give the apex_follow that is asked of a model, from the truth's own (NaN where nobody knows the truth)."""
+    """The apex_follow that is asked of a model, from the truth's own (NaN where nobody knows the truth)."""
     return LEAST_FOLLOW if math.isnan(ceiling) else SHARE_OF_CEILING * ceiling

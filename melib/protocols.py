@@ -123,19 +123,13 @@ def paper_windows(events, clips, T=16):
     """
     if T < 2:
         raise DataError(f"a window needs at least 2 samples, got T={T}.")
-    table = _clip_table(events, clips)
-    left_out, rows = [], []
-    for row in _by_time(events):
-        reason = _unusable(row)
-        clip = table.get(_key(row))
-        if not reason and clip is None:
-            reason = "its clip is missing"
-        if not reason and not (clip.n_first <= row.onset and row.offset <= clip.n_last):
-            reason = "its frames aren't all there"
-        if reason:
-            left_out.append(_left_out(row, reason))
-            continue
-        rows.append([*_key(row), row.event, int(row.onset), int(row.offset), True, False])
+    rows = []
+    table, usable, left_out = _sort_out(events, clips)
+    for row in usable:
+        if table[_key(row)].n_first <= row.onset and row.offset <= table[_key(row)].n_last:
+            rows.append([*_key(row), row.event, int(row.onset), int(row.offset), True, False])
+        else:
+            left_out.append(_left_out(row, "its frames aren't all there"))
     return _windows(rows, "paper", left_out)
 
 
@@ -173,17 +167,9 @@ def context_windows(events, clips, *, T=32, stride, per_event=2, per_empty=1, se
             f"a window needs T of 2 or more and a whole stride of 1 or more, got T={T}, stride={stride}."
         )
     span = (T - 1) * int(stride)
-    table = _clip_table(events, clips)
-    by_video: dict = {key: [] for key in table}
-    left_out, unusable = [], set()
-    for row in _by_time(events):
-        key = _key(row)
-        reason = _unusable(row) or ("" if key in table else "its clip is missing")
-        if reason:
-            left_out.append(_left_out(row, reason))
-            unusable.add(key)
-        else:
-            by_video[key].append(row)
+    table, usable, left_out = _sort_out(events, clips)
+    unusable = {tuple(event[name] for name in _VIDEO) for event in left_out}
+    by_video = _by_video(usable)
     rows = []
     for key, clip in sorted(table.items()):
         if key in unusable:
@@ -193,15 +179,14 @@ def context_windows(events, clips, *, T=32, stride, per_event=2, per_empty=1, se
         if last < clip.n_first:
             left_out.append(_left_out(clip, "the clip is shorter than a window"))
             continue
-        starts = []
-        for event in by_video[key]:
+        shown, starts = by_video.get(key, []), []
+        for event in shown:
             rng = np.random.default_rng([seed, _AROUND_EVENT, _stable(*key), _stable(event.event)])
             starts += _starts_around(event, clip.n_first, last, span, per_event, rng)
-        if not by_video[key]:
+        if not shown:
             rng = np.random.default_rng([seed, _EMPTY_CLIP, _stable(*key)])
             starts += [int(rng.integers(clip.n_first, last + 1)) for _ in range(per_empty)]
-        for start in starts:
-            rows.append([*key, *_describe(start, start + span, by_video[key])])
+        rows += [[*key, *_describe(start, start + span, shown)] for start in starts]
     return _windows(rows, "context", left_out)
 
 
@@ -243,10 +228,7 @@ def targets(windows, events, T, prior=priors.triangular):
     -------
     targets : (N, T) float32 in [0, 1]
     """
-    by_video: dict = {}
-    for row in _by_time(events):
-        if not _unusable(row):
-            by_video.setdefault(_key(row), []).append(row)
+    by_video = _by_video(row for row in _by_time(events) if not _unusable(row))
     result = np.zeros((len(windows), T), np.float32)
     for i, window in enumerate(windows.itertuples(index=False)):
         for event in by_video.get(_key(window), []):
@@ -307,11 +289,10 @@ def _starts_around(event, first, last, span, count, rng):
 
 def _describe(start, stop, events):
     """Event shown most (its name or ""), start, stop, complete, truncated."""
-    shown = [(min(stop, e.offset) - max(start, e.onset), e) for e in events]
-    shown = [pair for pair in shown if pair[0] >= 0]
+    shown = [event for event in events if event.onset <= stop and event.offset >= start]
     if not shown:
         return ["", start, stop, False, False]
-    _, event = max(shown, key=lambda pair: pair[0])
+    event = max(shown, key=lambda e: min(stop, e.offset) - max(start, e.onset))
     complete = bool(start <= event.onset and event.offset <= stop)
     return [event.event, start, stop, complete, not complete]
 
@@ -337,8 +318,8 @@ def _left_out(row, reason):
     return {**dict(zip(_VIDEO, _key(row), strict=True)), "event": getattr(row, "event", ""), "reason": reason}
 
 
-def _clip_table(events, clips):
-    """(dataset, subject, video) -> row of clips, with its data set filled in where the clips don't say."""
+def _sort_out(events, clips):
+    """(dataset, subject, video) -> row of clips; events with a clip that give a target; all others, with the reason."""
     if "dataset" not in clips:
         names = events["dataset"].unique()
         if len(names) != 1:
@@ -346,7 +327,23 @@ def _clip_table(events, clips):
         clips = clips.assign(dataset=names[0])
     if clips.duplicated(_VIDEO).any():
         raise DataError("a clip is listed twice; give one row a dataset, subject and video.")
-    return {_key(row): row for row in clips.itertuples(index=False)}
+    table = {_key(row): row for row in clips.itertuples(index=False)}
+    usable, left_out = [], []
+    for row in _by_time(events):
+        reason = _unusable(row) or ("" if _key(row) in table else "its clip is missing")
+        if reason:
+            left_out.append(_left_out(row, reason))
+        else:
+            usable.append(row)
+    return table, usable, left_out
+
+
+def _by_video(rows):
+    """(dataset, subject, video) -> list of its events."""
+    by_video: dict = {}
+    for row in rows:
+        by_video.setdefault(_key(row), []).append(row)
+    return by_video
 
 
 def _key(row):
@@ -367,9 +364,7 @@ def _unusable(event):
         return "the event has no onset or offset"
     if pd.isna(event.apex):
         return "the event has no apex"
-    if not event.onset <= event.apex <= event.offset:
-        return "the event's landmarks are out of order"
-    return ""
+    return "" if event.onset <= event.apex <= event.offset else "the event's landmarks are out of order"
 
 
 def _stable(*names):

@@ -43,30 +43,16 @@ def test_a_predictor_that_reads_the_movement_follows_the_apex_and_one_that_knows
         sees = controls.apex_follow(reads, inputs, apex, shifts, subjects)
         assert sees["slope"] == pytest.approx(1, abs=0.08)
         assert sees["slopes"].shape == (60,)
-        assert sees["used"] + sees["left_out"] == 60
         blind = controls.apex_follow(knows_position, inputs, apex, shifts, subjects)
         assert blind["slope"] == 0
         assert not blind["slopes"][np.isfinite(blind["slopes"])].any()
 
 
-def test_clips_whose_apex_is_too_near_an_end_or_unknown_are_left_out_and_counted():
-    inputs, _, subjects, apex = faces(5)
-    apex[:3] = [0.5, np.nan, 28.5]
-    follow = controls.apex_follow(reads, inputs, apex, [-2, 2], subjects)
-    assert np.isnan(follow["slopes"]).tolist() == [True, True, True, False, False]
-    assert (follow["used"], follow["left_out"]) == (2, 3)
-    nobody = controls.apex_follow(reads, inputs, np.full(5, np.nan), [-2, 2], subjects)
-    assert np.isnan(nobody["slope"])
-    assert nobody["left_out"] == 5
-    with pytest.raises(DataError, match="two different shifts"):
-        controls.apex_follow(reads, inputs, apex, [2, 2], subjects)
-
-
 @given(st.floats(2, 28), st.floats(-20, 20))
 def test_retiming_keeps_the_ends_the_order_and_moves_the_apex_as_told(apex, shift):
     ramp = np.arange(T, dtype=float)[None, :, None]  # each frame shows its own time
-    if not controls.can_retime([apex], shift, T)[0]:
-        with pytest.raises(DataError, match="can_retime"):
+    if not controls._can_retime([apex], shift, T)[0]:
+        with pytest.raises(DataError, match="leave out"):
             controls.retime(ramp, [apex], shift)
         return
     time = controls.retime(ramp, [apex], shift)[0, :, 0]
@@ -133,16 +119,6 @@ def test_a_better_card_never_has_a_worse_verdict(swap_low, follow, follow_low, m
     for i in range(3):
         better = [value + more * (i == k) for k, value in enumerate((swap_low, follow, follow_low))]
         assert order.index(controls.sees(a_card(*better))) >= now
-
-
-def test_position_only_is_the_mean_of_the_training_targets():
-    targets = faces()[1]
-    predictions = controls.position_only(targets, 3)
-    assert predictions.shape == (3, T)
-    assert predictions.dtype == np.float32
-    np.testing.assert_allclose(predictions[2], targets.mean(axis=0), rtol=1e-6)
-    with pytest.raises(DataError, match="training targets"):
-        controls.position_only(np.zeros((0, T)), 3)
 
 
 def events_like_samm(people=30, each=5, seed=0):
