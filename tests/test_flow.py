@@ -105,15 +105,6 @@ def test_a_head_that_turns_moves_its_nose_more_and_both_are_taken_out():
     assert np.abs(left[flow.face_region(LANDMARKS, SIDE)]).max() < 0.02
 
 
-def test_a_frame_without_a_face_holds_nothing_and_is_never_the_reference(texture):
-    frames = movement(texture, [0, 0, 0, 1, 1, 0])
-    mask = np.array([True, False, True, True, True, True])
-    frames[1] = 255
-    inputs = flow.window_inputs(frames, mask, LANDMARKS, size=56)
-    assert not inputs["raw"][1].any() and not inputs["flow"][1].any()
-    assert int(inputs["reference"]) != 1
-
-
 def test_a_sample_is_the_mean_of_the_frames_it_stands_for():
     frames = np.arange(20, dtype=np.uint8)[:, None, None] * np.ones((1, 4, 4), np.uint8)
     assert flow.sample(frames, np.array([5.2, 10]), 5)[:, 0, 0].tolist() == [5, 10]

@@ -48,16 +48,6 @@ def together(stretches):
     return whole | {"masked": sum(each.masked for each in stretches)}
 
 
-@pytest.mark.parametrize("n_frames", [1, 64, 65])
-def test_every_frame_comes_once_in_order_and_few_at_a_time(wandering, n_frames):
-    stretches = list(faces.follow(wandering[:n_frames], FPS))
-    assert max(len(each.numbers) for each in stretches) <= 64
-    whole = together(stretches)
-    assert whole["numbers"].tolist() == list(range(n_frames))
-    assert whole["crops"].shape == (n_frames, 112, 112) and whole["crops"].dtype == np.uint8
-    assert whole["mask"].all()
-
-
 def test_the_eyes_stay_where_the_crop_wants_them_though_the_head_wanders(wandering):
     whole = together(faces.follow(wandering, FPS))
     eyes = whole["landmarks"][:, 36:48].mean(axis=1)
@@ -78,23 +68,6 @@ def test_how_a_video_is_cut_into_stretches_changes_nothing(wandering, monkeypatc
     cut = together(faces.follow(wandering, FPS))
     for name, value in whole.items():
         np.testing.assert_array_equal(cut[name], value)
-
-
-def test_what_is_far_ahead_changes_nothing(wandering):
-    reach = round(3 * faces._FOLLOW_SMOOTH * FPS)
-    whole = together(faces.follow(wandering, FPS))
-    part = together(faces.follow(wandering[:73], FPS))  # its last frame is one at the stride
-    for name in ("crops", "mask", "landmarks"):
-        np.testing.assert_array_equal(part[name][: 72 - reach], whole[name][: 72 - reach])
-
-
-def test_a_crop_may_reach_beyond_the_picture(still, tmp_path):
-    # The photograph's free border is 30 pixels: its face touches the picture's corner.
-    paths = write(tmp_path, [picture(still, -42, -40)] * 12)
-    whole = together(faces.follow(paths, FPS))
-    assert whole["mask"].all()
-    assert (whole["landmarks"][0, 36:48].mean(axis=0) > 20).all()
-    assert whole["crops"][0][:, :3].std(axis=1).max() < 40  # a border repeated, not black
 
 
 def test_a_face_that_leaves_the_picture_is_masked_until_it_is_back(still, tmp_path):

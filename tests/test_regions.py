@@ -90,15 +90,6 @@ def test_commanded_movements_are_recovered_through_the_heads_motion(films):
     assert np.sqrt(np.mean(np.square(rest))) < 0.04
 
 
-def test_the_stream_may_be_cut_anywhere(films):
-    _, stretches, _ = films[12]
-    whole = flow.regional(stretches)
-    other = flow.regional(cut(stretches, [1, 6, 80]))
-    np.testing.assert_array_equal(whole["motion"], other["motion"])
-    assert whole["motion"].dtype == np.float32 and whole["motion"].shape == (180, 36)
-    assert whole["mask"].all()
-
-
 def test_a_still_video_has_no_motion_and_a_brighter_light_hardly_any(films):
     _, stretches, _ = films[12]
     crop, landmarks = stretches[0].crops[0], stretches[0].landmarks[0]

@@ -318,26 +318,10 @@ def crop_transform(landmarks: np.ndarray, size: int = SIZE) -> np.ndarray:
     return np.array([[a.real, -a.imag, b.real], [a.imag, a.real, b.imag]])
 
 
-def smooth_landmarks(
+def _smooth_landmarks(
     landmarks: np.ndarray, seconds: np.ndarray, width: float = _SMOOTH, at: np.ndarray | None = None
 ) -> np.ndarray:
-    """Gaussian mean over time of landmarks at uneven times.
-
-    Parameters
-    ----------
-    landmarks : (N, 68, 2) float
-    seconds : (N,) float
-        When each was seen.
-    width : float
-        Standard deviation in seconds.
-    at : (M,) float, optional
-        When they are wanted, within some widths of ``seconds``; where they were seen if not given.
-
-    Returns
-    -------
-    (M, 68, 2) float64
-        A face that doesn't move stays where it is.
-    """
+    """Gaussian mean over time (sd ``width``) of landmarks (N, 68, 2), seen at uneven times, at (M,) times: (M, 68, 2)."""
     at = seconds if at is None else at
     weights = np.exp(-0.5 * ((at[:, None] - seconds) / width) ** 2)  # (M, N)
     return np.einsum("nm,mkd->nkd", weights / weights.sum(1, keepdims=True), landmarks)
@@ -379,17 +363,9 @@ def _clip(source: _Source, cache_folder: str | Path) -> Clip:
     stored = _stored(source, cache_folder)
     name = source.manifest.name
     warn_of_masked(name, source.subject, source.video, stored["masked"], len(source.numbers))
-    return Clip(
-        dataset=name,
-        subject=source.subject,
-        video=source.video,
-        fps=source.manifest.fps,
-        numbers=source.numbers,
-        frames=stored["frames"],
-        mask=stored["mask"],
-        landmarks=stored["landmarks"],
-        key=source.key,
-    )
+    arrays = stored["frames"], stored["mask"], stored["landmarks"]
+    about = name, source.subject, source.video, source.manifest.fps, source.numbers
+    return Clip(*about, *arrays, source.key)
 
 
 def warn_of_masked(dataset: str, subject: str, video: str, masked: np.ndarray, n_frames: int) -> None:
@@ -416,7 +392,7 @@ def _crop_video(paths: Sequence[Image], seconds: np.ndarray) -> dict[str, np.nda
     if detected:
         indices = sorted(detected)
         points = np.stack([detected[index].landmarks for index in indices])
-        typical = np.median(smooth_landmarks(points, seconds[indices]), axis=0)
+        typical = np.median(_smooth_landmarks(points, seconds[indices]), axis=0)
         matrix = crop_transform(typical)
         landmarks = (typical @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32)
     masked = np.zeros(3, np.int64)
@@ -527,7 +503,7 @@ def _stretch(
         if mask[row]:
             near = indices[np.abs(indices - number) <= reach]  # however the video is cut into stretches
             points = np.stack([detected[index].landmarks for index in near])
-            smooth = smooth_landmarks(points, near / fps, _FOLLOW_SMOOTH, np.array([number / fps]))[0]
+            smooth = _smooth_landmarks(points, near / fps, _FOLLOW_SMOOTH, np.array([number / fps]))[0]
             matrix = crop_transform(smooth)
             crops[row] = crop(image, matrix)
             landmarks[row] = smooth @ matrix[:, :2].T + matrix[:, 2]

@@ -188,23 +188,13 @@ def sample(frames, positions, width=1):
     return out
 
 
-def calmest(motion, mask):
-    """Frame of the state that the face keeps or returns to: the middle of the calmest stretch.
+def _calmest(motion, mask):
+    """Index of the state that the face keeps or returns to, the middle of the calmest stretch; of (T, h, w, 2) pixels.
 
     The rule reads pixels alone. Speed wouldn't do, since a held apex is as slow as rest; what tells rest is that it is
     seen again half a window later. The window's strongest motion (first principal component, mean of three frames)
-    gives each frame one number; the chosen frame has the nearest fellows among those at least half a window away.
-
-    Parameters
-    ----------
-    motion : (T, h, w, 2) float32, pixels
-        Motion of the skin since any one frame.
-    mask : (T,) bool
-        Frames without a face are never chosen.
-
-    Returns
-    -------
-    index : int
+    gives each frame one number; the chosen frame has the nearest fellows among those at least half a window away. Frames
+    without a face are never chosen.
     """
     frames = np.flatnonzero(mask)
     if len(frames) < 3:
@@ -282,7 +272,7 @@ def window_inputs(frames, mask, landmarks, size=64, *, since_first=False):
         raw[t] = cv2.resize(np.where(region, steady, 0), (size, size), interpolation=cv2.INTER_AREA)
     coarse = skin[:, : height // 4 * 4, : width // 4 * 4]
     coarse = coarse.reshape(n, height // 4, 4, width // 4, 4, 2).mean(axis=(2, 4))  # (T, H/4, W/4, 2)
-    calm = calmest(coarse, mask)
+    calm = _calmest(coarse, mask)
     reference = int(visible[0]) if since_first and len(visible) else calm
 
     def since(index):
