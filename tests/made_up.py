@@ -142,7 +142,7 @@ def ablations():
 
 
 def limits():
-    """limits, limits_events, limits_curve and efficiency of one model and the ideal observer."""
+    """limits, limits_events and limits_curve of one model and the ideal observer."""
     about = {"dataset": "toy", "condition": "base", "level": 1.0}
     of = {
         "ours": ("model", 0.5, 0.4, 0.6),
@@ -153,22 +153,18 @@ def limits():
             {**about, "unit": "", "system": system, "kind": kind, "per_hour": 60.0, "threshold_px": middle}
             | {"threshold_px_low": low, "threshold_px_high": high, "guess": 0.01, "lapse": 0.0, "events": 40}
             | {"subjects": 5, "remark": "", "least_px": 0.02, "most_px": 2.5, "test_per_hour": 70.0}
+            | {"test_per_hour_low": 40.0, "test_per_hour_high": 110.0}
             for system, (kind, middle, low, high) in of.items()
         ]
     )
     px = np.geomspace(0.02, 2.4, 40)
-    ours = about | {"system": "ours"}
     subjects = [f"s{i % 5}" for i in range(40)]
-    found = pd.DataFrame(ours | {"subject": subjects, "peak_px": px, "found": px > 0.5})
-    found["inside_spearman"] = np.linspace(0, 0.9, 40)
+    found = pd.DataFrame(about | {"system": "ours", "subject": subjects, "peak_px": px, "found": px > 0.5})
     curves = [
         pd.DataFrame(about | {"system": name, "px": px, "probability": (px > middle).astype(float)})
         for name, (_, middle, *_) in of.items()
     ]
-    curve = pd.concat(curves).assign(low=0.0, high=1.0)
-    efficiency = pd.DataFrame([ours | {"low_px": 0.4, "high_px": 0.75, "efficiency": 1e-4}])
-    efficiency = efficiency.assign(efficiency_low=1e-5, efficiency_high=1e-3, events=10, found=0.5, remark="")
-    return table, found, curve, efficiency
+    return table, found, pd.concat(curves).assign(low=0.0, high=1.0)
 
 
 def film(path, images, fps=30, codec="mpeg4", *, pts=None, aspect="1:1", turn=0, pix_fmt="yuv420p"):

@@ -53,7 +53,7 @@ def test_more_noise_changes_only_the_noise_and_the_ideal_observer_in_proportion(
         one, three = (getattr(video.scene.paths, field.name) for video in (made, other))
         np.testing.assert_allclose(three, one * (3 if field.name == "noise" else 1))
     course = next(iter(made.courses.values()))
-    one, three = (limits._sd(video.scene, PROBE, course) for video in (made, other))
+    one, three = (ideal_observer.clip_sd(v.scene, "patches", course=course, every=3) for v in (made, other))
     assert three == pytest.approx(3 * one, rel=1e-3)
     gain = next(c.gain for c in limits.conditions(unbegun("paper")) if (c.name, c.level) == ("noise", 4))
     assert gain == 1 / 4
@@ -77,7 +77,7 @@ def test_a_probe_data_set_is_read_like_any_other_and_not_mixed_with_another(tmp_
     # What the record says is enough to compute the limits of every event.
     run = dataclasses.replace(unbegun("smoke"), folder=tmp_path / "run")
     sd = limits.ideal_limits(run, study)
-    assert sd.keys() == set(zip(micro["video"], micro["event"], strict=True)) and min(sd.values()) > 0
+    assert set(sd.index) == set(zip(micro["video"], micro["event"], strict=True)) and (sd > 0).all()
 
 
 # Found or not -----------------------------------------------------------------------------------------------------
@@ -102,15 +102,7 @@ def probe():
     videos = [a_video(person, rng) for person in PEOPLE]
     folds = protocols.folds(PEOPLE, 2, seed=0, validation_share=0.5)
     home = [a_video(person, rng, "home") for person in PEOPLE]
-    truth = []
-    for video in videos:
-        whole = pd.DataFrame({"video": video.video, "event": "", "profile": 0.0}, index=range(len(video)))
-        for e in video.events.itertuples():
-            rows = np.arange(int(e.onset), int(e.offset) + 1)
-            whole.loc[rows, "event"] = e.event
-            whole.loc[rows, "profile"] = np.interp(rows, [e.onset, e.apex, e.offset], [0.1, 1, 0.1])
-        truth.append(whole)
-    study = SimpleNamespace(name="probe", truth=pd.concat(truth, ignore_index=True))
+    study = SimpleNamespace(name="probe")
     return limits.Probe(limits.BASE, study, Material("home", [*home, *videos], folds, {}, {}, {}, 0))
 
 
@@ -135,26 +127,23 @@ def decoded(probe, finds, seed=0):
         return limits.decode_probe(TOY, probe)
 
 
-def measured(probe, finds, condition=limits.BASE, name="toy", seed=0, **asked):
-    """Tables of a system that finds events with this probability of the amplitude."""
-    intervals = decoded(probe, finds, seed)
-    ideal = {(v.video, e): 0.002 for v in probe.videos for e in v.events["event"]}
+def measured(probe, finds):
+    """Row of limits.csv of a system that finds events with this probability of the amplitude."""
+    intervals = decoded(probe, finds)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(limits, "decode_probe", lambda *_: intervals)
-        patch.setattr(limits, "curves_of", lambda *_: {"micro": np.arange(360.0)})
-        asked = {"per_hour": [60], "resamples": 30, **asked}
-        return limits._measure(probe, condition, System(name), ideal, asked)
+        return limits._measure(probe, limits.BASE, TOY, [60], 30)["limits"].iloc[0]
 
 
 def test_a_threshold_lies_where_finding_begins_and_is_a_number_only_inside_what_was_tested(probe):
     peaks = probe.truth["peak_px"]
-    row = measured(probe, lambda peak: float(peak > 0.3))["limits"].iloc[0]
+    row = measured(probe, lambda peak: float(peak > 0.3))
     assert peaks[peaks < 0.3].max() * 0.95 <= row["threshold_px"] <= peaks[peaks > 0.3].min() * 1.05
     assert row["remark"] == ""
     for least, words in ((0.0, "below 0.0"), (2.0, "above about"), (9.0, "above .* px, nothing found")):
-        row = measured(probe, lambda peak, least=least: float(peak > least))["limits"].iloc[0]
+        row = measured(probe, lambda peak, least=least: float(peak > least))
         assert np.isnan(row["threshold_px"]) and re.match(words, row["remark"])
-    row = measured(probe, lambda peak: 0.3 * (peak > 0.1))["limits"].iloc[0]
+    row = measured(probe, lambda peak: 0.3 * (peak > 0.1))
     assert np.isnan(row["threshold_px"]) and row["remark"].startswith("above")
 
 
@@ -167,7 +156,7 @@ def test_the_least_score_comes_from_validation_subjects_only(probe):
     assert other.least == one.least
     others = one.truth["subject"] != person
     np.testing.assert_array_equal(other.found[others], one.found[others])
-    assert other.per_hour > one.per_hour  # who is tested pays for it
+    assert other.alarms > one.alarms and other.hours == one.hours  # who is tested pays for it
     videos, intervals = before[0, "validation"]
     mixed = {(0, "validation"): ([*videos, *probe.videos[:12]], intervals)}
     with pytest.raises(DataError, match="in validation and test"):

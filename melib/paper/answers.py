@@ -215,6 +215,7 @@ def _verdict(name: str, rule: Mapping[str, Any], rows: list[dict[str, Any]]) -> 
     sides = {"above": 1, "below": -1} if hoped == "above" else {"above": -1, "below": 1}
     row = min(rows, key=lambda row: (sides.get(row["outcome"], 0), sides["above"] * row["value"]))
     texts = {column: _words(value) if column != "dataset" else value for column, value in row.items()}
+    texts["rate"] = interval_text(row, rule.get("rate", ""), 0)
     values = ": ".join(str(texts[column]) for column in rule.get("by", ()))
     several = [f"of {len(rows)}, {above} above and {below} below 0"] * (len(rows) > 1)
     known = {word: row[key] for key, word in _COUNTED.items() if row.get(key, math.nan) > 0}

@@ -31,44 +31,38 @@ _CONDITIONS = {
     "frame rate": ("frames a second", 30.0),
     "annotators": ("label error, ms", 0.0),
 }
-_TICKS, _FEW_TICKS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0), (0.03, 0.1, 0.3, 1.0)
-_LEAST_EFFICIENCY = 1e-7
+_TICKS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 _BESIDE: dict[str, Any] = {"textcoords": "offset points", "fontsize": "small"}
 
 
 @style.context()
-def limits_of_detection(
-    limits: pd.DataFrame, events: pd.DataFrame, curve: pd.DataFrame, efficiency: pd.DataFrame
-) -> Figure:
+def limits_of_detection(limits: pd.DataFrame, events: pd.DataFrame, curve: pd.DataFrame) -> Figure:
     """Draw what is found over amplitude, by every system and by the ideal observer.
 
     Parameters
     ----------
-    limits, events, curve, efficiency : DataFrame
-        limits.csv, limits_events.csv, limits_curve.csv and efficiency.csv of one data set.
+    limits, events, curve : DataFrame
+        limits.csv, limits_events.csv and limits_curve.csv of one data set.
     """
     main = limits[(limits["condition"] == "base") & (limits["per_hour"] == limits["per_hour"].iloc[0])]
     rows = main.set_index("system")
     order = [name for name in _LOOKS if name in rows.index]
-    events, curve, efficiency = (t[t["condition"] == "base"] for t in (events, curve, efficiency))
-    upper = 2.3 + 0.14 * len(order)
-    fig = plt.figure(figsize=(TWO_COLUMNS, upper + 2.2))
-    grid = fig.add_gridspec(2, 2, width_ratios=[1.95, 1], height_ratios=[upper, 1.5])
-    left = grid[0, 0].subgridspec(2, 1, height_ratios=[2.1, upper - 2.1])
-    top = fig.add_subplot(left[0])
-    _functions(top, rows, events, curve, order)
-    _thresholds(fig.add_subplot(left[1], sharex=top), rows, order)
-    _efficiencies(fig.add_subplot(grid[0, 1]), efficiency, order)
+    events, curve = (table[table["condition"] == "base"] for table in (events, curve))
     asked = [name for name in _CONDITIONS if (limits["condition"] == name).any()]
-    below = grid[1, 0].subgridspec(1, max(1, len(asked)))
+    heights = [2.1, 0.2 + 0.14 * len(order), *[1.5] * bool(asked)]
+    fig = plt.figure(figsize=(TWO_COLUMNS, 0.7 + sum(heights)))
+    grid = fig.add_gridspec(len(heights), 1, height_ratios=heights)
+    top = fig.add_subplot(grid[0])
+    _functions(top, rows, events, curve, order)
+    _thresholds(fig.add_subplot(grid[1], sharex=top), rows, order)
     axes: list[Axes] = []
     for place, name in enumerate(asked):
+        below = grid[2].subgridspec(1, len(asked))
         axes.append(fig.add_subplot(below[place], sharey=axes[0] if axes else None))
         _condition(axes[-1], limits, main, name, order)
         axes[-1].tick_params(labelleft=not place)
     if axes:
-        axes[0].set(title="c  Under other conditions", ylabel="Found half of the time, pixels")
-    _agreement(fig.add_subplot(grid[1, 1]), events, order)
+        axes[0].set(title="b  Under other conditions", ylabel="Found half of the time, pixels")
     fig.set_label(_caption(rows, asked))
     return fig
 
@@ -99,7 +93,7 @@ def _functions(
         _series(axis, name, x * 1.05**apart, *share, linestyle="none", markeredgewidth=0.5, zorder=5)
     axis.axhline(0.5, color=INK, linewidth=0.6, linestyle=(0, (4, 2)), zorder=1)
     axis.set(ylim=(-0.02, 1.03), yticks=[0, 0.25, 0.5, 0.75, 1], ylabel="Share of movements found")
-    axis.set_title(f"a  What is found, {rows['per_hour'].iloc[0]:.0f} false alarms an hour allowed")
+    axis.set_title(f"a  What is found, {rows['per_hour'].iloc[0]:.0f} false alarms an hour asked")
     axis.tick_params(labelbottom=False)
 
 
@@ -129,28 +123,6 @@ def _thresholds(axis: Axes, rows: pd.DataFrame, order: list[str]) -> None:
     style.ruled(axis, "x")
     axis.set_xlabel("Largest displacement, pixels of the crop; rows: found half of the time")
     _pixels(axis, _TICKS, (_TICKS[0], 1.2 * most))
-
-
-def _efficiencies(axis: Axes, efficiency: pd.DataFrame, order: list[str]) -> None:
-    """Share of what there is to know that each system uses, in each bin of amplitude."""
-    shown = [name for name in order if name != results.IDEAL]
-    axis.axhline(1, color=INK, linewidth=1)
-    corner: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "ha": "right", "va": "top"}
-    axis.annotate("the ideal observer", (1, 1), (-1, -2), **corner, **_BESIDE)
-    for name, apart in zip(shown, _apart(shown), strict=True):
-        line = efficiency[efficiency["system"] == name]
-        x = np.sqrt(line["low_px"] * line["high_px"]).to_numpy() * 1.06**apart
-        ends = [line[f"efficiency{end}"].to_numpy(float) for end in ("", "_low", "_high")]
-        middle, low, high = (np.clip(values, _LEAST_EFFICIENCY, 1) for values in ends)
-        some = line["efficiency"].to_numpy() > 0
-        _series(axis, name, x[some], middle[some], low[some], high[some])
-        # Where no more was found than by guessing, only the interval's upper end is known.
-        limit: dict[str, Any] = {"marker": "v", "markerfacecolor": "white", "linestyle": "none"}
-        x, high = x[~some], high[~some]
-        _series(axis, name, x, high, high / 4, high / 1.3, **limit)
-    axis.set(yscale="log", ylim=(_LEAST_EFFICIENCY, 3), title="b  Efficiency")
-    axis.set(ylabel="Share of the ideal d' squared", xlabel="Largest displacement, pixels")
-    _pixels(axis, _FEW_TICKS, (0.02, 2.6))
 
 
 def _condition(axis: Axes, limits: pd.DataFrame, main: pd.DataFrame, name: str, order: list[str]) -> None:
@@ -183,19 +155,6 @@ def _condition(axis: Axes, limits: pd.DataFrame, main: pd.DataFrame, name: str, 
     axis.set_xticks(range(len(levels)), words)
     axis.set(xlim=(-0.5, len(levels) - 0.5), xlabel=text)
     style.ruled(axis, "y")
-
-
-def _agreement(axis: Axes, events: pd.DataFrame, order: list[str]) -> None:
-    """Rank agreement of each curve with the true intensity inside the event, in each bin of amplitude."""
-    events = events.dropna(subset=["inside_spearman"])
-    shown = [name for name in order if (events["system"] == name).any()]
-    axis.axhline(0, color=INK, linewidth=0.6, linestyle=(0, (4, 2)))
-    for name, apart in zip(shown, _apart(shown), strict=True):
-        x, *values = _binned(events[events["system"] == name], "inside_spearman")
-        _series(axis, name, x * 1.06**apart, *values)
-    axis.set(title="d  Agreement inside the event", ylabel="Spearman with the truth")
-    axis.set_xlabel("Largest displacement, pixels")
-    _pixels(axis, _FEW_TICKS, (0.02, 2.6))
 
 
 def _series(axis: Axes, system: str, x: Any, middle: Any, low: Any, high: Any, **changed: Any) -> None:
@@ -232,11 +191,11 @@ def _pixels(axis: Axes, ticks: tuple[float, ...], limits: tuple[float, float]) -
 def _caption(rows: pd.DataFrame, conditions: list[str]) -> str:
     tested = rows[rows["kind"] != "ideal"]
     first = tested.iloc[0]
-    rates = ", ".join(f"{name} {row['test_per_hour']:.0f}" for name, row in tested.iterrows())
-    others = ", ".join(conditions)
-    under = (
-        f" c, these sizes under other conditions ({others}); open triangles at the top lie above all tested."
+    rates = ", ".join(
+        f"{name} {row['test_per_hour']:.0f} [{row['test_per_hour_low']:.0f}, {row['test_per_hour_high']:.0f}]"
+        for name, row in tested.iterrows()
     )
+    under = f" b, these sizes under other conditions ({', '.join(conditions)}); open triangles lie above all tested."
     return (
         f"Limits of detection: {first['events']:.0f} micro-expressions of {first['subjects']:.0f} people that no model was "
         f"trained on. a, share found (IoU .5). The least score was set on validation subjects for {first['per_hour']:.0f} "
@@ -244,12 +203,10 @@ def _caption(rows: pd.DataFrame, conditions: list[str]) -> str:
         "functions with bands; rows, the size found half of the time, an arrow where it lies above all that was tested. The "
         "ideal observer is told photograph, field, course, place and nuisance of each movement, and only has to beat the "
         "camera's noise: it is a bound, not a rival. What it misses is too small to see (grey band); what it finds and a "
-        "model misses, the model is blind to (yellow band, up to the best model's threshold). b, share of the ideal "
-        "observer's d' squared with which it would find what the model finds; open triangles: found no more than by "
-        f"guessing, upper limit.{under if conditions else ''} d, rank agreement of each curve with the true "
-        "intensity inside the event. All intervals are 95 %, over subjects, given the fits and the least score."
+        f"model misses, the model is blind to (yellow band, up to the best model's threshold).{under if conditions else ''} "
+        "Intervals are 95 %, over subjects given the fits and the least score; those of rates are Poisson's."
     )
 
 
-TABLES = ("limits", "limits_events", "limits_curve", "efficiency")
+TABLES = ("limits", "limits_events", "limits_curve")
 PLOTS = (Plot("limits_of_detection", limits_of_detection, TABLES),)

@@ -6,7 +6,7 @@
     intervals of validation subjects -> the least score that keeps false alarms at so many an hour
     intervals of test subjects, from that score on -> found or not -> psychometric function, threshold at 50 %
         |
-        +-- ideal observer of the same movements -> d' -> its own function and threshold, efficiency of each system
+        +-- ideal observer of the same movements -> d' -> its own function and threshold
 
 Nothing is fitted here but these curves: systems, priors and emissions are those of notebook 06 (of several trainings the
 first), each person's probe video is judged by the model that never saw this person, and the least score comes from
@@ -18,7 +18,6 @@ false alarm  the middle of an accepted interval lies in no micro-expression; hou
 neither      the middle lies in one, but the interval fits badly: the event isn't found, and nothing was invented
 """
 
-import itertools
 import json
 import math
 from dataclasses import dataclass, field, replace
@@ -26,23 +25,22 @@ from dataclasses import dataclass, field, replace
 import cv2
 import numpy as np
 import pandas as pd
-from scipy.stats import binom
+from scipy.stats import chi2
 
-from melib import learn, metrics, simulate
+from melib import learn, simulate
 from melib.data import cache, workers
 from melib.errors import DataError
 from melib.simulate import events, long, render, schedule, units
-from melib.study import data, ideal_observer, intensity, psychometrics, results, spotting, spotting_runs
+from melib.study import data, ideal_observer, psychometrics, results, spotting, spotting_runs
 from melib.study.results import BORDERS, IDEAL
 from melib.study.run import Run
-from melib.study.spotting_decoding import curves_of, decode_system, fits_of
+from melib.study.spotting_decoding import decode_system, fits_of
 from melib.study.spotting_runs import lighter
 
 # What the ideal observer's limits are computed by: a changed line of it changes their keys.
 IDEAL_CODE = (ideal_observer, render, long, schedule, events, units)
 IOU = 0.5
 BASELINES = ("chance", "motion")
-SMALL = 0.1  # crop pixels at which the ideal observer's limit is computed: small enough for a linear signal
 IDEAL_PX = np.geomspace(0.001, BORDERS[-1], 120)  # crop pixels of the ideal observer's curve
 _EVERY = 3  # frames of a movement that the ideal observer renders: each n-th
 _ANNOTATORS = 9  # stream of random numbers
@@ -200,16 +198,16 @@ def _candidates(predicted, truth, videos):
 class Detection:
     """What one system does to the probe events of all folds at one rate of false alarms.
 
-    ``truth`` (M rows) DataFrame subject, video, event, onset, offset, peak_px; ``found`` (M,) bool; ``alarms`` DataFrame of
-    accepted false alarms; ``allowed`` and ``per_hour``: how many an hour were asked for and came out;
-    ``least`` list of float: the score that counts, one a fold.
+    ``truth`` (M rows) DataFrame subject, video, event, onset, offset, peak_px; ``found`` (M,) bool; ``alarms`` how many
+    false ones were accepted in so many ``hours`` outside of events; ``allowed`` how many an hour were asked for; ``least``
+    list of float: the score that counts, one a fold.
     """
 
     truth: pd.DataFrame
     found: np.ndarray
-    alarms: pd.DataFrame
+    alarms: int
+    hours: float
     allowed: float
-    per_hour: float
     least: list
 
 
@@ -237,7 +235,7 @@ def detect(probe: Probe, decoded: dict, allowed: float, *, label_error: float = 
     """
     material = probe.material
     truth = _labelled(probe.truth, label_error, material.seed)
-    found, alarms, least, hours = np.zeros(len(truth), bool), [], [], 0.0
+    found, alarms, least, hours = np.zeros(len(truth), bool), 0, [], 0.0
     for fold in material.folds:
         test = [video for video in probe.videos if video.subject in fold.test]
         if not test:
@@ -256,10 +254,9 @@ def detect(probe: Probe, decoded: dict, allowed: float, *, label_error: float = 
         tested, finds, searched = _candidates(decoded[fold.index, "test"], truth[own], test)
         accepted = (tested["score"] >= least[-1]).to_numpy()
         found[own] = finds[accepted].any(axis=0)
-        alarms.append(tested[accepted & ~tested["true"]])
+        alarms += int((accepted & ~tested["true"]).sum())
         hours += searched
-    false = pd.concat(alarms, ignore_index=True)
-    return Detection(truth, found, false, allowed, len(false) / hours, least)
+    return Detection(truth, found, alarms, hours, allowed, least)
 
 
 def _calibration(system, probe, fold):
@@ -315,63 +312,35 @@ def _labelled(truth, label_error, seed):
     return truth.assign(onset=low, offset=high)
 
 
-def _inside_agreement(system, probe):
-    """Rank agreement of a system's curve with the true intensity inside each event: dict (video, event) -> float.
-
-    Empty for a system without a curve of its own. NaN where fewer than three samples lie inside.
-    """
-    if system.body == "chance" or system.add_intensity:
-        return {}
-    agreement = {}
-    fold_of = {subject: fold for fold in probe.material.folds for subject in fold.test}
-    truth_of = dict(tuple(probe.study.truth.groupby("video")))
-    for video in probe.videos:
-        curve = curves_of(system, probe.material, fold_of[video.subject], video)["micro"]
-        truth = truth_of[video.video].iloc[video.numbers]
-        profile = np.where(truth["profile"] > intensity.RISEN, truth["profile"], 0)
-        for name in video.events_of("micro")["event"]:
-            scores = metrics.curve_agreement(
-                np.nan_to_num(curve), np.where(truth["event"] == name, profile, 0), ~np.isnan(curve)
-            )
-            agreement[video.video, name] = scores["inside_spearman"]
-    return agreement
-
-
 # ---- the ideal observer -------------------------------------------------------------------------------------------
 
 
-def ideal_limits(run: Run, study: data.Study) -> dict[tuple[str, str], float]:
-    """Smallest standard deviation with which the ideal observer measures each probe event: dict (video, event) -> pixels.
+def ideal_limits(run: Run, study: data.Study) -> pd.Series:
+    """Smallest standard deviation with which the ideal observer measures each probe event, by (video, event); crop pixels.
 
     A d' is peak / this. Of probe videos as their record tells to make them; cached a video.
     """
     settings = json.loads((study.root / "record.json").read_text(encoding="utf-8"))["settings"]
     version = cache.code_version(*IDEAL_CODE)
-    videos = study.videos["video"].tolist()
-    tasks = [(run.cache / "ideal", version, video, settings) for video in videos]
+    tasks = [(run.cache / "ideal", version, video, settings) for video in study.videos["video"]]
     done = workers.run_jobs(_ideal, tasks, run.jobs, label="ideal observer", unit="video")
-    return {
-        (video, name): sd for video, limits in zip(videos, done, strict=True) for name, sd in limits.items()
-    }
+    return pd.concat(dict(zip(study.videos["video"], done, strict=True)))
 
 
 def _ideal(folder, version, video, settings):
-    """Limits of one video's events (in a worker process)."""
+    """Limits of one video's events by their names (in a worker process)."""
     cv2.setNumThreads(1)
     person, number = (int(part) for part in video.lstrip("s").split("_"))
 
     def compute():
         made = long.make_video(person, number, settings)
-        return {"sd_px": np.array([_sd(made.scene, settings, course) for course in made.courses.values()])}
+        how = {"family": settings["family"], "every": _EVERY}
+        sd = [ideal_observer.clip_sd(made.scene, course=course, **how) for course in made.courses.values()]
+        return {"sd_px": np.array(sd)}
 
-    key = cache.key(version, {"video": video, "every": _EVERY, "at": SMALL, **settings})
-    limits = cache.arrays(folder, key, compute)["sd_px"]
-    return {f"{video}_micro{n}": float(sd) for n, sd in enumerate(limits, 1)}
-
-
-def _sd(scene, settings, course):
-    limit = ideal_observer.clip_limit(scene, settings["family"], amplitude=SMALL, course=course, every=_EVERY)
-    return limit.sd_px
+    key = cache.key(version, {"video": video, "every": _EVERY, **settings})
+    sd = cache.arrays(folder, key, compute)["sd_px"]
+    return pd.Series(sd, [f"{video}_micro{n}" for n in range(1, len(sd) + 1)], float)
 
 
 # ---- tables -------------------------------------------------------------------------------------------------------
@@ -381,11 +350,10 @@ COLUMNS = {
     name: columns.split()
     for name, columns in {
         "limits": "condition level unit system kind per_hour threshold_px threshold_px_low threshold_px_high slope lapse"
-        " lapse_low lapse_high guess events subjects remark least_px most_px test_per_hour found",
-        "limits_events": "condition level system subject video event peak_px found inside_spearman d_prime",
+        " lapse_low lapse_high guess events subjects remark least_px most_px test_per_hour test_per_hour_low"
+        " test_per_hour_high found",
+        "limits_events": "condition level system subject video event peak_px found",
         "limits_curve": "condition level system px probability low high",
-        "efficiency": "condition level system low_px high_px efficiency efficiency_low efficiency_high events found"
-        " saturated remark",
     }.items()
 }
 
@@ -402,7 +370,7 @@ def limits_study(run: Run, longs: list) -> dict[str, pd.DataFrame]:
     Returns
     -------
     dict of DataFrame
-        limits, limits_events, limits_curve, efficiency.
+        limits, limits_events, limits_curve.
     """
     asked, home = run.settings["limits"], longs[0]
     testable = spotting_runs.testable(spotting_runs.SYSTEMS, run, home)
@@ -414,13 +382,15 @@ def limits_study(run: Run, longs: list) -> dict[str, pd.DataFrame]:
     for condition in conditions(run):
         systems = base if condition == BASE else others
         here = open_probe(run, condition, systems, material) if condition.spec else probe
+        rates = asked["per_hour"] if condition == BASE else asked["per_hour"][:1]
+        lighter_ones = [replace(here, material=lighter(system, here.material)) for system in systems]
         tasks = [
-            (replace(here, material=lighter(system, here.material)), condition, system, ideal, asked)
-            for system in systems
+            (own, condition, s, rates, asked["resamples"])
+            for own, s in zip(lighter_ones, systems, strict=True)
         ]
         label = f"{condition.name} {condition.level:g}"
         parts += workers.run_jobs(_measure, tasks, run.jobs, label=label, unit="system")
-        parts.append(_ideal_rows(here, condition, ideal, asked))
+        parts.append(_ideal_rows(here, condition, ideal, rates))
     tables = {}
     for name in COLUMNS:
         tables[name] = pd.concat([part[name] for part in parts if name in part], ignore_index=True)
@@ -429,30 +399,24 @@ def limits_study(run: Run, longs: list) -> dict[str, pd.DataFrame]:
     return tables
 
 
-def _rates(condition, asked):
-    """False alarms an hour that are asked of a condition, the one that counts everywhere first."""
-    return asked["per_hour"] if condition == BASE else asked["per_hour"][:1]
-
-
-def _measure(probe, condition, system, ideal, asked):
-    """Tables of one system under one condition."""
-    decoded, n, seed = decode_probe(system, probe), asked["resamples"], probe.material.seed
-    rows, fits = [], []
-    for rate in _rates(condition, asked):
+def _measure(probe, condition, system, rates, n):
+    """Tables of one system under one condition; events and curve are those at the first rate."""
+    decoded, rows, fits = decode_probe(system, probe), [], []
+    for rate in rates:
         detection = detect(probe, decoded, rate, label_error=condition.label_error)
         truth, guess = detection.truth, psychometrics.guess_rate(rate, _catches(probe.truth))
         curve = psychometrics.fit_psychometric(
-            truth["peak_px"], detection.found, truth["subject"], guess=guess, n=n, seed=seed
+            truth["peak_px"], detection.found, truth["subject"], guess=guess, n=n, seed=probe.material.seed
         )
         rows.append(_row(curve, detection, system))
         fits.append((detection, curve))
     detection, curve = fits[0]
-    events = _events(detection, system, probe, condition, ideal)
+    px = np.geomspace(*curve.tested, 60)
+    band = dict(zip(("low", "high"), curve.band(px), strict=True))
     tables = {
         "limits": pd.DataFrame(rows).assign(unit=condition.unit),
-        "limits_events": events,
-        "limits_curve": _curve(curve),
-        "efficiency": _efficiency(detection, probe, events, n),
+        "limits_events": detection.truth.assign(found=detection.found.astype(int)),
+        "limits_curve": pd.DataFrame({"px": px, "probability": curve.probability(px), **band}),
     }
     return _about(tables, condition, system.name)
 
@@ -466,6 +430,13 @@ def _about(tables, condition, system):
 def _catches(truth):
     """Seconds in which the middle of a wrong interval would count as the detection of an event, on average."""
     return float(_CATCHES * truth["duration_s"].median())
+
+
+def realised(alarms: int, hours: float) -> dict[str, float]:
+    """False alarms an hour as they came out: test_per_hour, and its 95 % interval by Poisson's distribution (exact)."""
+    low = chi2.ppf(0.025, 2 * alarms) / 2 if alarms else 0.0
+    ends = {"": alarms, "_low": low, "_high": chi2.ppf(0.975, 2 * alarms + 2) / 2}
+    return {f"test_per_hour{end}": float(count / hours) for end, count in ends.items()}
 
 
 def _row(curve, detection, system):
@@ -489,8 +460,8 @@ def _row(curve, detection, system):
         "remark": words,
         "least_px": curve.tested[0],
         "most_px": curve.tested[1],
-        "test_per_hour": detection.per_hour,
         "found": detection.found.mean(),
+        **realised(detection.alarms, detection.hours),
     }
 
 
@@ -509,76 +480,12 @@ def _remark(curve, detection):
     return ", ".join(beyond + below)
 
 
-def _events(detection, system, probe, condition, ideal):
-    agreement = {} if condition.name == "annotators" else _inside_agreement(system, probe)
-    truth = detection.truth
-    keys = list(zip(truth["video"], truth["event"], strict=True))
-    return truth[["subject", "video", "event", "peak_px"]].assign(
-        found=detection.found.astype(int),
-        inside_spearman=[agreement.get(key, math.nan) for key in keys],
-        d_prime=condition.gain * truth["peak_px"].to_numpy() / np.array([ideal[key] for key in keys]),
-    )
-
-
-def _curve(curve):
-    px = np.geomspace(curve.tested[0], curve.tested[1], 60)
-    low, high = curve.band(px)
-    return pd.DataFrame({"px": px, "probability": curve.probability(px), "low": low, "high": high})
-
-
-def _efficiency(detection, probe, table, n):
-    """Efficiency in each bin of amplitude; false alarms are counted in stretches in which nothing happens."""
-    alarms, subjects = _stretches(detection, probe)
-    # Where no alarm was counted, the rate that was allowed.
-    guess = max(float(alarms.mean()), psychometrics.guess_rate(detection.allowed, _catches(detection.truth)))
-    rows = []
-    for low, high in itertools.pairwise(BORDERS):
-        part = table[(table["peak_px"] > low) & (table["peak_px"] <= high)]
-        if len(part) < psychometrics.FEWEST:
-            continue
-        used = ideal_observer.efficiency(
-            part["found"], alarms, part["subject"], subjects, part["d_prime"], n=n, seed=probe.material.seed
-        )
-        found = int(part["found"].sum())
-        row = {"low_px": low, "high_px": high, **used, "events": len(part), "found": found, "remark": ""}
-        # Rates are held half a count off 0, so that even guessing has a d': what isn't above guessing uses nothing.
-        if binom.sf(found - 1, len(part), guess) > 0.025:
-            row |= {"efficiency": 0.0, "efficiency_low": 0.0}
-            row["remark"] = "no more than guessing, high is an upper limit"
-        rows.append(row)
-    return pd.DataFrame(rows, columns=COLUMNS["efficiency"][3:])
-
-
-def _stretches(detection, probe):
-    """Stretches of video without micro-expressions, as long as one in which an alarm would find an event.
-
-    Whether an accepted false alarm has its middle in the stretch, (M,) 0 or 1; whose it is, (M,) of str.
-    """
-    seconds = _catches(probe.truth)
-    counts, subjects = [], []
-    for video in probe.videos:
-        n = int(len(video) / video.fps / seconds)
-        edges = np.arange(n + 1) * seconds * video.fps
-        events, alarms = (
-            table[(table["subject"] == video.subject) & (table["video"] == video.video)]
-            for table in (detection.truth, detection.alarms)
-        )
-        still = np.ones(n, bool)
-        for event in events.itertuples():
-            still &= (edges[:-1] > event.offset) | (edges[1:] < event.onset)
-        middles = (alarms["onset"] + alarms["offset"]) / 2
-        if n:
-            counts += (np.histogram(middles, edges)[0] > 0)[still].astype(int).tolist()
-        subjects += [video.subject] * np.count_nonzero(still)
-    return np.array(counts), np.array(subjects)
-
-
-def _ideal_rows(probe, condition, ideal, asked):
+def _ideal_rows(probe, condition, ideal, rates):
     """Tables of the ideal observer under one condition."""
     truth = probe.truth
-    sd = np.array([ideal[key] for key in zip(truth["video"], truth["event"], strict=True)]) / condition.gain
+    sd = ideal[pd.MultiIndex.from_frame(truth[["video", "event"]])].to_numpy() / condition.gain
     rows, curves = [], []
-    for rate in _rates(condition, asked):
+    for rate in rates:
         guess = psychometrics.guess_rate(rate, _catches(truth))
         curve, ends = ideal_observer.ideal_curve(
             IDEAL_PX, sd, truth["subject"], guess, seed=probe.material.seed
@@ -586,8 +493,8 @@ def _ideal_rows(probe, condition, ideal, asked):
         curves.append(curve)
         row = dict(zip(("threshold_px", "threshold_px_low", "threshold_px_high"), ends, strict=True))
         rows.append({"per_hour": rate, "guess": guess, **row})
-    counted = {"events": len(truth), "subjects": truth["subject"].nunique(), "remark": ""}
-    never = dict.fromkeys(("lapse", "lapse_low", "lapse_high"), 0.0)
     about = {"unit": condition.unit, "kind": "ideal", "least_px": IDEAL_PX[0], "most_px": IDEAL_PX[-1]}
-    tables = {"limits": pd.DataFrame(rows).assign(**about, **counted, **never), "limits_curve": curves[0]}
+    about |= {"events": len(truth), "subjects": truth["subject"].nunique(), "remark": ""}
+    about |= dict.fromkeys(("lapse", "lapse_low", "lapse_high"), 0.0)
+    tables = {"limits": pd.DataFrame(rows).assign(**about), "limits_curve": curves[0]}
     return _about(tables, condition, IDEAL)
