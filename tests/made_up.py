@@ -11,6 +11,7 @@ import yaml
 
 from melib.data import cache
 from melib.study import comparisons
+from melib.study.cascade import STEPS
 from melib.study.run import Run, profile_settings
 
 # model, input, agreement under the paper's protocol, agreement inside the event under the context protocol
@@ -190,3 +191,15 @@ def film(path, images, fps=30, codec="mpeg4", *, pts=None, aspect="1:1", turn=0,
             made.mux(stream.encode(frame))
         made.mux(stream.encode(None))
     return path
+
+
+def cascade():
+    """Like cascade.csv."""
+    px = np.array([0.007, 0.015, 0.05, 0.052, 0.4, np.nan, 0.69])
+    steps = pd.DataFrame({"dataset": "toy", "step": STEPS, "threshold_px": px, "threshold_px_low": 0.8 * px})
+    rates = {"test_per_hour": [*[np.nan] * 5, 70, 111], "test_per_hour_low": 40, "test_per_hour_high": 219}
+    remarks = {
+        "remark": np.where(np.isnan(px), "above 2.5 px", ""),
+        "factor": steps["threshold_px"] / steps["threshold_px"].shift(),
+    }
+    return steps.assign(threshold_px_high=1.3 * px, per_hour=60, events=40, subjects=5, **rates, **remarks)

@@ -75,10 +75,14 @@ def records(prepared, folds):
     for fold in folds:
         rows = np.flatnonzero(subject.isin(fold.test))
         mean = np.tile(prepared.pseudo.mean(0), (len(rows), 1))
-        seen = (prepared.truth[rows] + rng.normal(0, 0.003, (len(rows), T))).clip(0, 1).astype(np.float32)
+        # Not the truth itself: late by half a sample, bent, smoothed, noisy, and weak where little moves.
+        late = (prepared.truth[rows] + np.roll(prepared.truth[rows], 1, axis=1)) / 2
+        gain = np.clip(0.5 + 0.4 * np.nan_to_num(prepared.peak_px[rows]), 0.5, 1)[:, None]
+        seen = gain * late**0.8 + rng.normal(0, 0.02, (len(rows), T))
+        seen = seen.clip(0, 1).astype(np.float32)
         for model, used in MODELS:
             sees = used == "flow"
-            slope = np.where(prepared.complete()[rows], float(sees), np.nan)
+            slope = np.where(prepared.complete()[rows], 0.92 * sees, np.nan)
             job = intensity.Job("made_up", "context", model, used, fold.index, 0)
             out[job] = {
                 "rows": rows,
@@ -138,11 +142,24 @@ def test_the_face_card_tells_the_one_that_sees_from_the_one_that_knows_position(
     card = tables[0]["face_card"].set_index(["model", "input", "quantity"])["estimate"]
     assert card[("resnet18_bigru", "flow", "clip_swap")] > 0.2
     assert card[("resnet18_bigru", "raw", "clip_swap")] == pytest.approx(0, abs=1e-6)
-    assert card[("resnet18_bigru", "flow", "apex_follow")] == 1
+    assert card[("resnet18_bigru", "flow", "apex_follow")] == pytest.approx(0.92)
     assert card[("position_only", "none", "apex_follow")] == 0
     assert card[("flow_magnitude", "flow", "apex_follow")] == pytest.approx(1, abs=0.25)
     assert card[("resnet18_bigru", "raw", "frozen_correlation")] == 1
     assert card[("resnet18_bigru", "flow", "frozen_correlation")] == 0
+
+
+def test_apex_follow_falls_where_labels_err_for_who_sees_and_stays_at_nothing_for_who_does_not(prepared):
+    rng, rows = np.random.default_rng(0), prepared.first_complete()
+    truth, apex = prepared.truth[rows], prepared.annotated[rows, 1]
+    people, shifts = prepared.table["subject"].to_numpy()[rows], np.asarray(intensity.SHIFTS) * T
+    slopes = []
+    for error in (0.0, 0.05, 0.1):  # standard deviation of the annotated apex, share of the window
+        said = apex + T * error * rng.standard_normal(apex.shape)
+        slopes.append(controls.apex_follow(lambda x: x, truth, said, shifts, people)["slope"])
+        blind = controls.apex_follow(np.ones_like, truth, said, shifts, people)
+        assert blind["slope"] == 0
+    assert slopes[0] == pytest.approx(1, abs=0.1) and slopes[0] > slopes[1] > slopes[2] > 0.3
 
 
 def test_claims_hold_for_the_model_that_sees(tables):

@@ -77,7 +77,8 @@ def test_a_probe_data_set_is_read_like_any_other_and_not_mixed_with_another(tmp_
     # What the record says is enough to compute the limits of every event.
     run = dataclasses.replace(unbegun("smoke"), folder=tmp_path / "run")
     sd = limits.ideal_limits(run, study)
-    assert set(sd.index) == set(zip(micro["video"], micro["event"], strict=True)) and (sd > 0).all()
+    assert set(sd.index) == set(zip(micro["video"], micro["event"], strict=True))
+    assert (sd["free_px"] > sd["sd_px"]).all() and (sd["sd_px"] > 0).all()
 
 
 # Found or not -----------------------------------------------------------------------------------------------------

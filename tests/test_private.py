@@ -117,6 +117,7 @@ OF_TABLES = {
     "ablation_figures.forest": lambda: ablation_figures.forest(*made_up.ablations()[:2], protocol="context"),
     "ablation_figures.prior_figure": lambda: ablation_figures.prior_figure(made_up.ablations()[2]),
     "limits_figures.limits_of_detection": lambda: limits_figures.limits_of_detection(*made_up.limits()),
+    "limits_figures.cascade_figure": lambda: limits_figures.cascade_figure(made_up.cascade()),
     "prediction.draw_prediction": lambda: prediction.draw_prediction(a_prediction()),
     "data_figures.durations": lambda: data_figures.durations(
         durations.event_durations([blind_study()]),

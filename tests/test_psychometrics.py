@@ -127,10 +127,26 @@ def test_the_least_score_keeps_the_rate_and_nothing_lower_does(rows, hours, allo
         return sum(s >= score and not t for s, t in rows) / hours
 
     assert rate(least) <= allowed * (1 + 1e-9)
-    lower = [s for s, _ in rows if s < least]
+    lower = [s for s, t in rows if s < least and not t]
     assert all(rate(score) > allowed * (1 - 1e-9) for score in lower)
     # A stricter rate never needs a lower score.
     assert score_for_rate(scores, true, hours, min(allowed, other)) >= least
+
+
+@pytest.mark.parametrize("hours", [0.072, 0.5])
+def test_on_other_videos_the_rate_that_comes_out_is_the_one_that_was_asked(hours):
+    """200 calibrations: false alarms at random, 300 an hour in all, of which 60 are allowed."""
+    rng = np.random.default_rng(0)
+    came_out, covered = [], []
+    for _ in range(200):
+        seen, unseen = (rng.exponential(size=rng.poisson(300 * n)) for n in (hours, 5))
+        least = score_for_rate(seen, np.zeros(seen.size, bool), hours, 60)
+        came_out.append((unseen >= least).sum() / 5)
+        few = psychometrics.realised((unseen[: len(unseen) // 20] >= least).sum(), 0.25)
+        true_rate = 300 * math.exp(-least)
+        covered.append(few["test_per_hour_low"] <= true_rate <= few["test_per_hour_high"])
+    assert np.mean(came_out) == pytest.approx(60, abs=3 * np.std(came_out) / 200**0.5)
+    assert np.mean(covered) >= 0.93
 
 
 def test_the_guess_rate_is_that_of_random_alarms():

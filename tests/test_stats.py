@@ -3,12 +3,14 @@
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
 from melib import DataError, stats
+from melib.study import spotting_tables
 
 
 @given(st.integers(1, 8), st.integers(1, 4), st.integers(0, 20), st.integers(0, 99))
@@ -210,3 +212,26 @@ def test_p_is_uniform_where_nothing_differs_and_a_family_errs_no_more_often_than
     assert scipy.stats.kstest(p.ravel(), "uniform").pvalue > 0.01
     wrong = np.mean([(stats.holm(family) <= 0.05).any() for family in p])
     assert wrong < 0.05 + 3 * math.sqrt(0.05 * 0.95 / len(p))
+
+
+def test_intervals_of_f1_and_strs_cover_the_truth_at_36_hits():
+    """Of 40 people with 86 events whose chance of being found differs, as in a run on long videos."""
+    rng, people, n = np.random.default_rng(0), 40, len(spotting_tables.CLASSES)
+
+    def counts(people):
+        events = rng.multinomial(round(86 / 40 * people), np.full(people, 1 / people))
+        tp = rng.binomial(events, 1 / (1 + np.exp(0.4 - rng.normal(size=people))))
+        fp = rng.poisson(57 / 40 * np.exp(rng.normal(size=people) - 0.5))
+        shares = np.outer(0.4 * np.array([0.5, 0.2, 0.2, 0.1]), [0.5, 0.2, 0.2, 0.1])
+        shares += np.diag(0.6 * np.array([0.5, 0.2, 0.2, 0.1]))
+        named = np.stack([rng.multinomial(hits, shares.ravel()) for hits in tp])
+        right = named.reshape(-1, n, n).trace(axis1=1, axis2=2)
+        columns = (tp, fp, events - tp, right, np.full(people, 0.01))
+        return pd.DataFrame(np.column_stack([*columns, named]), columns=spotting_tables.COUNTS)
+
+    truth = spotting_tables.pooled_scores(counts(20000))
+    weight = spotting_tables.subject_weights(np.arange(people))[:400]
+    samples = [spotting_tables.pooled_scores(counts(people), weight) for _ in range(300)]
+    for name, least in (("spotting_f1", 0.92), ("strs", 0.89)):
+        ends = np.array([stats.interval(sample[name]) for sample in samples])
+        assert np.mean((ends[:, 0] <= truth[name]) & (truth[name] <= ends[:, 1])) >= least

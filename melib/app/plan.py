@@ -408,7 +408,7 @@ class _Plan:
             f for s in base for f in spotting_decoding.fits_of(s, counts.name, counts.folds, self.run.seed)
         }:
             self._fit_videos(fit, counts)
-        for condition in limits.conditions(self.run):
+        for condition in [*limits.conditions(self.run), limits.STILL]:
             systems = base if condition == limits.BASE else others
             spec = asked["probe"] | condition.spec | {"name": limits.probe_name(condition)}
             seconds, n = float(np.mean(spec["seconds"])), spec["people"] * spec["videos"]

@@ -157,6 +157,88 @@ def _condition(axis: Axes, limits: pd.DataFrame, main: pd.DataFrame, name: str, 
     style.ruled(axis, "y")
 
 
+# What an observer loses at each step of the cascade.
+_LOST = {
+    "all known": "told everything but\nthe camera's noise",
+    "rest of the picture unknown": "head, light and other\nunits may do anything",
+    "36 features": "sees 18 regions' motion,\ntold what and when",
+    "at any time": "isn't told when",
+    "among other movements": "nor when somebody\nblinks, talks or smiles",
+    "network's curve": "has learned what\nto look for",
+    "network's intervals": "must say where they\nbegin and end (IoU .5)",
+}
+
+
+@style.context()
+def cascade_figure(steps: pd.DataFrame) -> Figure:
+    """Draw where sight is lost: the size that is found half of the time at each step, and the factor to the step before.
+
+    Parameters
+    ----------
+    steps : DataFrame
+        cascade.csv of one data set.
+    """
+    fig, axis = plt.subplots(figsize=(TWO_COLUMNS, 0.7 + 0.42 * len(steps)))
+    colours = [INK, INK, *[ORANGE] * 3, BLUE, BLUE]
+    ends = steps[["threshold_px", "threshold_px_low", "threshold_px_high"]]
+    most = 1.6 * float(np.nanmax(ends[np.isfinite(ends)]))
+    before = np.nan
+    for y, row in enumerate(steps.itertuples()):
+        px, colour = row.threshold_px, colours[y]
+        low, high = (
+            end if np.isfinite(end) else other
+            for end, other in ((row.threshold_px_low, px), (row.threshold_px_high, most))
+        )
+        if np.isfinite(px):
+            axis.plot([low, high], [y, y], color=colour, linewidth=1.6, solid_capstyle="butt")
+            axis.plot(px, y, "o", color=colour, markersize=4.5)
+            axis.annotate(f"{px:.2g}", (high, y), (4, 0), va="center", **_BESIDE)
+        else:
+            axis.annotate(row.remark, (most, y), (-4, 0), ha="right", va="center", **_BESIDE)
+        if np.isfinite(px) and np.isfinite(before):
+            axis.plot(
+                [before, before], [y - 1, y], color=GREY, linewidth=0.7, linestyle=(0, (2, 2)), zorder=1
+            )
+            arrow = {"arrowstyle": "-|>", "color": GREY, "linewidth": 0.9, "shrinkA": 0, "shrinkB": 3}
+            axis.annotate("", (px, y), (before, y), arrowprops=arrow, zorder=1)
+            place = (math.sqrt(before * px), y)
+            axis.annotate(
+                f"\N{MULTIPLICATION SIGN} {row.factor:.2g}",
+                place,
+                (0, 3),
+                ha="center",
+                va="bottom",
+                **_BESIDE,
+            )
+        before = px
+    axis.set_yticks(range(len(steps)), [_LOST[step] for step in steps["step"]])
+    axis.set_ylim(len(steps) - 0.5, -0.6)
+    axis.tick_params(axis="y", length=0)
+    style.ruled(axis, "x")
+    axis.set_xlabel("Largest displacement that is found half of the time, pixels of the crop")
+    ticks = tuple(tick for tick in (*_TICKS, 3.0) if 0.5 * ends.min().min() < tick < most)
+    _pixels(axis, ticks, (0.6 * float(ends.min().min()), 1.15 * most))
+    fig.set_label(_cascade_caption(steps))
+    return fig
+
+
+def _cascade_caption(steps: pd.DataFrame) -> str:
+    first, counted = steps.iloc[0], steps.dropna(subset=["test_per_hour"])
+    rates = ", ".join(
+        f"{row.step} {row.test_per_hour:.0f} [{row.test_per_hour_low:.0f}, {row.test_per_hour_high:.0f}]"
+        for row in counted.itertuples()
+    )
+    told = steps.loc[steps["step"] == "36 features", "events"].max()
+    return (
+        f"Where sight is lost: the size at which half of {first['events']:.0f} movements of {first['subjects']:.0f} people "
+        "are found, by observers who know less and less. Black, the best on the frames; orange, the best that weighs the "
+        f"features linearly, of those {told:.0f} movements that are large enough to tell how features answer; blue, the "
+        "trained network. At the arrows, times the step before; bars, 95 % over subjects. "
+        f"{first['per_hour']:.0f} false alarms an hour are asked of all"
+        + (f"; on test subjects it came to: {rates} (95 %, Poisson)." if rates else ".")
+    )
+
+
 def _series(axis: Axes, system: str, x: Any, middle: Any, low: Any, high: Any, **changed: Any) -> None:
     """Values of a system and their intervals in its colour, marker and dash."""
     colour, marker, dash = _LOOKS[system]
@@ -209,4 +291,7 @@ def _caption(rows: pd.DataFrame, conditions: list[str]) -> str:
 
 
 TABLES = ("limits", "limits_events", "limits_curve")
-PLOTS = (Plot("limits_of_detection", limits_of_detection, TABLES),)
+PLOTS = (
+    Plot("limits_of_detection", limits_of_detection, TABLES),
+    Plot("cascade", cascade_figure, ["cascade"]),
+)

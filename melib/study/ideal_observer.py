@@ -20,6 +20,7 @@ frame to frame instead of drawing it anew, and the last hundredths of a pixel to
 """
 
 import math
+from collections.abc import Collection
 from dataclasses import fields, replace
 
 import numpy as np
@@ -28,7 +29,7 @@ from scipy import special
 
 from melib import stats
 from melib.errors import DataError
-from melib.simulate import render
+from melib.simulate import render, units
 from melib.simulate.nuisance import Paths
 from melib.study.psychometrics import HALF
 
@@ -87,6 +88,58 @@ def clip_sd(
         signal = ((after - before) / (high - low)).astype(np.float64)
         information[row] = (signal**2 / noise_variance(still, scene.paths.noise)).sum()
     return float(1 / math.sqrt(np.interp(moving, frames, information).sum()))
+
+
+def share_left(scene: render.Scene, family: str, course: np.ndarray, moved: Collection[int]) -> float:
+    """Share of the information on a movement that is left to an observer who isn't told what else changes.
+
+    Unknown in every frame: the head's shift, rotation, zoom and turn, the light's strength and direction, and how far each
+    unit of the face moves that isn't the movement's own. With the Fisher information J of all of them, that on the movement
+    is the Schur complement J_mm - J_mu J_uu^-1 J_um (Kay, chapter 3): what of its signal no sum of theirs can imitate.
+
+    Parameters
+    ----------
+    scene : render.Scene
+        With noise.
+    family : {"patches", "muscles"}
+    course : (T, K) float
+        As for `clip_sd`; its strongest frame is asked about, on the photograph at rest.
+    moved : collection of int
+        Action units of the movement.
+
+    Returns
+    -------
+    float in [0, 1]
+    """
+    canvas, image = scene.canvas, scene.canvas.portrait.image.astype(float)
+    grown_y, grown_x = np.gradient(image)
+
+    def signal(
+        way, shade=0.0
+    ):  # of a small displacement (H, W, 2) in image pixels and a change of brightness, (H, W)
+        return image * shade - grown_x * way[..., 0] - grown_y * way[..., 1]
+
+    def field(unit):
+        return signal(canvas.to_image(unit.displacement(canvas)), unit.shade)
+
+    top = course[np.argmax(np.abs(course).sum(axis=1))]
+    own = sum(a * field(unit) for a, unit in zip(top, scene.movements, strict=True) if a)
+    one, none = np.ones(image.shape), np.zeros(image.shape)
+    x, y = scene.grid_x - scene.pivot[0], scene.grid_y - scene.pivot[1]
+    head = [signal(np.dstack(way)) for way in ((one, none), (none, one), (-y, x), (x, y))]
+    head += [signal(turn) for turn in scene.turning]
+    slopes = np.gradient(canvas.depth / canvas.portrait.scale)  # of the head's surface, down and across
+    steep = np.sqrt(1 + (slopes[0] ** 2 + slopes[1] ** 2) * canvas.portrait.scale**2)
+    light = [image, *(image * slope / steep for slope in slopes)]
+    others = [field(units.unit_field(canvas, family, unit)) for unit in units.UNITS if unit not in moved]
+    weight = 1 / np.sqrt(noise_variance(image, scene.paths.noise))
+    own, unknown = (
+        (own * weight).ravel(),
+        np.stack([(s * weight).ravel() for s in (*head, *light, *others)], axis=1),
+    )
+    unknown /= np.linalg.norm(unknown, axis=0)
+    left = own - unknown @ np.linalg.lstsq(unknown, own, rcond=None)[0]
+    return float(left @ left / (own @ own))
 
 
 def peak_of(scene: render.Scene, course: np.ndarray) -> float:
@@ -159,7 +212,7 @@ def hit_rate(d_prime, false_alarm) -> np.ndarray:
     return special.ndtr(np.asarray(d_prime, dtype=float) + special.ndtri(false_alarm))
 
 
-def ideal_curve(px, sd_px, subjects, false_alarm: float, *, seed: int = 0):
+def ideal_curve(px, sd_px, subjects, false_alarm, *, seed: int = 0):
     """Detection of all events by the ideal observer, each scaled to the same amplitude.
 
     Parameters
@@ -169,7 +222,7 @@ def ideal_curve(px, sd_px, subjects, false_alarm: float, *, seed: int = 0):
     sd_px : (N,) float, above 0
         Of each event (``ClipLimit.sd_px``): d' is amplitude / this.
     subjects : (N,) of str
-    false_alarm : float in (0, HALF)
+    false_alarm : float or (N,) in (0, HALF)
         Probability of a false alarm where an event could be.
     seed : int
 

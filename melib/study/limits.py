@@ -21,17 +21,17 @@ neither      the middle lies in one, but the interval fits badly: the event isn'
 import json
 import math
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import cv2
 import numpy as np
 import pandas as pd
-from scipy.stats import chi2
 
 from melib import learn, simulate
 from melib.data import cache, workers
 from melib.errors import DataError
 from melib.simulate import events, long, render, schedule, units
-from melib.study import data, ideal_observer, psychometrics, results, spotting, spotting_runs
+from melib.study import cascade, data, ideal_observer, psychometrics, results, spotting, spotting_runs
 from melib.study.results import BORDERS, IDEAL
 from melib.study.run import Run
 from melib.study.spotting_decoding import decode_system, fits_of
@@ -46,7 +46,6 @@ _EVERY = 3  # frames of a movement that the ideal observer renders: each n-th
 _ANNOTATORS = 9  # stream of random numbers
 # A wrong interval of the event's own length reaches an IoU of .5 while it begins within a third of that length.
 _CATCHES = 2 / 3
-_LARGER = 5  # tested movements that must be larger than a threshold
 
 
 @dataclass(frozen=True)
@@ -73,11 +72,13 @@ class Condition:
     level: float = 1.0
     unit: str = ""
     gain: float = 1.0
-    spec: dict[str, float] = field(default_factory=dict)
+    spec: dict[str, Any] = field(default_factory=dict)
     label_error: float = 0.0
 
 
 BASE = Condition("base")
+# The same videos, grain by grain, whose movements are too small for anybody to see.
+STILL = Condition("still", spec={"peaks": (0.01, 0.0101)})
 
 
 def conditions(run: Run) -> list[Condition]:
@@ -315,10 +316,11 @@ def _labelled(truth, label_error, seed):
 # ---- the ideal observer -------------------------------------------------------------------------------------------
 
 
-def ideal_limits(run: Run, study: data.Study) -> pd.Series:
+def ideal_limits(run: Run, study: data.Study) -> pd.DataFrame:
     """Smallest standard deviation with which the ideal observer measures each probe event, by (video, event); crop pixels.
 
-    A d' is peak / this. Of probe videos as their record tells to make them; cached a video.
+    ``sd_px``: told everything but the noise; ``free_px``: head, light and all other units unknown. A d' is peak / this. Of
+    probe videos as their record tells to make them; cached a video.
     """
     settings = json.loads((study.root / "record.json").read_text(encoding="utf-8"))["settings"]
     version = cache.code_version(*IDEAL_CODE)
@@ -336,11 +338,17 @@ def _ideal(folder, version, video, settings):
         made = long.make_video(person, number, settings)
         how = {"family": settings["family"], "every": _EVERY}
         sd = [ideal_observer.clip_sd(made.scene, course=course, **how) for course in made.courses.values()]
-        return {"sd_px": np.array(sd)}
+        own = [made.truth[made.truth["event"] == name].filter(regex=r"^au\d").any() for name in made.courses]
+        moved = [{int(unit[2:]) for unit in of.index[of]} for of in own]
+        left = [
+            ideal_observer.share_left(made.scene, settings["family"], course, of)
+            for course, of in zip(made.courses.values(), moved, strict=True)
+        ]
+        return {"sd_px": np.array(sd), "free_px": np.array(sd) / np.sqrt(left)}
 
     key = cache.key(version, {"video": video, "every": _EVERY, **settings})
-    sd = cache.arrays(folder, key, compute)["sd_px"]
-    return pd.Series(sd, [f"{video}_micro{n}" for n in range(1, len(sd) + 1)], float)
+    known = {name: np.array(values) for name, values in cache.arrays(folder, key, compute).items()}
+    return pd.DataFrame(known, [f"{video}_micro{n}" for n in range(1, len(known["sd_px"]) + 1)])
 
 
 # ---- tables -------------------------------------------------------------------------------------------------------
@@ -370,7 +378,7 @@ def limits_study(run: Run, longs: list) -> dict[str, pd.DataFrame]:
     Returns
     -------
     dict of DataFrame
-        limits, limits_events, limits_curve.
+        limits, limits_events, limits_curve, cascade.
     """
     asked, home = run.settings["limits"], longs[0]
     testable = spotting_runs.testable(spotting_runs.SYSTEMS, run, home)
@@ -394,8 +402,18 @@ def limits_study(run: Run, longs: list) -> dict[str, pd.DataFrame]:
     tables = {}
     for name in COLUMNS:
         tables[name] = pd.concat([part[name] for part in parts if name in part], ignore_index=True)
-        tables[name].insert(0, "dataset", home.study.name)
-        results.write_result(run, name, tables[name])
+    ours = next((system for system in base if system == spotting_runs.OURS), None)
+    still = open_probe(run, STILL, [ours] if ours else [], material)
+    rows = tables["limits"].query("condition == 'base' and system == @spotting_runs.OURS.name")
+    last = next(iter(results.records(rows)), {})
+    rate, n = asked["per_hour"][0], asked["resamples"]
+    guess = psychometrics.guess_rate(rate, _catches(probe.truth))
+    tables["cascade"] = cascade.cascade_steps(
+        probe, still, ideal, ours, last, per_hour=rate, guess=guess, n=n
+    )
+    for name, table in tables.items():
+        table.insert(0, "dataset", home.study.name)
+        results.write_result(run, name, table)
     return tables
 
 
@@ -432,58 +450,22 @@ def _catches(truth):
     return float(_CATCHES * truth["duration_s"].median())
 
 
-def realised(alarms: int, hours: float) -> dict[str, float]:
-    """False alarms an hour as they came out: test_per_hour, and its 95 % interval by Poisson's distribution (exact)."""
-    low = chi2.ppf(0.025, 2 * alarms) / 2 if alarms else 0.0
-    ends = {"": alarms, "_low": low, "_high": chi2.ppf(0.975, 2 * alarms + 2) / 2}
-    return {f"test_per_hour{end}": float(count / hours) for end, count in ends.items()}
-
-
 def _row(curve, detection, system):
-    """A fit as a row of limits.csv: no number for what lies outside the tested amplitudes, but words."""
-    (low, high), truth = curve.threshold_interval, detection.truth
-    words = _remark(curve, detection)
-    known = curve.where == "inside" and not words.startswith("above")
+    """A fit as a row of limits.csv."""
     return {
         "kind": "baseline" if system.name in BASELINES else "model",
         "per_hour": detection.allowed,
-        "threshold_px": curve.threshold if known else math.nan,
-        "threshold_px_low": low if known and low > 0 else math.nan,
-        "threshold_px_high": high if known and math.isfinite(high) else math.nan,
-        "slope": curve.slope,
-        "lapse": curve.lapse,
-        "lapse_low": curve.lapse_interval[0],
-        "lapse_high": curve.lapse_interval[1],
-        "guess": curve.guess,
-        "events": len(truth),
-        "subjects": truth["subject"].nunique(),
-        "remark": words,
-        "least_px": curve.tested[0],
-        "most_px": curve.tested[1],
         "found": detection.found.mean(),
-        **realised(detection.alarms, detection.hours),
+        "subjects": detection.truth["subject"].nunique(),
+        **psychometrics.threshold_row(curve, detection.truth["peak_px"], detection.found),
+        **psychometrics.realised(detection.alarms, detection.hours),
     }
-
-
-def _remark(curve, detection):
-    """What can be said of a threshold that isn't a number, or whose interval has an open end; empty otherwise."""
-    least, most = (f"{px:.2g} px" for px in curve.tested)
-    if curve.where == "above":
-        return f"above {most}" + ("" if detection.found.any() else ", nothing found")
-    if curve.where != "inside":
-        return f"below {least}" if curve.where == "below" else "doesn't rise with amplitude"
-    if np.count_nonzero(detection.truth["peak_px"] > curve.threshold) < _LARGER:
-        return f"above about {curve.threshold:.2g} px, too few larger events"
-    low, high = curve.threshold_interval
-    beyond = [] if math.isfinite(high) else [f"interval goes beyond {most}"]
-    below = [] if low > 0 else [f"interval begins below {least}"]
-    return ", ".join(beyond + below)
 
 
 def _ideal_rows(probe, condition, ideal, rates):
     """Tables of the ideal observer under one condition."""
     truth = probe.truth
-    sd = ideal[pd.MultiIndex.from_frame(truth[["video", "event"]])].to_numpy() / condition.gain
+    sd = ideal["sd_px"].loc[pd.MultiIndex.from_frame(truth[["video", "event"]])].to_numpy() / condition.gain
     rows, curves = [], []
     for rate in rates:
         guess = psychometrics.guess_rate(rate, _catches(truth))

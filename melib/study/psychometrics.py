@@ -16,7 +16,7 @@ them (`fit_psychometric`). A threshold beyond the tested amplitudes is reported 
 
 import math
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import optimize, special
@@ -26,6 +26,7 @@ from melib.errors import DataError
 
 FEWEST = 10  # events: below that, even a perfect step leaves its threshold anywhere
 HALF = 0.5  # share of events found at the threshold
+LARGER = 5  # tested movements that must be larger than a threshold
 # Share of strong movements that may be missed for other reasons than their size: a weak model misses nearly half.
 MAX_LAPSE = 0.49
 
@@ -203,7 +204,7 @@ def guess_rate(per_hour: float, seconds: float) -> float:
 
 
 def score_for_rate(scores, true, hours: float, allowed: float) -> float:
-    """Least score that keeps false alarms at or below a rate.
+    """Least score whose false alarms come to a rate on other videos, on average.
 
     Parameters
     ----------
@@ -219,13 +220,16 @@ def score_for_rate(scores, true, hours: float, allowed: float) -> float:
     Returns
     -------
     float
-        Candidates from this score on count; equal scores count together. Just above the first false candidate that is
-        one too many; the lowest score of all where none is, since nothing lower was tried; -inf without candidates.
+        Candidates from this score on count; equal scores count together. With m false alarms in these hours allowed, it lies
+        between the m-th highest false score and the next, so far towards that as m is no whole number: of alarms that come
+        at random, as many more come above the m-th highest as m says. (Just above the next, m + 1 would: 70 an hour instead
+        of 60 after 4.3 minutes.) Just above the highest where m is below 1; the lowest score of all where there are fewer
+        false ones, since nothing lower was tried; -inf without candidates.
 
     Examples
     --------
-    >>> score_for_rate([0.9, 0.8, 0.7], [True, False, True], hours=2, allowed=0.5)
-    0.7
+    >>> score_for_rate([0.9, 0.8, 0.7, 0.6], [True, False, True, False], hours=2, allowed=0.5)
+    0.8
     >>> score_for_rate([0.9, 0.8, 0.7], [True, False, True], hours=2, allowed=0) > 0.8
     True
     """
@@ -234,8 +238,66 @@ def score_for_rate(scores, true, hours: float, allowed: float) -> float:
         return -math.inf
     false = np.sort(scores[~true])[::-1]
     # A hair more: a rate that was computed from a count gives that count again.
-    may = math.floor(allowed * hours * (1 + 1e-12))
-    return float(np.nextafter(false[may], np.inf)) if may < false.size else float(scores.min())
+    m = allowed * hours * (1 + 1e-12)
+    whole = math.floor(m)
+    if whole >= false.size:
+        return float(scores.min())
+    least = float(np.nextafter(false[whole], np.inf))
+    return (
+        max(least, float(false[whole - 1] - (m - whole) * (false[whole - 1] - false[whole])))
+        if whole
+        else least
+    )
+
+
+def realised(alarms: int, hours: float) -> dict[str, float]:
+    """False alarms an hour as they came out: test_per_hour, test_per_hour_low and _high (95 %, exact for Poisson counts).
+
+    Examples
+    --------
+    >>> {name: round(rate) for name, rate in realised(8, 8 / 111.3).items()}
+    {'test_per_hour': 111, 'test_per_hour_low': 48, 'test_per_hour_high': 219}
+    """
+    low = special.gammaincinv(alarms, 0.025) if alarms else 0.0
+    ends = {"": alarms, "_low": low, "_high": special.gammaincinv(alarms + 1, 0.975)}
+    return {f"test_per_hour{end}": float(count / hours) for end, count in ends.items()}
+
+
+def threshold_row(curve: Psychometric, amplitudes, found) -> dict[str, Any]:
+    """What a result table says of a fit: threshold_px with its interval, remark, and what else a reader asks for.
+
+    There is no number where the threshold lies outside the tested amplitudes (N,) or fewer than `LARGER` of them are larger,
+    nor for an open end of its interval: ``remark`` says which. ``found`` (N,) bool: as it was fitted to.
+    """
+    (low, high), ends = (
+        curve.threshold_interval,
+        dict(zip(("least_px", "most_px"), curve.tested, strict=True)),
+    )
+    least, most = (f"{px:.2g} px" for px in curve.tested)
+    few = np.count_nonzero(np.asarray(amplitudes) > curve.threshold) < LARGER
+    outside = {
+        "above": f"above {most}" + ("" if np.any(found) else ", nothing found"),
+        "below": f"below {least}",
+        "flat": "doesn't rise with amplitude",
+        "inside": f"above about {curve.threshold:.2g} px, too few larger events" if few else "",
+    }
+    remark, known = outside[curve.where], not outside[curve.where]
+    if known:
+        open_ends = {
+            f"interval goes beyond {most}": high == math.inf,
+            f"interval begins below {least}": low <= 0,
+        }
+        remark = ", ".join(text for text, is_open in open_ends.items() if is_open)
+    return {
+        "threshold_px": curve.threshold if known else math.nan,
+        "threshold_px_low": low if known and low > 0 else math.nan,
+        "threshold_px_high": high if known and math.isfinite(high) else math.nan,
+        "lapse": curve.lapse,
+        "guess": curve.guess,
+        "events": len(found),
+        "remark": remark,
+        **ends,
+    }
 
 
 class _Curve(NamedTuple):
