@@ -357,8 +357,8 @@ def _ideal(folder, version, video, settings):
 COLUMNS = {
     name: columns.split()
     for name, columns in {
-        "limits": "condition level unit system kind per_hour threshold_px threshold_px_low threshold_px_high slope lapse"
-        " lapse_low lapse_high guess events subjects remark least_px most_px test_per_hour test_per_hour_low"
+        "limits": "condition level unit system kind per_hour threshold_px threshold_px_low threshold_px_high lapse guess"
+        " events subjects remark least_px most_px test_per_hour test_per_hour_low"
         " test_per_hour_high found",
         "limits_events": "condition level system subject video event peak_px found",
         "limits_curve": "condition level system px probability low high",
@@ -476,7 +476,6 @@ def _ideal_rows(probe, condition, ideal, rates):
         row = dict(zip(("threshold_px", "threshold_px_low", "threshold_px_high"), ends, strict=True))
         rows.append({"per_hour": rate, "guess": guess, **row})
     about = {"unit": condition.unit, "kind": "ideal", "least_px": IDEAL_PX[0], "most_px": IDEAL_PX[-1]}
-    about |= {"events": len(truth), "subjects": truth["subject"].nunique(), "remark": ""}
-    about |= dict.fromkeys(("lapse", "lapse_low", "lapse_high"), 0.0)
+    about |= {"events": len(truth), "subjects": truth["subject"].nunique(), "remark": "", "lapse": 0.0}
     tables = {"limits": pd.DataFrame(rows).assign(**about), "limits_curve": curves[0]}
     return _about(tables, condition, IDEAL)

@@ -56,7 +56,7 @@ class Psychometric:
         Where the threshold lies with respect to the tested amplitudes.
     slope : float
         1 / standard deviation of the normal in ln(amplitude). NaN where all or no events were detected.
-    lapse, lapse_interval : float, (low, high)
+    lapse : float
         Share missed however strong.
     guess : float
         Share detected however weak, as it was given.
@@ -71,7 +71,6 @@ class Psychometric:
     where: str
     slope: float
     lapse: float
-    lapse_interval: Interval
     guess: float
     tested: Interval
     curves: np.ndarray = field(repr=False, compare=False)
@@ -174,7 +173,6 @@ def fit_psychometric(
         where=where,
         slope=best.slope / half,
         lapse=best.lapse,
-        lapse_interval=_ends(fits[1:, 2]),
         guess=guess,
         tested=tested,
         curves=np.column_stack([pixels(fits[:, 0]), fits[:, 1] / half, fits[:, 2:]]),
