@@ -56,13 +56,13 @@ def limits_of_detection(limits: pd.DataFrame, events: pd.DataFrame, curve: pd.Da
     _functions(top, rows, events, curve, order)
     _thresholds(fig.add_subplot(grid[1], sharex=top), rows, order)
     axes: list[Axes] = []
+    below = grid[-1].subgridspec(1, max(1, len(asked)))
     for place, name in enumerate(asked):
-        below = grid[2].subgridspec(1, len(asked))
         axes.append(fig.add_subplot(below[place], sharey=axes[0] if axes else None))
         _condition(axes[-1], limits, main, name, order)
         axes[-1].tick_params(labelleft=not place)
     if axes:
-        axes[0].set(title="b  Under other conditions", ylabel="Found half of the time, pixels")
+        axes[0].set(title="b  Under other conditions", ylabel="Found half, pixels")
     fig.set_label(_caption(rows, asked))
     return fig
 
