@@ -327,17 +327,22 @@ class Evaluation:
             floor, where a sham is among them, which isn't tested: the size of its own difference.
         """
         declared, claimed = (comparisons.declared()[name] for name in (family, "spotting_claims"))
-        left_out = {declared["other"], *([claimed["ours"]] if declared["other"] == claimed["other"] else [])}
-        parts = []
-        for system in (system for system in systems if system.name not in left_out):
-            part = difference(self.counts[system.name], self.counts[declared["other"]], self.material.seed)
-            part = part[part["metric"].isin(declared["metrics"])]
-            part.insert(0, "system", system.name)
-            part.insert(1, "against", declared["other"])
-            parts.append(part.assign(p=np.nan if system.sham else part["p"]))
-        table = comparisons.corrected(pd.concat(parts, ignore_index=True), family, ["system", "metric"])
+        other = declared["other"]
+        left_out = {other, *([claimed["ours"]] if other == claimed["other"] else [])}
+        pairs = [({"system": one.name, "against": other}, one) for one in systems if one.name not in left_out]
+        table = comparisons.corrected(self._less(pairs, declared["metrics"]), family, ["system", "metric"])
         shams = {system.name for system in systems if system.sham}
         return _with_floor(table, table["system"].isin(shams)) if shams else table
+
+    def _less(self, pairs, wanted):
+        """Differences in some metrics; of each pair what a row says of it, ``against`` whom, and the system."""
+        parts = []
+        for about, system in pairs:
+            part = difference(self.counts[system.name], self.counts[about["against"]], self.material.seed)
+            part = part[part["metric"].isin(wanted)].assign(**about)
+            parts.append(part.assign(p=np.nan if system.sham else part["p"]))
+        table = pd.concat(parts, ignore_index=True)
+        return table[[*about, *table.columns.drop([*about])]]
 
     def parts(self, questions):
         """What single parts of our system do, each held against what it is asked about.
@@ -354,22 +359,22 @@ class Evaluation:
             question, system, against, and the columns of `difference` of the declared metrics; floor (size of the sham's own
             difference; NaN where both decode the same fits), family (spotting_parts), p_holm, significant, tests.
         """
-        declared, seed, parts = comparisons.declared()["spotting_parts"], self.material.seed, []
+        pairs = []
         for question, (*systems, other) in questions.items():
+            decoded = fits_of(other, "", self.material.folds, self.material.seed)
             for system in systems:
-                fits = [fits_of(one, "", self.material.folds, seed) for one in (system, other)]
-                part = difference(self.counts[system.name], self.counts[other.name], seed)
-                about = {"question": question, "system": system.name, "against": other.name}
-                part = part.assign(
-                    **about, trained=fits[0] != fits[1], p=np.nan if system.sham else part["p"]
-                )
-                parts.append(part[part["metric"].isin(declared["metrics"])])
-        table = comparisons.corrected(
-            pd.concat(parts, ignore_index=True), "spotting_parts", [*about, "metric"]
-        )
+                trained = fits_of(system, "", self.material.folds, self.material.seed) != decoded
+                about = {
+                    "question": question,
+                    "system": system.name,
+                    "against": other.name,
+                    "trained": trained,
+                }
+                pairs.append((about, system))
+        table = self._less(pairs, comparisons.declared()["spotting_parts"]["metrics"])
+        table = comparisons.corrected(table, "spotting_parts", ["question", "system", "metric"])
         table = _with_floor(table, table["question"] == "sham")
-        table["floor"] = table["floor"].where(table["trained"])
-        return table[[*about, *(name for name in table if name not in (*about, "trained"))]]
+        return table.assign(floor=table["floor"].where(table["trained"])).drop(columns="trained")
 
     def claims(self):
         """What must hold of our system against the repaired reference, each with its interval.
@@ -536,14 +541,18 @@ def recognition_table(systems, material):
         return pd.DataFrame(columns=columns)
     named = {system.name: pd.Series(index=truth.index, dtype=object) for system in systems}
     common = pd.Series(index=truth.index, dtype=object)
-    for fold, video, events in _true_intervals(material, truth):
+    for fold in material.folds:
         train = material.home_of(fold.train)
-        common[events.index] = most_frequent(train)
-        for system in systems:
-            # A rejection has no place where the intervals are given.
-            timing = class_prior_of(system, train)
-            classes = classify(system, events, curves_of(system, material, fold, video), timing, reject=False)
-            named[system.name][classes.index] = classes["emotion"]
+        timings = [class_prior_of(system, train) for system in systems]
+        for video in material.home_of(fold.test):
+            events = truth[(truth["subject"] == video.subject) & (truth["video"] == video.video)]
+            common[events.index] = most_frequent(train)
+            for system, timing in zip(systems if len(events) else (), timings, strict=False):
+                # A rejection has no place where the intervals are given.
+                curves = curves_of(system, material, fold, video)
+                named[system.name][events.index] = classify(system, events, curves, timing, reject=False)[
+                    "emotion"
+                ]
     named["most frequent"] = common
     named["action units"] = recognition.unit_ceiling(truth["aus"], truth["emotion"])["predicted"]
     rows = [
@@ -551,15 +560,6 @@ def recognition_table(systems, material):
         for name, classes in named.items()
     ]
     return pd.DataFrame(rows, columns=columns)
-
-
-def _true_intervals(material, truth):
-    """Every video that has some, with its fold and its true intervals."""
-    for fold in material.folds:
-        for video in (v for v in material.home if v.subject in fold.test):
-            events = truth[(truth["subject"] == video.subject) & (truth["video"] == video.video)]
-            if len(events):
-                yield fold, video, events
 
 
 def _rates(true, named, subjects, seed):
