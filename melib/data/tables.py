@@ -49,7 +49,7 @@ class Row:
 
 def held(manifest: Manifest, sheets: Sheets) -> list[int]:
     """Which of the manifest's parts a file holds."""
-    return [n for n in range(len(parts(manifest))) if not _lacks_sheet(manifest, n, sheets)]
+    return [n for n, part in enumerate(parts(manifest)) if _headed(manifest, part, sheets)]
 
 
 def rows(manifest: Manifest, path: Path, sheets: Sheets) -> list[Row]:
@@ -66,13 +66,8 @@ def rows(manifest: Manifest, path: Path, sheets: Sheets) -> list[Row]:
 
 def titles(manifest: Manifest, sheets: Sheets) -> set[str]:
     """Titles of all columns of the sheets that hold the table, as :func:`same` compares them."""
-    result: set[str] = set()
-    for part in parts(manifest):
-        for content in _sheets_of(part, sheets).values():
-            head = _header(content, part)
-            if head is not None and head >= 0:
-                result |= {_plain(text(cell)) for cell in content[head]}
-    return result
+    heads = [(n, at) for part in parts(manifest) for n, at in _headed(manifest, part, sheets).items()]
+    return {_plain(text(cell)) for name, at in heads if at >= 0 for cell in sheets[name][at]}
 
 
 def looked_up(rule: dict, sheets: Sheets) -> dict[str, str]:
@@ -117,10 +112,9 @@ def _rows_of_part(manifest: Manifest, place: int, path: Path, sheets: Sheets) ->
     part = parts(manifest)[place]
     own = ("table",) if "columns" in manifest.table else ("table", "parts", str(place))
     wanted = part["columns"] | ({"kind": part["kind"]["column"]} if isinstance(part["kind"], dict) else {})
-    chosen = _sheets_of(part, sheets) if len(parts(manifest)) == 1 else _named(sheets, part.get("sheet"))
-    headed = {name: head for name, content in chosen.items() if (head := _header(content, part)) is not None}
+    headed = _headed(manifest, part, sheets)
     if not headed:
-        if not chosen:
+        if not _chosen(manifest, part, sheets):
             sought = f'it has no sheet "{part["sheet"]}"' if "sheet" in part else "it holds no sheet of cells"
         elif "header" in part:
             sought = f'no row holds a cell "{part["header"]}"'
@@ -132,17 +126,17 @@ def _rows_of_part(manifest: Manifest, place: int, path: Path, sheets: Sheets) ->
         )
     fitting = {}
     for name, head in headed.items():
-        titles_here = chosen[name][head] if head >= 0 else [None] * _width(chosen[name])
+        titles_here = sheets[name][head] if head >= 0 else [None] * _width(sheets[name])
         fitting[name] = _columns(titles_here, wanted, part)
     complete = {name: columns for name, columns in fitting.items() if not _lacking(columns, wanted, part)}
     if not complete:
         name, columns = next(iter(fitting.items()))
         role = _lacking(columns, wanted, part)[0]
-        filled = [short(title) for title in map(text, chosen[name].get(headed[name], [])) if title]
+        filled = [short(title) for title in map(text, sheets[name].get(headed[name], [])) if title]
         present = (
             f"it has: {', '.join(filled[:_SHOWN])}"
             if filled
-            else f"its rows have {_width(chosen[name])} cells"
+            else f"its rows have {_width(sheets[name])} cells"
         )
         field = (*own, "kind", "column") if role == "kind" else (*own, "columns", role)
         raise DataError(
@@ -155,11 +149,11 @@ def _rows_of_part(manifest: Manifest, place: int, path: Path, sheets: Sheets) ->
             f"{manifest.source}."
         )
     name, columns = next(iter(complete.items()))
-    plain = [_plain(text(title)) for title in chosen[name].get(headed[name], [])]
+    plain = [_plain(text(title)) for title in sheets[name].get(headed[name], [])]
     for role, at in columns.items():
         if not isinstance(wanted[role], int) and plain.count(plain[at]) > 1:
             raise DataError(f'{path} has several columns "{short(plain[at])}"; remove or rename all but one.')
-    return _rows_of_sheet(part, path, name, chosen[name], headed[name], columns)
+    return _rows_of_sheet(part, path, name, sheets[name], headed[name], columns)
 
 
 def _rows_of_sheet(part: dict, path: Path, sheet: str, content: dict, head: int, columns: dict) -> list[Row]:
@@ -197,9 +191,15 @@ def _uneven(header: list[str], cells: list[str]) -> str:
     return f"has {len(cells)} cells under a header of {len(header)}; give empty cells their separators, too"
 
 
-def _sheets_of(part: dict, sheets: Sheets) -> Sheets:
-    """The sheet that the part names, or all: a sheet may have been renamed."""
-    return _named(sheets, part.get("sheet")) or sheets
+def _chosen(manifest: Manifest, part: dict, sheets: Sheets) -> Sheets:
+    """The sheet that the part names; of a table of one part any, since a sheet may have been renamed."""
+    return _named(sheets, part.get("sheet")) or (sheets if len(parts(manifest)) == 1 else {})
+
+
+def _headed(manifest: Manifest, part: dict, sheets: Sheets) -> dict[str, int]:
+    """Sheets that hold the part's header, with its index; -1 where the part has none."""
+    heads = {n: _header(content, part) for n, content in _chosen(manifest, part, sheets).items()}
+    return {name: head for name, head in heads.items() if head is not None}
 
 
 def _named(sheets: Sheets, name: str | int | None) -> Sheets:
@@ -210,14 +210,6 @@ def _named(sheets: Sheets, name: str | int | None) -> Sheets:
     exact = {title: content for title, content in sheets.items() if same(title, name)}
     word = re.compile(rf"(?<![^\W_]){re.escape(name)}(?![^\W_])", re.IGNORECASE)
     return exact or {title: content for title, content in sheets.items() if word.search(title)}
-
-
-def _lacks_sheet(manifest: Manifest, place: int, sheets: Sheets) -> bool:
-    """Whether a part's sheet isn't in this file, so that another file may hold it."""
-    part = parts(manifest)[place]
-    return not any(
-        _header(content, part) is not None for content in _named(sheets, part.get("sheet")).values()
-    )
 
 
 def _header(content: dict[int, list[Any]], part: dict) -> int | None:
