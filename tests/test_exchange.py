@@ -305,47 +305,48 @@ def test_a_film_shows_every_frame_at_its_time_and_the_one_before_a_missing_one(p
 # ---- what can't be -------------------------------------------------------------------------------------------------
 
 
-def removed(tier):
-    def change(text):
-        return re.sub(rf'<TIER TIER_ID="{tier}".*?</TIER>', "", text, flags=re.DOTALL)
+def tier(name, kept=""):
+    """Take a tier out, or all that it holds."""
+    return lambda text: re.sub(rf'(<TIER TIER_ID="{name}"[^>]*>).*?(</TIER>)', kept, text, flags=re.DOTALL)
+
+
+def swap(old, new):
+    return lambda text: text.replace(old, new, 1)
+
+
+def more(name, begin, end, words):
+    def change(eaf):
+        eaf.add_annotation(name, begin, end, words)
 
     return change
-
-
-def emptied(tier):
-    def change(text):
-        return re.sub(rf'(<TIER TIER_ID="{tier}"[^>]*>).*?(</TIER>)', r"\1\2", text, flags=re.DOTALL)
-
-    return change
-
-
-def slot(old, new):
-    return lambda text: text.replace(f'TIME_VALUE="{old}"', f'TIME_VALUE="{new}"', 1)
 
 
 BROKEN = {
     "broken xml": (lambda text: text[:-40], "is broken"),
     "another xml": (lambda _: "<a/>", "is no ELAN document"),
-    "another eaf": (lambda text: text.replace('NAME="melib"', 'NAME="other"'), "doesn't say what it was exported of"),
-    "no whole frame": (lambda text: text.replace("19, 30,", "19, 30.5,"), "doesn't say what it was exported of"),
-    "tier missing": (removed("micro"), "006_1.1 is missing"),
-    "apex tier missing": (removed("micro apex"), "has no apex any more"),
-    "apex outside": (slot(155, 90), "an apex at frame .* lies outside"),
-    "no apex": (emptied("micro apex"), "has no apex any more"),
-    "no emotion": (emptied("micro emotion"), "has no emotion any more"),
-    "unknown event": (lambda text: text.replace(">006_1.1<", ">mine<"), 'no table has an event "mine"'),
-    "event twice": (lambda text: text.replace(">006_1.2<", ">006_1.1<"), "006_1.1 stands there twice"),
-    "no times": (lambda text: text.replace(' TIME_VALUE="50"', ""), "has no begin before its end"),
+    "another eaf": (swap('NAME="melib"', 'NAME="other"'), "doesn't say what it was exported of"),
+    "its record edited": (swap("19, 30,", "19, 31,"), "doesn't say what it was exported of"),
+    "tier missing": (tier("micro"), "006_1.1 is missing"),
+    "apex tier missing": (tier("micro apex"), "has no apex any more"),
+    "apex outside": (swap('TIME_VALUE="155"', 'TIME_VALUE="90"'), "an apex at frame .* lies outside"),
+    "no apex": (tier("micro apex", r"\1\2"), "has no apex any more"),
+    "no emotion": (tier("micro emotion", r"\1\2"), "has no emotion any more"),
+    "unknown event": (swap(">006_1.1<", ">mine<"), 'no table has an event "mine"'),
+    "event twice": (swap(">006_1.2<", ">006_1.1<"), "006_1.1 stands there twice"),
+    "no times": (swap(' TIME_VALUE="50"', ""), "has no begin before its end"),
+    "two apexes": (more("micro apex", 60, 65, "apex"), "two apexes"),
+    "overlap": (more("micro", 60, 90, "006_1.3"), "overlaps another annotation"),
 }  # fmt: skip
-
-
-@pytest.mark.parametrize("name", BROKEN)
-def test_a_file_that_can_t_be_is_refused_in_a_sentence_and_nothing_is_saved(place, name):
-    change, said = BROKEN[name]
-    file = eaf_of(place)
-    file.write_text(change(file.read_text()))
-    refused(imported(file), said)
-    assert not saved(place)
+BROKEN_TASKS = {
+    "no annotations": (lambda tasks: tasks[0].pop("annotations"), "choose JSON, not JSON-MIN"),
+    "two of a task": (lambda tasks: tasks[0]["annotations"].append(tasks[0]["annotations"][0]), "2 annotations; keep one"),
+    "nothing done": (lambda tasks: [task["annotations"].clear() for task in tasks], "holds no annotation"),
+    "another task": (lambda tasks: tasks[0]["data"].pop("melib"), "doesn't say what it was exported of"),
+    "event missing": (lambda tasks: tasks[0]["annotations"][0]["result"].pop(0), "006_1.1 is missing"),
+    "another kind": (
+        lambda tasks: tasks[0]["annotations"][0]["result"][0]["value"].update(timelinelabels=["blink"]), "is a micro",
+    ),
+}  # fmt: skip
 
 
 def refused(ended, said):
@@ -353,37 +354,24 @@ def refused(ended, said):
     assert ended.stderr.count("\n") == 1 and "Traceback" not in ended.stderr
 
 
-def test_two_apexes_and_overlapping_annotations_are_refused(place):
-    for tier, begin, end, said in (
-        ("micro apex", 60, 65, "two apexes"),
-        ("micro", 60, 90, "overlaps another annotation"),
-    ):
-        eaf = Eaf(str(eaf_of(place)))
-        eaf.add_annotation(tier, begin, end, "apex" if tier.endswith("apex") else "006_1.3")
-        eaf.to_file(str(place / "changed.eaf"))
-        refused(imported(place / "changed.eaf"), said)
-
-
-@pytest.mark.parametrize(
-    ("change", "said"),
-    [
-        (lambda tasks: tasks[0].pop("annotations"), "choose JSON, not JSON-MIN"),
-        (lambda tasks: tasks[0]["annotations"].append(tasks[0]["annotations"][0]), "2 annotations; keep one"),
-        (lambda tasks: [task["annotations"].clear() for task in tasks], "holds no annotation"),
-        (lambda tasks: tasks[0]["data"].pop("melib"), "doesn't say what it was exported of"),
-        (lambda tasks: tasks[0]["annotations"][0]["result"].pop(0), "006_1.1 is missing"),
-        (
-            lambda tasks: tasks[0]["annotations"][0]["result"][0]["value"].update(timelinelabels=["blink"]),
-            "is a micro",
-        ),
-    ],
-)
-def test_tasks_that_can_t_be_are_refused_in_a_sentence(place, change, said):
-    (file,) = (place / "labelstudio").glob("*.json")
-    tasks = json.loads(file.read_text())
-    change(tasks)
-    file.write_text(json.dumps(tasks))
-    refused(imported(file, source="labelstudio"), said)
+@pytest.mark.parametrize("name", [*BROKEN, *BROKEN_TASKS])
+def test_a_file_that_can_t_be_is_refused_in_a_sentence_and_nothing_is_saved(place, name):
+    if name in BROKEN:
+        (change, said), file, source = BROKEN[name], eaf_of(place), "elan"
+        if name in ("two apexes", "overlap"):
+            eaf = Eaf(str(file))
+            change(eaf)
+            eaf.to_file(str(file))
+        else:
+            file.write_text(change(file.read_text()))
+    else:
+        (change, said), source = BROKEN_TASKS[name], "labelstudio"
+        (file,) = (place / source).glob("*.json")
+        tasks = json.loads(file.read_text())
+        change(tasks)
+        file.write_text(json.dumps(tasks))
+    refused(imported(file, source=source), said)
+    assert not saved(place)
 
 
 def test_an_unknown_data_set_program_file_or_run_is_one_sentence(place):

@@ -23,7 +23,7 @@ from melib import DataError, learn, simulate
 from melib.annotations import audit, read_events
 from melib.app import predictor_weights
 from melib.app.data_check import check_data
-from melib.data.manifest import parts, read_manifest, variants
+from melib.data.manifest import parts, read_manifest
 from melib.study import intensity, results, spotting
 from melib.study.data import open_study, with_clips
 
@@ -91,20 +91,6 @@ def test_a_plausible_event_is_never_too_long(name):
     assert all(limits[kind] >= 4 * quantiles[kind] for kind in limits)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_what_a_manifest_describes_is_what_the_miniature_holds(name):
-    manifest, mini = read_manifest(name), licensed.MINIATURES[name]
-    titles = {cell for rows in mini.sheets.values() for row in rows for cell in row if isinstance(cell, str)}
-    for part in parts(manifest):
-        for role, title in part["columns"].items():
-            named = {title} if isinstance(title, str | int) else set(title)
-            assert role in part.get("optional", []) or isinstance(title, int) or named & titles
-    assert len(variants(manifest)) == len(mini.videos)
-    for fault, count in mini.faults.items():
-        known = manifest.known[fault]
-        assert count <= (known if isinstance(known, int) else len(known))
-
-
 def test_no_code_asks_for_the_name_of_a_data_set():
     for path in read_manifest("samm").source.parent.parent.glob("melib/**/*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -164,13 +150,6 @@ def test_events_are_those_that_the_table_means(name, table_of):
     assert rows == READ[name]
 
 
-def test_each_row_may_have_a_frame_rate_of_its_own(table_of):
-    def three(sheets):
-        sheets["Sheet1"] += [["3", "c", 1, 30, 100, rate, "4", "Fear"] for rate in (300, "500")]
-
-    assert audit("dfme", changed("dfme", table_of, three)).events["fps"].tolist() == [200, 200, 300, 500]
-
-
 def test_of_a_workbook_of_three_cameras_the_manifests_is_read_and_subjects_are_called_like_folders(tmp_path):
     rows = [list(row) for row in licensed.MINIATURES["smic"].sheets["Sheet1"]]
     for row in rows[1:]:
@@ -218,22 +197,6 @@ def test_the_table_of_another_data_set_is_named_and_refused(name, other, table_o
     if name != other:
         with pytest.raises(DataError, match=re.escape(str(path))):
             audit(name, path)
-
-
-@pytest.mark.parametrize(
-    ("name", "title"),
-    [("samm", "Apex Frame"), ("samm_lv", "Type"), ("casme3_me", "emotion"), ("casme3_c", "onset")],
-)
-def test_a_renamed_column_is_named_with_what_to_do(name, title, table_of):
-    def rename(sheets):
-        row = next(row for row in next(iter(sheets.values())) if title in row)
-        row[row.index(title)] = "Something"
-
-    path = changed(name, table_of, rename)
-    with pytest.raises(DataError, match=f'no column "{title}" .*Something') as caught:
-        read_events(name, path)
-    line = int(re.search(rf"{name}\.yml, line (\d+)", str(caught.value))[1])
-    assert title in read_manifest(name).source.read_text(encoding="utf-8").splitlines()[line - 1]
 
 
 # Folders: data check, preprocessing, one step of training

@@ -206,17 +206,6 @@ def test_of_two_people_only_the_allowed_one_is_seen(name, place, monkeypatch):
     np.testing.assert_array_equal(one[1 - place], two[1 - place])
 
 
-@pytest.mark.parametrize("name", OF_IMAGES)
-def test_a_hidden_face_keeps_its_title_and_landmarks_and_the_caption_says_so(name, monkeypatch):
-    pixels = faces_of(2)
-    drawn(OF_IMAGES[name], (), 2, monkeypatch)  # sets what is read
-    hidden, shown = (OF_IMAGES[name](a_study(who, clips_of(pixels)), pixels) for who in ((), "all"))
-    titles, allowed = ([ax.get_title(loc="left") for ax in fig.axes] for fig in (hidden, shown))
-    assert titles == allowed and any(titles)
-    assert all(len(ax.lines) for ax in hidden.axes[:4])
-    assert "doesn't allow" in hidden.get_label() and "doesn't allow" not in shown.get_label()
-
-
 @pytest.mark.parametrize("name", OF_TABLES)
 def test_a_figure_of_tables_reads_no_image(name, monkeypatch):
     def refuse(*_, **__):
