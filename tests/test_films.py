@@ -45,15 +45,6 @@ def test_a_frame_of_a_film_is_the_picture_but_for_what_compression_took(pictures
             assert 0 < off.mean() < 3
 
 
-def test_a_second_call_writes_nothing_that_is_there_and_what_was_lost_comes_back(pictures, films):
-    files = sorted(films.rglob("*.mp4"))
-    before = [(file.stat().st_mtime_ns, file.read_bytes()) for file in files]
-    files[0].unlink()
-    write_films(pictures, films, jobs=1, progress=False)
-    assert files[0].read_bytes() == before[0][1]
-    assert [file.stat().st_mtime_ns for file in files[1:]] == [time for time, _ in before[1:]]
-
-
 def test_a_still_film_holds_one_photograph_and_its_noise(tmp_path):
     place = write_stills(tmp_path, people=1, noises=(0, 4), seconds=1, fps=20, jobs=1, progress=False)
     quiet, noisy = (

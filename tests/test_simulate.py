@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import kstest, spearmanr
 
-from melib import DataError
 from melib.priors import resampled_triangle
 from melib.simulate import events, frozen, portraits, render, units, worlds
 from melib.simulate.nuisance import Nuisance, draw_paths, resolve
@@ -408,44 +407,3 @@ def test_strength_and_sides_follow_their_distributions_and_every_unit_comes():
         share = np.mean([any(m.side == side for m in event.movements) for event in rows])
         assert 0.09 < share < 0.15
     assert {m.unit for event in rows for m in event.movements} == set(events.UNIT_SCALE)
-
-
-# Nuisance -----------------------------------------------------------------------------------------------------------
-
-
-@settings(max_examples=40)
-@given(st.integers(0, 10**6), st.integers(60, 400))
-def test_the_head_moves_smoothly_and_within_its_scale(seed, n):
-    scales = Nuisance()
-    paths = draw_paths(np.random.default_rng(seed), scales, n, FPS)
-    far = np.linalg.norm(paths.shift, axis=1).max()
-    assert scales.drift[0] <= far <= scales.drift[1] + 1e-9
-    assert np.degrees(np.linalg.norm(paths.turn, axis=1).max()) <= scales.turn[1] + 1e-9
-    spectrum = np.abs(np.fft.rfft((paths.shift[:, 0] - paths.shift[:, 0].mean()) * np.hanning(n))) ** 2
-    hertz = np.fft.rfftfreq(n, 1 / FPS)
-    assert spectrum[hertz > 15].sum() < 0.01 * spectrum.sum()
-    assert ((paths.blink >= 0) & (paths.blink <= 1)).all()
-
-
-def test_a_fifth_of_clips_blinks_and_zero_turns_everything_off():
-    rng = np.random.default_rng(0)
-    blinks = [draw_paths(rng, Nuisance(), 250, FPS).blink for _ in range(600)]
-    assert np.mean([blink.any() for blink in blinks]) == pytest.approx(0.2, abs=0.05)
-    still = draw_paths(rng, resolve(0.0), 50, FPS)
-    for name in ("shift", "angle", "turn", "blink", "gaze", "light"):
-        assert not getattr(still, name).any()
-    assert (still.gain == 1).all()
-    assert still.noise == 0
-    assert still.jpeg == 100
-
-
-def test_what_is_unknown_or_impossible_is_refused():
-    with pytest.raises(DataError, match="drift"):
-        Nuisance(drift=(2.0, 1.0))
-    with pytest.raises(DataError, match="factor"):
-        resolve(-1.0)
-    with pytest.raises(DataError, match="samm_lv_micro"):
-        events.draw_event(np.random.default_rng(0), "ck_plus", 0.0)
-    for family, unit, side in (("waves", 1, "both"), ("patches", 3, "both"), ("patches", 1, "up")):
-        with pytest.raises(DataError, match="is not one of"):
-            units.unit_field(canvas(), family, unit, side)

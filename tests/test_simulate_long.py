@@ -87,19 +87,6 @@ def test_gaps_durations_and_classes_follow_the_statistics(statistics):
         assert np.mean(np.array(classes) == name) == pytest.approx(share, abs=0.04)
 
 
-def test_blinks_and_bursts_of_talking_come_as_often_as_they_say_and_never_two_at_once():
-    rng = np.random.default_rng(2)
-    blinks = [schedule.draw_blinks(rng, 60) for _ in range(300)]
-    bursts = [schedule.draw_bursts(rng, 60) for _ in range(300)]
-    assert 12 < np.mean([len(drawn_) for drawn_ in blinks]) < 19
-    assert 0.25 < np.mean([len(drawn_) > 0 for drawn_ in bursts]) < 0.55
-    for ends in ([[(b.start, b.start + b.duration) for b in each] for each in blinks],
-                 [[(b.start, b.stop) for b in each] for each in bursts]):  # fmt: skip
-        for video in filter(None, ends):
-            assert video[0][0] >= 0 and video[-1][1] <= 60
-            assert all(one[1] <= other[0] for one, other in itertools.pairwise(video))
-
-
 # One video ------------------------------------------------------------------------------------------------
 
 
