@@ -93,8 +93,9 @@ class ExportedVideo:
 
     @property
     def about(self) -> dict[str, Any]:
-        """What a file says of itself, so that it can be imported."""
-        return cache.seal(cache.plain({name: getattr(self, name) for name in _SAID}))
+        """What a file says of itself, so that it can be imported; no number but whole ones, which no program writes anew."""
+        said = {name: getattr(self, name) for name in _SAID} | {"fps": str(self.fps)}
+        return cache.seal(cache.plain(said))
 
     def rows(self) -> list[tuple[str, str, Event]]:
         """Tier, name and event of all that is known, in frames of the film."""
@@ -132,7 +133,7 @@ def span(first: int, last: int, fps: float) -> tuple[int, int]:
     return tuple(int(frame * 1000 / Fraction(str(fps))) for frame in (first, last + 1))  # type: ignore[return-value]
 
 
-def frames(begin: int, end: int, fps: float) -> tuple[int, int]:
+def frames(begin: int, end: int, fps: float | str) -> tuple[int, int]:
     """First and last frame that are shown for a millisecond or more between begin and end: `span` undone.
 
     Examples

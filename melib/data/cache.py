@@ -355,7 +355,7 @@ def arrays(
 def _aside(entry: Path) -> Iterator[Path]:
     """A new folder beside an entry; those that killed processes of this host left there are removed."""
     for stale in entry.parent.glob(f".{entry.name}.{_HOST}-*"):
-        owner = int(stale.name.rsplit("-", 1)[1])
+        owner = int(stale.name.rsplit(f"{_HOST}-", 1)[1].partition("-")[0])
         if owner == os.getpid() or not alive(owner):
             _remove(stale)
     temporary = entry.with_name(f".{entry.name}.{_HOST}-{os.getpid()}")

@@ -21,7 +21,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Future, wait
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -230,13 +230,8 @@ class _Processes:
 
     def _executor(self) -> Any:
         """The one that is there, or a new one if that is broken."""
-        return get_reusable_executor(
-            self.jobs,
-            timeout=_IDLE,
-            initializer=_begin,
-            initargs=(os.getpid(),),
-            env=_ONE_THREAD | _GROWTH,
-        )
+        begin = {"initializer": _begin, "initargs": (os.getpid(),), "env": _ONE_THREAD | _GROWTH}
+        return get_reusable_executor(self.jobs, timeout=_IDLE, **begin)
 
     def submit(self, function: Callable, task: tuple) -> Future:
         """Send a job to a process."""
@@ -372,8 +367,7 @@ def _client(address: str) -> Iterator[Any]:
     from distributed import Client, LocalCluster
 
     if address:
-        client = _connected(address)
-        try:
+        with closing(_connected(address)) as client:
             try:
                 client.wait_for_workers(1, timeout=_PATIENCE)
             except TimeoutError:
@@ -382,8 +376,6 @@ def _client(address: str) -> Iterator[Any]:
                     f"`dask worker {address} --nthreads 1`, and wait until a queueing system has started them"
                 ) from None
             yield client
-        finally:
-            client.close()
         return
     # No limit of memory, as loky's processes have none, and nothing that listens to other machines.
     with (
