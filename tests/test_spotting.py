@@ -242,6 +242,9 @@ def test_each_part_stands_beside_what_another_seed_does_and_of_the_sham_nothing_
     np.testing.assert_allclose(others.loc[~same, "floor"], others.loc[~same, "metric"].map(sham["floor"]))
     f1 = table[table["metric"] == "spotting_f1"].set_index(["question", "system"])["difference"]
     assert (f1["sharing"] == 1).all() and (f1["recognition"] == 0).all()
+    five = evaluation(material, {name: [part] * 5 for name, part in found.items()}).parts(PARTS)
+    assert (five["seeds"] == 5).all()
+    np.testing.assert_allclose(five["difference"], table["difference"])
     beside = evaluation(material, found).differences(
         spotting_runs.spotting_variants(full=False)[:2], "spotting_ablations"
     )
@@ -258,12 +261,8 @@ def test_the_arms_of_sharing_differ_in_the_body_or_in_neutral_alone_and_without_
     sham, base, none = (fits_of(system, "toy", material.folds, 0)[0] for system in (SHAM, OURS, shared))
     assert replace(sham, seed=base.seed) == base and sham.seed != base.seed
     assert len({fit.name for fit in (sham, base, none)}) == 3
-    sequences = [part for video in material.videos for part in spotting.sequences(video, none)]
-    weights = [
-        learn.videos.fit_feature_scale(sequences, spotting.video_fit_settings(fit, options))["class_weights"]
-        for fit in (base, none)
-    ]
-    assert weights[1][-1] == 0 < weights[0][-1] and weights[1][:-1] == weights[0][:-1]
+    usual, weightless = (spotting.video_fit_settings(fit, options) for fit in (base, none))
+    assert weightless == replace(usual, neutral_factor=0.0) and usual.neutral_factor == 6
     never = np.array([0.0, 0, 0, 0, -np.inf])  # of a class without weight the network was told nothing
     curves = {"micro": np.ones(9), "logits": np.eye(5)[[4] * 9] * 9, "log_prior": never}
     interval = pd.DataFrame({"onset": [1], "apex": [4], "offset": [7]})

@@ -23,6 +23,7 @@ PARTS = ("duration", "apex position", "rise and fall")
 # How many events of the pooled prior each class is taken to have shown beside its own.
 _POOLED = 10
 _LEAST_SPREAD = 0.1  # of a log; identical durations mustn't make a prior certain
+_ROUNDING = 1e-9  # a gain of nothing but this isn't one
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,7 @@ def held_out_gains(events, seed=0):
             (part, *stats.bootstrap(gain, events["subject"].to_numpy(), seed=seed), len(events), len(people))
         )
     best = max(rows, key=lambda row: row[1])
-    return pd.DataFrame([(*row, row is best and row[2] > 0) for row in rows], columns=columns)
+    return pd.DataFrame([(*row, row is best and row[2] > _ROUNDING) for row in rows], columns=columns)
 
 
 def fit_class_prior(events, seed=0):
