@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from tqdm.auto import tqdm
 
 from melib.data import layouts, video_files
 from melib.errors import DataError, Misuse
 from melib.study import spotting
+from melib.vision import faces
 
 # Below this rate the shortest micro-expressions (1/25 s) fall between two frames; times are rounded in containers.
 _SLOW = 25.0 * (1 - 1e-3)
@@ -22,6 +24,9 @@ _SHORTEST = 0.5
 _WHOLE = 0.98
 # Seconds without a new frame: what lies behind them is told apart from what lay before.
 _GAP = 1.0
+# Likeness of two frames in a row (`video_files.likeness`) below which another shot begins: halfway between the least of
+# neighbours and the most of two people, both framed alike, whom the weights learned from (benchmarks/predict.md).
+CUT = 0.83
 
 
 @dataclass(frozen=True)
@@ -42,7 +47,7 @@ class Footage:
     notes : tuple of str
         What the reader of a result must know.
     breaks : tuple of int
-        Samples at which another recording begins, or frames come again after more than a second without any.
+        Samples at which another recording or shot begins, or frames come again after more than a second without any.
     """
 
     source: Path
@@ -78,6 +83,7 @@ def footage(source: str | Path, fps: float | None = None, *, progress: bool = Fa
     if source.is_dir():
         frames: list
         frames, notes = images(source)
+        alike = _alike(frames, progress)
         if fps is None:
             notes.append(
                 f"images hold no times: {spotting.RATE} frames a second were assumed (--fps says otherwise)"
@@ -85,7 +91,7 @@ def footage(source: str | Path, fps: float | None = None, *, progress: bool = Fa
         seconds = np.arange(len(frames)) / (fps or spotting.RATE)
     else:
         recorded = video_files.recording(source, progress=progress)
-        seconds, seams = recorded.seconds, recorded.seams
+        seconds, seams, alike = recorded.seconds, recorded.seams, recorded.likeness
         seconds = seconds if fps is None else np.arange(len(seconds)) / fps
         if len(seconds) < _WHOLE * recorded.promised - 1:
             notes.append(
@@ -111,10 +117,11 @@ def footage(source: str | Path, fps: float | None = None, *, progress: bool = Fa
     if len(gaps) and gaps.max() > 1.5 * np.median(gaps):
         notes.append("the frame rate varies: frames were chosen by their times")
     shown = seconds[numbers]
-    breaks = {
-        *np.searchsorted(numbers, seams).tolist(),
-        *(np.flatnonzero(np.diff(shown) > _GAP) + 1).tolist(),
-    }
+    cuts = [int(k) for k in np.flatnonzero(alike < CUT) if k not in seams]
+    if cuts:
+        notes.append(f"cuts: {len(cuts)}; each shot is looked at by itself")
+    jumps = np.flatnonzero(np.diff(shown) > _GAP) + 1
+    breaks = {*np.searchsorted(numbers, [*seams, *cuts]).tolist(), *jumps.tolist()} - {0, len(numbers)}
     return Footage(
         source,
         [frames[i] for i in numbers],
@@ -122,8 +129,30 @@ def footage(source: str | Path, fps: float | None = None, *, progress: bool = Fa
         shown,
         rate,
         tuple(notes),
-        tuple(sorted(breaks - {len(numbers)})),
+        tuple(sorted(breaks)),
     )
+
+
+def expected(source: Path, fps: float | None) -> float:
+    """Seconds of video that a file's header or a folder's list promises: for a bar; 0 where nothing can be read."""
+    try:
+        if source.is_dir():
+            return len(images(source)[0]) / (fps or spotting.RATE)
+        return video_files.promised_seconds(source)
+    except (DataError, OSError):
+        return 0.0
+
+
+def _alike(paths: list[Path], progress: bool) -> np.ndarray:
+    """(n,) likeness of each image and the one before; 1 where one can't be read."""
+    alike, before = np.ones(len(paths), np.float32), None
+    for number, path in enumerate(tqdm(paths, "cuts", leave=False, disable=not progress)):
+        grey = faces.read_image(path)
+        now = None if grey is None else video_files.small(grey)
+        if now is not None and before is not None:
+            alike[number] = video_files.likeness(before, now)
+        before = now if now is not None else before
+    return alike
 
 
 def images(folder: Path) -> tuple[list[Path], list[str]]:

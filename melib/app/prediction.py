@@ -7,10 +7,11 @@ One pass over the video, in stretches: memory holds some seconds of it, whatever
 are those that the package ships, which were trained on simulated faces only; their card says what they were worth.
 """
 
+import itertools
 import os
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -26,12 +27,13 @@ from tqdm.auto import tqdm
 
 from melib import learn
 from melib.app import pictures
-from melib.app.footage import Footage, footage, images
+from melib.app.footage import Footage, expected, footage, images
 from melib.app.predictor_weights import Weights, card_in_words, load_weights
 from melib.data import cache, video_files
 from melib.errors import DataError, Misuse
 from melib.learn.dense import Dense
 from melib.paper import style
+from melib.simulate.schedule import MACRO_RANGE
 from melib.study import recognition, spotting
 from melib.study.results import records
 from melib.vision import faces, flow
@@ -46,6 +48,15 @@ _INTENSITY, _SCORE = (240, 190, 100), (60, 130, 240)
 _AROUND = 8.0  # seconds of the curve below each frame of the film
 # Samples beside an interval that its movement is held against, and the smoothing (sd) that takes noise out.
 _AROUND_SAMPLES, _SMOOTH = 6, 1.5
+# Pixels of the crop that nothing moves by in a micro-expression: as far as the strongest macro-expression that is simulated.
+CEILING = MACRO_RANGE[1]
+# Likeness of the fifth of a face that is least like itself (`Usual`) below which it is covered, or somebody else's: half of
+# the least in films of people whom the weights learned from, talking, smiling, blinking, turning (benchmarks/predict.md).
+ALIKE = 0.45
+# What the face usually looks like: seconds that it is remembered, blocks a side, pixels a block, and grey levels (standard
+# deviation) below which a block holds nothing to compare.
+_REMEMBERED, _BLOCKS, _BLOCK, _TEXTURE = 5.0, 4, 14, 6.0
+_BAR = "{desc}: {percentage:3.0f}%|{bar}| {n:.0f} of {total:.0f} s of video, {remaining} left"
 _LABEL = 0.08  # width of an interval's label, as a share of the figure's curve
 # What stands in the columns and the json; docs/model_card.md says it at length.
 MEANING = {
@@ -86,6 +97,8 @@ class Prediction:
         What must be known to read it.
     card : dict
         What the weights were worth, see `predictor_weights.Weights`.
+    dropped : DataFrame
+        As ``intervals``: what the decoder was sure of and can't be, with moved_px, pixels of the crop, and the reason.
     """
 
     source: Path
@@ -96,6 +109,7 @@ class Prediction:
     landmarks: np.ndarray | None
     notes: tuple[str, ...]
     card: dict
+    dropped: pd.DataFrame
 
     def plot(self) -> Figure:
         """Curve, intervals and the apex's motion field."""
@@ -112,7 +126,7 @@ def predict_video(
     weights: str | Path | Weights | None = None,
     *,
     fps: float | None = None,
-    progress: bool = False,
+    progress: bool | tqdm = False,
 ) -> Prediction:
     """Intensity, intervals, confidence and class of one video.
 
@@ -124,8 +138,8 @@ def predict_video(
         See `predictor_weights.load_weights`.
     fps : float or None
         See `footage.footage`.
-    progress : bool
-        Show a bar with the time left.
+    progress : bool or tqdm
+        Show a bar with the time left; or one over several videos, in seconds of video.
 
     Returns
     -------
@@ -137,26 +151,37 @@ def predict_video(
         If the video can't be read, or no face is found in it.
     """
     used = weights if isinstance(weights, Weights) else load_weights(weights)
-    shown = footage(source, fps, progress=progress)
+    source_name = shown_name(Path(source).name)
+    shown = footage(source, fps, progress=progress is True)
     if not shown.source.is_dir():
         video_files.expect(shown.source, shown.numbers)
     looks = set(np.linspace(0, len(shown.frames) - 1, _LOOKS).astype(int).tolist())
-    counts, masked = [0], np.zeros(3, np.int64)
-    stride = max(1, round(used.windows["step"] * shown.fps))
-    dense = Dense({"intensity": used.intensity}, len(shown.frames), used.windows["T"], stride)
+    counts, masked, stride = [0], np.zeros(4, np.int64), max(1, round(used.windows["step"] * shown.fps))
+    shots, intensity = [], []
+    own = tqdm(total=len(shown.frames) / shown.fps, bar_format=_BAR, disable=progress is not True)
+    with own, progress if isinstance(progress, tqdm) else own as bar:
+        bar.set_description(source_name)
+        for first, stop in itertools.pairwise([0, *shown.breaks, len(shown.frames)]):
+            frames = shown.frames[first:stop]
+            dense = Dense({"intensity": used.intensity}, len(frames), used.windows["T"], stride)
 
-    def tapped() -> Iterator[faces.Followed]:
-        with tqdm(total=len(shown.frames), desc=shown.source.name, unit="frame", disable=not progress) as bar:
-            for part in faces.follow(shown.frames, shown.fps, largest=True):
-                dense.feed(part)
-                yield part
-                masked[:] += part.masked
-                counts.extend(_faces(shown.frames[t]) for t in looks & set(part.numbers.tolist()))
-                bar.update(len(part.numbers))
+            def tapped(first=first, frames=frames, dense=dense) -> Iterator[faces.Followed]:
+                usual = Usual(shown.fps)
+                for part in faces.follow(frames, shown.fps, largest=True):
+                    kept = part.mask.copy()
+                    kept[kept] = [usual.alike(crop) >= ALIKE for crop in part.crops[kept]]
+                    masked[:] += [*part.masked, (part.mask & ~kept).sum()]
+                    part = replace(part, mask=kept)
+                    dense.feed(part)
+                    yield part
+                    counts.extend(_faces(frames[t]) for t in set(part.numbers.tolist()) if first + t in looks)
+                    bar.update(len(part.numbers) / shown.fps)
 
-    regional = flow.regional(tapped())
+            shots.append(flow.regional(tapped()))
+            intensity.append(dense.curves()["intensity"])
+    regional = {name: np.concatenate([shot[name] for shot in shots]) for name in ("motion", "mask")}
     seen = regional["mask"]
-    unreadable, odd, faceless = masked.tolist()
+    unreadable, odd, faceless, covered = masked.tolist()
     if not seen.any():
         looked = len(seen) - unreadable
         broken = f"{unreadable} of {len(seen)} images can't be read; copy them again." if unreadable else ""
@@ -166,31 +191,23 @@ def predict_video(
             else ""
         )
         raise DataError(f"{shown_name(source)}: {broken}{' ' * bool(broken and none)}{none}")
-    [outputs] = learn.videos.predict_curves(used.spotting, [learn.videos.Sequence(regional["motion"], seen)])
-    scores = np.where(seen[:, None], outputs["scores"], np.nan)
-    prior = np.asarray(used.spotting.scale["class_prior"])
-    with np.errstate(divide="ignore"):
-        log_prior = np.log(prior)
-    curves = {
-        **dict(zip(spotting.KINDS, scores.T, strict=False)),
-        "logits": outputs["logits"],
-        "log_prior": log_prior,
-    }
-    intervals = recognition.classify_adjusted(
-        used.decoder.propose(curves["micro"], curves), curves["micro"], curves["logits"], log_prior=log_prior
-    )
-    sizes = [
+    scores, intervals = _decoded(used, shots)
+    intervals["moved_px"] = [
         moved(regional["motion"], *ends) for ends in zip(intervals["onset"], intervals["offset"], strict=True)
     ]
-    sure = (intervals["score"] >= used.least) & (np.array(sizes) >= used.floor)
-    intervals = intervals[sure].reset_index(drop=True)
+    intervals["reason"] = [
+        _against(row.moved_px, bool(seen[row.onset : row.offset + 1].all()), used.floor)
+        for row in intervals.itertuples()
+    ]
+    dropped = intervals[intervals["reason"] != ""].reset_index(drop=True)
+    intervals = intervals[intervals["reason"] == ""].reset_index(drop=True)
     curve = pd.DataFrame(
         {
             "frame": shown.numbers,
             "seconds": shown.seconds,
             "face": seen,
-            "intensity": np.where(seen, dense.curves()["intensity"], np.nan).astype(float),
-            "score": scores[:, 0].astype(float),
+            "intensity": np.where(seen, np.concatenate(intensity), np.nan).astype(float),
+            "score": scores.astype(float),
         }
     )
     motion, landmarks = _apex(shown, intervals, used.windows["T"], stride)
@@ -202,6 +219,7 @@ def predict_video(
             (unreadable, "can't be decoded (copy them again)"),
             (odd, "have another size than the rest"),
             (faceless, "show no face"),
+            (covered, "show a covered face, or somebody else's"),
         )
         if n
     )
@@ -214,7 +232,85 @@ def predict_video(
         landmarks,
         (*shown.notes, *several, *gone),
         used.card,
+        _in_time(dropped, curve).assign(moved_px=dropped["moved_px"], reason=dropped["reason"]),
     )
+
+
+def _decoded(used: Weights, shots: list[dict]) -> tuple[np.ndarray, pd.DataFrame]:
+    """The micro-expressions' score (T,), and the intervals of each shot by itself that are sure enough, in samples."""
+    prior = np.asarray(used.spotting.scale["class_prior"])
+    with np.errstate(divide="ignore"):
+        log_prior = np.log(prior)
+    every, tables, first = [], [], 0
+    for shot in shots:
+        seen = shot["mask"]
+        scores = np.full((len(seen), len(spotting.KINDS)), np.nan)
+        if seen.any():
+            sequence = learn.videos.Sequence(shot["motion"], seen)
+            [outputs] = learn.videos.predict_curves(used.spotting, [sequence])
+            scores = np.where(seen[:, None], outputs["scores"], np.nan)
+            curves = {
+                **dict(zip(spotting.KINDS, scores.T, strict=False)),
+                "logits": outputs["logits"],
+                "log_prior": log_prior,
+            }
+            table = recognition.classify_adjusted(
+                used.decoder.propose(curves["micro"], curves),
+                curves["micro"],
+                curves["logits"],
+                log_prior=log_prior,
+            )
+            table = table[table["score"] >= used.least]
+            tables.append(table.assign(**{mark: table[mark] + first for mark in ("onset", "apex", "offset")}))
+        every.append(scores[:, 0])
+        first += len(seen)
+    return np.concatenate(every), pd.concat(tables, ignore_index=True)
+
+
+def _against(size: float, whole: bool, floor: float) -> str:
+    """What speaks against an interval, "" if nothing does."""
+    if not whole:
+        return "no face was seen in a part of it"
+    if size < floor:
+        return f"the skin moved by less than {floor:.2g} pixels of the crop, as noise and compression make it seem"
+    if size > CEILING:
+        return f"something moved by more than {CEILING:.2g} pixels of the crop, as no micro-expression does"
+    return ""
+
+
+class Usual:
+    """What a face has looked like in the last seconds, fed crop by crop.
+
+    Parameters
+    ----------
+    fps : float
+        Crops a second.
+    """
+
+    def __init__(self, fps: float) -> None:  # noqa: D107
+        self.rate = 1 / (_REMEMBERED * fps)
+        self.mean: np.ndarray | None = None
+
+    def alike(self, crop: np.ndarray) -> float:
+        """Correlation with the usual face of the fifth of the blocks that are least like it, -1 to 1.
+
+        Parameters
+        ----------
+        crop : (H, W) uint8
+        """
+        side = _BLOCKS * _BLOCK
+        now = cv2.resize(crop, (side, side), interpolation=cv2.INTER_AREA).astype(np.float32)
+        usual = now if self.mean is None else self.mean
+        one, other = (
+            image.reshape(_BLOCKS, _BLOCK, _BLOCKS, _BLOCK).swapaxes(1, 2).reshape(_BLOCKS**2, -1)
+            for image in (usual, now)
+        )
+        one, other = one - one.mean(axis=1, keepdims=True), other - other.mean(axis=1, keepdims=True)
+        spread, varies = one.std(axis=1), other.std(axis=1)
+        told = spread > _TEXTURE
+        same = (one * other).mean(axis=1)[told] / (spread * np.maximum(varies, 1))[told]
+        self.mean = usual + self.rate * (now - usual)
+        return float(np.quantile(same, 0.2)) if told.any() else 1.0
 
 
 def moved(motion: np.ndarray, onset: int, offset: int) -> float:
@@ -229,7 +325,11 @@ def moved(motion: np.ndarray, onset: int, offset: int) -> float:
     """
     around = motion[max(0, onset - _AROUND_SAMPLES) : offset + _AROUND_SAMPLES + 1].astype(np.float64)
     smooth = gaussian_filter1d(around, _SMOOTH, axis=0)
-    return float(np.abs(smooth - np.linspace(smooth[0], smooth[-1], len(smooth))).max())
+    away = np.abs(smooth - np.linspace(smooth[0], smooth[-1], len(smooth)))
+    first = min(onset, _AROUND_SAMPLES)
+    return float(
+        away[first : first + offset - onset + 1].max()
+    )  # a blink beside the interval isn't its movement
 
 
 def _faces(path: Path | video_files.Frame) -> int:
@@ -297,6 +397,7 @@ def write_prediction(made: Prediction, out: str | Path, name: str = "") -> list[
         "frames_count_from": 0,
         "meaning": MEANING,
         "intervals": records(intervals),
+        "dropped": records(made.dropped.round(6)),
         "notes": list(made.notes),
         "card": made.card,
         "caption": _caption(made),
@@ -530,27 +631,50 @@ def predict_all(
         If the folder can't be written, before anything is computed; Misuse if fps isn't above 0.
     """
     _writable(Path(out))
-    failed, written = [], False
+    failed, rows, printed = [], [], None
     paths = list(dict.fromkeys(map(Path, sources)))
-    for source, name in zip(paths, _names(paths), strict=True):
-        try:
-            made = predict_video(source, weights, fps=fps, progress=progress)
-            files = [*write_prediction(made, out, name), *([film(made, out, name)] if overlay else [])]
-        except Misuse:
-            raise
-        except (DataError, OSError, cv2.error, MemoryError) as error:
-            known = isinstance(error, DataError)
-            failed.append(
-                shown_name(str(error) if known else f"{source} can't be predicted ({error}); copy it again.")
+    lengths = [expected(path, fps) for path in paths]
+    with tqdm(total=sum(lengths), bar_format=_BAR, disable=not progress) as bar:
+        for source, name, ahead in zip(paths, _names(paths), np.cumsum(lengths), strict=True):
+            try:
+                made = predict_video(source, weights, fps=fps, progress=bar)
+                files = [*write_prediction(made, out, name), *([film(made, out, name)] if overlay else [])]
+            except Misuse:
+                raise
+            except (DataError, OSError, cv2.error, MemoryError) as error:
+                known = isinstance(error, DataError)
+                sentence = str(error) if known else f"{source} can't be predicted ({error}); copy it again."
+                failed.append(shown_name(sentence))
+                rows.append((shown_name(source.name), "", "", "", failed[-1]))
+            else:
+                bar.write(f"{made!r}; {', '.join(shown_name(file) for file in files)}")
+                rows.append(_row(made))
+                printed = card_in_words(weights.card)
+            bar.update(ahead - bar.n)
+    if printed:
+        print(
+            pd.DataFrame(rows, columns=["file", "minutes", "face seen", "intervals", "remarks"]).to_string(
+                index=False
             )
-            continue
-        written = True
-        for note in made.notes:
-            print(f"{shown_name(made.source.name)}: {note}")
-        print(f"{made!r}; {', '.join(map(str, files))}")
-    if written:
-        print(card_in_words(weights.card))
+        )
+        print(printed)
     return failed
+
+
+def _row(made: Prediction) -> tuple:
+    """What the table over all videos says of one."""
+    dropped = [
+        f"dropped: {count} where {why}" for why, count in made.dropped["reason"].value_counts().items()
+    ]
+    minutes = len(made.curve) / made.fps / 60
+    remarks = "; ".join([*made.notes, *dropped])
+    return (
+        shown_name(made.source.name),
+        f"{minutes:.1f}",
+        f"{made.curve['face'].mean():.0%}",
+        len(made.intervals),
+        remarks,
+    )
 
 
 def _counted(n: int) -> str:

@@ -242,6 +242,11 @@ def recording(file: str | Path, *, progress: bool = False) -> Recording:
     return Recording(np.maximum.accumulate(seconds), falls, np.array(alike, np.float32), opened.stream.frames)
 
 
+def promised_seconds(file: str | Path) -> float:
+    """How long a file is by its header; 0 where that doesn't say. DataError if it is missing or no video."""
+    return (_open(_identity(file)[0]).container.duration or 0) / av.time_base
+
+
 def small(grey: np.ndarray) -> np.ndarray:
     """A (H, W) uint8 picture as (256,) float32 of length 1 without its mean, or all 0 where it is even."""
     step = max(1, min(grey.shape) // (4 * _SMALL))

@@ -26,7 +26,17 @@ from melib.errors import Misuse
 from melib.simulate import events, folder, portraits, render, units, worlds
 from melib.simulate.events import Expression
 from melib.simulate.nuisance import Blink, Nuisance, Paths, draw_hold, ease, smooth_path
-from melib.simulate.schedule import LIPS, STATISTICS, Burst, draw_blinks, draw_bursts, probes, schedule
+from melib.simulate.schedule import (
+    LIPS,
+    STATISTICS,
+    TALK_SHARE,
+    Burst,
+    draw_blinks,
+    draw_bursts,
+    probes,
+    schedule,
+    smiles,
+)
 
 VERSION = 2  # of the long videos: raise it when the same seed gives other bytes
 
@@ -44,6 +54,14 @@ NUISANCE = Nuisance(
 )
 
 FPS = 30  # frames a second, about as in both papers' data
+ONLY = (
+    "still",
+    "talking",
+    "smiling",
+    "blinking",
+    "turning",
+)  # what a film without a micro-expression may show
+_HELD = ("drift", "rotation", "zoom", "turn", "gaze")
 STILL_PX = 1e-3  # crop pixels: less is rest
 
 # Head, eyes
@@ -225,7 +243,8 @@ def make_video(person: int, number: int, settings: dict, nuisance: float = 1.0) 
     person, number : int
         From 1.
     settings : dict
-        seed, statistics, fps, seconds and family as in :func:`write_long`; noise, peaks and micro may be missing.
+        seed, statistics, fps, seconds and family as in :func:`write_long`; noise, peaks and micro may be missing. ``only``,
+        if there: one of `ONLY`, and no micro-expression.
     nuisance : float
 
     Returns
@@ -244,14 +263,23 @@ def make_video(person: int, number: int, settings: dict, nuisance: float = 1.0) 
     stage = _Stage(canvas, folder.family_of(settings, person, number), length, fps)
     probe = settings.get("peaks")
     about = (generator("expressions"), settings["statistics"], length)
-    expressions = probes(*about, probe, settings["micro"], world) if probe else schedule(*about, world)
+    only = settings.get("only")
+    if only:
+        expressions = smiles(*about, world) if only == "smiling" else []
+        if only != "turning":  # a head that is held as in a clip
+            scales = replace(scales, **{name: getattr(Nuisance(), name) for name in _HELD})
+    else:
+        expressions = probes(*about, probe, settings["micro"], world) if probe else schedule(*about, world)
     for kind, event in expressions:
         stage.express(kind, event)
-    bursts = draw_bursts(generator("talking"), length) if nuisance > 0 else []
+    share = TALK_SHARE if only is None else float(only == "talking")
+    bursts = draw_bursts(generator("talking"), length, share) if nuisance > 0 else []
     for burst in bursts:
         stage.talk(burst, nuisance)
     stage.unfold()
-    blinks = draw_blinks(generator("blinks"), length, world) if nuisance > 0 else []
+    blinks = (
+        draw_blinks(generator("blinks"), length, world) if nuisance > 0 and only in (None, "blinking") else []
+    )
     paths = _paths(generator, scales, stage.seconds, blinks, bursts)
     paths = replace(paths, hold=draw_hold(generator("hold"), world.camera_fps, fps))
     amplitudes = stage.total(stage.sources)

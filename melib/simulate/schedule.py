@@ -164,6 +164,26 @@ def _place_macro(
     return [event.moved(start - event.start) for event, start in zip(chosen, starts, strict=True)]
 
 
+def smiles(
+    rng: np.random.Generator, statistics: str, length: float, world: World | None = None
+) -> list[tuple[str, Expression]]:
+    """Draw smiles (units 12 and 6) one after the other, as long and as strong as macro-expressions are."""
+    chosen: list[tuple[str, Expression]] = []
+    start = MARGIN_S + float(rng.uniform(0, 1))
+    while True:
+        strength = float(np.clip(MACRO_MEDIAN * np.exp(MACRO_LOG_SD * rng.standard_normal()), *MACRO_RANGE))
+        drawn = events.draw_event(rng, f"{statistics}_macro", 0.0, strength, MACRO_MEDIAN, world)
+        event = _plateau(rng, _shortened(_settled(rng, drawn), LONGEST * length))
+        first = replace(event.movements[0], side="both")
+        both = (replace(first, unit=12, share=1.0), replace(first, unit=6, share=0.7))
+        event = replace(event, emotion="happy", movements=both)
+        event = event.moved(start - event.start)
+        if event.stop > length - MARGIN_S:
+            return chosen
+        chosen.append(("macro", event))
+        start = event.stop + 0.5 + float(rng.exponential(2.0))
+
+
 def _room(
     rng: np.random.Generator,
     own: float,
@@ -268,9 +288,9 @@ class Burst:
         return out
 
 
-def draw_bursts(rng: np.random.Generator, length: float) -> list[Burst]:
-    """Draw when and what is said in one video of ``length`` seconds; most videos are silent."""
-    if rng.uniform() >= TALK_SHARE:
+def draw_bursts(rng: np.random.Generator, length: float, share: float = TALK_SHARE) -> list[Burst]:
+    """Draw when and what is said in one video of ``length`` seconds; a ``share`` of videos isn't silent."""
+    if rng.uniform() >= share:
         return []
     voice = float(np.exp(TALK_LOG_SD * rng.standard_normal()))
     bursts: list[Burst] = []

@@ -235,7 +235,9 @@ def follow(paths: Sequence[Image], fps: float, *, largest: bool = False) -> Iter
         )
     stride = max(1, round(_LOOK * fps))
     reach = max(stride, round(3 * _FOLLOW_SMOOTH * fps))
-    shape = _usual_shape(paths, range(0, len(paths), max(1, len(paths) // 9)))
+    # A file's frames are of one size, and looking at some far ahead would decode it all twice.
+    some = [0] if isinstance(paths[0], Frame) else range(0, len(paths), max(1, len(paths) // 9))
+    shape = _usual_shape(paths, some)
     strided = sorted({*range(0, len(paths), stride), len(paths) - 1})
     detected: dict[int, Face] = {}
     searched = 0  # how many of ``strided`` were searched
