@@ -165,7 +165,7 @@ def _place_macro(
 
 
 def smiles(
-    rng: np.random.Generator, statistics: str, length: float, world: World | None = None
+    rng: np.random.Generator, statistics: str, length: float, world: World
 ) -> list[tuple[str, Expression]]:
     """Draw smiles (units 12 and 6) one after the other, as long and as strong as macro-expressions are."""
     chosen: list[tuple[str, Expression]] = []
