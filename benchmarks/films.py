@@ -42,7 +42,7 @@ def film(path, person, number, **settings):
 
 def alarms(people, films, weights):
     """Print alarms an hour by kind of film: of the decoder alone, and of what is left of them."""
-    print("| film | minutes | intervals before | an hour | intervals now | an hour | 95 % over people |")
+    print("| film | minutes | intervals of the decoder | an hour | kept | an hour | 95 % over people |")
     print("|---|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
         for kind in long.ONLY:
