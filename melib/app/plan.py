@@ -412,7 +412,9 @@ class _Plan:
             systems = base if condition == limits.BASE else others
             spec = asked["probe"] | condition.spec | {"name": limits.probe_name(condition)}
             seconds, n = float(np.mean(spec["seconds"])), spec["people"] * spec["videos"]
-            samples = pd.Series(seconds * spotting.RATE * spec["videos"], counts.samples.index)
+            samples = pd.Series(
+                seconds * spotting.RATE * spec["videos"], counts.samples.index[: spec["people"]]
+            )
             fresh = condition == limits.BASE or bool(condition.spec)
             if fresh:
                 self._simulate(spec, spec["videos"], "long", seconds)

@@ -87,10 +87,14 @@ def conditions(run: Run) -> list[Condition]:
         [float(level) for level in run.settings["limits"][name]]
         for name in ("noise", "frame_rate", "annotators")
     )
+    less = run.settings["limits"].get("other_probe", {})
     return [
         BASE,
-        *(Condition("noise", f, "times the camera's noise", 1 / f, {"noise": f}) for f in noise),
-        *(Condition("frame rate", f, "frames a second", math.sqrt(f / long.FPS), {"fps": f}) for f in rate),
+        *(Condition("noise", f, "times the camera's noise", 1 / f, {"noise": f, **less}) for f in noise),
+        *(
+            Condition("frame rate", f, "frames a second", math.sqrt(f / long.FPS), {"fps": f, **less})
+            for f in rate
+        ),
         *(Condition("annotators", n, "frames at 200 a second", label_error=n / 200) for n in error),
     ]
 
