@@ -138,6 +138,22 @@ def test_ctrl_c_and_a_full_disk_lose_nothing_that_was_finished(tmp_path, written
     assert hashes(out) == hashes(written)
 
 
+def test_a_set_of_the_second_world_reads_alike_and_is_told_from_one_of_the_first(tmp_path):
+    settings = SMALL | {"people": 1, "family": "patches+head", "jobs": 1}
+    out = simulate.write_clips(tmp_path / "two", world="second", **settings)
+    manifest = read_manifest(out / "manifest.yml")
+    truth, events = (
+        load_truth(manifest, out),
+        read_events(manifest, out / "annotations.xlsx", policy="strict"),
+    )
+    assert set(truth["event"].fillna("")) - {""} == set(events["event"])
+    assert (check_frames(events, spans(manifest, videos(manifest, out)))["status"] == "ok").all()
+    with pytest.raises(DataError, match="other settings"):
+        simulate.write_clips(out, **settings)
+    with pytest.raises(DataError, match="no world"):
+        simulate.write_clips(tmp_path / "third", world="third", **settings)
+
+
 def test_a_folder_of_other_settings_is_refused(written, tmp_path):
     with pytest.raises(DataError, match="other settings"):
         simulate.write_clips(written, jobs=1, **{**SMALL, "seed": 9})
