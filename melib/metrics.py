@@ -24,7 +24,6 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import linear_sum_assignment
 from scipy.stats import rankdata
-from sklearn.metrics import f1_score, recall_score
 
 from melib.errors import DataError
 
@@ -383,6 +382,34 @@ def f1_over_iou(predicted, truth, ious=IOUS, videos=None):
     return np.array([spotting(predicted, truth, iou, videos)["f1"] for iou in ious])
 
 
+def found_in_order(predicted, truth, iou=0.5):
+    """How many true intervals the m surest ones find, (N,) int64 for m = 1 to N; tables as in `average_precision`.
+
+    Each number is the tp of `spotting`. An interval that comes later never loosens a pair, so that all N take one pass.
+    """
+    p, t = _intervals(predicted, "predicted", "score"), _intervals(truth, "truth")
+    _check_iou(iou)
+    fitting: dict[int, list[int]] = {}
+    columns, owner = t.rows(), {}
+    for place, rows in p.rows().items():
+        near = np.array(columns.get(place, []), dtype=int)
+        fits = _overlap(p, rows, t, near) >= iou
+        fitting.update({row: near[fit].tolist() for row, fit in zip(rows, fits, strict=True)})
+
+    def find_free(row, tried):
+        for column in fitting[row]:
+            if column not in tried:
+                tried.add(column)
+                if column not in owner or find_free(owner[column], tried):
+                    owner[column] = row
+                    return True
+        return False
+
+    return np.cumsum(
+        [find_free(row, set()) for row in np.argsort(-p.label, kind="stable").tolist()], dtype=int
+    )
+
+
 def average_precision(predicted, truth, iou=0.5):
     """Area under precision over recall, when intervals are taken in the order of their confidence.
 
@@ -485,27 +512,19 @@ def recall_by(truth, matches, column, bins=None):
         group (text), events, found (int), recall (NaN in an empty group). Events without a value or outside
         all bins form a last group, "elsewhere", where there are any.
     """
-    spotted = truth.index.isin(matches["truth"])
-    if bins is None:
-        missing = truth[column].isna().to_numpy()
-        names = sorted(truth[column][~missing].unique())
-        group = np.where(missing, len(names), 0)
-        group[~missing] = [names.index(value) for value in truth[column][~missing]]
-    else:
+    group, order = truth[column], sorted(truth[column].dropna().unique())
+    if bins is not None:
         borders = np.asarray(bins, dtype=float)
         if borders.size < 2 or not (np.diff(borders) > 0).all():
             raise DataError(f"bins must be two or more rising borders, got {list(bins)}.")
-        values = _numbers(truth[column])
-        names = [f"{a:g} to {b:g}" for a, b in pairwise(borders)]
-        group = np.searchsorted(borders, values, side="right") - 1
-        group[values == borders[-1]] = len(names) - 1
-        group[~((values >= borders[0]) & (values <= borders[-1]))] = len(names)
-    if (group == len(names)).any():
-        names.append("elsewhere")
-    rows = [
-        (str(name), int((group == i).sum()), int(spotted[group == i].sum())) for i, name in enumerate(names)
-    ]
-    table = pd.DataFrame(rows, columns=["group", "events", "found"])
+        order = [f"{low:g} to {high:g}" for low, high in pairwise(borders)]
+        borders[-1] = np.nextafter(borders[-1], np.inf)  # closed
+        group = pd.cut(pd.Series(_numbers(group), truth.index), borders, right=False, labels=order)
+    named = pd.Series(np.where(group.isna(), "elsewhere", group.astype(str)), truth.index)
+    order = [str(name) for name in order] + ["elsewhere"] * bool(group.isna().any())
+    spotted = pd.Series(truth.index.isin(matches["truth"]), truth.index)
+    counts = spotted.groupby(named).agg(["size", "sum"]).reindex(order, fill_value=0).to_numpy(int)  # (G, 2)
+    table = pd.DataFrame({"group": order, "events": counts[:, 0], "found": counts[:, 1]})
     return table.assign(recall=table["found"] / table["events"].where(table["events"] > 0))
 
 
@@ -523,12 +542,9 @@ def uf1(true, predicted, classes):
     -------
     uf1 : float in [0, 1]
     """
-    return _macro(f1_score, true, predicted, classes)
-
-
-def uar(true, predicted, classes):
-    """Unweighted average recall: mean over classes of TP / (TP + FN), everything else as in `uf1`."""
-    return _macro(recall_score, true, predicted, classes)
+    _say_strange(predicted, {*true, *classes})
+    tp, n_true, n_predicted, _ = _class_counts(true, predicted, classes)
+    return float((2 * tp / np.maximum(n_true + n_predicted, 1)).mean())
 
 
 # Correlations
@@ -800,38 +816,27 @@ def _say_strange(predicted, possible):
     )
 
 
-def _macro(score, true, predicted, classes):
-    """One of scikit-learn's scores, mean over classes; a zero denominator scores 0."""
-    _say_strange(predicted, {*true, *classes})
-    true, predicted, n = _judged(true, predicted, classes)
-    labels = range(n)
-    return (
-        float(score(true, predicted, labels=labels, average="macro", zero_division=0)) if true.size else 0.0
-    )
-
-
-def _judged(true, predicted, classes):
-    """Numbers (-1: another) of the true and the predicted class where the true one is judged; how many are."""
+def _class_counts(true, predicted, classes):
+    """Right, true and predicted of each class (K,) where the true one is among the classes; how many these are."""
     true, predicted = np.asarray(true, dtype=object), np.asarray(predicted, dtype=object)
-    classes = list(dict.fromkeys(classes))
-    if true.shape != predicted.shape or not classes:
+    index = pd.Index(dict.fromkeys(classes), dtype=object)
+    if true.shape != predicted.shape or index.empty:
         raise DataError(
             f"recognition needs as many predicted classes as true ones and a class to judge, got "
-            f"{predicted.shape}, {true.shape} and {len(classes)} classes."
+            f"{predicted.shape}, {true.shape} and {len(index)} classes."
         )
-    index = pd.Index(classes, dtype=object)
-    true, predicted = index.get_indexer(true), index.get_indexer(predicted)
-    return true[true >= 0], predicted[true >= 0], len(classes)
+    true, predicted, n = index.get_indexer(true), index.get_indexer(predicted), len(index)
+    true, predicted = true[true >= 0], predicted[true >= 0]
+    counted = (true[true == predicted], true, predicted[predicted >= 0])
+    return *(np.bincount(of, minlength=n) for of in counted), true.size
 
 
 def _macro_f1(true, predicted, emotions, rule):
     """Harmonic mean of macro precision and macro recall, zero denominators as the rule has it."""
     if not emotions:
         return 0.0 if rule == "strict" else math.nan
-    true, predicted, n = _judged(true, predicted, emotions)
-    tp = np.bincount(true[true == predicted], minlength=n)
-    n_true, n_predicted = np.bincount(true, minlength=n), np.bincount(predicted[predicted >= 0], minlength=n)
-    lone = (n_true + n_predicted == 0) | (tp == true.size)  # a confusion matrix of one cell
+    tp, n_true, n_predicted, n = _class_counts(true, predicted, emotions)
+    lone = (n_true + n_predicted == 0) | (tp == n)  # a confusion matrix of one cell
     counted = ~lone if rule == "boosting" else np.full(lone.shape, True)
     tp = np.where(lone & (rule == "megc"), 0, tp)
     precision, recall = (tp / np.maximum(n_predicted, 1))[counted], (tp / np.maximum(n_true, 1))[counted]
