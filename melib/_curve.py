@@ -37,10 +37,13 @@ class Curve(NamedTuple):
 
 
 def ranks(scores):
-    """Rank of each score within its curve, (T,) in (0, 1); NaN stays."""
+    """Rank of each score within its curve, (T,) in (0, 1); NaN stays. What another unit would round to the same is equal."""
     curve = Curve.read(scores)
     out = np.full(curve.filled.size, np.nan)
-    out[curve.scored] = (rankdata(curve.filled[curve.scored]) - 0.5) / max(curve.scored.sum(), 1)
+    if curve.scored.any():
+        known = curve.filled[curve.scored]
+        known = np.round((known - known.min()) / (np.ptp(known) or 1.0), 12)
+        out[curve.scored] = (rankdata(known) - 0.5) / known.size
     return out
 
 
@@ -48,6 +51,13 @@ def interval_table(rows):
     table = pd.DataFrame(rows, columns=["onset", "apex", "offset", "score"])
     table = table.astype({"onset": "int64", "apex": "int64", "offset": "int64", "score": "float64"})
     return table.sort_values("onset", kind="stable", ignore_index=True)
+
+
+def events_of_all(truth):
+    """Events (N_i, 2) of several curves as one table, subject, video, onset, offset: video is the number of the curve."""
+    spans = np.concatenate([np.zeros((0, 2)), *truth])
+    video = np.repeat(np.arange(len(truth)), [len(events) for events in truth])
+    return pd.DataFrame(spans, columns=["onset", "offset"]).assign(subject="any", video=video)
 
 
 def checked(curves, events, subjects, others):

@@ -115,12 +115,12 @@ def forward(model, table):
 
 @njit(nogil=True, cache=True)
 def backward(model, table, forward):
-    """Sums over all segmentations behind each boundary; the probability of each frame to be inside."""
+    """Sums over all segmentations behind each boundary, and the posterior probability of every event (T + 1, G)."""
     n, n_states = model.emit.shape
     lengths, move, emit = model.lengths, model.move, model.emit
     log_total, part = forward
     log_rest, rest = np.empty(n + 1), np.empty((n + 1, n_states))
-    change = np.zeros(n + 1)  # of the probability to be inside, from one frame to the next
+    posterior = np.zeros((n + 1, lengths.size))
     log_rest[n] = np.log(n_states)
     rest[n] = 1 / n_states
     log_hazard, quiet = np.log(model.hazard), 1 - model.hazard
@@ -150,13 +150,26 @@ def backward(model, table, forward):
                 for j in range(n_states):
                     total[j] += value * rest[stop, j]
                     both += part[b, j] * rest[stop, j]
-                change[b] += here * value * both
-                change[stop] -= here * value * both
+                posterior[b, g] = here * value * both
         scale = total.sum()
         log_rest[b] = top + np.log(scale)
         for j in range(n_states):
             rest[b, j] = total[j] / scale
-    return (log_rest, rest), np.cumsum(change)[:n]
+    return (log_rest, rest), posterior
+
+
+@njit(nogil=True, cache=True)
+def inside(model, posterior):
+    """Probability (T,) of each frame to lie in an event."""
+    n = posterior.shape[0] - 1
+    change = np.zeros(n + 1)
+    for b in range(n):
+        for g in range(model.lengths.size):
+            if b + model.lengths[g] > n:
+                break
+            change[b] += posterior[b, g]
+            change[b + model.lengths[g]] -= posterior[b, g]
+    return np.cumsum(change)[:n]
 
 
 def trace(steps, origins, state):
@@ -175,14 +188,13 @@ def trace(steps, origins, state):
 
 
 @njit(nogil=True, cache=True)
-def mass(model, table, forward, backward, start, stop):
-    """Probability of an event whose IoU with [start, stop) is at least .5.
+def mass(model, table, sums, start, stop):
+    """Probability of an event whose IoU with [start, stop) is at least .5; sums: of `forward`, and both of `backward`.
 
     Also the posterior means of its start and stop, from those given.
     """
+    (log_total, part), (log_rest, rest), posterior = sums
     n, n_states = model.emit.shape
-    (log_total, part), (log_rest, rest) = forward, backward
-    log_hazard = np.log(model.hazard)
     length = stop - start
     mass = to_start = to_stop = 0.0
     for g in range(model.lengths.size):
@@ -191,11 +203,7 @@ def mass(model, table, forward, backward, start, stop):
         if shared > min(d, length):
             continue
         for first in range(max(0, start + shared - d), min(stop - shared, n - d) + 1):
-            both = 0.0
-            for j in range(n_states):
-                both += part[first, j] * rest[first + d, j]
-            log_p = log_total[first] + log_hazard + table[first, g] + log_rest[first + d] - log_total[n]
-            p = both * np.exp(log_p)
+            p = posterior[first, g]
             mass += p
             to_start += p * (first - start)
             to_stop += p * (first + d - stop)
@@ -204,10 +212,9 @@ def mass(model, table, forward, backward, start, stop):
     if length % 2 == 0:
         g = np.searchsorted(model.lengths, length // 2)
         if g < model.lengths.size and model.lengths[g] == length // 2:
-            middle = start + length // 2
             both = 0.0
             for j in range(n_states):
                 both += part[start, j] * rest[stop, j]
-            halves = 2 * log_hazard + table[start, g] + table[middle, g]
+            halves = 2 * np.log(model.hazard) + table[start, g] + table[start + length // 2, g]
             mass -= both * np.exp(log_total[start] + halves + log_rest[stop] - log_total[n])
     return mass, means[0], means[1]

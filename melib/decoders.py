@@ -33,14 +33,22 @@ import pandas as pd
 from numba import njit
 from scipy.optimize import isotonic_regression, minimize_scalar
 from scipy.signal import find_peaks
-from scipy.special import logit
+from scipy.special import expit, logit
 from scipy.stats import beta, rankdata
 
 from melib import _semi_markov, metrics
-from melib._curve import Curve, checked, interval_table, ranks
+from melib._curve import Curve, checked, events_of_all, interval_table, ranks
 from melib.errors import DataError
 from melib.priors import DurationPrior, IntervalPrior
-from melib.selector import IntervalSelector
+from melib.selector import (
+    DURATIONS,
+    IntervalSelector,
+    likeliest,
+    local_maxima,
+    mean_ap,
+    overlap_of,
+    worth_keeping,
+)
 
 # Height of a peak between mean and maximum of the smoothed curve, of the reference and of the rules beside it.
 PEAK_FRACTION = 0.55
@@ -71,12 +79,8 @@ _ABOVE_MEDIAN = 2.0
 _LOOKS = 6.0
 # What `fit` fits.
 NAMES = ("fixed_window", "extensible_interval", "half_height", "semi_markov", "selector")
-# The search for the most probable set is cautious; at this many times the prior's rate it also brings what is doubtful,
-# and the least score decides.
+# Times the prior's rate at which a fitted decoder looks for the set: it brings what is doubtful, the least score decides.
 SEARCH_RATE = 16.0
-# How much better semi_markov must be than the learned selection to be taken instead: its least score is tuned on the F1
-# by which both are judged.
-_MARGIN = 1.02
 _NEEDS_INTERVAL_PRIOR = (
     "the semi-Markov model needs a prior over durations, apexes and events a minute; "
     "fit one by priors.IntervalPrior.fit(events, videos, fps)."
@@ -390,26 +394,77 @@ def semi_markov(scores, prior, *, emission=None, rate=1.0, nuisance=()):
     scored = ~np.isnan(np.asarray(scores, dtype=float))
     if not scored.any():
         return interval_table([])
+    table, sums = _sums(model)
+    return _placed(_most_probable(model, table, sums, prior, rate), llr, scored, prior)
+
+
+def _most_probable(model, table, sums, prior, rate):
+    """Start, stop and probability of each event of the most probable set, refined."""
     # An event at an exact place is never probable; as many places as this mean the same event.
     places = _PLACES * np.exp(prior.duration.log_mean)
-    table = _semi_markov.log_events(model)
     events = _semi_markov.trace(*_semi_markov.search(model, table, np.log(rate * places)))
-    forward = _semi_markov.forward(model, table)
-    backward, _ = _semi_markov.backward(model, table, forward)
-    rows = []
+    refined = []
     for i, (start, stop) in enumerate(events):
         # Half of the gap to the neighbour is free to move into.
         low = (events[i - 1][1] + start + 1) // 2 if i else 0
-        high = (stop + events[i + 1][0]) // 2 if i + 1 < len(events) else llr.size
-        mass, mean_start, mean_stop = _semi_markov.mass(model, table, forward, backward, start, stop)
-        moved = (max(low, start + round(mean_start)), min(high, stop + round(mean_stop)))
-        moved_mass = _semi_markov.mass(model, table, forward, backward, *moved)[0]
-        if moved_mass >= mass:
-            (start, stop), mass = moved, moved_mass
+        high = (stop + events[i + 1][0]) // 2 if i + 1 < len(events) else model.flank.size - 1
+        refined.append(_refined(model, table, sums, start, stop, low, high))
+    return refined
+
+
+def _placed(refined, llr, scored, prior):
+    """Intervals of what was refined, with an apex each, as far as a frame of them was seen."""
+    rows = []
+    for start, stop, mass in refined:
         if scored[start:stop].any():
             apex = start + _apex(llr[start:stop], scored[start:stop], prior)
-            rows.append((start, apex, stop - 1, min(max(mass, 0.0), 1.0)))
+            rows.append((start, apex, stop - 1, mass))
     return interval_table(rows)
+
+
+def _sums(model):
+    """Weights of all events, and the sums over all segmentations before and behind each boundary with every posterior."""
+    table = _semi_markov.log_events(model)
+    forward = _semi_markov.forward(model, table)
+    return table, (forward, *_semi_markov.backward(model, table, forward))
+
+
+def _refined(model, table, sums, start, stop, low, high):
+    """Start, stop and probability of an event, moved to its posterior means within [low, high) where that is likelier."""
+    mass, to_start, to_stop = _semi_markov.mass(model, table, sums, start, stop)
+    moved = (max(low, start + round(to_start)), min(high, stop + round(to_stop)))
+    moved_mass = _semi_markov.mass(model, table, sums, *moved)[0]
+    if moved_mass >= mass:
+        (start, stop), mass = moved, moved_mass
+    return start, stop, float(np.clip(mass, 0.0, 1.0))
+
+
+def _likely(scores, prior, emission, nuisance):
+    """The set of `semi_markov` at a high rate, and what else is likely by its model, each by itself.
+
+    Where evidence is weak the most probable set is empty. So the places with the highest posterior at five durations are
+    refined and scored as there, too; of those that share an IoU above .2 the set's stays, else the likelier.
+    """
+    model, llr = _model(scores, prior, emission, nuisance)
+    scored, n = ~np.isnan(np.asarray(scores, dtype=float)), llr.size
+    if not llr.any():  # nothing is claimed
+        return interval_table([])
+    table, sums = _sums(model)
+    spans, weights = [np.zeros((0, 2), np.int64)], [np.zeros(0)]
+    for g in np.unique(np.searchsorted(model.lengths, prior.duration.quantile(np.array(DURATIONS)))):
+        length = model.lengths[g]
+        weight = sums[2][: max(n + 1 - length, 0), g] * length**2.0  # of as many places as mean the same
+        starts = local_maxima(weight, max(1, length // 4))
+        spans.append(np.stack([starts, starts + length], axis=1))
+        weights.append(weight[starts])
+    spans = np.concatenate(spans)
+    places = spans[likeliest(spans - [0, 1], np.concatenate(weights))]
+    of_set = _most_probable(model, table, sums, prior, SEARCH_RATE)
+    refined = of_set + [_refined(model, table, sums, *place, 0, n) for place in places.tolist()]
+    bounds = np.array([row[:2] for row in refined], dtype=np.int64).reshape(-1, 2)
+    rank = np.array([mass + (i < len(of_set)) for i, (_, _, mass) in enumerate(refined)])
+    kept = likeliest(bounds - [0, 1], rank)
+    return _placed([row for row, keep in zip(refined, kept, strict=True) if keep], llr, scored, prior)
 
 
 def posterior(scores, prior, *, emission=None, nuisance=()):
@@ -424,8 +479,7 @@ def posterior(scores, prior, *, emission=None, nuisance=()):
     model, llr = _model(scores, prior, emission, nuisance)
     if llr.size == 0:
         return np.zeros(0)
-    table = _semi_markov.log_events(model)
-    return _semi_markov.backward(model, table, _semi_markov.forward(model, table))[1].clip(0, 1)
+    return _semi_markov.inside(model, _sums(model)[1][2]).clip(0, 1)
 
 
 def fit(name, curves, events, prior, *, subjects=None, others=None):
@@ -434,9 +488,10 @@ def fit(name, curves, events, prior, *, subjects=None, others=None):
     The least score is the one with the highest spotting F1, averaged over IoU of .3 to .7; of equals the
     lowest. Where the curves hold no event to judge by, as many intervals are kept as the prior expects. For
     semi_markov an `Emission` is fitted, on the scores as they are or on their ranks within a video, whichever
-    finds more in subjects that it wasn't fitted on; the least score, too, is tuned on those. The selector is an
-    `IntervalSelector`, unless semi_markov, tuned so, finds clearly more in subjects left out (F1 a fiftieth higher), as it
-    does where scores are nearly probabilities: then its search and its evidence are what is kept.
+    has the higher average precision in subjects left out; its least score has the highest expected F1 there. It proposes
+    what is likely by itself beside the most probable set, which is empty where evidence is weak. The selector is
+    an `IntervalSelector`, unless semi_markov has a higher average precision in subjects left out, as it does where scores
+    are nearly probabilities.
 
     Parameters
     ----------
@@ -470,14 +525,14 @@ def fit(name, curves, events, prior, *, subjects=None, others=None):
     if name == "selector":
         selector = IntervalSelector.fit(curves, events, prior, subjects=subjects, others=others)
         curves, truth, subjects, _ = checked(curves, events, subjects, others)
-        search, f1 = _fit_search(curves, truth, subjects, prior)
-        if f1 > _MARGIN * selector.f1:
+        search, ap = _fit_search(curves, truth, subjects, prior)
+        if ap > selector.ap:
             return dataclasses.replace(search, name=name)
         return Decoder(name, prior, selector.least, selector=selector)
     curves, truth, subjects, _ = checked(curves, events, subjects, others)
     if name != "semi_markov":
         decoder = Decoder(name, prior)
-        return _with_least(decoder, [decoder.propose(curve) for curve in curves], truth, curves)[0]
+        return _with_least(decoder, _of_videos([decoder.propose(curve) for curve in curves]), truth, curves)
     if not isinstance(prior, IntervalPrior):
         raise DataError(_NEEDS_INTERVAL_PRIOR)
     return _fit_search(curves, truth, subjects, prior)[0]
@@ -538,13 +593,8 @@ class Decoder:
             return self.selector.propose(scores, others)
         if self.emission is None:
             return globals()[self.name](scores, self.prior)
-        return semi_markov(
-            self.evidence(scores, others),
-            self.prior,
-            emission=self.emission,
-            rate=SEARCH_RATE,
-            nuisance=[(others[kind], *about) for kind, about in self.nuisance.items()],
-        )
+        nuisance = [(others[kind], *about) for kind, about in self.nuisance.items()]
+        return _likely(self.evidence(scores, others), self.prior, self.emission, nuisance)
 
     def evidence(self, scores, others=None):
         """The curve (T,) that the emission reads; parameters as for a call."""
@@ -609,18 +659,28 @@ def least_score(intervals, truth, expected):
         return float(intervals["score"].nlargest(max(1, round(expected))).min())
     known = known[np.unique(np.linspace(0, len(known) - 1, _TRIED).astype(int))]
     tried = np.append(-np.inf, (known[1:] + known[:-1]) / 2)
-    f1 = [np.mean(metrics.f1_over_iou(intervals[intervals["score"] >= least], truth)) for least in tried]
+    kept = (intervals["score"].to_numpy(float) >= tried[:, None]).sum(axis=1)  # (N,), never 0
+    found = np.stack([metrics.found_in_order(intervals, truth, iou)[kept - 1] for iou in metrics.IOUS])
+    f1 = (2 * found / (kept + len(truth))).mean(axis=0)
     return float(tried[int(np.argmax(f1))])
 
 
 def _fit_search(curves, truth, subjects, prior):
-    """The semi-Markov model on scores or on ranks, whichever is better, and its F1 on subjects left out of the emission."""
-    tried = []
+    """The semi-Markov model on scores or on ranks, whichever is better on subjects left out, and its AP there."""
+    fitted = []
     for ranked in (False, True):
         decoder = Decoder("semi_markov", prior, ranked=ranked)
-        tried.append(_with_least(decoder, _propose_nested(decoder, curves, truth, subjects), truth, curves))
-    best, f1 = max(tried, key=lambda decoder_and_f1: decoder_and_f1[1])  # of equals the scores as they are
-    return _with_emission(best, curves, truth), f1
+        proposed = _propose_nested(decoder, curves, truth, subjects)
+        fitted.append((mean_ap(_of_videos(proposed), events_of_all(truth)), decoder, proposed))
+    ap, decoder, proposed = max(fitted, key=lambda of: of[0])  # of equals the scores as they are
+    decoder = _with_least(decoder, _of_videos(proposed), truth, curves)
+    if sum(map(len, truth)) and sum(map(len, proposed)):
+        odds = logit(_of_videos(proposed)["score"].to_numpy(float).clip(_SURE, 1 - _SURE))
+        spans = [table[["onset", "offset"]].to_numpy() for table in proposed]
+        hit = np.concatenate([overlap_of(*of) for of in zip(spans, truth, strict=True)]) >= 0.5
+        least = expit(worth_keeping(odds, hit, sum(map(len, truth)))[2])
+        decoder = dataclasses.replace(decoder, least=float(least * (1 - 1e-12)))  # the last one is kept, too
+    return _with_emission(decoder, curves, truth), ap
 
 
 def _propose_nested(decoder, curves, truth, subjects):
@@ -636,25 +696,19 @@ def _propose_nested(decoder, curves, truth, subjects):
     return [proposed[i] for i in range(len(curves))]
 
 
-def _with_least(decoder, proposed, truth, curves):
-    """The decoder with the best least score for the intervals of each curve, and its F1."""
-    intervals = _of_videos([interval_table([]), *proposed])
-    events = _of_videos(
-        [pd.DataFrame(spans, columns=["onset", "offset"]) for spans in [np.zeros((0, 2)), *truth]]
-    )
+def _with_least(decoder, intervals, truth, curves):
+    """The decoder with the best least score for the intervals of some curves."""
     expected = 0.0  # a prior over durations alone doesn't say how many
     if isinstance(decoder.prior, IntervalPrior):
         frames = sum(np.isfinite(curve).sum() for curve in curves)
         expected = decoder.prior.events_per_minute * frames / decoder.prior.duration.fps / 60
-    least = least_score(intervals, events, expected)
-    f1 = metrics.f1_over_iou(intervals[intervals["score"] >= least], events)
-    return dataclasses.replace(decoder, least=least), float(np.mean(f1))
+    return dataclasses.replace(decoder, least=least_score(intervals, events_of_all(truth), expected))
 
 
 def _of_videos(tables):
-    """Tables of many videos as one, with the columns that metrics ask for."""
-    video = np.repeat(np.arange(len(tables)), [len(table) for table in tables]).astype(str)
-    return pd.concat(tables, ignore_index=True).assign(subject="any", video=video)
+    """Intervals of several curves as one table, with the columns that metrics ask for."""
+    parts = [table.assign(subject="any", video=number) for number, table in enumerate(tables)]
+    return pd.concat([interval_table([]).assign(subject="any", video=0), *parts], ignore_index=True)
 
 
 def _with_emission(decoder, curves, truth):

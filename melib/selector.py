@@ -14,18 +14,19 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 from numba import njit
 from scipy.signal import find_peaks
 from scipy.special import expit, logit, ndtri
 from sklearn.linear_model import LogisticRegression
 
 from melib import metrics
-from melib._curve import Curve, checked, interval_table, ranks
+from melib._curve import Curve, checked, events_of_all, interval_table, ranks
 from melib.errors import DataError
 from melib.priors import IntervalPrior
 
 # Durations of candidates, as shares of the prior's that are shorter.
-_DURATIONS = (0.1, 0.3, 0.5, 0.7, 0.9)
+DURATIONS = (0.1, 0.3, 0.5, 0.7, 0.9)
 # Robust units beyond which a score says no more; their inverse hyperbolic sine is what is read.
 _UNITS = (-5.0, 30.0)
 # Boxes that a triangle is stacked of.
@@ -37,8 +38,12 @@ _SKEWEST = 1.5
 _JITTER = 0.15
 # Candidates that share more than this (IoU) are one: the likelier stays.
 _SAME = 0.2
-# Inverse strength of the penalty on weights of standardised features.
-_PENALTY = 0.1
+# Inverse strength of the penalty on weights of standardised features, ...
+_PENALTY = 0.01
+# ... and how many times their sum alone counts that is trusted beforehand: height above the video and a usual duration.
+# With four people to learn from that found more than any free weights (benchmarks/decoders.md).
+_TRUSTED = ("units_height", "ranks_height", "hit")
+_TRUST = 10.0
 # Groups of subjects at most that are left out in turn for calibration.
 _GROUPS = 5
 # Seen through the two scales: robust units and normal scores of ranks.
@@ -70,8 +75,8 @@ class IntervalSelector:
         The log odds of a hit are offset + weights @ features.
     least : float
         Probability from which on a candidate is worth its risk.
-    f1 : float
-        Mean F1 over IoU of .3 to .7 that it had on subjects that its weights weren't fitted on.
+    ap : float
+        Average precision, mean over IoU of .3 to .7, on subjects that its weights weren't fitted on.
     """
 
     prior: IntervalPrior
@@ -81,7 +86,7 @@ class IntervalSelector:
     weights: tuple[float, ...]
     offset: float
     least: float
-    f1: float = 0.0
+    ap: float = 0.0
 
     @classmethod
     def fit(cls, curves, events, prior, *, subjects=None, others=None):
@@ -112,7 +117,7 @@ class IntervalSelector:
             [np.zeros((0, len(feature_names(kinds)))), *(video.features for video in videos)]
         )
         overlap = np.concatenate(
-            [[], *(_overlap(video.spans, spans) for video, spans in zip(videos, truth, strict=True))]
+            [[], *(overlap_of(video.spans, spans) for video, spans in zip(videos, truth, strict=True))]
         )
         owner = np.repeat(np.arange(len(videos)), [len(video.spans) for video in videos])
         expected = prior.events_per_minute * sum(map(len, curves)) / prior.duration.fps / 60
@@ -121,20 +126,25 @@ class IntervalSelector:
             return cls._unlearned(prior, kinds, videos, expected)
         names = {subject: i for i, subject in enumerate(dict.fromkeys(subjects))}
         group = np.array([names[subject] % _GROUPS for subject in subjects], dtype=int)[owner]
-        odds = np.zeros(len(right))
+        odds, trusted = np.zeros(len(right)), np.isin(feature_names(kinds), _TRUSTED)
         for left_out in np.unique(group):
             known = group != left_out
             # One subject alone, or the only one with an event, can't be left out.
-            model = _logistic(features, right, known if right[known].any() else np.ones_like(known))
+            known = known if right[known].any() else np.ones_like(known)
+            model = _logistic(features[known], right[known], trusted)
             odds[group == left_out] = model.odds(features[group == left_out])
-        kept = np.concatenate([_likeliest(video.spans, odds[owner == i]) for i, video in enumerate(videos)])
-        slope, shift = _calibration(odds[kept], overlap[kept] >= 0.5)
-        probability = np.sort(expit(slope * odds[kept] + shift))[::-1]
-        expected_hits, n_events = np.cumsum(probability), sum(map(len, truth))
-        least = probability[np.argmax(2 * expected_hits / (np.arange(1, expected_hits.size + 1) + n_events))]
-        hits = right[kept][expit(slope * odds[kept] + shift) >= least]
-        f1 = 2 * hits.sum() / (len(hits) + n_events)
-        model = _logistic(features, right, np.ones(len(right), bool))
+        chosen = [verdict(video.spans, odds[owner == i]) for i, video in enumerate(videos)]
+        spans, odds = (np.concatenate(parts) for parts in zip(*chosen, strict=True))
+        owner = np.repeat(np.arange(len(videos)), [len(of) for of, _ in chosen])
+        hit = (
+            np.concatenate([overlap_of(of, events) for (of, _), events in zip(chosen, truth, strict=True)])
+            >= 0.5
+        )
+        slope, shift, best = worth_keeping(odds, hit, sum(map(len, truth)))
+        least = expit(slope * best + shift)
+        proposed = pd.DataFrame(spans, columns=["onset", "offset"]).assign(score=odds)
+        ap = mean_ap(proposed.assign(subject="any", video=owner), events_of_all(truth))
+        model = _logistic(features, right, trusted)
         return cls(
             prior,
             kinds,
@@ -143,12 +153,12 @@ class IntervalSelector:
             tuple((slope * model.weights).tolist()),
             float(slope * model.offset + shift),
             float(least),
-            float(f1),
+            ap,
         )
 
     @classmethod
     def _unlearned(cls, prior, kinds, videos, expected):
-        weights = np.isin(feature_names(kinds), ("ranks_height", "hit")).astype(float)
+        weights = np.isin(feature_names(kinds), _TRUSTED).astype(float)
         bound = np.full(len(weights), 50.0)
         raw = cls(prior, kinds, tuple(-bound), tuple(bound), tuple(weights), 0.0, 0.0)
         odds = np.concatenate([[], *(raw._verdict(video)[1] for video in videos)])
@@ -201,8 +211,7 @@ class IntervalSelector:
     def _verdict(self, video):
         """Spans (N, 2) and log odds (N,) of the likeliest candidates of a video."""
         odds = self.offset + np.clip(video.features, self.low, self.high) @ np.array(self.weights)
-        kept = _likeliest(video.spans, odds)
-        return video.spans[kept], odds[kept]
+        return verdict(video.spans, odds)
 
     def to_dict(self):
         """Return plain numbers and text, for a settings file."""
@@ -221,7 +230,7 @@ class IntervalSelector:
 class Candidates(NamedTuple):
     """Candidates of one curve."""
 
-    spans: np.ndarray  # (N, 2) int64, onset and offset
+    spans: np.ndarray  # (N, 2) float64, onset and offset, between frames
     features: np.ndarray  # (N, F) float64, named by `feature_names`
 
 
@@ -236,21 +245,19 @@ def candidates(scores, prior, others=()):
     curve = Curve.read(scores)
     n, median = curve.filled.size, np.exp(prior.duration.log_mean)
     if curve.scored.sum() < 3 or np.ptp(curve.filled[curve.scored]) == 0:
-        return Candidates(np.zeros((0, 2), np.int64), np.zeros((0, len(feature_names(others)))))
+        return Candidates(np.zeros((0, 2)), np.zeros((0, len(feature_names(others)))))
     views = [_Means.of(view) for view in _views(scores)]
-    spread = prior.duration.log_spread * ndtri(_DURATIONS)
-    lengths = median * np.exp(spread)
-    tops = [_maxima(_contrast(views[1], length)) for length in lengths]
+    spread = prior.duration.log_spread * ndtri(DURATIONS)
+    lengths = np.maximum(median * np.exp(spread), 1.0)
+    tops = [vertices(_contrast(views[1], length)) for length in lengths]
     scale = np.repeat(np.arange(len(lengths)), [len(top) for top in tops])
     middle, length = np.concatenate(tops) + 0.5, lengths[scale]  # frame t lasts from t to t + 1
-    onset = np.rint(middle - length / 2)
-    offset = np.clip(np.rint(middle + length / 2), onset + 1, n)
-    onset = np.clip(onset, 0, n - 1)
+    onset, offset = (middle - length / 2).clip(0, n - 1), (middle + length / 2).clip(1, n)
     inside, frames = offset - onset, np.arange(n) + 0.5
     columns = []
     for view in views:
         level = view.mean(frames - median / 2, frames + median / 2)  # (T,)
-        places = level[_maxima(level, max(1, int(0.75 * median)))]
+        places = level[local_maxima(level, max(1, int(0.75 * median)))]
         height = view.mean(middle - median / 2, middle + median / 2)
         columns += [
             view.mean(onset, offset),
@@ -265,7 +272,7 @@ def candidates(scores, prior, others=()):
     columns += [hit[scale], z[scale], z[scale] ** 2, np.full(middle.size, np.log(n / median))]
     for other in others:
         columns += [_Means.of(view).mean(onset, offset) for view in _views(other)]
-    return Candidates(np.stack([onset, offset - 1], axis=1).astype(np.int64), np.stack(columns, axis=1))
+    return Candidates(np.stack([onset, offset - 1], axis=1), np.stack(columns, axis=1))
 
 
 def _views(scores):
@@ -276,7 +283,8 @@ def _views(scores):
         return np.zeros((2, scores.size))
     units = np.arcsinh(np.clip(_straightened(scores[scored]), *_UNITS))
     views = np.zeros((2, scores.size))
-    views[:, scored] = units, ndtri(ranks(scores[scored]))
+    # Rounded, so that another unit, which rounds each score a little, changes nothing.
+    views[:, scored] = units.round(6), ndtri(ranks(scores[scored]))
     return views
 
 
@@ -301,16 +309,16 @@ def _straightened(scores):
 class _Means(NamedTuple):
     """Means of a curve between any two points of time; frame t lasts from t to t + 1."""
 
-    values: np.ndarray  # (T,)
+    curve: np.ndarray  # (T,)
     total: np.ndarray  # (T + 1,)
 
     @classmethod
-    def of(cls, values):
-        return cls(values, np.concatenate([[0.0], np.cumsum(values)]))
+    def of(cls, curve):
+        return cls(curve, np.concatenate([[0.0], np.cumsum(curve)]))
 
     def mean(self, start, stop):
         """Means (N,) over the part of [start, stop) that lies in the curve; NaN where that is none."""
-        start, stop = (np.clip(edge, 0, self.values.size) for edge in (start, stop))
+        start, stop = (np.clip(edge, 0, self.curve.size) for edge in (start, stop))
         time = np.arange(self.total.size)
         summed = np.interp(stop, time, self.total) - np.interp(start, time, self.total)
         length = stop - start
@@ -325,17 +333,26 @@ class _Means(NamedTuple):
 
 def _contrast(view, length):
     """Mean under a triangle of a length less half the mean of three lengths around it, (T,)."""
-    middle = np.arange(view.values.size) + 0.5
+    middle = np.arange(view.curve.size) + 0.5
     # A triangle is a stack of boxes.
     halves = length / 2 * (np.arange(_BOXES) + 0.5) / _BOXES
     triangle = sum(half * view.mean(middle - half, middle + half) for half in halves) / halves.sum()
     return triangle - 0.5 * view.mean(middle - 1.5 * length, middle + 1.5 * length)
 
 
-def _maxima(curve, distance=1):
+def local_maxima(curve, distance=1):
     """Frames of local maxima, ends included."""
     padded = np.concatenate([[-np.inf], curve, [-np.inf]])
     return find_peaks(padded, distance=distance)[0] - 1
+
+
+def vertices(curve):
+    """Local maxima between frames: vertices of the parabolas through each and its neighbours, at most half a frame off."""
+    top = local_maxima(curve)
+    before, after = curve[np.maximum(top - 1, 0)], curve[np.minimum(top + 1, curve.size - 1)]
+    rise, fall = curve[top] - before, curve[top] - after
+    inner = (rise > 0) & (fall > 0)
+    return top + np.where(inner, (rise - fall) / (2 * np.where(inner, rise + fall, 1.0)), 0.0)
 
 
 def _hit_probability(lengths, duration):
@@ -347,7 +364,14 @@ def _hit_probability(lengths, duration):
     return (shared / (length + events - shared) >= 0.5).mean(axis=(1, 2))
 
 
-def _overlap(spans, events):
+def mean_ap(intervals, events):
+    """Average precision, mean over IoU of .3 to .7; 0 without any event."""
+    return float(
+        np.nan_to_num([metrics.average_precision(intervals, events, iou) for iou in metrics.IOUS]).mean()
+    )
+
+
+def overlap_of(spans, events):
     """Largest IoU (N,) of each candidate with an event (M, 2)."""
     best = np.zeros(len(spans))
     onset, offset = spans.T
@@ -357,25 +381,57 @@ def _overlap(spans, events):
     return best
 
 
-def _likeliest(spans, odds):
+def verdict(spans, odds):
+    """Of candidates (N, 2) with log odds (N,) those that no likelier one overlaps, with their odds.
+
+    Each goes to the mean of all that share at least half of it, weighed by their probability and IoU: durations are
+    tried in steps, and which step wins by a hair shall not matter.
+    """
+    in_time, kept = np.argsort(spans[:, 0], kind="stable"), likeliest(spans, odds)
+    merged, odds = _merged(spans[in_time], expit(odds)[in_time], spans[kept]), odds[kept]
+    kept = likeliest(merged, odds)
+    return merged[kept], odds[kept]
+
+
+@njit(nogil=True, cache=True)
+def _merged(spans, weight, chosen):
+    longest = (spans[:, 1] - spans[:, 0]).max() + 1 if len(spans) else 1.0
+    merged = np.empty((len(chosen), 2), np.int64)
+    for k in range(len(chosen)):
+        onset, offset = chosen[k]
+        total = start = stop = 0.0
+        for j in range(np.searchsorted(spans[:, 0], onset - longest), len(spans)):
+            if spans[j, 0] > offset:
+                break
+            shared = min(offset, spans[j, 1]) - max(onset, spans[j, 0]) + 1
+            iou = shared / (offset - onset + spans[j, 1] - spans[j, 0] + 2 - shared)
+            if iou >= 0.5:
+                total += weight[j] * iou
+                start += weight[j] * iou * spans[j, 0]
+                stop += weight[j] * iou * spans[j, 1]
+        merged[k] = np.floor(start / total + 0.5), np.floor(stop / total + 0.5)
+    return merged
+
+
+def likeliest(spans, odds):
     """Which candidates no likelier one overlaps, (N,) bool."""
     if not len(spans):
         return np.zeros(0, bool)
-    return _suppress(spans, np.argsort(-odds, kind="stable"), _SAME)
+    return _suppress(np.asarray(spans, dtype=float), np.argsort(-odds, kind="stable"), _SAME)
 
 
 @njit(nogil=True, cache=True)
 def _suppress(spans, order, same):
     # Kept candidates hang in one list a stretch as long as the longest, so that only three lists are looked through.
-    longest = 1
+    longest = 1.0
     for i in range(len(spans)):
         longest = max(longest, spans[i, 1] - spans[i, 0] + 1)
-    first = np.full(spans[:, 0].max() // longest + 3, -1)
+    first = np.full(int(spans[:, 0].max() // longest) + 3, -1)
     following = np.full(len(spans), -1)
     kept = np.zeros(len(spans), np.bool_)
     for i in order:
         onset, offset = spans[i]
-        place = onset // longest + 1
+        place = int(onset // longest) + 1
         free = True
         for near in range(place - 1, place + 2):
             j = first[near]
@@ -403,19 +459,29 @@ class _Logistic(NamedTuple):
         return self.offset + np.clip(features, self.low, self.high) @ self.weights
 
 
-def _logistic(features, right, used):
-    """Fit on the used rows; right (N,) in [0, 1] says how right each is."""
-    features, right = features[used], right[used]
-    centre, spread = features.mean(axis=0), features.std(axis=0)
+def _logistic(features, right, trusted):
+    """Fit; right (N,) in [0, 1] says how right each is, trusted (F,) bool which features' sum hardly pays a penalty."""
+    spread = features.std(axis=0)
     spread = np.where(spread > 1e-9, spread, 1.0)
-    twice = np.concatenate([(features - centre) / spread] * 2)
+    scale = (features @ trusted).std() or 1.0
+    columns = np.column_stack([np.diag(1 / spread), _TRUST * trusted / scale])  # (F, F + 1)
+    centre = features.mean(axis=0)
+    twice = np.concatenate([(features - centre) @ columns] * 2)
     label = np.repeat([1, 0], len(right))
     weight = np.concatenate([right, 1 - right])
     model = LogisticRegression(C=_PENALTY, max_iter=1000)
     model.fit(twice[weight > 0], label[weight > 0], sample_weight=weight[weight > 0])
-    weights = model.coef_[0] / spread
+    weights = columns @ model.coef_[0]
     offset = float(model.intercept_[0] - weights @ centre)
     return _Logistic(features.min(axis=0), features.max(axis=0), weights, offset)
+
+
+def worth_keeping(odds, hit, n_events):
+    """Slope and shift that calibrate log odds (N,) of hits, and the odds from which on keeping has the best expected F1."""
+    slope, shift = _calibration(odds, hit)
+    falling = np.sort(odds)[::-1]
+    expected = np.cumsum(expit(slope * falling + shift))
+    return slope, shift, falling[np.argmax(2 * expected / (np.arange(1, len(falling) + 1) + n_events))]
 
 
 def _calibration(odds, hit):

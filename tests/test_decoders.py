@@ -406,6 +406,16 @@ def test_a_fitted_decoder_finds_events_of_other_subjects_on_levels_of_their_own(
     assert f1(fitted[name], curves, events) > 0.4
 
 
+def test_where_the_most_probable_set_is_empty_a_fitted_decoder_still_tells_what_is_likeliest():
+    curves, events, subjects = weak_set(3, n_videos=24, strength=0.1)
+    wide = dataclasses.replace(PRIOR, duration=dataclasses.replace(PRIOR.duration, log_spread=0.7))
+    decoder = decoders.fit("semi_markov", curves, events, wide, subjects=subjects)
+    scores = [decoder.evidence(curve) for curve in curves]
+    sets = [decoders.semi_markov(s, wide, emission=decoder.emission) for s in scores]
+    assert sum(found.empty for found in sets) > 12  # the most probable set of most videos
+    assert f1(decoder, curves, events) > 0.2
+
+
 @EVERY_NAME
 def test_a_fitted_decoder_survives_a_settings_file(fitted, name):
     text = json.dumps(fitted[name].to_dict(), allow_nan=False)
@@ -487,6 +497,17 @@ def test_what_cannot_be_fitted_on_is_refused_in_one_sentence(change, sentence):
     given = {"name": "semi_markov", "curves": curves, "events": events, "prior": PRIOR, "subjects": subjects}
     with pytest.raises(DataError, match=sentence):
         decoders.fit(**(given | change))
+
+
+def test_what_the_surest_find_is_what_the_largest_matching_of_them_counts():
+    rng = np.random.default_rng(1)
+    for _ in range(20):
+        onset, length = rng.integers(0, 90, 30), rng.integers(4, 14, 30)
+        table = pd.DataFrame({"subject": "s", "video": "v", "onset": onset, "offset": onset + length})
+        found, truth = table.head(20).assign(score=rng.permutation(20)), table.tail(10)
+        surest = found.sort_values("score", ascending=False)
+        counted = [metrics.spotting(surest.head(m), truth, 0.3)["tp"] for m in range(1, 21)]
+        assert metrics.found_in_order(found, truth, 0.3).tolist() == counted
 
 
 def test_the_least_score_is_that_with_the_best_mean_f1():

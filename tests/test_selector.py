@@ -89,10 +89,10 @@ def test_twice_the_frame_rate_moves_few_intervals(selector):
     halved = [
         table.assign(onset=table["onset"] / 2 + 0.25, offset=table["offset"] / 2 - 0.25) for table in other
     ]
-    # Peaks lie on whole frames of 1/13 of an event, and so do both ends: an IoU of .9 would ask for better.
+    # Ends lie on whole frames of 1/13 of an event: an IoU of .9 for nine in ten would ask for better.
     matched = np.concatenate([iou(a, b).max(axis=1, initial=0) for a, b in zip(slow, halved, strict=True)])
-    assert np.mean(matched >= 0.5) >= 0.9
-    assert np.mean(matched >= 0.75) >= 0.8
+    assert np.mean(matched >= 0.75) >= 0.9
+    assert np.mean(matched >= 0.9) >= 0.7
 
 
 def test_probabilities_mean_what_they_say_on_subjects_that_nothing_was_fitted_on(selector):
