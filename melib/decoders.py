@@ -457,10 +457,10 @@ def _likely(scores, prior, emission, nuisance):
         starts = local_maxima(weight, max(1, length // 4))
         spans.append(np.stack([starts, starts + length], axis=1))
         weights.append(weight[starts])
-    spans = np.concatenate(spans)
-    places = spans[likeliest(spans - [0, 1], np.concatenate(weights))]
+    every = np.concatenate(spans)
+    places = every[likeliest(every - [0, 1], np.concatenate(weights))]
     of_set = _most_probable(model, table, sums, prior, SEARCH_RATE)
-    refined = of_set + [_refined(model, table, sums, *place, 0, n) for place in places.tolist()]
+    refined = of_set + [_refined(model, table, sums, start, stop, 0, n) for start, stop in places.tolist()]
     bounds = np.array([row[:2] for row in refined], dtype=np.int64).reshape(-1, 2)
     rank = np.array([mass + (i < len(of_set)) for i, (_, _, mass) in enumerate(refined)])
     kept = likeliest(bounds - [0, 1], rank)

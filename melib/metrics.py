@@ -390,7 +390,8 @@ def found_in_order(predicted, truth, iou=0.5):
     p, t = _intervals(predicted, "predicted", "score"), _intervals(truth, "truth")
     _check_iou(iou)
     fitting: dict[int, list[int]] = {}
-    columns, owner = t.rows(), {}
+    owner: dict[int, int] = {}
+    columns = t.rows()
     for place, rows in p.rows().items():
         near = np.array(columns.get(place, []), dtype=int)
         fits = _overlap(p, rows, t, near) >= iou
