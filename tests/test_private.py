@@ -108,10 +108,10 @@ OF_TABLES = {
         spotting_tables.curves(), spotting_tables.INTERVALS
     ),
     "spotting_figures.recall": lambda: spotting_figures.recall(spotting_tables.RECALL),
+    "spotting_figures.parts": lambda: spotting_figures.parts(spotting_tables.PARTS),
     "spotting_figures.effects": lambda: spotting_figures.effects(
         spotting_tables.EFFECTS, spotting_tables.ABLATIONS
     ),
-    "spotting_figures.parts": lambda: spotting_figures.parts(spotting_tables.PARTS),
     "spotting_figures.decoders": lambda: spotting_figures.decoders(
         spotting_tables.DECODERS_TABLE, spotting_tables.DIFFERENCES
     ),

@@ -208,7 +208,8 @@ def effects(table: pd.DataFrame, systems: pd.DataFrame) -> Figure:
     table = table.assign(
         y=table["factor"].map(list(table["factor"].unique()).index), colour=BLUE, filled=_apart(table)
     )
-    fig, _ = _changes(names, table)
+    fig, axes = style.dot_panels(names, _by_score(table))
+    _changes(axes)
     first = systems[systems["rule"] == "strict"].iloc[0]
     fig.set_label(
         f"What each part brings: mean score with it less mean score without, over {table['combinations'].iloc[0]:.0f} "
@@ -243,7 +244,8 @@ def parts(table: pd.DataFrame) -> Figure:
         colour=np.where(sham, GREY, BLUE),
         filled=table["significant"].astype(bool),
     )
-    fig, axes = _changes(names, table)
+    fig, axes = style.dot_panels(names, _by_score(table))
+    _changes(axes)
     for axis, metric in zip(axes, _SCORES, strict=True):
         for row in results.records(table[(table["metric"] == metric) & (table["floor"] > 0)]):
             ends = [row["y"] - 0.5, row["y"] + 0.5]
@@ -260,14 +262,15 @@ def parts(table: pd.DataFrame) -> Figure:
     return fig
 
 
-def _changes(names: list[str], table: pd.DataFrame) -> tuple[Figure, Any]:
-    """Differences in each score as dots on both sides of 0."""
-    panels = {head: table[table["metric"] == metric] for metric, head in _SCORES.items()}
-    fig, axes = style.dot_panels(names, panels)
+def _by_score(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    return {head: table[table["metric"] == metric] for metric, head in _SCORES.items()}
+
+
+def _changes(axes: Any) -> None:
+    """Say that dots are differences, on both sides of 0."""
     for axis in axes:
         axis.axvline(0, **style.DASHED)
         axis.set_xlabel("Change (less is better)" if axis is axes[2] else "Change")
-    return fig, axes
 
 
 @style.context()
