@@ -7,6 +7,7 @@ One pass over the video, in stretches: memory holds some seconds of it, whatever
 are those that the package ships, which were trained on simulated faces only; their card says what they were worth.
 """
 
+import contextlib
 import itertools
 import os
 import tempfile
@@ -56,7 +57,7 @@ ALIKE = 0.45
 # What the face usually looks like: seconds that it is remembered, blocks a side, pixels a block, and grey levels (standard
 # deviation) below which a block holds nothing to compare.
 _REMEMBERED, _BLOCKS, _BLOCK, _TEXTURE = 5.0, 4, 14, 6.0
-_BAR = "{desc}: {percentage:3.0f}%|{bar}| {n:.0f} of {total:.0f} s of video, {remaining} left"
+_BAR = "{l_bar}{bar}| {n_fmt} of {total_fmt} s of video, {remaining} left"
 _LABEL = 0.08  # width of an interval's label, as a share of the figure's curve
 # What stands in the columns and the json; docs/model_card.md says it at length.
 MEANING = {
@@ -158,8 +159,10 @@ def predict_video(
     looks = set(np.linspace(0, len(shown.frames) - 1, _LOOKS).astype(int).tolist())
     counts, masked, stride = [0], np.zeros(4, np.int64), max(1, round(used.windows["step"] * shown.fps))
     shots, intensity = [], []
-    own = tqdm(total=len(shown.frames) / shown.fps, bar_format=_BAR, disable=progress is not True)
-    with own, progress if isinstance(progress, tqdm) else own as bar:
+    own = tqdm(
+        total=len(shown.frames) / shown.fps, bar_format=_BAR, unit_scale=True, disable=progress is not True
+    )
+    with contextlib.nullcontext(progress) if isinstance(progress, tqdm) else own as bar:
         bar.set_description(source_name)
         for first, stop in itertools.pairwise([0, *shown.breaks, len(shown.frames)]):
             frames = shown.frames[first:stop]
@@ -634,7 +637,7 @@ def predict_all(
     failed, rows, printed = [], [], None
     paths = list(dict.fromkeys(map(Path, sources)))
     lengths = [expected(path, fps) for path in paths]
-    with tqdm(total=sum(lengths), bar_format=_BAR, disable=not progress) as bar:
+    with tqdm(total=sum(lengths) + 0.01, bar_format=_BAR, unit_scale=True, disable=not progress) as bar:
         for source, name, ahead in zip(paths, _names(paths), np.cumsum(lengths), strict=True):
             try:
                 made = predict_video(source, weights, fps=fps, progress=bar)
