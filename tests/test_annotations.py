@@ -490,3 +490,15 @@ def test_a_broken_file_of_corrections_is_named(tmp_path):
     (tmp_path / "corrections" / "invented.csv").write_bytes("subject,zögert\n".encode("cp1252"))
     with pytest.raises(DataError, match=r"invented\.csv is neither a spreadsheet nor UTF-8 text"):
         audited(tmp_path, row(10, 20, 30))
+
+
+def test_a_missing_apex_may_be_kept_and_an_unknown_policy_is_refused(tmp_path):
+    [event] = audited(tmp_path, row(1, "/", 9), repair={"apex_missing": "keep"}).events.to_dict("records")
+    assert event["status"] == "ok" and pd.isna(event["apex"])
+    with pytest.raises(DataError, match="use repair, drop or strict"):
+        audited(tmp_path, row(1, 2, 3), policy="lenient")
+
+
+def test_an_implausibly_long_event_is_flagged_and_not_used(tmp_path):
+    events = audited(tmp_path, *films((1, 200, 400), (1, 200, 401)), longest_s={"micro": 2}).events
+    assert events["status"].tolist() == ["ok", "dropped"], "400 frames at 200 a second are 2 s"

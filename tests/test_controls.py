@@ -174,3 +174,24 @@ def test_the_mean_shape_laid_into_its_own_interval_gives_the_target_back():
     np.testing.assert_allclose(found, shape, atol=0.05)
     again = controls.lay_shape(found, onset, onset + length, np.arange(T))
     np.testing.assert_allclose(again, targets, atol=0.08)
+
+
+def test_clips_whose_apex_is_too_near_an_end_or_unknown_have_no_slope():
+    inputs, _, subjects, apex = faces(5)
+    apex[:3] = [0.5, np.nan, 28.5]
+    follow = controls.apex_follow(reads, inputs, apex, [-2, 2], subjects)
+    assert np.isnan(follow["slopes"]).tolist() == [True, True, True, False, False]
+    nobody = controls.apex_follow(reads, inputs, np.full(5, np.nan), [-2, 2], subjects)
+    assert np.isnan(nobody["slope"])
+    with pytest.raises(DataError, match="two different shifts"):
+        controls.apex_follow(reads, inputs, apex, [2, 2], subjects)
+
+
+def test_position_only_is_the_mean_of_the_training_targets():
+    targets = faces()[1]
+    predictions = controls.position_only(targets, 3)
+    assert predictions.shape == (3, T)
+    assert predictions.dtype == np.float32
+    np.testing.assert_allclose(predictions[2], targets.mean(axis=0), rtol=1e-6)
+    with pytest.raises(DataError, match="training targets"):
+        controls.position_only(np.zeros((0, T)), 3)

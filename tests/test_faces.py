@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from melib import DataError
 from melib.data.manifest import read_manifest, videos
 from melib.vision import faces
 
@@ -238,3 +239,41 @@ def test_clips_come_in_order_and_are_the_same_whatever_the_number_of_processes(
 
 def stored(folder):
     return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_the_best_scoring_of_several_faces_is_taken(still):
+    faint = cv2.GaussianBlur(cv2.resize(photograph(5), None, fx=0.6, fy=0.6), (0, 0), 3)
+    both = np.full((284, 500), 90, np.uint8)
+    both[:, :244] = still
+    both[50 : 50 + faint.shape[0], 300 : 300 + faint.shape[1]] = faint
+    _, scores, _ = faces._detector().run(both, 0, 0.0)
+    assert len(scores) == 2
+    face = faces.find_face(both)
+    assert face.score == pytest.approx(max(scores))
+    assert face.box[0] < 200
+
+
+def test_no_face_is_none_and_a_wrong_image_is_an_error(blank):
+    assert faces.find_face(blank) is None
+    for wrong in (blank.astype(float), blank[..., None]):
+        with pytest.raises(DataError, match="uint8"):
+            faces.find_face(wrong)
+
+
+@given(st.floats(0.01, 1))
+def test_smoothing_keeps_what_does_not_move_and_calms_what_jitters(width):
+    seconds = np.array([0, 0.04, 0.08, 0.5, 0.54])
+    rest = np.full((5, 68, 2), 3.0)
+    np.testing.assert_allclose(faces._smooth_landmarks(rest, seconds, width), rest)
+    jitter = rest + np.random.default_rng(0).normal(0, 1, rest.shape)
+    assert faces._smooth_landmarks(jitter, seconds, width).std(0).mean() <= jitter.std(0).mean() + 1e-12
+
+
+def test_the_followed_face_is_kept_when_a_better_one_appears(still):
+    """Two faces: the box stays with the one that was followed."""
+    both = np.hstack([still, photograph(5)])
+    for side in (0, 1):
+        alone = faces.find_face(still if side == 0 else photograph(5))
+        box = np.array(alone.box) + [244 * side, 0] * 2
+        near = faces._find_near(both, tuple(box))
+        assert abs(near.box[0] - box[0]) < 40

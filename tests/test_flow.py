@@ -110,3 +110,12 @@ def test_a_sample_is_the_mean_of_the_frames_it_stands_for():
     assert flow.sample(frames, np.array([5.2, 10]), 5)[:, 0, 0].tolist() == [5, 10]
     assert flow.sample(frames, np.array([0.0, 19]), 3)[:, 0, 0].tolist() == [0, 18]  # .5 and 18.5, to even
     assert flow.sample(frames, np.array([7.4]), 1)[0, 0, 0] == 7
+
+
+def test_a_frame_without_a_face_holds_nothing_and_is_never_the_reference(texture):
+    frames = movement(texture, [0, 0, 0, 1, 1, 0])
+    mask = np.array([True, False, True, True, True, True])
+    frames[1] = 255
+    inputs = flow.window_inputs(frames, mask, LANDMARKS, size=56)
+    assert not inputs["raw"][1].any() and not inputs["flow"][1].any()
+    assert int(inputs["reference"]) != 1

@@ -91,3 +91,21 @@ def test_broken_images_and_those_of_another_size_are_masked_alone_and_counted(st
     whole = together(faces.follow(paths, FPS))
     assert np.flatnonzero(~whole["mask"]).tolist() == [0, 12, 13, 24]
     assert whole["masked"][:2].tolist() == [2, 2]
+
+
+@pytest.mark.parametrize("n_frames", [1, 64, 65])
+def test_every_frame_comes_once_in_order_and_few_at_a_time(wandering, n_frames):
+    stretches = list(faces.follow(wandering[:n_frames], FPS))
+    assert max(len(each.numbers) for each in stretches) <= 64
+    whole = together(stretches)
+    assert whole["numbers"].tolist() == list(range(n_frames))
+    assert whole["crops"].shape == (n_frames, 112, 112) and whole["crops"].dtype == np.uint8
+    assert whole["mask"].all()
+
+
+def test_what_is_far_ahead_changes_nothing(wandering):
+    reach = round(3 * faces._FOLLOW_SMOOTH * FPS)
+    whole = together(faces.follow(wandering, FPS))
+    part = together(faces.follow(wandering[:73], FPS))  # its last frame is one at the stride
+    for name in ("crops", "mask", "landmarks"):
+        np.testing.assert_array_equal(part[name][: 72 - reach], whole[name][: 72 - reach])

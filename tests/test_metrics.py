@@ -166,3 +166,26 @@ def test_the_tie_limit_is_what_a_perfect_curve_with_faint_noise_gets():
     np.testing.assert_allclose(metrics.tie_limit([0, 1]), [1, 0])
     with pytest.raises(DataError, match=r"lies in \[0, 1\]"):
         metrics.tie_limit(1.5)
+
+
+def test_without_anything_to_agree_with_the_answer_is_nan():
+    empty = metrics.curve_agreement(np.linspace(0, 1, 9), np.zeros(9))
+    assert all(math.isnan(value) for key, value in empty.items() if key != "mae")
+    assert empty["mae"] == pytest.approx(0.5)
+    masked = metrics.curve_agreement(np.ones(4), np.ones(4), np.zeros(4, bool))
+    assert all(math.isnan(value) for value in masked.values())
+    few = metrics.curve_agreement([0, 0.5, 1, 0], [0, 0.5, 1, 0])
+    assert math.isnan(few["inside_spearman"])
+    assert few["inside_auc"] == 1
+
+
+@given(hnp.arrays(float, st.tuples(st.integers(1, 5), st.integers(1, 30)), elements=VALUE))
+def test_an_apex_lies_within_half_a_frame_of_a_maximum_or_inside_its_plateau(curves):
+    for curve, apex in zip(curves, metrics.apex_of(curves), strict=True):
+        highest = np.flatnonzero(curve == curve.max())
+        assert highest.min() - 0.5 <= apex <= highest.max() + 0.5
+        last = highest[0]
+        while last + 1 < curve.size and curve[last + 1] == curve.max():
+            last += 1
+        if last > highest[0]:
+            assert apex == (highest[0] + last) / 2

@@ -197,3 +197,45 @@ def test_the_events_tables_nullable_integers_are_understood():
     videos = clips[["n_first", "n_last"]]
     prior = priors.IntervalPrior.fit(nullable, videos, 200)
     assert prior.duration == priors.DurationPrior.fit(events, 200)
+
+
+@pytest.mark.parametrize(
+    ("names", "k", "share"), [("a", "loso", 0.15), ("ab", "loso", 0.15), ("abc", 1, 0.15), ("abcd", 2, 1.0)]
+)
+def test_folds_that_leave_nobody_to_train_on_are_refused(names, k, share):
+    with pytest.raises(DataError):
+        protocols.folds(list(names), k, seed=0, validation_share=share)
+
+
+def test_a_paper_window_runs_from_onset_to_offset():
+    events, clips = made_up()
+    windows = protocols.paper_windows(events, clips)
+    assert len(windows) == len(events)
+    assert not windows.attrs["left_out"]
+    both = windows.merge(events, on=["dataset", "subject", "video", "event"])
+    assert (both["start"] == both["onset"]).all()
+    assert (both["stop"] == both["offset"]).all()
+    assert both["complete"].all()
+    assert not both["truncated"].any()
+    assert set(windows["protocol"]) == {"paper"}
+    assert list(windows) == protocols._COLUMNS
+
+
+def test_another_event_in_sight_doesnt_change_the_papers_target():
+    events = make_events(("a", "v", "1", 100, 110, 120), ("a", "v", "2", 105, 118, 150))
+    windows = protocols.paper_windows(events, make_clips(("a", "v", 0, 300)))
+    targets = protocols.targets(windows, events, 16)
+    np.testing.assert_allclose(targets[0], priors.resampled_triangle(100, 110, 120), atol=1e-6)
+    np.testing.assert_allclose(targets[1], priors.resampled_triangle(105, 118, 150), atol=1e-6)
+
+
+def test_landmarks_say_where_the_target_peaks():
+    events, clips = made_up(30, 5)
+    windows = protocols.context_windows(events, clips, T=32, stride=4, seed=0)
+    places, targets = protocols.landmarks(windows, events, 32), protocols.targets(windows, events, 32)
+    assert places["apex"].isna().equals(windows["event"] == "")
+    for place, target, complete in zip(places.itertuples(), targets, windows["complete"], strict=True):
+        if complete:
+            assert abs(target.argmax() - place.apex) <= 1
+            assert place.onset >= 0
+            assert place.offset <= 31

@@ -3,6 +3,8 @@
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from melib import DataError
 from melib.simulate import portraits
@@ -86,3 +88,24 @@ def test_a_window_without_a_face_or_with_a_broken_frame_is_at_rest_and_says_so(s
     assert not features[~ok].any()
     with pytest.raises(DataError, match="at least 2"):
         recipe.windows(paths, 1)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(2, 12), st.integers(2, 12), st.floats(0.05, 1))
+def test_the_fastest_pixels_are_those_that_sorting_finds(seed, height, width, share):
+    field = np.random.default_rng(seed).normal(size=(height, width, 2)).astype(np.float32)
+    vectors = sorted(field.reshape(-1, 2).tolist(), key=lambda v: v[0] ** 2 + v[1] ** 2, reverse=True)
+    count = max(1, round(share * height * width))
+    np.testing.assert_allclose(recipe._fastest(field, share), np.mean(vectors[:count], axis=0), atol=1e-5)
+
+
+@given(st.integers(1, 200), st.integers(2, 60))
+def test_windows_overlap_by_half_and_cover_every_frame(n_frames, k):
+    starts = recipe._starts(n_frames, k)
+    assert starts[0] == 0 and (starts >= 0).all()
+    assert set(np.diff(starts[:-1]).tolist()) <= {k // 2}
+    covered = np.zeros(n_frames, int)
+    for start in starts:
+        assert start + k <= n_frames or n_frames < k
+        covered[start : start + k] += 1
+    assert covered.all()
+    assert starts[-1] == max(0, n_frames - k)

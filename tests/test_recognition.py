@@ -200,3 +200,18 @@ def test_no_other_subject_s_events_change_what_a_held_out_one_gains():
         intervals((2, 7)), np.ones(10), np.zeros((10, 5)), evidence=np.array([[0, 0, 3.0, 0, 0]])
     )
     assert moved["emotion"].tolist() == ["surprise"]
+
+
+@given(videos(), st.floats(-5, 5), st.floats(0.1, 10))
+def test_neither_an_offset_of_logits_nor_the_scale_of_scores_matters(video, offset, scale):
+    found, score, logits = video
+    one = recognition.classify_adjusted(found, score, logits, reject=False)
+    other = recognition.classify_adjusted(found, scale * score, logits + offset, reject=False)
+    np.testing.assert_allclose(one[CHANCES].astype(float), other[CHANCES].astype(float), atol=1e-9)
+
+
+def test_too_short_an_interval_is_neutral_in_the_reference():
+    logits = np.tile([5.0, 0, 0, 0, 0], (10, 1))
+    assert recognition.vote(intervals((3, 5)), logits).empty
+    assert recognition.vote(intervals((3, 6)), logits)["emotion"].tolist() == ["negative"]
+    assert recognition.vote(intervals((3, 5)), logits, reject=False)["emotion"].tolist() == ["negative"]

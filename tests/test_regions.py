@@ -152,3 +152,12 @@ def test_a_videos_motion_comes_from_the_cache_the_second_time(films, tmp_path, m
         again = flow.load_regional(manifest, "s01", "v", folder, tmp_path / "cache", step=2)
     np.testing.assert_array_equal(first["motion"], again["motion"])
     assert len(list((tmp_path / "cache").iterdir())) == 1
+
+
+def test_the_stream_may_be_cut_anywhere(films):
+    _, stretches, _ = films[12]
+    whole = flow.regional(stretches)
+    other = flow.regional(cut(stretches, [1, 6, 80]))
+    np.testing.assert_array_equal(whole["motion"], other["motion"])
+    assert whole["motion"].dtype == np.float32 and whole["motion"].shape == (180, 36)
+    assert whole["mask"].all()

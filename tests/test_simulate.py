@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import kstest, spearmanr
 
+from melib.errors import DataError
 from melib.priors import resampled_triangle
 from melib.simulate import events, frozen, portraits, render, units, worlds
 from melib.simulate.nuisance import Nuisance, draw_paths, resolve
@@ -407,3 +408,29 @@ def test_strength_and_sides_follow_their_distributions_and_every_unit_comes():
         share = np.mean([any(m.side == side for m in event.movements) for event in rows])
         assert 0.09 < share < 0.15
     assert {m.unit for event in rows for m in event.movements} == set(events.UNIT_SCALE)
+
+
+@settings(max_examples=40)
+@given(st.integers(0, 10**6), st.integers(60, 400))
+def test_the_head_moves_smoothly_and_within_its_scale(seed, n):
+    scales = Nuisance()
+    paths = draw_paths(np.random.default_rng(seed), scales, n, FPS)
+    far = np.linalg.norm(paths.shift, axis=1).max()
+    assert scales.drift[0] <= far <= scales.drift[1] + 1e-9
+    assert np.degrees(np.linalg.norm(paths.turn, axis=1).max()) <= scales.turn[1] + 1e-9
+    spectrum = np.abs(np.fft.rfft((paths.shift[:, 0] - paths.shift[:, 0].mean()) * np.hanning(n))) ** 2
+    hertz = np.fft.rfftfreq(n, 1 / FPS)
+    assert spectrum[hertz > 15].sum() < 0.01 * spectrum.sum()
+    assert ((paths.blink >= 0) & (paths.blink <= 1)).all()
+
+
+def test_what_is_unknown_or_impossible_is_refused():
+    with pytest.raises(DataError, match="drift"):
+        Nuisance(drift=(2.0, 1.0))
+    with pytest.raises(DataError, match="factor"):
+        resolve(-1.0)
+    with pytest.raises(DataError, match="samm_lv_micro"):
+        events.draw_event(np.random.default_rng(0), "ck_plus", 0.0)
+    for family, unit, side in (("waves", 1, "both"), ("patches", 3, "both"), ("patches", 1, "up")):
+        with pytest.raises(DataError, match="is not one of"):
+            units.unit_field(canvas(), family, unit, side)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from made_up import unbegun
 
 from melib import learn, metrics, protocols
+from melib.errors import DataError
 from melib.study import comparisons, results, spotting, spotting_decoding, spotting_runs
 from melib.study.spotting import CLASSES, NEUTRAL, Curves, Video
 from melib.study.spotting_decoding import FAULTS, Material, accepted_intervals, fits_of
@@ -378,3 +379,25 @@ def test_events_without_an_emotion_are_not_recognised_and_a_data_set_without_any
     assert recognition_table([OURS], without(PEOPLE)).empty
     assert spotting.without_emotions([long(half), long(without(PEOPLE))]) == ["toy"]
     assert spotting.without_emotions([long(material)]) == []
+
+
+def test_the_hard_target_is_one_strictly_between_onset_and_offset(material):
+    video = material.videos[0]
+    event = video.events_of("micro").iloc[0]
+    curves, emotion = spotting.target_curves(video, "hard")
+    inside = np.zeros(len(video), bool)
+    inside[int(event.onset) + 1 : int(event.offset)] = True
+    np.testing.assert_array_equal(curves[:, 0], inside)
+    np.testing.assert_array_equal(emotion != NEUTRAL, inside)
+
+
+def test_a_fold_without_an_event_to_train_on_is_refused_before_any_fit(monkeypatch):
+    material = made_up_material()
+    videos = [
+        replace(v, events=v.events.head(0)) if v.subject in material.folds[0].train else v
+        for v in material.videos
+    ]
+    long = spotting.Long(None, videos, [], [], material.folds)
+    monkeypatch.setattr(spotting, "run_fits", lambda *_, **__: pytest.fail("a fit was started"))
+    with pytest.raises(DataError, match="larger training fold"):
+        spotting_runs.gather([OURS], unbegun("smoke"), long)

@@ -116,3 +116,20 @@ def test_only_a_causal_network_is_blind_to_the_future(body, causal, change):
     for changed in (net(other, mask)[0], net(x, fewer)[0]):
         before = (changed - net(x, mask)[0]).abs()[0, :change]
         assert (before.max() < 1e-6) == causal
+
+
+def test_padding_in_front_shifts_the_curve(net):
+    x, mask = videos(1, 21)
+    front = torch.cat([torch.full((1, 8, 6), torch.nan), x], 1)
+    mask_there = torch.cat([torch.zeros(1, 8, dtype=torch.bool), mask], 1)
+    torch.testing.assert_close(net(front, mask_there)[0][:, 8:], net(x, mask)[0], **CLOSE)
+
+
+@pytest.mark.parametrize("body", BODIES)
+def test_gradients_reach_every_parameter(body):
+    net = build(body).train()
+    x, mask = videos(2, 40)
+    score, logits = net(x, mask)
+    (score.square().sum() + logits.square().sum()).backward()
+    for name, parameter in net.named_parameters():
+        assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name

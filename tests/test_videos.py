@@ -260,3 +260,50 @@ for t in (7000, 28000):
     command = [sys.executable, "-c", program, str(tmp_path)]
     short, long = map(int, subprocess.run(command, capture_output=True, check=True).stdout.split())
     assert long < 1.1 * short
+
+
+def pixels(*arguments):
+    """What augmentation gives, the compression of large movements undone."""
+    return np.sinh(learn.videos._augment(*arguments))
+
+
+def test_mirroring_twice_changes_nothing_and_once_is_the_mirror():
+    x = np.random.default_rng(0).normal(size=(60, 5, 4)).astype(np.float32)
+    scale = {"middle": [0.0] * 4, "spread": [1.0] * 4}
+    settings = dataclasses.replace(TINY, **STILL)
+    near = {"rtol": 1e-5, "atol": 1e-6}
+    np.testing.assert_allclose(pixels(x.copy(), scale, settings, None, np.random.default_rng(0)), x, **near)
+    once = pixels(x.copy(), scale, settings, MIRROR, np.random.default_rng(0))
+    turned = (abs(once - x) > 1e-4).any((1, 2))
+    assert 15 < turned.sum() < 45
+    order, sign = MIRROR
+    np.testing.assert_allclose(once[turned], x[turned][..., order] * sign, **near)
+    np.testing.assert_allclose(pixels(once, scale, settings, MIRROR, np.random.default_rng(0)), x, **near)
+
+
+def test_validation_loss_does_not_depend_on_how_frames_are_shared_among_sequences(monkeypatch):
+    """All visible frames count alike, in long videos and in short ones, and masked ones not at all."""
+    (video,) = bumps(1, 2)
+    parts = {f.name: getattr(video, f.name) for f in dataclasses.fields(video)}
+    pieces = [Sequence(**{name: a[rows] for name, a in parts.items()}) for rows in (np.s_[:30], np.s_[30:])]
+    dark = dataclasses.replace(video, mask=np.zeros(200, bool))
+    monkeypatch.setattr(
+        learn.videos,
+        "_whole",
+        lambda net, sequence, *_: (sequence.target * 0 + 0.5, np.eye(5, dtype=np.float32)[sequence.emotion]),
+    )
+    settings = dataclasses.replace(TINY, epochs=1)
+    losses = [
+        fit_regressor(settings, bumps(2, 1), validation, seed=0).history["validation"][0]
+        for validation in ([video], pieces, [video, dark])
+    ]
+    assert losses == pytest.approx([losses[0]] * 3)
+
+
+@pytest.mark.parametrize("name", ["training", "validation"])
+def test_sets_without_a_face_are_refused(name):
+    full, dark = bumps(2, 1), [dataclasses.replace(bumps(1, 1)[0], mask=np.zeros(200, bool))]
+    for bad in ([], dark):
+        sets = (bad, full) if name == "training" else (full, bad)
+        with pytest.raises(DataError, match=f"no {name} sequence with a visible face"):
+            fit_regressor(dataclasses.replace(TINY, epochs=1), *sets, seed=0)

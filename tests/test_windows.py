@@ -172,3 +172,24 @@ def test_warping_time_moves_frames_and_targets_together_and_keeps_the_ends():
     assert torch.equal(target[:, [0, -1]], time[[0, -1]].expand(30, -1))
     assert (target.diff(dim=1) > 0).all()
     assert (target - time).abs().max() > 0.05
+
+
+def test_the_kept_epoch_is_the_best_on_validation_and_patience_ends_the_fit():
+    settings = dataclasses.replace(TINY, epochs=8, lr=0.05, patience=2)
+    train, validation = blobs(8, 1), blobs(4, 2)
+    noise = dataclasses.replace(train, target=np.random.default_rng(0).random((8, 12), dtype=np.float32))
+    result = fit_windows(settings, noise, validation, seed=0)
+    losses = result.history["validation"]
+    best = int(losses.idxmin())
+    assert result.history["best"].tolist() == [epoch == best for epoch in range(len(losses))]
+    assert len(losses) == min(8, best + 1 + 2)
+
+
+@pytest.mark.parametrize("name", ["training", "validation"])
+@pytest.mark.parametrize("emptied", ["no windows", "no faces"])
+def test_an_empty_set_is_refused(name, emptied):
+    full = blobs(3, 1)
+    empty = blobs(0, 1) if emptied == "no windows" else dataclasses.replace(full, mask=full.mask & False)
+    sets = (empty, full) if name == "training" else (full, empty)
+    with pytest.raises(DataError, match=f"no {name} window"):
+        fit_windows(TINY, *sets, seed=0)
