@@ -47,7 +47,7 @@ def named(path):
 
 in_every_paper = pytest.mark.parametrize("path", PAPERS, ids=named)
 # The pages of the README are run as written by tests/test_readme.py.
-in_ours = pytest.mark.parametrize("path", [path for path in OURS if path not in PAGES], ids=named)
+in_ours = pytest.mark.parametrize("path", [path for path in OURS if path.stem not in PAGES], ids=named)
 
 
 def prose(path):

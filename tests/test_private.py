@@ -140,6 +140,7 @@ def a_prediction():
         LANDMARKS,
         (),
         {"data": ["toy"]},
+        pd.DataFrame(),
     )
 
 

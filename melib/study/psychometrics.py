@@ -226,7 +226,7 @@ def score_for_rate(scores, true, hours: float, allowed: float) -> float:
 
     Examples
     --------
-    >>> score_for_rate([0.9, 0.8, 0.7, 0.6], [True, False, True, False], hours=2, allowed=0.5)
+    >>> round(score_for_rate([0.9, 0.8, 0.7, 0.6], [True, False, True, False], hours=2, allowed=0.5), 6)
     0.8
     >>> score_for_rate([0.9, 0.8, 0.7], [True, False, True], hours=2, allowed=0) > 0.8
     True
