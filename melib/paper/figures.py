@@ -75,8 +75,11 @@ def agreement(results: pd.DataFrame, chosen: Mapping[str, str] | None = None) ->
         bottom = float(np.nanmin(table[["low", "estimate"]]))
         axis.set_xlim(min(0.0, bottom) - 0.04 if bottom < 0.3 else bottom - 0.06, 1.02)
         axis.set_ylim(len(rows) - 0.4, -1.2)
+    asked = "; ".join(
+        f"{letter}, {METRICS[chosen[name]]}" for letter, name in zip("ab", tables, strict=False)
+    )
     fig.set_label(
-        "Agreement of every model and control with the target, mean over subjects with 95 % intervals "
+        f"Agreement of every model and control with the target ({asked}), mean over subjects with 95 % intervals "
         f"(bootstrap over {_counted(results)}). Grey, open: controls that don't see the movement, "
         "or aren't trained. Dashed: what the truth and the label made of it score against each other, which no "
         "model can be expected to pass. What lies no further right than position only has shown nothing about "
@@ -174,6 +177,7 @@ def face_card(cards: pd.DataFrame, *, protocol: str = "context") -> Figure:
         for quantity, (title, *_) in QUANTITIES.items()
     }
     fig, axes = style.dot_panels([label(*row) for row in rows], panels, missing="not asked")
+    fig.suptitle(PROTOCOLS.get(protocol, protocol))
     for axis, values, (_, mark, meaning) in zip(axes, panels.values(), QUANTITIES.values(), strict=True):
         axis.axvline(mark, **style.DASHED)
         low = np.nanmin([0, mark, *values["low"], *values["estimate"]])

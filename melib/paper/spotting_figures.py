@@ -87,14 +87,14 @@ def systems(table: pd.DataFrame) -> Figure:
 
 @style.context()
 def timelines_figure(curves: pd.DataFrame, intervals: pd.DataFrame) -> Figure:
-    """Score curve, true and found intervals of some videos.
+    """Score curve, true and predicted intervals of some videos.
 
     Parameters
     ----------
     curves : DataFrame
         panel (text over it), seconds, score.
     intervals : DataFrame
-        panel, what (micro, macro, blink: annotated; found), start, stop (seconds).
+        panel, what (micro, macro, blink: annotated; found: predicted, right or not), start, stop (seconds).
     """
     panels = curves["panel"].unique()
     size = TWO_COLUMNS, 0.6 + 1.05 * len(panels)
@@ -110,14 +110,15 @@ def timelines_figure(curves: pd.DataFrame, intervals: pd.DataFrame) -> Figure:
         axis.set_title(panel, fontsize=plt.rcParams["legend.fontsize"], fontweight="normal")
         axis.set_ylabel("Score")
     axes[-1, 0].set_xlabel("Time, s")
+    names = {name: f"annotated {name}" for name in _BARS} | {"found": "predicted (bar, shade)"}
     handles = [plt.Line2D([], [], color=INK, linewidth=1, label="score")] + [
-        plt.Line2D([], [], color=colour, linewidth=3, label=name if name == "found" else f"annotated {name}")
+        plt.Line2D([], [], color=colour, linewidth=3, label=names[name])
         for name, (colour, _) in _BARS.items()
     ]
     fig.legend(handles=handles, loc="outside upper center", ncols=len(handles))
     fig.set_label(
         "Our system on whole videos of subjects that it never saw: score of every frame; bars above from low to high: "
-        "annotated blinks, macro- and micro-expressions, and what was found (shaded below, too). "
+        "annotated blinks, macro- and micro-expressions, and what it predicted, right or wrong (shaded below, too). "
         "Over each panel: subject, video, and the share of its micro-expressions found at IoU .5. Videos are chosen "
         "evenly over that share, none by hand; time scales differ."
     )
@@ -125,7 +126,7 @@ def timelines_figure(curves: pd.DataFrame, intervals: pd.DataFrame) -> Figure:
 
 
 def _bar(axis: Axes, row: dict[str, Any]) -> None:
-    """An interval as a bar above the curve; one that was found is shaded below, too."""
+    """An interval as a bar above the curve; one that was predicted is shaded below, too."""
     colour, height = _BARS[row["what"]]
     # A short event must stay visible in a long video.
     axis.plot(
