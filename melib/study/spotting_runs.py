@@ -136,7 +136,7 @@ def testable(systems, run, long):
     ready = bool(unseen) and all(spotting.has_intensity(run, long.folds, seed) for seed in run.seeds)
     if not ready:
         print(f"{long.study.name}: no intensity model of these subjects and folds (notebook 04): left out.")
-    return [system for system in systems if ready or not system.needs_intensity]
+    return [system for system in systems if ready or not (system.needs_intensity or system.unseen)]
 
 
 def gather(systems, run, long, *, repeat=0, options=None):
