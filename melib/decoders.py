@@ -10,7 +10,8 @@ Five decoders share one answer, a DataFrame with onset, apex, offset (int64) and
     extensible_interval  the reference rule of the spotting paper (arXiv 2508.18834), to the letter
     half_height          down to half the peak's height, length clamped to what the prior holds usual
     semi_markov          the most probable set of events under a duration, apex and rate prior
-    selector             candidates of many lengths, a learned probability for each (IntervalSelector, made by `fit`)
+    selector             candidates of many lengths, a learned probability for each (IntervalSelector, made by `fit`),
+                         in one set with those of semi_markov
 
 What remains to tune on validation videos is one number for all: the least score of an interval that is kept. `fit`
 tunes it, and whatever else a decoder has to learn, and gives a `Decoder`. The first three take their threshold
@@ -46,6 +47,7 @@ from melib.selector import (
     likeliest,
     local_maxima,
     mean_ap,
+    odds_alike,
     overlap_of,
     worth_keeping,
 )
@@ -77,6 +79,8 @@ _CERTAIN = 0.005
 _ABOVE_MEDIAN = 2.0
 # ... and all frames of an event together count as this many independent looks.
 _LOOKS = 6.0
+# A least score is lowered by this much, so that the last one is kept, too, whatever rounding does.
+_BELOW = 1 - 1e-9
 # What `fit` fits.
 NAMES = ("fixed_window", "extensible_interval", "half_height", "semi_markov", "selector")
 # Times the prior's rate at which a fitted decoder looks for the set: it brings what is doubtful, the least score decides.
@@ -490,8 +494,8 @@ def fit(name, curves, events, prior, *, subjects=None, others=None):
     semi_markov an `Emission` is fitted, on the scores as they are or on their ranks within a video, whichever
     has the higher average precision in subjects left out; its least score has the highest expected F1 there. It proposes
     what is likely by itself beside the most probable set, which is empty where evidence is weak. The selector is
-    an `IntervalSelector`, unless semi_markov has a higher average precision in subjects left out, as it does where scores
-    are nearly probabilities.
+    an `IntervalSelector` and semi_markov together: the mean of their log odds, each calibrated in subjects left out, so
+    that whichever can't tell hits there hardly counts; the mean is calibrated again, its least chosen as above.
 
     Parameters
     ----------
@@ -523,12 +527,13 @@ def fit(name, curves, events, prior, *, subjects=None, others=None):
     if name not in NAMES:
         raise DataError(f"there is no decoder {name!r}; use {', '.join(NAMES)}.")
     if name == "selector":
-        selector = IntervalSelector.fit(curves, events, prior, subjects=subjects, others=others)
+        selector, ours = IntervalSelector.fit_nested(curves, events, prior, subjects=subjects, others=others)
         curves, truth, subjects, _ = checked(curves, events, subjects, others)
-        search, ap = _fit_search(curves, truth, subjects, prior)
-        if ap > selector.ap:
-            return dataclasses.replace(search, name=name)
-        return Decoder(name, prior, selector.least, selector=selector)
+        search, theirs = _fit_search(curves, truth, subjects, prior)
+        if not (any(map(len, ours)) and any(map(len, theirs))):
+            return Decoder(name, prior, selector.least, selector=selector)
+        pool, least = _fit_pool(ours, theirs, truth)
+        return dataclasses.replace(search, name=name, selector=selector, pool=pool, least=least)
     curves, truth, subjects, _ = checked(curves, events, subjects, others)
     if name != "semi_markov":
         decoder = Decoder(name, prior)
@@ -536,6 +541,60 @@ def fit(name, curves, events, prior, *, subjects=None, others=None):
     if not isinstance(prior, IntervalPrior):
         raise DataError(_NEEDS_INTERVAL_PRIOR)
     return _fit_search(curves, truth, subjects, prior)[0]
+
+
+class Pool(NamedTuple):
+    """How intervals of the selector and of semi_markov, scored by log odds, become one set.
+
+    An interval of one and the other's likeliest that shares at least half with it (IoU) are taken for the same; where there
+    is none, the median interval's odds stand in. Of what overlaps the likeliest stays, of two alike the one that its own
+    decoder is surer of.
+    """
+
+    slope: float  # semi_markov's log odds of a hit are slope times its own plus shift; ours are calibrated
+    shift: float
+    median: float  # log odds of the selector's median interval, in subjects left out
+    other_median: float  # of semi_markov's, calibrated
+    weight: float  # the log odds of the set are weight * mean + offset
+    offset: float
+
+    def intervals(self, ours, theirs):
+        """Intervals of a curve, score a probability; ours, theirs: DataFrames onset, apex, offset, score (log odds)."""
+        tables = ours.sort_values("onset"), theirs.assign(score=self.slope * theirs["score"] + self.shift)
+        spans, other_spans = (table[["onset", "offset"]].to_numpy(float) for table in tables)
+        odds, other_odds = (table["score"].to_numpy(float) for table in tables)
+        alike = odds_alike(spans, other_spans, other_odds, self.other_median)
+        other_alike = odds_alike(other_spans, spans, odds, self.median)
+        own = np.concatenate([odds, other_odds])
+        mean = (own + np.concatenate([alike, other_alike])) / 2
+        kept = likeliest(np.concatenate([spans, other_spans]), mean + 1e-6 * own)
+        table = pd.concat(tables).assign(score=expit(self.weight * mean + self.offset))[kept]
+        return interval_table(table[["onset", "apex", "offset", "score"]])
+
+
+def _fit_pool(ours, theirs, truth):
+    """Pool, and the least probability, from what both proposed for subjects left out, a table a curve."""
+    theirs = [_in_log_odds(table) for table in theirs]
+    slope, shift, _ = _calibrated(theirs, truth)
+    medians = [pd.concat(tables)["score"].median() for tables in (ours, theirs)]
+    pool = Pool(slope, shift, float(medians[0]), float(slope * medians[1] + shift), 1.0, 0.0)
+    both = [
+        pool.intervals(one.assign(apex=one["onset"]), other) for one, other in zip(ours, theirs, strict=True)
+    ]
+    weight, offset, best = _calibrated([_in_log_odds(table) for table in both], truth)
+    return pool._replace(weight=weight, offset=offset), float(expit(weight * best + offset) * _BELOW)
+
+
+def _in_log_odds(table):
+    return table.assign(score=logit(table["score"].to_numpy(float).clip(_SURE, 1 - _SURE)))
+
+
+def _calibrated(tables, truth):
+    """`worth_keeping` of intervals scored by log odds, a table a curve."""
+    spans = [table[["onset", "offset"]].to_numpy(float) for table in tables]
+    hits = [overlap_of(own, events) >= 0.5 for own, events in zip(spans, truth, strict=True)]
+    odds = np.concatenate([table["score"].to_numpy(float) for table in tables])
+    return worth_keeping(odds, np.concatenate(hits), sum(map(len, truth)))
 
 
 @dataclass(frozen=True)
@@ -550,10 +609,12 @@ class Decoder:
     least : float
         Score from which on an interval is kept.
     emission : Emission, optional
-        What a score is worth to semi_markov; of a selector, where it decodes as that does.
+        What a score is worth to semi_markov, also as the selector's partner.
     ranked : bool
         Whether scores are replaced by their ranks within the curve first.
     selector : IntervalSelector, optional
+    pool : Pool, optional
+        How the selector's and semi_markov's intervals become one set; without, the selector stands alone.
     added : dict of Emission
         Curves among the others whose evidence is added up to make the score; empty: the score is the curve itself.
     nuisance : dict of (float, float, Emission)
@@ -566,6 +627,7 @@ class Decoder:
     emission: Emission | None = None
     ranked: bool = False
     selector: IntervalSelector | None = None
+    pool: Pool | None = None
     added: dict[str, Emission] = field(default_factory=dict)
     nuisance: dict[str, tuple[float, float, Emission]] = field(default_factory=dict)
 
@@ -590,7 +652,11 @@ class Decoder:
     def propose(self, scores, others=None):
         """Intervals of one curve, those that score less than the least included; parameters as for a call."""
         if self.selector is not None:
-            return self.selector.propose(scores, others)
+            intervals = self.selector.propose(scores, others)
+            if self.pool is None:
+                return intervals
+            theirs = _likely(self.evidence(scores), self.prior, self.emission, ())
+            return self.pool.intervals(_in_log_odds(intervals), _in_log_odds(theirs))
         if self.emission is None:
             return globals()[self.name](scores, self.prior)
         nuisance = [(others[kind], *about) for kind, about in self.nuisance.items()]
@@ -611,6 +677,7 @@ class Decoder:
             "emission": None if self.emission is None else self.emission.to_dict(),
             "ranked": self.ranked,
             "selector": None if self.selector is None else self.selector.to_dict(),
+            "pool": self.pool and list(self.pool),
             "added": {name: emission.to_dict() for name, emission in self.added.items()},
             "others": {kind: [*about, of.to_dict()] for kind, (*about, of) in self.nuisance.items()},
         }
@@ -619,7 +686,13 @@ class Decoder:
     def from_dict(cls, record):
         """Rebuild what `to_dict` wrote."""
         # Weights exported before 2026-11-27 hold a semi-Markov decoder without these.
-        record = {"name": "semi_markov", "least": "-inf", "ranked": False, "selector": None} | record
+        record = {
+            "name": "semi_markov",
+            "least": "-inf",
+            "ranked": False,
+            "selector": None,
+            "pool": None,
+        } | record
         kind = IntervalPrior if "duration" in record["prior"] else DurationPrior
         emission, selector, read = record["emission"], record["selector"], Emission.from_dict
         return cls(
@@ -629,6 +702,7 @@ class Decoder:
             None if emission is None else read(emission),
             record["ranked"],
             None if selector is None else IntervalSelector.from_dict(selector),
+            record["pool"] and Pool(*record["pool"]),
             {name: read(of) for name, of in record["added"].items()},
             {name: (*about, read(of)) for name, (*about, of) in record["others"].items()},
         )
@@ -666,21 +740,18 @@ def least_score(intervals, truth, expected):
 
 
 def _fit_search(curves, truth, subjects, prior):
-    """The semi-Markov model on scores or on ranks, whichever is better on subjects left out, and its AP there."""
+    """The semi-Markov model on scores or on ranks, whichever is better on subjects left out, and its intervals there."""
     fitted = []
     for ranked in (False, True):
         decoder = Decoder("semi_markov", prior, ranked=ranked)
         proposed = _propose_nested(decoder, curves, truth, subjects)
         fitted.append((mean_ap(_of_videos(proposed), events_of_all(truth)), decoder, proposed))
-    ap, decoder, proposed = max(fitted, key=lambda of: of[0])  # of equals the scores as they are
+    _, decoder, proposed = max(fitted, key=lambda of: of[0])  # of equals the scores as they are
     decoder = _with_least(decoder, _of_videos(proposed), truth, curves)
     if sum(map(len, truth)) and sum(map(len, proposed)):
-        odds = logit(_of_videos(proposed)["score"].to_numpy(float).clip(_SURE, 1 - _SURE))
-        spans = [table[["onset", "offset"]].to_numpy() for table in proposed]
-        hit = np.concatenate([overlap_of(*of) for of in zip(spans, truth, strict=True)]) >= 0.5
-        least = expit(worth_keeping(odds, hit, sum(map(len, truth)))[2])
-        decoder = dataclasses.replace(decoder, least=float(least * (1 - 1e-12)))  # the last one is kept, too
-    return _with_emission(decoder, curves, truth), ap
+        least = expit(_calibrated([_in_log_odds(table) for table in proposed], truth)[2])
+        decoder = dataclasses.replace(decoder, least=float(least * _BELOW))
+    return _with_emission(decoder, curves, truth), proposed
 
 
 def _propose_nested(decoder, curves, truth, subjects):

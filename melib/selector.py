@@ -21,7 +21,7 @@ from scipy.special import expit, logit, ndtri
 from sklearn.linear_model import LogisticRegression
 
 from melib import metrics
-from melib._curve import Curve, checked, events_of_all, interval_table, ranks
+from melib._curve import Curve, checked, interval_table, ranks
 from melib.errors import DataError
 from melib.priors import IntervalPrior
 
@@ -38,12 +38,11 @@ _SKEWEST = 1.5
 _JITTER = 0.15
 # Candidates that share more than this (IoU) are one: the likelier stays.
 _SAME = 0.2
-# Inverse strength of the penalty on weights of standardised features, ...
-_PENALTY = 0.01
-# ... and how many times their sum alone counts that is trusted beforehand: height above the video and a usual duration.
-# With four people to learn from that found more than any free weights (benchmarks/decoders.md).
+# Their standardised sum is trusted beforehand: what stands high and lasts as long as usual. Its weight is normal around 0
+# with a spread of 1: one standard deviation changes the log odds by about one.
 _TRUSTED = ("units_height", "ranks_height", "hit")
-_TRUST = 10.0
+# Spreads that the weights of single features may have, the more cautious first; `fit` chooses.
+_SPREADS = (0.0, 0.1)
 # Groups of subjects at most that are left out in turn for calibration.
 _GROUPS = 5
 # Seen through the two scales: robust units and normal scores of ranks.
@@ -75,8 +74,6 @@ class IntervalSelector:
         The log odds of a hit are offset + weights @ features.
     least : float
         Probability from which on a candidate is worth its risk.
-    ap : float
-        Average precision, mean over IoU of .3 to .7, on subjects that its weights weren't fitted on.
     """
 
     prior: IntervalPrior
@@ -86,15 +83,16 @@ class IntervalSelector:
     weights: tuple[float, ...]
     offset: float
     least: float
-    ap: float = 0.0
 
     @classmethod
     def fit(cls, curves, events, prior, *, subjects=None, others=None):
         """Fit on validation curves; parameters and errors as in `decoders.fit`.
 
-        Weights come from all candidates of all subjects. The probability is calibrated, and the least one chosen,
-        on candidates of subjects that the weights weren't fitted on, in up to five groups: the least is that with
-        the highest expected F1, so that chance finds of few events decide nothing.
+        Weights come from all candidates of all subjects; how far those of single features may go is chosen by log loss in
+        subjects left out, in up to five groups: the least whose loss is within one standard error over subjects of the
+        lowest. The probability is calibrated, and the least one chosen, on candidates of subjects that the weights weren't
+        fitted on: the least is that with the highest expected F1, the best choice if probabilities are right, whereas the
+        highest F1 that was seen hangs on a few chance finds.
 
         Without any candidate that is right nothing can be learned: then height and duration count the
         same, and as many are kept as the prior expects.
@@ -102,6 +100,18 @@ class IntervalSelector:
         Returns
         -------
         selector : IntervalSelector
+        """
+        return cls.fit_nested(curves, events, prior, subjects=subjects, others=others)[0]
+
+    @classmethod
+    def fit_nested(cls, curves, events, prior, *, subjects=None, others=None):
+        """As `fit`; also what it proposes for each curve, with weights from other subjects.
+
+        Returns
+        -------
+        selector : IntervalSelector
+        proposed : list of DataFrame
+            onset, offset, score (the log odds, calibrated on all); empty where nothing could be learned.
         """
         if not isinstance(prior, IntervalPrior):
             raise DataError(
@@ -123,38 +133,31 @@ class IntervalSelector:
         expected = prior.events_per_minute * sum(map(len, curves)) / prior.duration.fps / 60
         right = (overlap[:, None] >= metrics.IOUS).mean(axis=1)  # how right each is
         if not right.any():
-            return cls._unlearned(prior, kinds, videos, expected)
+            empty = pd.DataFrame({"onset": [], "offset": [], "score": []})
+            return cls._unlearned(prior, kinds, videos, expected), [empty] * len(videos)
         names = {subject: i for i, subject in enumerate(dict.fromkeys(subjects))}
-        group = np.array([names[subject] % _GROUPS for subject in subjects], dtype=int)[owner]
-        odds, trusted = np.zeros(len(right)), np.isin(feature_names(kinds), _TRUSTED)
-        for left_out in np.unique(group):
-            known = group != left_out
-            # One subject alone, or the only one with an event, can't be left out.
-            known = known if right[known].any() else np.ones_like(known)
-            model = _logistic(features[known], right[known], trusted)
-            odds[group == left_out] = model.odds(features[group == left_out])
+        subject = np.array([names[subject] for subject in subjects], dtype=int)[owner]
+        trusted = np.isin(feature_names(kinds), _TRUSTED)
+        spread, odds = _spread_and_odds(features, right, subject, trusted)
         chosen = [verdict(video.spans, odds[owner == i]) for i, video in enumerate(videos)]
-        spans, odds = (np.concatenate(parts) for parts in zip(*chosen, strict=True))
-        owner = np.repeat(np.arange(len(videos)), [len(of) for of, _ in chosen])
-        hit = (
-            np.concatenate([overlap_of(of, events) for (of, _), events in zip(chosen, truth, strict=True)])
-            >= 0.5
-        )
-        slope, shift, best = worth_keeping(odds, hit, sum(map(len, truth)))
-        least = expit(slope * best + shift)
-        proposed = pd.DataFrame(spans, columns=["onset", "offset"]).assign(score=odds)
-        ap = mean_ap(proposed.assign(subject="any", video=owner), events_of_all(truth))
-        model = _logistic(features, right, trusted)
-        return cls(
+        hits = [overlap_of(of, events) >= 0.5 for (of, _), events in zip(chosen, truth, strict=True)]
+        odds = np.concatenate([of for _, of in chosen])
+        slope, shift, best = worth_keeping(odds, np.concatenate(hits), sum(map(len, truth)))
+        proposed = [
+            pd.DataFrame(of, columns=["onset", "offset"]).assign(score=slope * own + shift)
+            for of, own in chosen
+        ]
+        model = _logistic(features, right, trusted, spread)
+        selector = cls(
             prior,
             kinds,
             tuple(model.low.tolist()),
             tuple(model.high.tolist()),
             tuple((slope * model.weights).tolist()),
             float(slope * model.offset + shift),
-            float(least),
-            ap,
+            float(expit(slope * best + shift)),
         )
+        return selector, proposed
 
     @classmethod
     def _unlearned(cls, prior, kinds, videos, expected):
@@ -413,6 +416,22 @@ def _merged(spans, weight, chosen):
     return merged
 
 
+@njit(nogil=True, cache=True)
+def odds_alike(spans, others, odds, absent):
+    """Highest log odds of the others (M, 2), sorted by onset, that have an IoU of at least .5 with each span (N, 2)."""
+    best = np.full(len(spans), -np.inf)
+    longest = (others[:, 1] - others[:, 0]).max() + 1 if len(others) else 1.0
+    for k in range(len(spans)):
+        onset, offset = spans[k]
+        for j in range(np.searchsorted(others[:, 0], onset - longest), len(others)):
+            if others[j, 0] > offset:
+                break
+            shared = min(offset, others[j, 1]) - max(onset, others[j, 0]) + 1
+            if 3 * shared >= offset - onset + others[j, 1] - others[j, 0] + 2:
+                best[k] = max(best[k], odds[j])
+    return np.where(np.isinf(best), absent, best)
+
+
 def likeliest(spans, odds):
     """Which candidates no likelier one overlaps, (N,) bool."""
     if not len(spans):
@@ -459,17 +478,35 @@ class _Logistic(NamedTuple):
         return self.offset + np.clip(features, self.low, self.high) @ self.weights
 
 
-def _logistic(features, right, trusted):
-    """Fit; right (N,) in [0, 1] says how right each is, trusted (F,) bool which features' sum hardly pays a penalty."""
+def _spread_and_odds(features, right, subject, trusted):
+    """Spread of single weights, and log odds (N,) from subjects that they weren't fitted on; subject (N,) int."""
+    group, tried = subject % _GROUPS, []
+    for spread in _SPREADS:
+        odds = np.zeros(len(right))
+        for left_out in np.unique(group):
+            known = group != left_out
+            # One subject alone, or the only one with an event, can't be left out.
+            known = known if right[known].any() else np.ones_like(known)
+            model = _logistic(features[known], right[known], trusted, spread)
+            odds[group == left_out] = model.odds(features[group == left_out])
+        tried.append((spread, odds, np.bincount(subject, np.logaddexp(0, odds) - right * odds)))
+    lowest = min(tried, key=lambda of: of[2].sum())[2]
+    standard_error = [np.std(loss - lowest) * np.sqrt(loss.size) for *_, loss in tried]
+    near = [(loss - lowest).sum() <= error for (*_, loss), error in zip(tried, standard_error, strict=True)]
+    return tried[near.index(True)][:2]
+
+
+def _logistic(features, right, trusted, spread_of_weights):
+    """Fit; right (N,) in [0, 1] says how right each is, trusted (F,) bool which features' sum has a weight of its own."""
     spread = features.std(axis=0)
     spread = np.where(spread > 1e-9, spread, 1.0)
     scale = (features @ trusted).std() or 1.0
-    columns = np.column_stack([np.diag(1 / spread), _TRUST * trusted / scale])  # (F, F + 1)
+    columns = np.column_stack([np.diag(spread_of_weights / spread), trusted / scale])  # (F, F + 1)
     centre = features.mean(axis=0)
     twice = np.concatenate([(features - centre) @ columns] * 2)
     label = np.repeat([1, 0], len(right))
     weight = np.concatenate([right, 1 - right])
-    model = LogisticRegression(C=_PENALTY, max_iter=1000)
+    model = LogisticRegression(C=1.0, max_iter=1000)
     model.fit(twice[weight > 0], label[weight > 0], sample_weight=weight[weight > 0])
     weights = columns @ model.coef_[0]
     offset = float(model.intercept_[0] - weights @ centre)
