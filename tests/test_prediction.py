@@ -1,5 +1,6 @@
 """A user's video: frames are chosen by their times, what isn't there is said, and nothing stops the other videos."""
 
+import itertools
 import json
 import os
 import struct
@@ -18,19 +19,19 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_up import card, film, unbegun
 
 import melib
 from melib import DataError, decoders, learn, priors, protocols, simulate
-from melib.app import footage, prediction, predictor_weights
+from melib.app import footage, planting, prediction, predictor_weights
 from melib.data import cache, video_files
 from melib.learn.dense import Dense
 from melib.models import IntensityNet, VideoRegressor
 from melib.simulate import portraits
 from melib.study import spotting
-from melib.vision import faces
+from melib.vision import faces, flow
 
 WINDOWS = {"T": 32, "step": 0.035}
 CARD = {
@@ -499,6 +500,88 @@ def test_of_several_faces_the_largest_is_followed_and_that_is_said(weights, fram
     assert other.box[0] > frames[0].shape[1] * 0.5
     assert any("2 faces at a time" in note for note in two.notes)
     assert not any("faces at a time" in note for note in one.notes)
+
+
+# Movements planted in a user's film
+
+
+@settings(max_examples=25)
+@given(st.lists(st.integers(0, 1500), max_size=8), st.integers(200, 1500), st.integers(0, 9))
+def test_movements_are_planted_where_a_face_is_and_nothing_was_found_and_apart(hidden, n, seed):
+    free = np.ones(n, bool)
+    free[[t for t in hidden if t < n]] = False
+    rounds = planting.draw_rounds(free, 30, seed)
+    for here in rounds:
+        places = sorted((one.start, one.start + one.n) for one in here)
+        assert all(free[first:stop].all() and first >= 0 and stop <= n for first, stop in places)
+        assert all(b[0] - a[1] >= 60 for a, b in itertools.pairwise(places))
+    again = planting.draw_rounds(free, 30, seed)
+    assert [[(one.start, one.event) for one in here] for here in rounds] == [
+        [(one.start, one.event) for one in here] for here in again
+    ]
+    counts = pd.Series([one.event.strength for here in rounds for one in here]).value_counts()
+    assert counts.max() <= planting.EACH if len(counts) else not free.all()
+    if free.all():
+        assert list(counts) == [planting.EACH] * len(planting.SIZES)
+
+
+@pytest.mark.parametrize("family", ["patches", "muscles", "head"])
+def test_what_is_planted_moves_the_skin_by_its_size_and_leaves_the_rest_of_the_film(frames, family):
+    grey = cv2.cvtColor(frames[0], cv2.COLOR_BGR2GRAY)
+    points = faces.find_face(grey).landmarks.astype(float)
+    matrix = faces.crop_transform(points)
+    crop, marks = faces.crop(grey, matrix), points @ matrix[:, :2].T + matrix[:, 2]
+    [one, *_] = next(
+        here for here in planting.draw_rounds(np.ones(90, bool), 30) if here[0].event.strength == 1.6
+    )
+    smile = replace(one.event, movements=(replace(one.event.movements[0], unit=12, side="both"),))
+
+    def laid(cuts):
+        planted = planting.Planted(smile, family, 5, one.n)
+        planter, out = planting.Planter([planted], 30), []
+        for part in np.split(np.arange(5 + one.n + 10), cuts):
+            k = len(part)
+            about = np.stack([crop] * k), np.ones(k, bool), np.stack([marks.astype(np.float32)] * k)
+            out.append(planter.lay(0, faces.Followed(30.0, part, *about, np.zeros(3, np.int64))).crops)
+        return np.concatenate(out), planted
+
+    crops, planted = laid([])
+    onset, apex, offset = planted.interval
+    assert 5 <= onset < apex < offset < 5 + one.n
+    way = np.linalg.norm(flow.dense_flow(crop, crops[apex]), axis=-1)
+    assert way[45:].max() == pytest.approx(1.6, rel=0.3) and planted.peak == pytest.approx(1.6, rel=0.02)
+    assert (crops[[*range(6), *range(5 + one.n, len(crops))]] == crop).all()
+    np.testing.assert_array_equal(crops, laid([3, apex - 1, apex + 2])[0])
+
+
+def test_planting_says_what_is_found_of_each_size_and_changes_nothing_else(
+    weights, made, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(planting, "SIZES", (0.2, 1.6))
+    monkeypatch.setattr(planting, "EACH", 1)
+    with_more = prediction.predict_video(made.source, weights, plant=True)
+    pd.testing.assert_frame_equal(with_more.curve, made.curve)
+    pd.testing.assert_frame_equal(with_more.intervals, made.intervals)
+    prediction.write_prediction(with_more, tmp_path)
+    table, record = (
+        pd.read_csv(tmp_path / "face_planted.csv"),
+        json.loads((tmp_path / "face.json").read_text()),
+    )
+    assert len(table) == len(record["planted"]["movements"]) == len(with_more.planted)
+    assert record["planted"]["said"] == planting.in_words(with_more.planted)
+    face = made.curve["face"].to_numpy()
+    for row in with_more.planted.itertuples():
+        assert face[row.onset : row.offset + 1].all()
+
+
+def test_a_planted_movement_is_found_by_an_interval_that_fits_and_by_no_other():
+    [one, *_] = next(iter(planting.draw_rounds(np.ones(90, bool), 30)))
+    one.interval, one.peak = (20, 26, 35), one.event.strength
+    for ends, found_ in (((21, 34), True), ((30, 60), False), ((50, 60), False)):
+        table = planting.held_against([one], pd.DataFrame([ends], columns=["onset", "offset"]))
+        assert table["found"].tolist() == [found_]
+        assert f"{one.event.strength:g} px in {int(found_)} of 1" in planting.in_words(table)
+    assert "no place" in planting.in_words(planting.held_against([], table))
 
 
 # The weights that come with the package

@@ -325,13 +325,19 @@ def _predict(
         float | None, typer.Option(help="Frames a second of folders; of files, instead of what they say.")
     ] = None,
     overlay: Annotated[bool, typer.Option("--overlay", help="Write the video with its curve, too.")] = False,
+    plant: Annotated[
+        bool,
+        typer.Option("--plant", help="Lay small movements over the video, and count which are found in it."),
+    ] = False,
 ) -> None:
     """Intensity curve, micro-expressions with confidence and class, and a figure of each video."""
     from melib.app import prediction, predictor_weights, runner
 
     try:
         used = predictor_weights.load_weights(None if weights is None else runner.locate(weights))
-        failed = prediction.predict_all(videos, out, used, fps=fps, overlay=overlay, progress=True)
+        failed = prediction.predict_all(
+            videos, out, used, fps=fps, overlay=overlay, plant=plant, progress=True
+        )
     except KeyboardInterrupt:
         failed = ["interrupted; the videos named above are finished, the same command begins anew"]
     for sentence in failed:

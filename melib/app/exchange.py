@@ -388,16 +388,12 @@ def webvtt(shown: ExportedVideo) -> str:
         cues.append((event.onset, event.offset, ": ".join(words)))
         if event.apex is not None:
             cues.append((event.apex, event.apex, f"{words[0]}: apex"))
-    lines = ["WEBVTT", ""]
-    for first, last, text in sorted(cues):
-        begin, end = (_clock(time) for time in span(first, last, shown.fps))
-        lines += [f"{begin} --> {end}", html.escape(text, quote=False), ""]
-    return "\n".join(lines)
-
-
-def _clock(milliseconds: int) -> str:
-    minutes, rest = divmod(milliseconds, 60_000)
-    return f"{minutes // 60:02d}:{minutes % 60:02d}:{rest // 1000:02d}.{rest % 1000:03d}"
+    return video_files.captions(
+        [
+            (*span(first, last, shown.fps), html.escape(text, quote=False))
+            for first, last, text in sorted(cues)
+        ]
+    )
 
 
 def task_of(shown: ExportedVideo, media: str) -> dict:

@@ -11,9 +11,8 @@ import contextlib
 import itertools
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,7 @@ from scipy.ndimage import gaussian_filter1d
 from tqdm.auto import tqdm
 
 from melib import learn
-from melib.app import pictures
+from melib.app import pictures, planting
 from melib.app.footage import Footage, expected, footage, images
 from melib.app.predictor_weights import Weights, card_in_words, load_weights
 from melib.data import cache, video_files
@@ -71,6 +70,8 @@ MEANING = {
         "interval; on simulated videos it was too high, so compare, don't count on it"
     ),
     "emotion": "class of the interval: negative, positive, surprise or others; in simulated data a name of action units",
+    "moved_px": "how far any region of the face departs from a straight way in the interval, pixels of the 112-pixel crop",
+    "planted": "movements of size_px laid over the aligned face where nothing was found; found at an IoU of .5 or more",
 }
 
 
@@ -100,6 +101,8 @@ class Prediction:
         What the weights were worth, see `predictor_weights.Weights`.
     dropped : DataFrame
         As ``intervals``: what the decoder was sure of and can't be, with moved_px, pixels of the crop, and the reason.
+    planted : DataFrame or None
+        A row a movement that was laid over the video, see `planting.held_against`; in frames and seconds as ``intervals``.
     """
 
     source: Path
@@ -111,6 +114,7 @@ class Prediction:
     notes: tuple[str, ...]
     card: dict
     dropped: pd.DataFrame
+    planted: pd.DataFrame | None = None
 
     def plot(self) -> Figure:
         """Curve, intervals and the apex's motion field."""
@@ -127,6 +131,7 @@ def predict_video(
     weights: str | Path | Weights | None = None,
     *,
     fps: float | None = None,
+    plant: bool = False,
     progress: bool | tqdm = False,
 ) -> Prediction:
     """Intensity, intervals, confidence and class of one video.
@@ -139,6 +144,8 @@ def predict_video(
         See `predictor_weights.load_weights`.
     fps : float or None
         See `footage.footage`.
+    plant : bool
+        Read the video again with small movements laid over it (`melib.app.planting`), and say which are found.
     progress : bool or tqdm
         Show a bar with the time left; or one over several videos, in seconds of video.
 
@@ -152,7 +159,6 @@ def predict_video(
         If the video can't be read, or no face is found in it.
     """
     used = weights if isinstance(weights, Weights) else load_weights(weights)
-    source_name = shown_name(Path(source).name)
     shown = footage(source, fps, progress=progress is True)
     if not shown.source.is_dir():
         video_files.expect(shown.source, shown.numbers)
@@ -163,27 +169,21 @@ def predict_video(
         total=len(shown.frames) / shown.fps, bar_format=_BAR, unit_scale=True, disable=progress is not True
     )
     with contextlib.nullcontext(progress) if isinstance(progress, tqdm) else own as bar:
-        bar.set_description(source_name)
-        for first, stop in itertools.pairwise([0, *shown.breaks, len(shown.frames)]):
-            frames = shown.frames[first:stop]
-            dense = Dense({"intensity": used.intensity}, len(frames), used.windows["T"], stride)
+        bar.set_description(shown_name(Path(source).name))
+        for first, stop, stretches in _shots(shown, masked):
+            dense = Dense({"intensity": used.intensity}, stop - first, used.windows["T"], stride)
 
-            def tapped(first=first, frames=frames, dense=dense) -> Iterator[faces.Followed]:
-                usual = Usual(shown.fps)
-                for part in faces.follow(frames, shown.fps, largest=True):
-                    kept = part.mask.copy()
-                    kept[kept] = [usual.alike(crop) >= ALIKE for crop in part.crops[kept]]
-                    masked[:] += [*part.masked, (part.mask & ~kept).sum()]
-                    part = replace(part, mask=kept)
+            def tapped(first=first, stretches=stretches, dense=dense) -> Iterator[faces.Followed]:
+                for part in stretches:
                     dense.feed(part)
                     yield part
-                    counts.extend(_faces(frames[t]) for t in set(part.numbers.tolist()) if first + t in looks)
+                    here = {first + t for t in part.numbers.tolist()} & looks
+                    counts.extend(_faces(shown.frames[t]) for t in here)
                     bar.update(len(part.numbers) / shown.fps)
 
             shots.append(flow.regional(tapped()))
             intensity.append(dense.curves()["intensity"])
-    regional = {name: np.concatenate([shot[name] for shot in shots]) for name in ("motion", "mask")}
-    seen = regional["mask"]
+    seen = np.concatenate([shot["mask"] for shot in shots])
     unreadable, odd, faceless, covered = masked.tolist()
     if not seen.any():
         looked = len(seen) - unreadable
@@ -194,16 +194,8 @@ def predict_video(
             else ""
         )
         raise DataError(f"{shown_name(source)}: {broken}{' ' * bool(broken and none)}{none}")
-    scores, intervals = _decoded(used, shots)
-    intervals["moved_px"] = [
-        moved(regional["motion"], *ends) for ends in zip(intervals["onset"], intervals["offset"], strict=True)
-    ]
-    intervals["reason"] = [
-        _against(row.moved_px, bool(seen[row.onset : row.offset + 1].all()), used.floor)
-        for row in intervals.itertuples()
-    ]
-    dropped = intervals[intervals["reason"] != ""].reset_index(drop=True)
-    intervals = intervals[intervals["reason"] == ""].reset_index(drop=True)
+    scores, every = _decoded(used, shots)
+    intervals = every[every["reason"] == ""].drop(columns=["moved_px", "reason"]).reset_index(drop=True)
     curve = pd.DataFrame(
         {
             "frame": shown.numbers,
@@ -235,12 +227,59 @@ def predict_video(
         landmarks,
         (*shown.notes, *several, *gone),
         used.card,
-        _in_time(dropped, curve).assign(moved_px=dropped["moved_px"], reason=dropped["reason"]),
+        _in_time(every[every["reason"] != ""].reset_index(drop=True), curve),
+        _in_time(_planted(used, shown, seen, every, progress), curve) if plant else None,
     )
 
 
+def _shots(
+    shown: Footage,
+    masked: np.ndarray,
+    lay: Callable[[int, faces.Followed], faces.Followed] = lambda first, part: part,
+) -> Iterator[tuple[int, int, Iterator[faces.Followed]]]:
+    """First sample and the end of each shot, and its face, followed; ``masked`` (4,) counts why frames are.
+
+    ``lay`` may change the crops of a stretch, given the shot's first sample.
+    """
+
+    def stretches(first: int, stop: int) -> Iterator[faces.Followed]:
+        usual = Usual(shown.fps)
+        for followed in faces.follow(shown.frames[first:stop], shown.fps, largest=True):
+            part = lay(first, followed)
+            kept = part.mask.copy()
+            kept[kept] = [usual.alike(crop) >= ALIKE for crop in part.crops[kept]]
+            masked[:] += [*part.masked, (part.mask & ~kept).sum()]
+            yield replace(part, mask=kept)
+
+    for first, stop in itertools.pairwise([0, *shown.breaks, len(shown.frames)]):
+        yield first, stop, stretches(first, stop)
+
+
+def _planted(
+    used: Weights, shown: Footage, seen: np.ndarray, found: pd.DataFrame, progress: bool | tqdm
+) -> pd.DataFrame:
+    """Plant movements where nothing was found and read the film again; `planting.held_against`, of all readings."""
+    free = seen.copy()
+    for row in found.itertuples():
+        free[row.onset : row.offset + 1] = False
+    for edge in shown.breaks:  # no movement lies across a cut
+        free[edge - 1 : edge + 1] = False
+    tables = [planting.held_against([], found)]  # where nothing finds a place
+    rounds = planting.draw_rounds(free, shown.fps)
+    silent = progress.disable if isinstance(progress, tqdm) else not progress
+    for here in tqdm(rounds, "planted", unit="reading", leave=False, disable=silent):
+        planter = planting.Planter(here, shown.fps)
+        shots = [flow.regional(part) for _, _, part in _shots(shown, np.zeros(4, np.int64), planter.lay)]
+        said = _decoded(used, shots)[1]
+        tables.append(planting.held_against(here, said[said["reason"] == ""]))
+    return pd.concat(tables, ignore_index=True).sort_values(["size_px", "onset"], ignore_index=True)
+
+
 def _decoded(used: Weights, shots: list[dict]) -> tuple[np.ndarray, pd.DataFrame]:
-    """The micro-expressions' score (T,), and the intervals of each shot by itself that are sure enough, in samples."""
+    """The micro-expressions' score (T,), and the intervals of each shot by itself that are sure enough.
+
+    Intervals hold onset, apex, offset (samples), confidence, emotion, moved_px and the reason against them, "" for none.
+    """
     prior = np.asarray(used.spotting.scale["class_prior"])
     with np.errstate(divide="ignore"):
         log_prior = np.log(prior)
@@ -267,7 +306,14 @@ def _decoded(used: Weights, shots: list[dict]) -> tuple[np.ndarray, pd.DataFrame
             tables.append(table.assign(**{mark: table[mark] + first for mark in ("onset", "apex", "offset")}))
         every.append(scores[:, 0])
         first += len(seen)
-    return np.concatenate(every), pd.concat(tables, ignore_index=True)
+    motion, seen = (np.concatenate([shot[name] for shot in shots]) for name in ("motion", "mask"))
+    intervals = pd.concat(tables, ignore_index=True).rename(columns={"score": "confidence"})
+    intervals = intervals[["onset", "apex", "offset", "confidence", "emotion"]]
+    ends = list(zip(intervals["onset"], intervals["offset"], strict=True))
+    sizes = [moved(motion, *both) for both in ends]
+    whole = [bool(seen[onset : offset + 1].all()) for onset, offset in ends]
+    reasons = [_against(*about, used.floor) for about in zip(sizes, whole, strict=True)]
+    return np.concatenate(every), intervals.assign(moved_px=sizes, reason=reasons)
 
 
 def _against(size: float, whole: bool, floor: float) -> str:
@@ -341,21 +387,20 @@ def _faces(path: Path | video_files.Frame) -> int:
     return 0 if image is None else faces.count_faces(image)
 
 
-def _in_time(intervals: pd.DataFrame, curve: pd.DataFrame) -> pd.DataFrame:
-    """Intervals in native frames and in seconds."""
-    marks = ("onset", "apex", "offset")
-    frames = {mark: curve["frame"].to_numpy()[intervals[mark]] for mark in marks}
-    seconds = {f"{mark}_s": curve["seconds"].to_numpy()[intervals[mark]] for mark in marks}
-    return pd.DataFrame(
-        {**frames, **seconds, "confidence": intervals["score"], "emotion": intervals["emotion"]}
-    ).reset_index(drop=True)
+def _in_time(table: pd.DataFrame, curve: pd.DataFrame) -> pd.DataFrame:
+    """Samples as native frames and in seconds; other columns as they are."""
+    marks = ["onset", "apex", "offset"]
+    places = table[marks].to_numpy(np.int64)
+    frames = pd.DataFrame(curve["frame"].to_numpy()[places], columns=marks)
+    seconds = pd.DataFrame(curve["seconds"].to_numpy()[places], columns=[f"{mark}_s" for mark in marks])
+    return pd.concat([frames, seconds, table.drop(columns=marks)], axis=1)
 
 
 def _apex(shown: Footage, intervals: pd.DataFrame, length: int, stride: int) -> tuple[Any, Any]:
     """Motion of the skin at the surest interval's apex, and the landmarks; None where there is no interval."""
     if intervals.empty:
         return None, None
-    apex = int(intervals["apex"].iloc[int(np.argmax(intervals["score"]))])
+    apex = int(intervals["apex"].iloc[int(np.argmax(intervals["confidence"]))])
     first = int(np.clip(apex - length * stride // 2, 0, max(0, len(shown.frames) - length * stride)))
     frames = shown.frames[first : first + length * stride]
     parts = list(faces.follow(frames, shown.fps, largest=True))
@@ -407,6 +452,12 @@ def write_prediction(made: Prediction, out: str | Path, name: str = "") -> list[
         "curve": curve.astype(object).where(curve.notna(), None).to_dict(orient="list"),
     }
     tables = {"_curve.csv": curve, "_intervals.csv": intervals}
+    if made.planted is not None:
+        tables["_planted.csv"] = made.planted.round(6)
+        record["planted"] = {
+            "said": planting.in_words(made.planted),
+            "movements": records(tables["_planted.csv"]),
+        }
     for suffix, table in tables.items():
         cache.write_table(out / f"{name}{suffix}", table, "%.12g")  # microseconds, however long the video
     cache.write_json(out / f"{name}.json", record)
@@ -539,22 +590,16 @@ def film(made: Prediction, out: str | Path, name: str = "") -> Path:
             yield np.vstack([above, _strip(made, t, width, room)])
 
     video_files.write(file, drawn(), made.fps, "libx264", crf="20", preset="veryfast")
+    clock = [1000 * t / made.fps for t in range(len(numbers) + 1)]
+    inside = [
+        np.flatnonzero(made.curve["frame"].between(*ends))
+        for ends in made.intervals[["onset", "offset"]].to_numpy()
+    ]
+    words = [f"{row.emotion} {row.confidence:.2f}" for row in made.intervals.itertuples()]
+    cues = [(int(clock[t[0]]), int(clock[t[-1] + 1]), text) for t, text in zip(inside, words, strict=True)]
     with cache.atomic(file.with_suffix(".vtt")) as temporary:
-        temporary.write_text(_cues(made), encoding="utf-8")
+        temporary.write_text(video_files.captions(cues), encoding="utf-8")
     return file
-
-
-def _cues(made: Prediction) -> str:
-    """WebVTT of the film: a cue an interval, from its first frame to the end of its last."""
-    cues = ["WEBVTT\n"]
-    for row in made.intervals.itertuples():
-        inside = np.flatnonzero(made.curve["frame"].between(row.onset, row.offset))
-        start, end = (
-            f"{datetime.fromtimestamp(place / made.fps, UTC):%H:%M:%S.%f}"[:-3]
-            for place in (inside[0], inside[-1] + 1)
-        )
-        cues.append(f"{start} --> {end}\n{row.emotion} {row.confidence:.2f}\n")
-    return "\n".join(cues)
 
 
 def _pictures(made: Prediction, numbers: Sequence[int]) -> Iterator[np.ndarray | None]:
@@ -610,13 +655,14 @@ def predict_all(
     *,
     fps: float | None = None,
     overlay: bool = False,
+    plant: bool = False,
     progress: bool = False,
 ) -> list[str]:
     """Predict videos one after the other; what fails is said and doesn't stop the others.
 
     Parameters
     ----------
-    sources, weights, fps, progress
+    sources, weights, fps, plant, progress
         As for `predict_video`.
     out : str or Path
         Folder that everything is written to.
@@ -640,7 +686,7 @@ def predict_all(
     with tqdm(total=sum(lengths) + 0.01, bar_format=_BAR, unit_scale=True, disable=not progress) as bar:
         for source, name, ahead in zip(paths, _names(paths), np.cumsum(lengths), strict=True):
             try:
-                made = predict_video(source, weights, fps=fps, progress=bar)
+                made = predict_video(source, weights, fps=fps, plant=plant, progress=bar)
                 files = [*write_prediction(made, out, name), *([film(made, out, name)] if overlay else [])]
             except Misuse:
                 raise
@@ -651,6 +697,8 @@ def predict_all(
                 rows.append((shown_name(source.name), "", "", "", failed[-1]))
             else:
                 bar.write(f"{made!r}; {', '.join(shown_name(file) for file in files)}")
+                if made.planted is not None:
+                    bar.write(planting.in_words(made.planted))
                 rows.append(_row(made))
                 printed = card_in_words(weights.card)
             bar.update(ahead - bar.n)

@@ -175,6 +175,18 @@ def write(
             )
 
 
+def captions(cues: Iterable[tuple[int, int, str]]) -> str:
+    """WebVTT of a film: begin and end of each cue in milliseconds, and its text."""
+
+    def clock(milliseconds: int) -> str:
+        minutes, rest = divmod(milliseconds, 60_000)
+        return f"{minutes // 60:02d}:{minutes % 60:02d}:{rest // 1000:02d}.{rest % 1000:03d}"
+
+    return "\n".join(
+        ["WEBVTT\n", *(f"{clock(begin)} --> {clock(end)}\n{text}\n" for begin, end, text in cues)]
+    )
+
+
 class Recording(NamedTuple):
     """What a video file says of its frames.
 
