@@ -15,6 +15,7 @@ from melib import DataError, controls, priors, protocols, stats
 from melib.app import audit as auditing
 from melib.app import cli
 from melib.app.audit import audit_curves, read_csv
+from melib.data import cache
 from melib.study import evaluation
 
 
@@ -51,24 +52,19 @@ def test_on_curves_of_our_own_models_it_gives_our_own_table(tmp_path):
     rng = np.random.default_rng(0)
     prepared, folds = windows(tmp_path), protocols.folds(PEOPLE, 2, seed=0, validation_share=0)
     apexes = rng.integers(2, 6, len(prepared.table))
-    length = prepared.pseudo.shape[1]
-    prepared = replace(prepared, pseudo=np.stack([priors.triangular(1, apex, 6, length) for apex in apexes]))
-    curve = np.clip(prepared.pseudo + rng.normal(0, 0.2, prepared.pseudo.shape), 0, 1)
+    marks = [(1, apex, 6) for apex in apexes]
+    targets = np.stack([priors.triangular(*mark, prepared.pseudo.shape[1]) for mark in marks])
+    prepared = replace(prepared, pseudo=targets, annotated=np.array(marks, float))
+    curve = np.clip(targets + rng.normal(0, 0.2, targets.shape), 0, 1)
     ours = {("resnet18_bigru", "flow", 0): curve} | evaluation.window_curves(prepared, {}, folds)
     rows = evaluation.intensity(prepared, ours, folds)
     swaps = evaluation.swaps_within_folds(
         curve, prepared.pseudo, prepared.table["subject"].to_numpy(), evaluation.tested_in(prepared, folds)
     )
-
-    names = prepared.table[["subject", "video"]]
-    curves = pd.concat(
-        names.iloc[[i]]
-        .assign(fold=evaluation.tested_in(prepared, folds)[i])
-        .merge(pd.DataFrame({"frame": prepared.positions[i], "intensity": curve[i]}), how="cross")
-        for i in range(len(names))
-    )
-    events = names.assign(onset=1, apex=apexes, offset=6)
-    table = audit_curves(curves, events, fps=200).table
+    for name, table in evaluation.whole_curves(prepared, ours, folds).items():
+        cache.write_table(tmp_path / f"{name}.csv", table)
+    curves, events = (read_csv(tmp_path / f"{name}.csv") for name in ("resnet18_bigru_flow", "events"))
+    table = audit_curves(curves, events).table
     for model, column in (("resnet18_bigru", "curves"), ("position_only", "position_only")):
         of_model = rows[rows["model"] == model]
         for name in ("spearman", "kendall"):

@@ -7,6 +7,7 @@ claims.csv      what must hold before a model is said to see the face: claim, nu
 model_differences.csv   every learned model less the controls that comparisons.yml sets beside it, on the same events
 transfer_loss.csv       trained on one family of displacement fields, tested on the other
 ceilings.csv            what the truth itself, the labels and the ties allow
+../curves/              every event's curve of every model, as `melib audit` reads them
 
 Intervals are over subjects, crossed with seeds where there are several.
 """
@@ -17,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 from melib import controls, metrics, stats
+from melib.data import cache
 from melib.study import comparisons, results
 from melib.study.comparisons import CANDIDATE
 from melib.study.intensity import RISEN, SHIFTS, rows_of
@@ -456,14 +458,16 @@ def evaluate_intensity(outcome, run):
         curves_context where there are any.
     """
     scores, cards, across = [], [], []
-    curves_of: dict[str, tuple] = {}
+    drawn: dict[str, list] = {}
     for p in outcome.prepared:
         folds, records = outcome.folds[p.dataset], outcome.records[p.dataset]
         curves = window_curves(p, records, folds, outcome.seed)
         rows, card = over_clips(p, curves, records, folds)
         scores += [intensity(p, curves, folds), rows]
         cards.append(card)
-        curves_of.setdefault(p.protocol, (p, curves))
+        drawn.setdefault(p.protocol, []).append((p, curves))
+        for name, one in whole_curves(p, curves, folds).items():
+            cache.write_table(run.folder / "curves" / f"{p.dataset}_{p.protocol}_{name}.csv", one)
         if p.protocol in outcome.transfer and outcome.transfer[p.protocol].dataset != p.dataset:
             across.append(transferred(p, outcome.transfer[p.protocol], records, folds))
     table, card = (pd.concat(parts, ignore_index=True) for parts in (scores, cards))
@@ -472,8 +476,10 @@ def evaluate_intensity(outcome, run):
     tables["transfer_loss"] = transfer_loss(table, pd.concat(across or [table[:0]], ignore_index=True))
     tables["ceilings"] = ceilings(outcome, tables["summary"], card)
     tables["untestable"] = untestable(outcome.prepared, run)
-    for protocol, (p, curves) in curves_of.items():
-        tables[f"curves_{protocol}"] = curve_table(p, curves, table)
+    for protocol, parts in drawn.items():
+        tables[f"curves_{protocol}"] = pd.concat(
+            [curve_table(p, curves, table) for p, curves in parts], ignore_index=True
+        )
     return {name: results.write_result(run, name, table) for name, table in tables.items()}
 
 
@@ -549,7 +555,7 @@ def untestable(prepared, run):
 
 
 def curve_table(prepared, curves, table):
-    """Curves of some events, evenly from the worst to the best agreement of the candidate.
+    """Curves of some events, evenly from the worst to the best agreement of the candidate (without flow, of the model).
 
     Parameters
     ----------
@@ -566,7 +572,8 @@ def curve_table(prepared, curves, table):
     """
     metric = "spearman_pseudo" if prepared.truth is None else "inside_spearman_true"
     part = table[(table["dataset"] == prepared.dataset) & (table["protocol"] == prepared.protocol)]
-    part = _of_model(part[part["metric"] == metric].dropna(subset=["value"]), *CANDIDATE)
+    part = part[(part["metric"] == metric) & (part["model"] == CANDIDATE[0])].dropna(subset=["value"])
+    part = part[part["input"] == (CANDIDATE[1] if CANDIDATE[1] in set(part["input"]) else "raw")]
     order = part.groupby(["subject", "event"])["value"].mean().sort_values(kind="stable")  # over seeds
     chosen = order.iloc[np.unique(np.linspace(0, len(order) - 1, min(_CURVES, len(order))).astype(int))]
     whole = prepared.first_complete()
@@ -577,9 +584,39 @@ def curve_table(prepared, curves, table):
         i = window_of[event]
         time = (prepared.positions[i] - prepared.positions[i, 0]) / prepared.fps * 1000
         peak = "" if prepared.peak_px is None else f", {prepared.peak_px[i]:.2f} px"
-        panel = f"{event[1]}{peak}, rho {value:.2f}"
+        name = event[1] if event[1].startswith(event[0]) else "/".join(event)
+        panel = f"{name}{peak}, rho {value:.2f}"
         for (model, used, _), curve in curves.items():
             if model in (*results.CEILINGS, "resnet18_bigru") and used != "difference":
                 series = model if model in results.CEILINGS else f"{model} {used}"
                 out += [(panel, series, t, v) for t, v in zip(time, curve[i], strict=True)]
     return pd.DataFrame(out, columns=["panel", "series", "ms", "value"])
+
+
+def whole_curves(prepared, curves, folds):
+    """The curve of every event on the window that it is scored on, as `melib audit` reads them.
+
+    Parameters
+    ----------
+    prepared : intensity.Prepared
+    curves : dict (model, input, seed) -> (N, T)
+        As `window_curves` returns; of several trainings the first is taken.
+    folds : list of protocols.Fold
+
+    Returns
+    -------
+    dict of DataFrame
+        events: subject, video (the event's name), onset, apex, offset in samples of the window, fps (samples a second).
+        ``<model>_<input>``: subject, video, fold, frame (sample of the window), intensity (NaN without a face).
+    """
+    whole = prepared.first_complete()
+    names = prepared.table.loc[whole, ["subject", "event"]].rename(columns={"event": "video"})
+    marks = pd.DataFrame(prepared.annotated[whole], whole, ["onset", "apex", "offset"])
+    out = {"events": names.join(marks).assign(fps=prepared.fps / prepared.step()[whole])}
+    n_frames = prepared.positions.shape[1]
+    names = names.assign(fold=tested_in(prepared, folds)[whole])
+    names = names.loc[np.repeat(whole, n_frames)].assign(frame=np.tile(np.arange(n_frames), len(whole)))
+    for (model, used, _), curve in curves.items():
+        shown = np.where(prepared.mask, curve, np.nan)[whole]
+        out.setdefault(f"{model}_{used}", names.assign(intensity=shown.ravel()))
+    return out
