@@ -18,18 +18,27 @@ pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on PATH: apt-get install chromium"),
 ]
-# A browser's window can't be as narrow as a phone, a frame in it can: what only a browser can know of the page in the
-# frame is left where --dump-dom shows it. Told to be one, the screen's page is styled as the printed one.
-FRAME = """<!DOCTYPE html><html lang="en"><title>frame</title><link rel="icon" href="data:,"><body style="margin:0">
-<iframe src="{page}" style="border:0; width:{width}px; height:900px"></iframe>
-<script>
+# A browser's window can't be as narrow as a phone, a frame in it can.
+FRAME = '<iframe src="{page}" style="border:0; width:{width}px; height:900px"></iframe>'
+# What only a browser can know of what is in the frames is left where --dump-dom shows it.
+PROBE = """<!DOCTYPE html><html lang="en"><title>frames</title><link rel="icon" href="data:,"><body style="margin:0">
+{frames}<script>
 window.addEventListener("load", () => {
+  const place = document.createElement("script");
+  place.type = "application/json";
+  place.id = "probe";
+  place.textContent = JSON.stringify((() => {{look}})());
+  document.body.appendChild(place);
+});
+</script></body></html>
+"""
+LOOK = """
   const page = document.querySelector("iframe").contentDocument;
   const root = page.documentElement;
   const style = element => page.defaultView.getComputedStyle(element);
   const shown = element => element.getClientRects().length > 0;
   const wide = element => element.getBoundingClientRect().right > root.clientWidth + 1;
-  const found = {
+  return {
     broken: [...page.images].filter(image => !image.complete || image.naturalWidth === 0).map(image => image.src),
     images: page.images.length,
     overflow: root.scrollWidth - root.clientWidth,
@@ -46,17 +55,19 @@ window.addEventListener("load", () => {
       .filter(element => wide(element) && !element.closest(".scroll")).map(element => element.textContent),
     cutTables: [...page.querySelectorAll(".scroll table")].filter(wide).map(table => table.textContent.slice(0, 60)),
   };
-  const place = document.createElement("script");
-  place.type = "application/json";
-  place.id = "probe";
-  place.textContent = JSON.stringify(found);
-  document.body.appendChild(place);
-});
-</script>
-</body></html>
 """
 # Pixels of the page between the margins of A4, at 96 an inch.
 PAPER = round((210 - 2 * 14) / 25.4 * 96)
+
+
+def probe(look, frames):
+    """A page that shows some frames, and what is seen in them."""
+    return PROBE.replace("{frames}", "".join(frames)).replace("{look}", look)
+
+
+def seen(ended):
+    """What the browser has seen in the frames of such a page."""
+    return json.loads(ended.stdout.split('id="probe">')[1].split("</script>")[0])
 
 
 def browse(folder, url, *arguments, width=1400):
@@ -80,9 +91,10 @@ def site(tmp_path_factory):
     index = report.build(run)
     printed = index.read_text(encoding="utf-8").replace("@media print {", "@media all {")
     (index.parent / "printed.html").write_text(printed, encoding="utf-8")
+    # Told to be one, the screen's page is styled as the printed one.
     for name, page, width in (("wide", "index", 1300), ("phone", "index", 390), ("paper", "printed", PAPER)):
-        frame = FRAME.replace("{page}", f"{page}.html").replace("{width}", str(width))
-        (index.parent / f"{name}.html").write_text(frame, encoding="utf-8")
+        frames = [FRAME.format(page=f"{page}.html", width=width)]
+        (index.parent / f"{name}.html").write_text(probe(LOOK, frames), encoding="utf-8")
     asked = []
 
     class Handler(http.server.SimpleHTTPRequestHandler):
@@ -100,7 +112,7 @@ def site(tmp_path_factory):
 def test_the_page_shows_everything_without_an_error(site, tmp_path, name):
     url, asked, run = site
     ended = browse(tmp_path, f"{url}/{name}.html", "--dump-dom")
-    found = json.loads(ended.stdout.split('id="probe">')[1].split("</script>")[0])
+    found = seen(ended)
     assert found["width"] == {"wide": 1300, "phone": 390, "paper": PAPER}[name]
     assert found["images"] == len(list(run.glob("figures/*.png"))) > 8
     assert found["overflow"] <= 0, found

@@ -1,5 +1,6 @@
 """The command line: exit codes, one sentence for a mistake, help that answers at once and shows how."""
 
+import json
 import os
 import re
 import shlex
@@ -66,32 +67,30 @@ def test_every_command_has_a_help_with_an_example_of_itself(command):
     assert example_of(command)[: len(command)] == command
 
 
+EXAMPLES = """
+import json, sys
+from melib.app import cli
+for words in json.loads(sys.argv[1]):
+    print("melib", *words, flush=True)
+    assert not cli.app(words, standalone_mode=False)
+"""
+
+
 @pytest.mark.long
 @pytest.mark.timeout(1500)
 def test_every_example_of_a_help_runs_as_installed_in_a_clean_folder(own_run, tmp_path, wheel):  # noqa: F811
-    """Where one needs a file, another has made it; put there are a video of one's own and a run, to be gone on with."""
+    """Where one needs a file, another has made it; put there are a user's own files, and a run to be gone on with."""
     (own_run / "notebooks" / "04_intensity.json").unlink()
-    environment = {**os.environ, "PYTHONPATH": str(wheel)}
+    own_video(next((own_run / "data" / "synthme" / "frames").glob("*/*")), tmp_path / "clip.mp4")
+    own_curves(tmp_path / "curves.csv", tmp_path / "events_of_curves.csv")
+    for table, name in zip(clips(), ("intensity.csv", "landmarks.csv"), strict=True):
+        table.to_csv(tmp_path / name, index=False)
     needed = ("simulate", "run")  # by others
-    for command in sorted(COMMANDS, key=lambda words: words[0] not in needed):
-        words = example_of(command)
-        for word in words:
-            if word.endswith(".mp4"):
-                own_video(next((tmp_path / "data" / "synthme" / "frames").glob("*/*")), tmp_path / word)
-            if word == "curves.csv":
-                own_curves(tmp_path / "curves.csv", tmp_path / "events_of_curves.csv")
-            if word == "intensity.csv":
-                for table, name in zip(clips(), ("intensity.csv", "landmarks.csv"), strict=True):
-                    table.to_csv(tmp_path / name, index=False)
-        ended = subprocess.run(
-            [sys.executable, "-P", "-m", "melib", *words],
-            cwd=tmp_path,
-            env=environment,
-            capture_output=True,
-            text=True,
-        )
-        assert ended.returncode == 0, f"melib {shlex.join(words)}: {ended.stdout} {ended.stderr}"
-        assert "Traceback" not in ended.stderr
+    examples = [example_of(command) for command in sorted(COMMANDS, key=lambda words: words[0] not in needed)]
+    environment = {**os.environ, "PYTHONPATH": str(wheel)}
+    command = [sys.executable, "-P", "-c", EXAMPLES, json.dumps(examples)]
+    ended = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert ended.returncode == 0 and "Traceback" not in ended.stderr, ended.stdout + ended.stderr
     for made in ("events.csv", "files.csv", "runs/trial/report/index.html", "predictions/clip.json"):
         assert (tmp_path / made).is_file(), made
 

@@ -12,7 +12,7 @@ from urllib.parse import unquote, urldefrag, urlparse
 import nbformat
 import pytest
 import yaml
-from test_browser import CHROMIUM, browse
+from test_browser import CHROMIUM, FRAME, browse, probe, seen
 
 from melib import DataError
 
@@ -141,20 +141,12 @@ def test_every_link_and_picture_of_the_site_leads_somewhere_and_no_page_fetches_
 
 
 # All pages of a part side by side, each as broad as a phone; only a browser knows whether something sticks out.
-FRAMES = """<!DOCTYPE html><html lang="en"><title>frames</title><body>{frames}<script>
-window.addEventListener("load", () => {
-  const found = [...document.querySelectorAll("iframe")].map(frame => {
+LOOK = """
+  return [...document.querySelectorAll("iframe")].map(frame => {
     const page = frame.contentDocument, root = page.documentElement;
     return {page: frame.getAttribute("src"), overflow: root.scrollWidth - root.clientWidth, width: root.clientWidth,
             broken: [...page.images].filter(image => !image.complete || !image.naturalWidth).map(image => image.src)};
   });
-  const place = document.createElement("script");
-  place.type = "application/json";
-  place.id = "probe";
-  place.textContent = JSON.stringify(found);
-  document.body.appendChild(place);
-});
-</script></body></html>
 """
 needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on PATH: apt-get install chromium")
 # Nothing is reached, so that whatever a page would fetch is an error in its console; files may look into files.
@@ -173,13 +165,12 @@ def test_every_page_fits_a_phone_from_its_file_without_an_error(site, tmp_path):
         path.relative_to(site).as_posix() for path in site.rglob("*.html") if "_static" not in path.parts
     )
     assert len(pages) > len(MODULES)
-    frame = '<iframe src="{}" style="border:0; width:390px; height:900px"></iframe>'
     wrong = []
     for first in range(0, len(pages), 16):
-        frames = "".join(frame.format(page) for page in pages[first : first + 16])
-        (site / "frames.html").write_text(FRAMES.replace("{frames}", frames))
+        frames = [FRAME.format(page=page, width=390) for page in pages[first : first + 16]]
+        (site / "frames.html").write_text(probe(LOOK, frames))
         ended = browse(tmp_path, (site / "frames.html").as_uri(), *OFFLINE, "--dump-dom")
-        found = json.loads(ended.stdout.split('id="probe">')[1].split("</script>")[0])
+        found = seen(ended)
         assert [each["width"] for each in found] == [390] * len(found)
         wrong += [each for each in found if each["overflow"] > 0 or each["broken"]] + faults(ended)
     (site / "frames.html").unlink()

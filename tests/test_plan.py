@@ -6,30 +6,28 @@ from types import SimpleNamespace
 
 import pytest
 
-from melib.app import cli, plan, runner
+from melib.app import cli, plan, runner, timing
 from melib.data import workers
 from melib.study import intensity
 from melib.study.data import folds_of
 from melib.study.run import Run, profile_settings
 
+# windows, those that hold a whole event, and events that are scored
 WINDOWS = {
-    "context": {"event": (2, 1.5, 1), "empty": (1, 0, 0)},
-    "paper": {"event": (1, 1, 1), "empty": (0, 0, 0)},
+    "context": {"clips": (2, 1.5, 1), "empty": (1, 0, 0)},
+    "paper": {"clips": (1, 1, 1), "empty": (0, 0, 0)},
 }
 
 
 def one_of_everything():
     """As `plan.measure` returns, everything 1 but what a count follows from."""
-    network = {"step": 1.0, "see": 1.0, "bytes": 1.0, "memory": 1.0}
-    one = defaultdict(lambda: 1.0)
-    one["nets"], one["bodies"] = defaultdict(lambda: network), defaultdict(lambda: network)
-    one["windows"] = {
-        protocol: {
-            part: dict(zip(("windows", "complete", "scored"), n, strict=True)) for part, n in parts.items()
-        }
+    known = {
+        f"{protocol} {part} {name}": number
         for protocol, parts in WINDOWS.items()
+        for part, numbers in parts.items()
+        for name, number in zip(timing.WINDOWS, numbers, strict=True)
     }
-    return one
+    return defaultdict(lambda: 1.0, known)
 
 
 @pytest.fixture

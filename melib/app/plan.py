@@ -11,8 +11,9 @@ reckoned to its last epoch; one that stops early costs less.
 
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -28,14 +29,7 @@ from melib.data import workers
 from melib.learn.windows import FitSettings
 from melib.simulate import folder as simulated
 from melib.simulate import long
-from melib.study import (
-    ablations,
-    intensity,
-    limits,
-    spotting,
-    spotting_decoding,
-    spotting_runs,
-)
+from melib.study import ablations, intensity, limits, spotting, spotting_decoding, spotting_runs
 from melib.study.data import Study, folds_of, named
 from melib.study.run import Run, places_of, profile_settings
 
@@ -63,10 +57,8 @@ def plan_run(profile: str, **asked: Any) -> pd.DataFrame:
         As `runner.ask`, and as the run would for tables and folders that it can't read.
     """
     wanted = runner.ask(profile, **asked)
-    common = wanted.common
-    run = Run(
-        wanted.folder, profile, profile_settings(profile), int(common["seed"]), places_of(common["data"])
-    )
+    seed, data = int(wanted.common["seed"]), places_of(wanted.common["data"])
+    run = Run(wanted.folder, profile, profile_settings(profile), seed, data)
     # Hashes of data are only asked for where something might be finished: a hundred gigabytes take minutes.
     recorded = any((wanted.folder / "notebooks").glob("0*.json"))
     contents = {n: runner.data_hash(n, place, run.cache) for n, place in wanted.places.items() if recorded}
@@ -74,22 +66,16 @@ def plan_run(profile: str, **asked: Any) -> pd.DataFrame:
         path: recorded and runner.notebook_finished(path, run.folder, parameters, contents)
         for path, parameters in wanted.notebooks.items()
     }
-    if all(done.values()):
-        nothing = [(path.stem, 0, 0, 0.0, 0.0, 0.0) for path in done]
-        return _table(nothing, 0)
     place = next(folder for folder in run.folder.parents if folder.is_dir())
     engine = (asked.get("engine", "local"), asked.get("scheduler", ""))
-    with (
-        tempfile.TemporaryDirectory(prefix=".melib-plan-", dir=place) as scratch,
-        workers.use(*engine, scratch),
-    ):
-        plan = _Plan(run, Path(scratch), [path for path in done if not done[path]])
-        rows = [plan.notebook(path, done[path]) for path in done]
-    return _table(rows, plan.processes)
-
-
-def _table(rows: list[tuple], processes: int) -> pd.DataFrame:
-    table = pd.DataFrame(rows, columns=COLUMNS)
+    with tempfile.TemporaryDirectory(prefix=".melib-plan-", dir=place) as scratch:
+        if all(done.values()):
+            table, processes = pd.DataFrame([_row(path, _Cost()) for path in done]), 0
+        else:
+            with workers.use(*engine, scratch):
+                plan = _Plan(run, Path(scratch), [path for path in done if not done[path]])
+                table = pd.DataFrame([plan.notebook(path, done[path]) for path in done])
+                processes = plan.processes
     table.attrs["workers"] = processes
     return table
 
@@ -98,16 +84,9 @@ def screen(table: pd.DataFrame) -> tuple[list[str], list[tuple[str, ...]]]:
     """Titles and rows of `plan_run`'s table for the screen, the sum last."""
     total = {name: table[name].sum() for name in COLUMNS[1:]} | {"notebook": "together"}
     total["memory_gb"] = table["memory_gb"].max()
-    rows: list[tuple[str, ...]] = [
-        (
-            str(row["notebook"]),
-            f"{row['videos']:.0f}",
-            f"{row['fits']:.0f}",
-            f"{row['disk_gb']:.2f}",
-            f"{row['memory_gb']:.1f}",
-            _time(row["seconds"]),
-        )
-        for row in [*table.to_dict("records"), total]
+    forms = "{notebook}|{videos:.0f}|{fits:.0f}|{disk_gb:.2f}|{memory_gb:.1f}"
+    rows = [
+        (*forms.format(**row).split("|"), _time(row["seconds"])) for row in [*table.to_dict("records"), total]
     ]
     return ["notebook", "videos to simulate", "fits", "disk, GB", "memory, GB", "time"], rows
 
@@ -128,9 +107,6 @@ def caption(table: pd.DataFrame) -> str:
     )
 
 
-# ---- counts -----------------------------------------------------------------------------------------------------
-
-
 @dataclass
 class _Cost:
     """Of one notebook; ``parallel`` seconds on a processor, in whatever process; ``job`` bytes of the largest job."""
@@ -142,13 +118,14 @@ class _Cost:
     parallel: float = 0.0
 
 
-@dataclass(frozen=True)
-class _Counted:
-    """A data set of clips as it is counted.
+def _row(path: Path, cost: _Cost, disk: float = 0.0, memory: float = 0.0, seconds: float = 0.0) -> dict:
+    cells = (path.stem, cost.videos, cost.fits, disk / _GB, memory / _GB, seconds)
+    return dict(zip(COLUMNS, cells, strict=True))
 
-    ``name``; ``frames`` native frames of its videos in sum; ``windows`` protocol -> DataFrame by subject: windows, complete
-    (hold a whole event), scored (one an event).
-    """
+
+@dataclass(frozen=True)
+class _Clips:
+    """A data set of clips as it is counted: native frames in sum; protocol -> windows by subject (`count_windows`)."""
 
     name: str
     frames: float
@@ -166,27 +143,21 @@ class _Plan:
         self.made: set[str] = set()
         self.fits: set = set()  # of both papers, those of notebooks before
         self.cost = _Cost()
-        self._measured: dict[str, Any] | None = None
-        self._own: tuple[list, list] | None = None
 
-    def notebook(self, path: Path, finished: bool) -> tuple:
+    def notebook(self, path: Path, finished: bool) -> dict:
         """One row of the table; what a finished notebook called for is there for the others."""
         about = runner.notebook_metadata(path)
-        self.cost = _Cost()
-        for work in about.get("work", ()):
-            self._need(work)
+        self.cost = cost = _Cost()
+        self._need(*about.get("work", ()))
         if finished:
-            return path.stem, 0, 0, 0.0, 0.0, 0.0
-        one = self._one()
+            return _row(path, _Cost())
         cells = [cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
-        figures = sum("fig" in source for source in cells)
-        serial = one["notebook"] + figures * one["figure"]
-        serial += one["stretch"] * self._lesson(about.get("lesson"))
-        serial += one["start"] if about.get("work") else 0
-        memory = one["process"] * (1 + self.processes) + self.cost.job * self.processes
-        seconds = serial + one["stretch"] * self.cost.parallel / self.processes
-        disk = self.cost.disk + figures * one["figure_bytes"]
-        return path.stem, self.cost.videos, self.cost.fits, disk / _GB, memory / _GB, seconds
+        one, figures = self.one, sum("fig" in source for source in cells)
+        seconds = one["notebook"] + figures * one["figure"] + (one["start"] if about.get("work") else 0)
+        parallel = cost.parallel / self.processes
+        seconds += one["stretch"] * (self._lesson(about.get("lesson")) + parallel)
+        memory = one["process"] * (1 + self.processes) + cost.job * self.processes
+        return _row(path, cost, cost.disk + figures * one["figure bytes"], memory, seconds)
 
     def _need(self, *works: str) -> None:
         for work in works:
@@ -194,384 +165,330 @@ class _Plan:
                 self.made.add(work)
                 getattr(self, work)()
 
-    def _add(
-        self, seconds: float, *, disk: float = 0, job: float = 0, videos: int = 0, fits: int = 0
-    ) -> None:
+    def _pay(self, name: str, n: float) -> None:
+        self.cost.parallel += n * self.one[name]
+        self.cost.disk += n * self.one[f"{name} bytes"]
+
+    def _pay_fit(self, seconds: float, disk: float, job: float) -> None:
+        self.cost.fits += 1
         self.cost.parallel += seconds
         self.cost.disk += disk
         self.cost.job = max(self.cost.job, job)
-        self.cost.videos += videos
-        self.cost.fits += fits
 
     # What is simulated, and what is made of its pixels
 
-    def _simulate(self, spec: dict, n: int, kind: str, seconds: float = 0.0) -> None:
-        """Videos of a specification that aren't there yet; of long ones the mean length in seconds is asked for."""
+    def _simulate(self, spec: dict, n: int, kind: str, each: float = 1.0) -> None:
+        """Videos of a specification that aren't there yet, n a person; each of so many frames, or one clip."""
         out = self.run.folder / "data" / spec["name"]
-        missing = sum(
-            not simulated.finished(out, person, number)
-            for person in range(1, spec["people"] + 1)
-            for number in range(1, n + 1)
-        )
-        if missing:
-            one = self._one()
-            length = seconds * spec.get("fps", long.FPS) if seconds else one["clip_frames"]
-            frames = missing * length
-            self._add(frames * one[kind], disk=frames * one[f"{kind}_bytes"], videos=missing)
+        numbers = [(person, number) for person in range(1, spec["people"] + 1) for number in range(1, n + 1)]
+        missing = sum(not simulated.finished(out, *pair) for pair in numbers)
+        self.cost.videos += missing
+        self._pay(kind, missing * each)
+
+    def _simulate_all(self, key: str) -> None:
+        for spec in self._specs(key):
+            if "clips" in spec:
+                self._simulate(spec, spec["clips"] + spec["empty"], "clip")
+            else:
+                self._simulate(spec, spec["videos"], "long", _frames(spec))
+
+    def _see(self, key: str) -> None:
+        """Faces of the clips of a part of the profile, and what is seen in their windows."""
+        for clips in self._clips(key):
+            self._pay("face", clips.frames)
+            for protocol, table in clips.windows.items():
+                self._pay(f"inputs {protocol}", table["windows"].sum())
 
     def clips(self) -> None:
         """Clips of the run."""
-        for spec in self._specs("data"):
-            self._simulate(spec, _per_person(spec), "clip")
+        self._simulate_all("data")
 
     def windows(self) -> None:
-        """Their faces, and what is seen in their windows."""
+        """Their faces and windows."""
         self._need("clips")
-        for counted in self._clip_sets():
-            self._see(counted)
+        self._see("data")
 
     def transfer(self) -> None:
         """The same of the other field family."""
-        for spec in self._specs("transfer"):
-            self._simulate(spec, _per_person(spec), "clip")
-        for counted in self._transfer_sets():
-            self._see(counted)
-
-    def _see(self, counted: _Counted) -> None:
-        one = self._one()
-        self._add(counted.frames * one["face"], disk=counted.frames * one["face_bytes"])
-        for protocol, table in counted.windows.items():
-            n = table["windows"].sum()
-            self._add(n * one[f"inputs {protocol}"], disk=n * one[f"bytes {protocol}"])
+        self._simulate_all("transfer")
+        self._see("transfer")
 
     def long_videos(self) -> None:
         """Long videos."""
-        for spec in self._specs("long"):
-            self._simulate(spec, spec["videos"], "long", np.mean(spec["seconds"]))
+        self._simulate_all("long")
 
     def motion(self) -> None:
         """Features of the long videos, of those of the other statistics, and of some clips."""
         self._need("clips", "long_videos")
-        for spec in self._specs("long_transfer"):
-            self._simulate(spec, spec["videos"], "long", np.mean(spec["seconds"]))
-        one = self._one()
-        for counts in self._long_sets():
-            self._add(counts.samples.sum() * (one["motion"] + one["recipe"]))
-        self._add(self._transfer_samples() * one["motion"])
-        self._add(self._donor_samples() * (one["motion"] + one["recipe"]))
+        self._simulate_all("long_transfer")
+        known = sum(counts.samples.sum() for counts in self._long_sets()) + self._donor_samples()
+        self._pay("motion", known + self._transfer_samples())
+        self._pay("recipe", known)
 
     # Fits
 
     def intensity_grid(self) -> None:
         """The grid of the first paper."""
         self._need("windows", "transfer")
-        for counted, folds, jobs in self._grids():
-            for job in jobs:
-                self._fit_windows(job, self.settings["fit"], counted, folds[job.fold])
+        trained = ["data", *["transfer"] * bool(self.settings.get("train_on_transfer"))]
+        for clips in (clips for key in trained for clips in self._clips(key)):
+            having = {protocol: set(table.index) for protocol, table in clips.windows.items()}
+            folds = self._folds(clips)
+            for job in intensity.study_jobs(clips.name, self.run, having, folds):
+                self._fit_windows(job, self.settings["fit"], clips, folds[job.fold])
 
     def intensity_variants(self) -> None:
         """Its variants."""
         self._need("intensity_grid")
-        for counted, folds, _ in self._grids(transfer=False):
-            for job, budget, fold in self._variants(counted, folds):
-                self._fit_windows(job, budget, counted, fold)
+        for clips in self._clips("data"):
+            for protocol, table in clips.windows.items():
+                tested = [fold for fold in self._folds(clips) if set(fold.test) & set(table.index)]
+                for line, name, seed in ablations.asked_of(self.run, protocol):
+                    for fold in tested:
+                        job, budget = ablations.job_of(self.run, clips.name, line, name, fold.index, seed)
+                        if job not in self.fits:
+                            job = replace(job, variant=job.variant or "base")
+                        self._fit_windows(job, budget, clips, fold)
 
-    def _variants(self, counted: _Counted, folds: Sequence) -> Iterator[tuple]:
-        for protocol, table in counted.windows.items():
-            tested = [fold for fold in folds if set(fold.test) & set(table.index)]
-            for line, name, seed in ablations.asked_of(self.run, protocol):
-                for fold in tested:
-                    job, budget = ablations.job_of(self.run, counted.name, line, name, fold.index, seed)
-                    if job not in self.fits:
-                        yield replace(job, variant=job.variant or "base"), budget, fold
-
-    def _fit_windows(self, job: intensity.Job, budget: dict, counted: _Counted, fold: Any) -> None:
-        if job in self.fits:
+    def _fit_windows(self, job: intensity.Job, budget: dict, clips: _Clips, fold: Any) -> None:
+        if self._is_fitted(job):
             return
-        self.fits.add(job)
-        if self._is_fitted(job.name):
-            return
-        one, fit = self._one(), intensity.window_fit_settings(job, budget)
-        net, table = one["nets"][network_of(fit)], counted.windows[job.protocol]
+        one, fit, table = self.one, intensity.window_fit_settings(job, budget), clips.windows[job.protocol]
+        net, T = network_of(fit), self.settings["windows"][job.protocol]["T"]
         train, validation, test = (
             table.reindex(part).fillna(0).sum() for part in (fold.train, fold.validation, fold.test)
         )
-        T = self.settings["windows"][job.protocol]["T"]
         if job.variant:  # asked for its curve, and whether it follows the apex of what is scored
             predicted = test["windows"] + len(intensity.SHIFTS) * test["scored"]
-        else:  # shuffled and frozen, too, and where another data set has them its windows of the same people
+        else:  # shuffled and frozen, too, and windows of the same people in the other data set
             predicted = 3 * test["windows"] + len(intensity.SHIFTS) * test["complete"]
-            predicted += self._transferred(counted, job.protocol, fold)
-        trained = fit.epochs * (train["windows"] * net["step"] + validation["windows"] * net["see"])
-        held = (train["windows"] + validation["windows"]) * one[f"held {job.protocol}"]
-        self._add(
-            T * (trained + predicted * net["see"]),
-            disk=0 if job.variant else net["bytes"],
-            job=held + fit.batch * T * net["memory"],
-            fits=1,
+            others = self._clips("transfer") if clips.name in {s["name"] for s in self._specs("data")} else []
+            predicted += sum(o.windows[job.protocol]["windows"].reindex(fold.test).sum() for o in others)
+        seen = predicted + fit.epochs * validation["windows"]
+        self._pay_fit(
+            T * (fit.epochs * train["windows"] * one[f"{net} step"] + seen * one[f"{net} see"]),
+            disk=0 if job.variant else one[f"{net} bytes"],
+            job=(train["windows"] + validation["windows"]) * one[f"held {job.protocol}"]
+            + fit.batch * T * one[f"{net} memory"],
         )
-
-    def _transferred(self, counted: _Counted, protocol: str, fold: Any) -> float:
-        others = [other for other in self._transfer_sets() if other.name != counted.name]
-        if counted.name in {other.name for other in self._transfer_sets()}:
-            return 0.0
-        tables = [other.windows[protocol] for other in others if protocol in other.windows]
-        return sum(table["windows"].reindex(fold.test).fillna(0).sum() for table in tables)
 
     def systems(self) -> None:
         """The systems of the second paper, with and without faults."""
         self._need("motion")
-        named_systems = [
-            *spotting_runs.SYSTEMS,
-            *spotting_runs.with_faults([spotting_runs.REPAIRED, spotting_runs.OURS]),
-            *(system for part in spotting_runs.PARTS.values() for system in part),
-        ]
-        self._systems(named_systems)
-        if not self.run.data:
-            for counts in self._long_sets():
+        faulty = spotting_runs.with_faults([spotting_runs.REPAIRED, spotting_runs.OURS])
+        parts = [system for part in spotting_runs.PARTS.values() for system in part]
+        for counts in self._long_sets():
+            self._systems([*spotting_runs.SYSTEMS, *faulty, *parts], counts, self.run.seeds)
+            if not self.run.data:
                 self._dense(counts.samples, counts.folds, len(self.run.seeds))
 
     def factorial(self) -> None:
         """Its parts, each way; the decoders under every prior."""
         self._need("motion")
         full = self.settings["spotting"]["full_factorial"]
-        self._systems([*spotting_runs.factorial(full), *spotting_runs.spotting_variants(full)])
-
-    def _systems(self, systems: list) -> None:
         for counts in self._long_sets():
-            for seed in self.run.seeds:
-                for fit in {
-                    fit: None
-                    for system in systems
-                    for fit in spotting_decoding.fits_of(system, counts.name, counts.folds, seed)
-                }:
-                    self._fit_videos(fit, counts)
-                # The other rules take next to nothing.
-                n = sum(system.decoder in ("semi_markov", "selector") for system in systems)
-                self._add(n * self._held_out(counts) * self._one()["decode"])
+            systems = [*spotting_runs.factorial(full), *spotting_runs.spotting_variants(full)]
+            self._systems(systems, counts, self.run.seeds)
 
-    def _held_out(self, counts: Any) -> float:
-        """Samples of validation and test subjects, over all folds."""
-        return sum(counts.samples.reindex((*f.validation, *f.test)).sum() for f in counts.folds)
+    def _systems(self, systems: list, counts: Any, seeds: Iterable[int]) -> None:
+        """Fits of some systems, and the decoders that take longer than next to nothing."""
+        for seed in seeds:
+            self._fit_systems(systems, counts, seed)
+            n = sum(system.decoder in ("semi_markov", "selector") for system in systems)
+            held_out = (counts.samples.reindex((*f.validation, *f.test)).sum() for f in counts.folds)
+            self._pay("decode", n * sum(held_out))
+
+    def _fit_systems(self, systems: list, counts: Any, seed: int) -> None:
+        for system in systems:
+            for fit in spotting_decoding.fits_of(system, counts.name, counts.folds, seed):
+                self._fit_videos(fit, counts)
 
     def _fit_videos(self, fit: spotting.Fit, counts: Any) -> None:
-        if fit in self.fits:
+        if self._is_fitted(fit):
             return
-        self.fits.add(fit)
-        if self._is_fitted(fit.name):
-            return
-        one, fold = self._one(), counts.folds[fit.fold]
-        net = one["bodies"][fit.body]
+        one, fold, people = self.one, counts.folds[fit.fold], max(1, len(counts.samples))
         settings = spotting.video_fit_settings(fit, self.settings["spotting"])
-        part = {
-            name: counts.samples.reindex(getattr(fold, name)).sum()
-            for name in ("train", "validation", "test")
-        }
-        if fit.published:
-            part["train"] += part["validation"]
-        trained_on = part["train"]
-        if fit.windowed:  # each sample in two windows, those of clips, too
-            donors = (
-                0 if fit.published else self._donor_samples() * len(fold.train) / max(1, len(counts.samples))
-            )
-            trained_on = 2 * (trained_on + donors)
-        steps = np.ceil(trained_on / settings.segment / settings.batch)
-        judged = part["test" if fit.peek else "validation"]
-        others = (
-            self._transfer_samples() * (len(fold.test) + len(fold.validation)) / max(1, len(counts.samples))
+        train, validation, test = (
+            counts.samples.reindex(part).sum() for part in (fold.train, fold.validation, fold.test)
         )
-        predicted = part["test"] + part["validation"] + others
-        self._add(
-            settings.epochs * (steps * net["step"] + judged * net["see"]) + predicted * net["see"],
-            disk=net["bytes"],
-            job=net["memory"],
-            fits=1,
+        if fit.published:
+            train += validation
+        if fit.windowed:  # each sample in two windows, those of clips, too
+            donors = 0 if fit.published else self._donor_samples() * len(fold.train) / people
+            train = 2 * (train + donors)
+        steps = np.ceil(train / settings.segment / settings.batch)
+        others = self._transfer_samples() * len((*fold.test, *fold.validation)) / people
+        seen = settings.epochs * (test if fit.peek else validation) + test + validation + others
+        self._pay_fit(
+            settings.epochs * steps * one[f"{fit.body} step"] + seen * one[f"{fit.body} see"],
+            disk=one[f"{fit.body} bytes"],
+            job=one[f"{fit.body} memory"],
         )
 
     def _dense(self, samples: pd.Series, folds: Sequence, trainings: int) -> None:
         """Curves by the intensity model, each video by those of the folds that don't train on its subject."""
-        one = self._one()
         judged = Counter(subject for fold in folds for subject in (*fold.validation, *fold.test))
-        by_model = sum(samples.get(subject, 0) * n for subject, n in judged.items())
-        self._add(trainings * (samples.sum() * one["dense"] + by_model * one["dense_model"]))
+        self._pay("dense", trainings * samples.sum())
+        self._pay(
+            "dense model", trainings * sum(samples.get(subject, 0) * n for subject, n in judged.items())
+        )
 
     def probes(self) -> None:
         """Probe videos under every condition, what the systems of notebook 06 find in them, and the ideal observer."""
         self._need("motion")
-        asked = self.settings["limits"]
-        base, others = (
-            [s for s in spotting_runs.SYSTEMS if s.name in asked["systems"][part]]
-            for part in ("base", "others")
-        )
-        counts = self._long_sets()[0]
-        for fit in {
-            f for s in base for f in spotting_decoding.fits_of(s, counts.name, counts.folds, self.run.seed)
-        }:
-            self._fit_videos(fit, counts)
+        asked, counts = self.settings["limits"], self._long_sets()[0]
+        systems = {
+            part: [system for system in spotting_runs.SYSTEMS if system.name in names]
+            for part, names in asked["systems"].items()
+        }
+        self._fit_systems(systems["base"], counts, self.run.seed)
         for condition in [*limits.conditions(self.run), limits.STILL]:
-            systems = base if condition == limits.BASE else others
+            base = condition == limits.BASE
+            used = systems["base" if base else "others"]
             spec = asked["probe"] | condition.spec | {"name": limits.probe_name(condition)}
-            seconds, n = float(np.mean(spec["seconds"])), spec["people"] * spec["videos"]
-            samples = pd.Series(
-                seconds * spotting.RATE * spec["videos"], counts.samples.index[: spec["people"]]
-            )
-            fresh = condition == limits.BASE or bool(condition.spec)
-            if fresh:
-                self._simulate(spec, spec["videos"], "long", seconds)
-            one = self._one()
-            if fresh:
-                reference = any(system.features == "reference" for system in systems)
-                self._add(samples.sum() * (one["motion"] + one["recipe"] * reference))
-                if any(system.needs_intensity for system in systems):
+            samples = pd.Series(_samples(spec) * spec["videos"], counts.samples.index[: spec["people"]])
+            events = spec["people"] * spec["videos"] * spec["micro"]
+            if base or condition.spec:  # else they are those of the base
+                self._simulate(spec, spec["videos"], "long", _frames(spec))
+                self._pay("motion", samples.sum())
+                self._pay("recipe", samples.sum() * any(system.features == "reference" for system in used))
+                if any(system.needs_intensity for system in used):
                     self._dense(samples, counts.folds, 1)
-            rates = len(asked["per_hour"]) if condition == limits.BASE else 1
-            events = n * spec["micro"]
-            self._add(asked["resamples"] * rates * (len(systems) + 1) * events * one["resample"])
-            self._add(2 * len(systems) * samples.sum() * one["decode"])
-            if condition == limits.BASE:
-                self._add(events * one["ideal"])
+            rates = len(asked["per_hour"]) if base else 1
+            self._pay("resample", asked["resamples"] * rates * (len(used) + 1) * events)
+            self._pay("decode", 2 * len(used) * samples.sum())
+            self._pay("ideal", events * base)
 
     def _lesson(self, lesson: dict | None) -> float:
         """Fits that a notebook makes by hand: so many, over `epochs`, of at most `most` windows, in its own process."""
-        if not lesson or not self._clip_sets():
+        if not lesson or not self._clips("data"):
             return 0.0
-        counted, folds, _ = next(iter(self._grids()))
-        protocol, table = list(counted.windows.items())[-1]
-        n = table["windows"].reindex(folds[0].train).fillna(0).sum()
+        clips = self._clips("data")[0]
+        protocol, table = list(clips.windows.items())[-1]
+        n = table["windows"].reindex(self._folds(clips)[0].train).fillna(0).sum()
         passes = max(lesson.get("least", 0), lesson["epochs"] * min(n, lesson.get("most", np.inf)))
-        net = self._one()["nets"][network_of(LESSON)]
-        T = self.settings["windows"][protocol]["T"]
-        return lesson["fits"] * passes * T * (net["step"] + net["see"] / 4)
+        net, T = network_of(LESSON), self.settings["windows"][protocol]["T"]
+        return lesson["fits"] * passes * T * (self.one[f"{net} step"] + self.one[f"{net} see"] / 4)
+
+    def _is_fitted(self, fit: Any) -> bool:
+        """Whether a fit is on disk, or was counted before; from now on it was."""
+        before = fit in self.fits or (self.run.folder / "weights" / fit.name / "settings.yml").is_file()
+        self.fits.add(fit)
+        return before
 
     # What the run's data sets hold
 
     def _specs(self, key: str) -> list[dict]:
         return [] if self.run.data else self.settings[key]
 
-    def _clip_sets(self) -> list[_Counted]:
-        if self.run.data:
-            return [self._counted(study) for study in self._studies()[0]]
-        return [self._expected(spec) for spec in self.settings["data"]]
+    @cached_property
+    def _own(self) -> tuple[list[Study], list[Study]]:
+        """Licensed clips and long videos."""
+        return (named(self.run, long=False), named(self.run, long=True)) if self.run.data else ([], [])
 
-    def _transfer_sets(self) -> list[_Counted]:
-        return [self._expected(spec) for spec in self._specs("transfer")]
+    def _clips(self, key: str) -> list[_Clips]:
+        """What the licensed clips hold, or what the simulator will write: every person alike."""
+        counted = []
+        for study in self._own[0] if key == "data" else ():
+            tables = {}
+            for protocol in intensity.protocols_of(self.run, study):
+                windows = intensity.draw_windows(study, protocol, study.videos, self.run)
+                tables[protocol] = count_windows(windows, "subject")
+            frames = study.videos["n_frames"].sum()
+            counted.append(_Clips(study.name, frames, tables, study.truth is not None))
+        for spec in self._specs(key):
+            tables = {}
+            for protocol in intensity.protocols_of(self.run):  # a clip has as many as it had in the sample
+                row = {
+                    name: sum(
+                        spec[part] * self.one[f"{protocol} {part} {name}"] for part in ("clips", "empty")
+                    )
+                    for name in WINDOWS
+                }
+                tables[protocol] = pd.DataFrame(row, index=_people(spec))
+            frames = spec["people"] * (spec["clips"] + spec["empty"]) * self.one["clip frames"]
+            counted.append(_Clips(spec["name"], frames, tables, True))
+        return counted
 
-    def _studies(self) -> tuple[list[Study], list[Study]]:
-        """Licensed clips and long videos, opened once."""
-        if self._own is None:
-            self._own = named(self.run, long=False), named(self.run, long=True)
-        return self._own
-
-    def _counted(self, study: Study) -> _Counted:
-        tables = {}
-        for protocol in intensity.protocols_of(self.run, study):
-            windows = intensity.draw_windows(study, protocol, study.videos, self.run)
-            tables[protocol] = count_windows(windows, "subject")
-        return _Counted(study.name, study.videos["n_frames"].sum(), tables, study.truth is not None)
-
-    def _expected(self, spec: dict) -> _Counted:
-        """What the simulator will write: every person alike; how many windows a clip has was seen in the sample."""
-        people = [simulated.names(person, 1)[0] for person in range(1, spec["people"] + 1)]
-        one, tables = self._one(), {}
-        for protocol in intensity.protocols_of(self.run):
-            having, empty = one["windows"][protocol]["event"], one["windows"][protocol]["empty"]
-            row = {name: spec["clips"] * having[name] + spec["empty"] * empty[name] for name in WINDOWS}
-            tables[protocol] = pd.DataFrame(row, index=people)
-        frames = spec["people"] * _per_person(spec) * one["clip_frames"]
-        return _Counted(spec["name"], frames, tables, True)
-
-    def _grids(self, *, transfer: bool = True) -> list[tuple]:
-        """Data set, folds and jobs of each that is trained on."""
-        counted = self._clip_sets()
-        if transfer and not self.run.data and self.settings["train_on_transfer"]:
-            counted = counted + self._transfer_sets()
-        grids = []
-        for one in counted:
-            having = {protocol: set(table.index) for protocol, table in one.windows.items()}
-            study = SimpleNamespace(name=one.name, truth=True if one.truth else None)
-            folds = folds_of(study, self.run, subjects=set().union(*having.values()))
-            grids.append((one, folds, intensity.study_jobs(one.name, self.run, having, folds)))
-        return grids
+    def _folds(self, clips: _Clips) -> list:
+        study = SimpleNamespace(name=clips.name, truth=True if clips.truth else None)
+        subjects = {subject for table in clips.windows.values() for subject in table.index}
+        return folds_of(study, self.run, subjects=subjects)
 
     def _long_sets(self) -> list:
         """name, samples (by subject) and folds of each data set of long videos."""
+        found: list[tuple[Any, pd.Series]] = [
+            (study, study.videos.groupby("subject")["n_frames"].sum() / spotting.samples_apart(study))
+            for study in self._own[1]
+        ]
+        for spec in self._specs("long"):
+            expected = SimpleNamespace(name=spec["name"], truth=True)
+            found.append((expected, pd.Series(_samples(spec) * spec["videos"], _people(spec))))
         share = self.settings["spotting"]["validation_share"]
         sets = []
-        for study in self._studies()[1] if self.run.data else ():
-            samples = study.videos.groupby("subject")["n_frames"].sum() / spotting.samples_apart(study)
-            folds = folds_of(study, self.run, validation_share=share)
+        for study, samples in found:
+            folds = folds_of(study, self.run, subjects=samples.index, validation_share=share)
             sets.append(SimpleNamespace(name=study.name, samples=samples, folds=folds))
-        for spec in self._specs("long"):
-            people = [simulated.names(person, 1)[0] for person in range(1, spec["people"] + 1)]
-            samples = pd.Series(float(np.mean(spec["seconds"])) * spotting.RATE * spec["videos"], people)
-            expected = SimpleNamespace(name=spec["name"], truth=True)
-            folds = folds_of(expected, self.run, subjects=people, validation_share=share)
-            sets.append(SimpleNamespace(name=spec["name"], samples=samples, folds=folds))
         return sets
 
     def _transfer_samples(self) -> float:
-        return sum(
-            spec["people"] * spec["videos"] * float(np.mean(spec["seconds"])) * spotting.RATE
-            for spec in self._specs("long_transfer")
-        )
+        return sum(spec["people"] * spec["videos"] * _samples(spec) for spec in self._specs("long_transfer"))
 
     def _donor_samples(self) -> float:
         """Samples of the clips that the second paper's fits learn from, too."""
-        if self.run.data:
-            return 0.0
-        spec, one = self.settings["data"][0], self._one()
-        n = spec["people"] * min(spec["clips"], self.settings["spotting"]["clips"])
-        return n * one["clip_frames"] / one["clip_step"]
-
-    def _is_fitted(self, name: str) -> bool:
-        return (self.run.folder / "weights" / name / "settings.yml").is_file()
+        donors = 0.0
+        for spec in self._specs("data")[:1]:
+            n = spec["people"] * min(spec["clips"], self.settings["spotting"]["clips"])
+            donors += n * self.one["clip frames"] / self.one["clip step"]
+        return donors
 
     # What one of each costs
 
-    def _one(self) -> dict[str, Any]:
+    @cached_property
+    def one(self) -> dict:
         """Seconds and bytes, measured once, by all processes at the same time."""
-        if self._measured is None:
-            self._measured = measure(
-                self.run, self.scratch, self._nets(), self._bodies(), self._licensed(), self.todo
-            )
-        return self._measured
-
-    def _licensed(self) -> tuple[Study | None, Study | None]:
-        clips, longs = self._studies() if self.run.data else ([], [])
-        clips = sorted(
-            clips, key=lambda study: not study.manifest.has_context
-        )  # it has windows of both protocols
-        return (clips[0] if clips else None), (longs[0] if longs else None)
+        # Of clips those that have windows of both protocols.
+        clips = sorted(self._own[0], key=lambda study: not study.manifest.has_context)
+        licensed = next(iter(clips), None), next(iter(self._own[1]), None)
+        return measure(self.run, self.scratch, self._nets(), self._bodies(), licensed, self.todo)
 
     def _nets(self) -> list[FitSettings]:
         """Every network of the first paper's that is trained, and the lessons' one."""
-        if self.run.data and not self._studies()[0]:
+        if self.run.data and not self._own[0]:
             return []
-        fits = [LESSON]
-        for fits_of_protocol in self.settings["fits"].values():
-            for spec in fits_of_protocol:
-                job = intensity.Job("", "", spec["model"], spec["input"], 0, 0)
-                fits.append(intensity.window_fit_settings(job, self.settings["fit"]))
+        jobs = [
+            (intensity.Job("", "", spec["model"], spec["input"], 0, 0), self.settings["fit"])
+            for specs in self.settings["fits"].values()
+            for spec in specs
+        ]
         for protocol in intensity.protocols_of(self.run):
-            for line, name, seed in ablations.asked_of(self.run, protocol):
-                job, budget = ablations.job_of(self.run, "", line, name, 0, seed)
-                fits.append(intensity.window_fit_settings(job, budget))
+            asked = ablations.asked_of(self.run, protocol)
+            jobs += [ablations.job_of(self.run, "", line, name, 0, seed) for line, name, seed in asked]
+        fits = [LESSON, *(intensity.window_fit_settings(job, budget) for job, budget in jobs)]
         return list({network_of(fit): fit for fit in fits}.values())
 
     def _bodies(self) -> list[spotting.Fit]:
         """A fit of each body; none where the profile has no second paper."""
         if "spotting" not in self.settings:
             return []
-        full = self.settings["spotting"]["full_factorial"]
+        full, fold = self.settings["spotting"]["full_factorial"], protocols.Fold(0, (), (), ())
         systems = [
             *spotting_runs.SYSTEMS,
             *spotting_runs.factorial(full),
             *spotting_runs.spotting_variants(full),
         ]
-        fold = protocols.Fold(0, (), (), ())
         fits = [fit for system in systems for fit in spotting_decoding.fits_of(system, "", [fold], 0)]
         return list({fit.body: fit for fit in reversed(fits)}.values())
 
 
-def _per_person(spec: dict) -> int:
-    return spec["clips"] + spec["empty"]
+def _people(spec: dict) -> list[str]:
+    return [simulated.names(person, 1)[0] for person in range(1, spec["people"] + 1)]
+
+
+def _frames(spec: dict) -> float:
+    """Frames of a long video, by its mean length."""
+    return float(np.mean(spec["seconds"])) * spec.get("fps", long.FPS)
+
+
+def _samples(spec: dict) -> float:
+    return float(np.mean(spec["seconds"])) * spotting.RATE

@@ -10,11 +10,10 @@ that is (`stretch`) comes from all of them together. What a process does first i
 
 import contextlib
 import io
-import json
 import resource
 import statistics
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -41,7 +40,13 @@ LESSON = FitSettings(input="flow", width=8, hidden=16)
 _TIMED = 128
 # Psychometric fits, and events of each, that are timed.
 _RESAMPLES, _EVENTS = 20, 60
-_LONG_S = 8.0  # of the long video
+_LONG_S = 8  # of the long video
+# A notebook: what nearly all of them import, and one figure.
+_CELLS = (
+    "from melib.app import pictures, prediction\nfrom melib.paper import style\n"
+    "from melib.study import ablations, spotting_runs\nfrom melib.study.run import begin\nbegin(run, 'smoke')",
+    "style.save(pictures.shapes(), run, 'drawn')",
+)
 
 
 def count_windows(windows: pd.DataFrame, by: str) -> pd.DataFrame:
@@ -51,9 +56,9 @@ def count_windows(windows: pd.DataFrame, by: str) -> pd.DataFrame:
     return pd.DataFrame(dict(zip(WINDOWS, parts, strict=True))).fillna(0)
 
 
-def network_of(fit: FitSettings) -> tuple:
-    """What a training step's cost depends on."""
-    return fit.model, fit.input, fit.constant_frame, fit.width, fit.hidden, fit.layers
+def network_of(fit: FitSettings) -> str:
+    """What a training step's cost depends on; what a network is shown changes its first layer alone."""
+    return f"{fit.model} {fit.constant_frame} {fit.width} {fit.hidden} {fit.layers}"
 
 
 def measure(
@@ -63,7 +68,7 @@ def measure(
     bodies: Sequence[spotting.Fit],
     licensed: tuple[Study | None, Study | None],
     todo: set[str],
-) -> dict[str, Any]:
+) -> dict[str, float]:
     """Do one of everything that a run will do many times, in as many processes as it will use.
 
     Parameters
@@ -83,51 +88,59 @@ def measure(
     Returns
     -------
     dict
-        Seconds and bytes of one frame, window, sample, event, step, notebook, figure or process.
+        Name -> seconds of one frame, window, sample, event, step, notebook or figure; "name bytes" -> what it leaves on
+        disk; "process" and "... memory" -> bytes in memory.
     """
     began = time.perf_counter()
-    tasks = [
-        (scratch / str(number), run, number, nets, bodies, licensed, todo)
-        for number in range(workers.count_workers(run.jobs))
-    ]
+    about = (run, nets, bodies, licensed, todo)
+    tasks = [(scratch / str(number), number, *about) for number in range(workers.count_workers(run.jobs))]
     done = list(workers.run_jobs(_measure, tasks, run.jobs, label="one of everything", unit="process"))
-    one = _median(done)
-    one["start"] = time.perf_counter() - began - max(measured["busy"] for measured in done)
-    return one | _notebook(run, scratch)
-
-
-def _median(parts: Sequence[Any]) -> Any:
-    """Of numbers that lie at the same place in dicts of dicts."""
-    if isinstance(parts[0], dict):
-        return {name: _median([part[name] for part in parts]) for name in parts[0]}
-    return statistics.median_low(parts)
+    one = {name: statistics.median_low([part[name] for part in done]) for name in done[0]}
+    one["start"] = time.perf_counter() - began - max(part["busy"] for part in done)
+    return one | _notebook(scratch)
 
 
 class _Clock(dict):
-    """Seconds by name: those of this process on a processor."""
+    """Name -> seconds of this process on a processor; and what it left in a folder, bytes."""
 
-    now = staticmethod(time.process_time)
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self.folder = folder
 
     @contextlib.contextmanager
-    def __call__(self, name: str) -> Iterator[None]:
-        start = self.now()
+    def of(self, name: str, n: float = 1.0) -> Iterator[None]:
+        """What is done n times."""
+        before, start = _bytes(self.folder), time.process_time()
         yield
-        self[name] = self.now() - start
+        self[name] = (time.process_time() - start) / n
+        self[f"{name} bytes"] = (_bytes(self.folder) - before) / n
+
+
+def _each(do: Callable[[int], Any], few: int, many: int) -> float:
+    """Seconds of one more, without what it takes to begin, or to do it the first time."""
+    do(few)
+    spent = []
+    for n in (few, many):
+        start = time.process_time()
+        do(n)
+        spent.append(time.process_time() - start)
+    return max((spent[1] - spent[0]) / (many - few), 0.0)
 
 
 def _measure(
     folder: Path,
-    run: Run,
     number: int,
+    run: Run,
     nets: Sequence[FitSettings],
     bodies: Sequence[spotting.Fit],
     licensed: tuple[Study | None, Study | None],
     todo: set[str],
-) -> dict[str, Any]:
+) -> dict[str, float]:
     """All of it in one worker process."""
     began, used = time.perf_counter(), time.process_time()
     own = replace(run, folder=folder / "run", seed=run.seed + number, data={}, jobs=1)
-    one: dict[str, Any] = {"process": _resident(), "nets": {}, "bodies": {}}
+    one = _Clock(folder)
+    one["process"] = float(psutil.Process().memory_full_info().uss)
     # Bars of what is timed would only disturb.
     with contextlib.redirect_stderr(io.StringIO()):
         fitted = None
@@ -138,7 +151,7 @@ def _measure(
             _measure_long(own, one, number, bodies, licensed[1], fitted)
     one["busy"] = time.perf_counter() - began
     one["stretch"] = max(1.0, one["busy"] / (time.process_time() - used))
-    return one
+    return dict(one)
 
 
 def _some(study: Study, number: int, n: int) -> Study:
@@ -150,222 +163,170 @@ def _some(study: Study, number: int, n: int) -> Study:
 
 
 def _measure_clips(
-    own: Run, one: dict, number: int, nets: Sequence[FitSettings], licensed: Study | None
+    own: Run, one: _Clock, number: int, nets: Sequence[FitSettings], licensed: Study | None
 ) -> Any:
-    clock = _Clock()
+    """Clips, what is made of their pixels, and the networks; the widest one that was fitted on flow."""
     if licensed is None:
         spec = own.settings["data"][0] | {"people": 1}
-        for name, clips, empty in (("warm", 1, 0), ("timed", min(2, spec["clips"]), min(1, spec["empty"]))):
-            out = own.folder / "data" / name
-            with clock("clip"):  # what is done once a process is done by the first one
-                simulate.write_clips(
-                    out, seed=own.seed, jobs=1, **spec | {"name": name, "clips": clips, "empty": empty}
-                )
-            studies = [open_study(place / "manifest.yml", place) for place in out.parent.iterdir()]
-        warm, study = sorted(studies, key=lambda study: len(study.videos))
+        out, empty = own.folder / "data", min(1, spec["empty"])
+        parts = {"warm": {"clips": 1, "empty": 0}, "timed": {"clips": min(2, spec["clips"]), "empty": empty}}
+        for name, part in parts.items():  # what is done once a process is done by the first one
+            with one.of("clip", sum(part.values())):
+                simulate.write_clips(out / name, seed=own.seed, jobs=1, **spec | {"name": name} | part)
+        warm, study = (open_study(out / name / "manifest.yml", out / name) for name in parts)
     else:
         few = _some(licensed, number, 3)
         warm, study = replace(few, videos=few.videos[:1]), replace(few, videos=few.videos[1:])
     with_clips(warm, own)
     frames = float(study.videos["n_frames"].sum())
-    one["clip_frames"] = frames / len(study.videos)
-    one["clip_step"] = float(spotting.samples_apart(study))
-    one["clip"] = clock.get("clip", 0.0) / frames
-    one["clip_bytes"] = _bytes(study.root) / frames if licensed is None else 0.0
-    before = _bytes(own.cache)
-    with clock("face"):
+    one["clip frames"], one["clip step"] = frames / len(study.videos), float(spotting.samples_apart(study))
+    with one.of("face", frames):
         study = with_clips(study, own)
-    one["face"], one["face_bytes"] = clock["face"] / frames, (_bytes(own.cache) - before) / frames
-    one["windows"], prepared = {}, None
+    prepared: Any = None
     for protocol in intensity.protocols_of(own, study):
-        before = _bytes(own.cache)
-        with clock("inputs"):
+        windows = intensity.draw_windows(study, protocol, study.videos, own)
+        with one.of(f"inputs {protocol}", len(windows)):
             prepared = intensity.prepare_windows(study, protocol, own)
-        n = len(prepared.table)
-        one[f"inputs {protocol}"] = clock["inputs"] / n
-        one[f"bytes {protocol}"] = (_bytes(own.cache) - before) / n
         held = prepared.load(np.arange(1))
         one[f"held {protocol}"] = float(held.raw.nbytes + held.flow.nbytes)
         counts = count_windows(prepared.table, "video").reindex(study.videos["video"]).fillna(0)
         having = counts.index.isin(study.events["video"])
-        parts = {"event": having, "empty": ~having}
-        one["windows"][protocol] = {
-            part: {name: float(counts.loc[rows, name].mean()) if rows.any() else 0.0 for name in WINDOWS}
-            for part, rows in parts.items()
-        }
+        for kind, rows in (("clips", having), ("empty", ~having)):
+            for name in WINDOWS:
+                one[f"{protocol} {kind} {name}"] = float(counts.loc[rows, name].mean()) if rows.any() else 0.0
     used = None
     for fit in nets:
-        fitted, one["nets"][network_of(fit)] = _measure_network(fit, prepared, clock)
+        fitted = _measure_network(fit, prepared, one)
         if (fit.model, fit.input, fit.constant_frame) == ("resnet18_bigru", "flow", False):
             used = fitted if used is None or fit.width > used.settings.width else used
-    # What a network is shown changes its first layer alone: each takes the middle of its kin's.
-    alone = {key: dict(costs) for key, costs in one["nets"].items()}
-    for key, costs in one["nets"].items():
-        kin = [other for name, other in alone.items() if (name[0], *name[2:]) == (key[0], *key[2:])]
-        costs |= {name: statistics.median_low([other[name] for other in kin]) for name in ("step", "see")}
     return used
 
 
-def _measure_network(fit: FitSettings, prepared: Any, clock: _Clock) -> tuple[Any, dict[str, float]]:
+def _measure_network(fit: FitSettings, prepared: Any, one: _Clock) -> Any:
     """A training step and a look, each of one frame."""
-    n = int(np.clip(_TIMED // fit.width, 2, fit.batch))
-    windows = prepared.load(np.resize(np.arange(len(prepared.table)), n))
-    frames, peak = n * prepared.pseudo.shape[1], _peak()
-    for epochs in (2, 4):
-        with clock(f"{epochs} epochs"):
-            settings = replace(fit, epochs=epochs, patience=epochs, batch=n, weights=None)
-            fitted = learn.windows.fit_windows(settings, windows, windows, 0)
-    for times in (1, 3):  # the difference leaves out what it takes to set a network up
-        with clock(f"{times} looks"):
-            learn.windows.predict_windows(
-                fitted, prepared.load(np.resize(np.arange(len(prepared.table)), times * n))
-            )
-    see = max((clock["3 looks"] - clock["1 looks"]) / 2, 0.0)
-    step = max((clock["4 epochs"] - clock["2 epochs"]) / 2 - see, see)
-    size = float(sum(value.nbytes for value in fitted.state.values()))
-    return fitted, {
-        "step": step / frames,
-        "see": see / frames,
-        "bytes": size,
-        "memory": (_peak() - peak) / frames,
-    }
+    name, n = network_of(fit), int(np.clip(_TIMED // fit.width, 2, fit.batch))
+    frames, peak, fitted = n * prepared.pseudo.shape[1], _peak(), None
+
+    def windows(n: int) -> Any:
+        return prepared.load(np.resize(np.arange(len(prepared.table)), n))
+
+    def train(epochs: int) -> None:
+        nonlocal fitted
+        settings = replace(fit, epochs=epochs, patience=epochs, batch=n, weights=None)
+        fitted = learn.windows.fit_windows(settings, windows(n), windows(n), 0)
+
+    epoch = _each(train, 2, 4)
+    see = _each(lambda times: learn.windows.predict_windows(fitted, windows(times * n)), 1, 3)
+    one[f"{name} step"], one[f"{name} see"] = max(epoch - see, see) / frames, see / frames
+    one[f"{name} bytes"], one[f"{name} memory"] = _size(fitted), (_peak() - peak) / frames
+    return fitted
 
 
 def _measure_long(
-    own: Run, one: dict, number: int, bodies: Sequence[spotting.Fit], licensed: Study | None, fitted: Any
+    own: Run, one: _Clock, number: int, bodies: Sequence[spotting.Fit], licensed: Study | None, fitted: Any
 ) -> None:
-    clock = _Clock()
+    options, curves = own.settings["spotting"], None
     if licensed is None:
-        probe = own.settings["limits"]["probe"]
-        spec = probe | {
-            "people": 1,
-            "videos": 1,
-            "seconds": (_LONG_S, _LONG_S),
-            "micro": min(3, probe["micro"]),
-        }
+        spec = own.settings["limits"]["probe"] | {"people": 1, "videos": 1, "micro": 3}
         out = own.folder / "data" / "timed_long"
-        with clock("long"):
-            simulate.write_long(out, name="timed_long", seed=own.seed, jobs=1, **spec)
+        with one.of("long", _LONG_S * simulate.long.FPS):
+            simulate.write_long(
+                out, seed=own.seed, jobs=1, **spec | {"name": out.name, "seconds": (_LONG_S,) * 2}
+            )
         study = open_study(out / "manifest.yml", out)
     else:
         study = _some(licensed, number, 1)
-        study = replace(study, videos=study.videos.nsmallest(1, "n_frames"))
-    frames = float(study.videos["n_frames"].sum())
-    samples = frames / spotting.samples_apart(study)
-    one["long"], one["long_bytes"] = (
-        clock.get("long", 0.0) / frames,
-        _bytes(own.folder / "data" / "timed_long") / frames,
-    )
-    with clock("motion"):
+    samples = float(study.videos["n_frames"].sum()) / spotting.samples_apart(study)
+    with one.of("motion", samples):
         spotting.prepare_videos(study, own, windows=False)
-    with clock("recipe"):
+    with one.of("recipe", samples):
         [video] = spotting.prepare_videos(study, own)
-    one["motion"], one["recipe"] = clock["motion"] / samples, clock["recipe"] / samples
-    options, curves = own.settings["spotting"], None
     for fit in bodies:
-        peak, read = _peak(), spotting.sequences(video, fit)
-        for epochs in (2, 4):
-            settings = replace(spotting.video_fit_settings(fit, options), epochs=epochs, patience=epochs)
-            with clock(f"{epochs} epochs"):
-                regressor = learn.videos.fit_regressor(
-                    settings, read, read, 0, mirror=None if fit.windowed else flow.MIRROR
-                )
-        with clock("see"):
+        peak, read, regressor = _peak(), spotting.sequences(video, fit), None
+        settings = spotting.video_fit_settings(fit, options)
+
+        def train(epochs: int, fit=fit, read=read, settings=settings) -> None:
+            nonlocal regressor
+            again = replace(settings, epochs=epochs, patience=epochs)
+            mirror = None if fit.windowed else flow.MIRROR
+            regressor = learn.videos.fit_regressor(again, read, read, 0, mirror=mirror)
+
+        epoch = _each(train, 2, 4)
+        with one.of("see", samples):
             predicted = spotting.curves_of_videos(regressor, fit, [video], options["batch_of_windows"])
         curves = predicted if fit.body == spotting_runs.OURS.body else curves
-        steps = np.ceil(sum(map(len, read)) / settings.segment / settings.batch)
-        one["bodies"][fit.body] = {
-            "step": max((clock["4 epochs"] - clock["2 epochs"]) / 2 - clock["see"], clock["see"]) / steps,
-            "see": clock["see"] / samples,
-            "bytes": float(sum(value.nbytes for value in regressor.state.values())),
-            "memory": float(_peak() - peak),
-        }
-    one["decode"] = _decoding(video, curves, clock) / samples
+        steps, see = np.ceil(sum(map(len, read)) / settings.segment / settings.batch), one["see"]
+        one[f"{fit.body} step"] = max(epoch - see * samples, see * samples) / steps
+        one[f"{fit.body} see"] = see
+        one[f"{fit.body} bytes"], one[f"{fit.body} memory"] = _size(regressor), float(_peak() - peak)
+    one["decode"] = _decoding(video, curves) / samples
+    one["decode bytes"] = 0.0
     if licensed is None:
-        _measure_probe(own, one, study, fitted, samples, clock)
+        _measure_probe(own, one, study, fitted, samples)
 
 
-def _decoding(video: spotting.Video, curves: Any, clock: _Clock) -> float:
+def _decoding(video: spotting.Video, curves: Any) -> float:
     """Seconds that our decoder takes for one more video, of those that it is fitted on and decodes."""
     if video.events_of("micro").empty:
         return 0.0
     fold = protocols.Fold(0, (video.subject,), (video.subject,), (video.subject,))
     fits = spotting_decoding.fits_of(spotting_runs.OURS, video.dataset, [fold], 0)
-    for n in (1, 1, 3):  # once so that it is compiled
+
+    def decode(n: int) -> None:
         videos = [replace(video, video=f"{video.video}_{i}") for i in range(n)]
         known = {(v.dataset, v.subject, v.video): curves[0] for v in videos}
-        everything = spotting_decoding.Material(
+        material = spotting_decoding.Material(
             video.dataset, videos, [fold], dict.fromkeys(fits, known), {}, {}, 0
         )
-        with clock(f"{n} videos"):
-            spotting_decoding.decode_system(spotting_runs.OURS, everything)
-    return max(clock["3 videos"] - clock["1 videos"], 0.0) / 4  # each is fitted on and decoded
+        spotting_decoding.decode_system(spotting_runs.OURS, material)
+
+    return _each(decode, 1, 3) / 2  # each is fitted on and decoded
 
 
-def _measure_probe(own: Run, one: dict, study: Study, fitted: Any, samples: float, clock: _Clock) -> None:
+def _measure_probe(own: Run, one: _Clock, study: Study, fitted: Any, samples: float) -> None:
     """The intensity model on a whole video, the ideal observer, and a psychometric function."""
-    frames = manifest.frame_files(study.videos["folder"].iloc[0], study.manifest)[1][
-        :: spotting.samples_apart(study)
-    ]
+    apart = spotting.samples_apart(study)
+    frames = manifest.frame_files(study.videos["folder"].iloc[0], study.manifest)[1][::apart]
     options = own.settings["windows"]["context"]
     stride = max(1, round(options["step"] * spotting.RATE))
-    for n in (1, 2):
-        with clock(f"{n} models"):
-            dense = Dense(dict.fromkeys(range(n), fitted), len(frames), options["T"], stride)
-            for part in faces.follow(frames, spotting.RATE):
-                dense.feed(part)
-            dense.curves()
-    model = max(clock["2 models"] - clock["1 models"], 0.0)
-    one["dense_model"], one["dense"] = model / samples, (clock["1 models"] - model) / samples
-    with clock("ideal"):
-        known = limits.ideal_limits(own, study)
-    one["ideal"] = clock["ideal"] / len(known)
-    size = np.geomspace(0.02, 2.5, _EVENTS)
-    people = np.arange(_EVENTS) % 6
-    with clock("resample"):
+
+    def look(n: int) -> None:
+        dense = Dense(dict.fromkeys(range(n), fitted), len(frames), options["T"], stride)
+        for part in faces.follow(frames, spotting.RATE):
+            dense.feed(part)
+        dense.curves()
+
+    one["dense model"], one["dense model bytes"] = _each(look, 1, 2) / samples, 0.0
+    with one.of("dense", samples):
+        look(1)
+    one["dense"] = max(one["dense"] - one["dense model"], 0.0)
+    with one.of("ideal", len(study.events[study.events["kind"] == "micro"])):
+        limits.ideal_limits(own, study)
+    size, people = np.geomspace(0.02, 2.5, _EVENTS), np.arange(_EVENTS) % 6
+    with one.of("resample", _RESAMPLES * _EVENTS):
         psychometrics.fit_psychometric(size, size > np.roll(size, 7) / 3, people, guess=0.05, n=_RESAMPLES)
-    one["resample"] = clock["resample"] / _RESAMPLES / _EVENTS
 
 
-def _notebook(run: Run, scratch: Path) -> dict[str, float]:
+def _notebook(scratch: Path) -> dict[str, float]:
     """A notebook that imports what the others do, draws one figure, and becomes a page."""
-    source = next(
-        path for path in reversed(runner.find_notebooks()) if "work" in runner.notebook_metadata(path)
-    )
-    book = nbformat.read(source, as_version=4)
-    code = [cell for cell in book.cells if cell.cell_type == "code"]
-    last = next(number for number, cell in enumerate(code) if "begin(run" in cell.source)
-    drawing = "from melib.app import pictures\nfrom melib.paper import style\n"
-    drawing += "style.save(pictures.shapes(), run, 'drawn')"
-    book.cells = [*code[: last + 1], nbformat.v4.new_code_cell(drawing)]
-    path, copy = scratch / "timed.ipynb", scratch / "notebooks" / "timed.ipynb"
-    nbformat.write(book, path)
-    folder = scratch / "drawn"
-    given = {
-        "run": str(folder),
-        "profile": run.profile,
-        "seed": run.seed,
-        "data": json.dumps(dict(run.data)) if run.data else "",
-    }
+    path, copy, drawn = scratch / "timed.ipynb", scratch / "notebooks" / "timed.ipynb", scratch / "drawn"
+    parameters = nbformat.v4.new_code_cell("run = ''", metadata={"tags": ["parameters"]})
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    cells = [parameters, *map(nbformat.v4.new_code_cell, _CELLS)]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel}), path)
     began = time.perf_counter()
-    runner.execute(path, copy, given)
-    taken = time.perf_counter() - began
+    runner.execute(path, copy, {"run": str(drawn)})
     figure = nbformat.read(copy, as_version=4).cells[-1].metadata["papermill"]["duration"]
-    return {
-        "notebook": taken - figure,
-        "figure": figure,
-        "figure_bytes": float(_bytes(folder / "figures")),
-    }
+    taken = time.perf_counter() - began - figure
+    return {"notebook": taken, "figure": figure, "figure bytes": _bytes(drawn / "figures")}
+
+
+def _size(fitted: Any) -> float:
+    return float(sum(value.nbytes for value in fitted.state.values()))
 
 
 def _bytes(folder: Path) -> float:
     return float(sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()))
-
-
-def _resident() -> float:
-    """Memory of this process, bytes; of what it shares with others its part, where the system tells."""
-    about = psutil.Process().memory_full_info()
-    return float(getattr(about, "pss", about.uss))
 
 
 def _peak() -> int:
