@@ -39,8 +39,10 @@ _FOREHEAD = 0.25
 _CALM_SHARE = 0.25
 # Rounds of re-weighting: enough for the weights to settle to 1 % on simulated clips.
 _ROUNDS = 5
-# Every third pixel carries the fit of the head's motion: it is smooth, and the fit 9 times faster.
-_FIT_STEP = 3
+# Every third pixel carries the fit of the head's motion: it is smooth, and the fit 9 times faster. Between key frames of
+# a long video it is every fourth, all over the face alike: points that crowd on brows and mouth take a movement there for
+# one of the head. Residuals of one median halve a point's weight, where a window's fit grants two (benchmarks/features.md).
+_FIT_STEP, _KEY_STEP, _KEY_GRANTS = 3, 4, 1.0
 
 # Regions of a long video's motion, image-left first; landmarks are dlib's, 0-based.
 REGIONS = (
@@ -129,7 +131,7 @@ def head_motion(flow, landmarks):
     return (basis @ _robust_fit(places, values)).astype(np.float32)
 
 
-def _robust_fit(places, values):
+def _robust_fit(places, values, grants=2.0):
     """Coefficients (7, 2) of functions of the place (n, 7) that explain most of the values (n, 2)."""
     weight = np.ones(len(values))
     for _ in range(_ROUNDS):
@@ -138,7 +140,7 @@ def _robust_fit(places, values):
         coefficients = np.linalg.solve(normal, weighted.T @ values)  # (7, 2)
         residual = np.linalg.norm(values - places @ coefficients, axis=1)  # (n,)
         scale = np.median(residual) + 1e-6
-        weight = 1 / (1 + (residual / (2 * scale)) ** 2)
+        weight = 1 / (1 + (residual / (grants * scale)) ** 2)
     return coefficients
 
 
@@ -407,6 +409,9 @@ class _Key:
         side = len(crop)
         self.taken = t
         points, self.regions = _region_points(landmarks.astype(np.float64))
+        self.count = len(points)
+        y, x = np.mgrid[2 : side - 1 : _KEY_STEP, 2 : side - 1 : _KEY_STEP]
+        points = np.vstack([points, np.stack([x, y], axis=-1)[face_region(landmarks, side)[y, x]]])
         margin = 10  # pixels: flow needs to see around a region
         low = np.clip(points.min(axis=0) - margin, 0, side - 16).astype(int)
         high = np.clip(points.max(axis=0) + margin, low + 16, side).astype(int)
@@ -422,14 +427,15 @@ class _Key:
         across, down = np.ascontiguousarray(self.at.T)[..., None]  # (P, 1) each
         moved = cv2.remap(field, across, down, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         moved = moved[:, 0].astype(np.float64)  # (P, 2)
-        head = self.places @ _robust_fit(self.places, moved)
-        return (self.regions @ (moved - head)).ravel(), np.median(np.linalg.norm(head, axis=1)) > _FAR
+        n = self.count  # the regions' points; behind them those that the head is fitted to
+        head = self.places @ _robust_fit(self.places[n:], moved[n:], _KEY_GRANTS)
+        return (self.regions @ (moved - head)[:n]).ravel(), np.median(np.linalg.norm(head, axis=1)) > _FAR
 
 
 def _region_points(landmarks):
     """Points on the skin of a face (P, 2), and the weights of the mean over each region, (18, P).
 
-    Landmarks and points in pixels of the 112-pixel crop. What lies between the regions helps to find the head's motion.
+    Landmarks and points in pixels of the 112-pixel crop.
     """
     offsets = _PATCH * np.stack(np.meshgrid((-1, 0, 1), (-1, 0, 1)), axis=-1).reshape(-1, 2)
     groups = [landmarks[k] + offsets for k in (*range(17, 27), 48, 51, 54, 57, 62, 31, 35)]
@@ -437,9 +443,6 @@ def _region_points(landmarks):
     for lid in (landmarks[[36, 41, 40, 39]], landmarks[[42, 47, 46, 45]]):
         line = np.vstack([(lid[:-1] + lid[1:]) / 2, lid[1:3]])
         groups.append((line + np.array([[[0, _PATCH]], [[0, 2 * _PATCH]]])).reshape(-1, 2))
-    inside = face_region(landmarks, 112)
-    y, x = np.mgrid[4:110:7, 4:110:7]  # as dense as the noise of the fit asks for: it is some 150 points
-    between = np.stack([x, y], axis=-1)[inside[y, x]]
     left, right, lips = range(5), range(5, 10), (*range(10, 15), 17)
     members = [
         left,
@@ -450,11 +453,9 @@ def _region_points(landmarks):
         [18],
         [19],
     ]
-    sizes = [len(group) for group in groups]
-    owner = np.repeat(np.arange(len(groups)), sizes)
+    owner = np.repeat(np.arange(len(groups)), [len(group) for group in groups])
     share = np.array([np.isin(owner, list(member)) for member in members], np.float64)
-    share = np.pad(share / share.sum(axis=1, keepdims=True), ((0, 0), (0, len(between))))
-    return np.vstack([*groups, between]), share
+    return np.vstack(groups), share / share.sum(axis=1, keepdims=True)
 
 
 def _fast_dis():
