@@ -151,7 +151,7 @@ def test_a_videos_motion_comes_from_the_cache_the_second_time(films, tmp_path, m
     with pytest.warns(UserWarning, match="1 unreadable"):
         again = flow.load_regional(manifest, "s01", "v", folder, tmp_path / "cache", step=2)
     np.testing.assert_array_equal(first["motion"], again["motion"])
-    assert len(list((tmp_path / "cache").iterdir())) == 1
+    assert sum(path.name != "hashes" for path in (tmp_path / "cache").iterdir()) == 1
 
 
 def test_the_stream_may_be_cut_anywhere(films):
