@@ -1,6 +1,7 @@
 """Laws of the intensity ablations: one change at a time, the same samples for all, nobody tested on changed labels."""
 
 import itertools
+import json
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -14,8 +15,10 @@ from hypothesis import strategies as st
 from made_up import unbegun
 
 from melib import learn, priors, stats
+from melib.errors import DataError
 from melib.paper import ablation_figures, style
-from melib.study import ablations, comparisons, evaluation, intensity, results
+from melib.simulate import worlds
+from melib.study import ablations, comparisons, evaluation, further, intensity, results
 from melib.study.ablations import CHANGES, SHAM
 from melib.study.run import Run
 
@@ -294,3 +297,71 @@ def test_the_prior_that_the_truth_follows_matches_it_best(prepared, folds):
     assert exact["gaussian"] == pytest.approx(1)
     off = match[match["prior"] == "gaussian"].set_index("jitter")["estimate"]
     assert off[6.0] < off[1.0] < off[0.0]
+
+
+# ---- more to learn from -----------------------------------------------------------------------------------------
+
+
+def test_no_tested_or_validating_person_s_further_clip_is_trained_on(finished):
+    _, p, folds, _ = finished
+    for fold in folds:
+        both = further.extended(p, p, fold)
+        added = both.table.iloc[len(p.table) :]
+        assert set(added["subject"]) == set(fold.train)
+        for part in (fold.validation, fold.test):
+            np.testing.assert_array_equal(intensity.rows_of(both, part), intensity.rows_of(p, part))
+        np.testing.assert_array_equal(both.pseudo[: len(p.table)], p.pseudo)
+        assert len(both.entries) == len(both.mask) == len(both.table)
+
+
+def test_a_movement_is_laid_over_the_rest_of_another_training_person_alone(finished):
+    _, p, folds, _ = finished
+    still = p.table["video"] == "v1"  # every person's second window
+    calm = replace(p, pseudo=np.where(still.to_numpy()[:, None], 0, p.pseudo))
+    calm = replace(calm, table=p.table.assign(complete=~still), reference=p.reference + 2)
+    for fold in folds:
+        both = further.over_rest(calm, fold, seed=3)
+        for row in range(len(p.table), len(both.table)):
+            (own, k), (other, rest) = both.entries[row][:2], both.entries[row][2:]
+            assert own != other and {own, other} <= set(fold.train) and (k, rest) == (0, 1)
+            window, moved = both.load([row]), p.load([p.entries.index((own, k))])
+            under = p.load([p.entries.index((other, rest))]).flow.astype(np.float32)
+            expected = moved.flow + under - under[:, 2:3]
+            np.testing.assert_allclose(window.flow, expected, atol=2e-3)
+            np.testing.assert_array_equal(window.flow[0, 2], moved.flow[0, 2])
+            np.testing.assert_array_equal(window.target, moved.target)
+        tested = intensity.rows_of(both, fold.test)
+        np.testing.assert_array_equal(tested, intensity.rows_of(p, fold.test))
+    with pytest.raises(DataError, match="rest of another"):
+        further.over_rest(p, folds[0], seed=3)
+
+
+def test_further_clips_are_other_movements_at_the_rate_that_a_window_reads(tmp_path):
+    spec = {"name": "synthme", "world": "second", "people": 2, "clips": 1, "empty": 0}
+    context = {"T": 32, "step": 0.035, "per_event": 1, "per_empty": 1}
+    run = Run(tmp_path / "run", "tiny", {"data": [spec], "windows": {"context": context}}, seed=4, jobs=1)
+    base = SimpleNamespace(dataset="synthme", fps=200.0)
+    more = further.further_clips(base, 2, run)
+    assert more.positions.shape[1] == 32 and more.fps == pytest.approx(1 / 0.035, rel=1e-4)
+    assert len(set(more.table["event"]) - {""}) == 4
+    written = json.loads((tmp_path / "run/data/synthme_further2/record.json").read_text())["settings"]
+    usual = worlds.find_world("second").clips["noise"]
+    np.testing.assert_allclose(written["nuisance"]["noise"], np.array(usual) / np.sqrt(7))
+    assert written["seed"] != run.seed
+
+
+def test_more_to_learn_from_is_asked_of_motion_in_context_alone(tmp_path):
+    names = [name for name, change in CHANGES.items() if change.family == "data"]
+    asked = {
+        (protocol, used): set(
+            ablations.lines(Run(tmp_path, "tiny", test_intensity.TINY | {"ablations": spec, "windows": {}}))[
+                0
+            ].variants
+        )
+        - {SHAM}
+        for protocol, used in (("context", "flow"), ("context", "raw"), ("paper", "flow"))
+        for spec in [lines(*names, protocol=protocol, used=used)]
+    }
+    assert asked["context", "flow"] == set(names)
+    assert asked["context", "raw"] == {"three times the clips"}
+    assert not asked["paper", "flow"]

@@ -1,7 +1,7 @@
 """What each part of the intensity model is worth, one change at a time; and which prior is right.
 
     line       a base (protocol, input, budget of the fit), and the variants that are held against it
-    variant    the base with one change: its network, its loss, its target, its windows' samples, its labels
+    variant    the base with one change: its network, its loss, its target, its windows' samples, its labels, its clips
     sham       the base with another seed and nothing else, beside every base: what it differs by is the noise floor
 
     04's records --+
@@ -30,7 +30,7 @@ import torch
 
 from melib import controls, metrics, priors, protocols, stats
 from melib.data import workers
-from melib.study import comparisons, evaluation, grid, intensity, published, results
+from melib.study import comparisons, evaluation, further, grid, intensity, published, results
 from melib.study.run import SHAM_APART
 
 PRIORS = {
@@ -71,6 +71,8 @@ class Change:
     n_samples: int = 0
     jitter: int = 0
     split: str = "subjects"  # or clips: a person's other clips are trained on
+    clips: int = 0  # further ones of the training subjects, for each that they have
+    over_rest: bool = False  # their movements are laid over each other's rest, too
 
 
 CHANGES = {
@@ -86,6 +88,9 @@ CHANGES = {
     "flow": Change("input", input="flow"),
     **{f"labels off by {n} frame{'s' * (n > 1)}": Change("labels", jitter=n) for n in JITTERS},
     "pretrained encoder": Change("pretrained", fit={"weights": "imagenet"}),
+    "three times the clips": Change("data", clips=2),
+    "movements over others' rest": Change("data", over_rest=True),
+    "three times the clips, over others' rest": Change("data", clips=2, over_rest=True),
 }
 
 
@@ -145,10 +150,15 @@ def _changes(line, change, run):
     same_samples = change.n_samples == run.settings["windows"].get(line.protocol, {}).get("T")
     # Only a window that is one clip can be split from the other clips of its person.
     no_clips = change.split == "clips" and line.protocol != "paper"
-    return not (change.input == line.input or same_samples or no_clips)
+    # A clip cut from onset to offset has no rest; what is simulated at the rate of context windows has no other rate.
+    no_more = change.family == "data" and line.protocol != "context"
+    no_sum = change.over_rest and line.input != "flow"  # displacements add up, grey values don't
+    return not (change.input == line.input or same_samples or no_clips or no_more or no_sum)
 
 
 def _possible(name, run):
+    if CHANGES[name].clips and run.data:  # of licensed people nothing can be simulated
+        return False
     return name != "pretrained encoder" or not _no_weights(run)
 
 
@@ -177,9 +187,12 @@ def left_out(run):
     sentences = []
     for protocol in intensity.protocols_of(run):
         asked = [line for line in lines(run) if line.protocol == protocol]
-        named = {name for line in asked for name in line.variants} | {"pretrained encoder"}
+        named = {name for line in asked for name in line.variants}
         base = Line(protocol, asked[0].input if asked else "none", {}, ())
-        rest = [name for name, change in CHANGES.items() if name not in named and _changes(base, change, run)]
+        others = {
+            name: change for name, change in CHANGES.items() if name not in named and _possible(name, run)
+        }
+        rest = [name for name, change in others.items() if _changes(base, change, run)]
         if rest:
             sentences.append(f"Left to profile `paper`, {protocol} protocol: {', '.join(rest)}.")
     if reason := _no_weights(run):
@@ -209,7 +222,7 @@ def fit_all(outcome, run):
         If a fit failed: says which and why; the others are finished and kept.
     """
     elsewhere = {p.dataset for p in outcome.transfer.values()}
-    wanted, tasks = [], []
+    wanted, tasks, more = [], [], {}
     for p in outcome.prepared:
         if p.dataset in elsewhere:  # the other family of fields is tested on, and not taken apart
             continue
@@ -217,6 +230,8 @@ def fit_all(outcome, run):
         for line, name, seed in asked_of(run, p.protocol):
             change = CHANGES[name] if name else Change("base")
             cut, folds = p, tested
+            if change.clips and (p.dataset, change.clips) not in more:
+                more[p.dataset, change.clips] = further.further_clips(p, change.clips, run)
             if change.n_samples not in (0, p.positions.shape[1]):
                 cut = intensity.sample_windows(outcome.studies[p.dataset], p.table, change.n_samples, run)
             pseudo = relabelled(outcome.studies, cut, change, seed)
@@ -238,7 +253,12 @@ def fit_all(outcome, run):
                 wanted.append((p, about, job, seed, record))
                 if record is None:
                     job = replace(job, variant=job.variant or "base")
-                    tasks.append((job, budget, _for_training(cut, pseudo, fold), fold))
+                    trained = _for_training(cut, pseudo, fold)
+                    if change.clips:
+                        trained = further.extended(trained, more[p.dataset, change.clips], fold)
+                    if change.over_rest:
+                        trained = further.over_rest(trained, fold, seed)
+                    tasks.append((job, budget, trained, fold))
     return _gathered(wanted, iter(grid.run_tasks(intensity.run_job, run, tasks)))
 
 

@@ -47,8 +47,9 @@ class Prepared:
     ``truth`` (N, T) the true profile, ``inside`` (N, T) bool the true movement of the window's own event above `RISEN`,
     ``peak_px`` (N,) its true peak, pixels (None where there is no truth); ``annotated`` and ``true`` (N, 3) onset, apex
     and offset in samples of the window, NaN without an event (``true`` is None where there is no truth); ``magnitude``
-    (N, T) pixels; ``reference`` (N,) index; ``entries`` the cached inputs and the window's row in them; ``calmest`` (N,) and
-    ``calmest_magnitude`` (N, T) what reference and magnitude would be by the calmest stretch.
+    (N, T) pixels; ``reference`` (N,) index; ``entries`` the cached inputs and the window's row in them, and the same once
+    more where its motion is laid over another window's (further.py); ``calmest`` (N,) and ``calmest_magnitude`` (N, T) what
+    reference and magnitude would be by the calmest stretch.
     """
 
     dataset: str
@@ -99,10 +100,18 @@ class Prepared:
         -------
         windows.Windows
         """
-        parts = [(self.cache / self.entries[i][0], self.entries[i][1]) for i in rows]
-        raw = np.stack([np.load(entry / "raw.npy", mmap_mode="r")[k] for entry, k in parts])
-        motion = np.stack([np.load(entry / "flow.npy", mmap_mode="r")[k] for entry, k in parts])
+        entries = [self.entries[i] for i in rows]
+        raw = np.stack([self._stored(entry[:2], "raw") for entry in entries])
+        motion = np.stack([self._stored(entry[:2], "flow") for entry in entries])
+        for i, entry in enumerate(entries):
+            if entry[2:]:  # at rest where its own reference is
+                under = self._stored(entry[2:], "flow").astype(np.float32)
+                motion[i] += under - under[self.reference[rows[i]]]
         return learn.windows.Windows(raw, motion, self.reference[rows], self.pseudo[rows], self.mask[rows])
+
+    def _stored(self, entry, name):
+        key, k = entry
+        return np.load(self.cache / key / f"{name}.npy", mmap_mode="r")[k]
 
 
 def prepare_windows(study, protocol, run):
