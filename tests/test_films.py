@@ -7,7 +7,8 @@ import pytest
 from melib import simulate
 from melib.data import video_files
 from melib.data.manifest import frame_files
-from melib.simulate.films import write_films, write_stills
+from melib.errors import Misuse
+from melib.simulate.films import write_films, write_quiet, write_stills
 from melib.study.data import open_study
 
 
@@ -53,3 +54,19 @@ def test_a_still_film_holds_one_photograph_and_its_noise(tmp_path):
     )
     assert np.abs(quiet - quiet[0]).mean() < 0.5
     assert 1 < noisy.std(axis=0).mean() < 5
+
+
+def test_films_without_a_micro_expression_are_annotated_and_differ_as_recordings_do(tmp_path):
+    about = {"kinds": ("still", "smiling", "lively"), "people": 2, "seconds": 4, "fps": 25, "world": "second"}
+    place = write_quiet(tmp_path / "quiet", **about, jobs=1, progress=False)
+    study = open_study(place / "manifest.yml", place)
+    assert set(study.events["kind"]) == {"macro", "blink"}
+    assert not study.truth["peak_px"].any()
+    assert len(study.videos) == 6 and (study.videos["n_frames"] == 100).all()
+    first = [video_files.read(video_files.Frame(path, 0)) for path in sorted(place.rglob("*.mp4"))]
+    assert len({image.shape for image in first}) == 6
+    before = {path: path.stat().st_mtime_ns for path in place.rglob("*.mp4")}
+    write_quiet(tmp_path / "quiet", **about, jobs=1, progress=False)
+    assert {path: path.stat().st_mtime_ns for path in place.rglob("*.mp4")} == before
+    with pytest.raises(Misuse, match="choose among"):
+        write_quiet(tmp_path / "other", kinds=("yawning",))

@@ -90,8 +90,11 @@ def test_a_run_is_trained_further_on_more_videos_and_judged_on_people_it_never_s
     before = (own_run / "predictor" / "predictor.json").read_bytes()
     more = {"videos": 1, "seconds": (6, 8)}
     peaks = {"name": "more_peaks", "seed": 200, "peaks": (0.1, 2.5), **more}
+    quiet = {"name": "quiet", "seed": 300, "kinds": ("talking", "smiling"), "seconds": 4, "fps": 25}
     budget = predictor_training.Budget(
-        videos=({"name": "more_lv", "seed": 100, **more}, peaks),
+        films=1,
+        videos=(peaks,),
+        quiet=(quiet,),
         stills={"noises": (1,), "seconds": 3},
         epochs=1,
         fit={},
@@ -99,7 +102,7 @@ def test_a_run_is_trained_further_on_more_videos_and_judged_on_people_it_never_s
     place = predictor_training.train(own_run, budget)
     weights = predictor_weights.load_weights(place)
     assert weights.spotting.settings.epochs == 1
-    assert weights.card["data"] == ["synthme", "synthme_lv", "more_lv", "more_peaks"]
+    assert weights.card["data"] == ["synthme", "synthme_lv", "more_peaks", "quiet"]
     assert all(0 <= weights.card[part]["precision"] <= 1 for part in ("spotting", "films"))
     # Half of six people are tested, each in a video made to hold some movements of known size.
     assert sum(row["events"] for row in weights.card["recall"]) >= 3 * 2
@@ -109,6 +112,8 @@ def test_a_run_is_trained_further_on_more_videos_and_judged_on_people_it_never_s
         events = [row["events"] for row in scored["recall"]]
         assert events == [row["events"] for row in weights.card["recall"]]
         films = scored["films"]
+        assert [(row["kind"], row["films"]) for row in scored["kinds"]] == [("talking", 3), ("smiling", 3)]
+        assert all(row["per_hour_low"] <= row["per_hour"] <= row["per_hour_high"] for row in scored["kinds"])
         assert films["recall"] == pytest.approx(sum(row["found"] for row in scored["recall"]) / sum(events))
         assert all(
             films[f"{name}_low"] <= films[name] <= films[f"{name}_high"] for name in ("precision", "recall")

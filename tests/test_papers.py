@@ -258,6 +258,10 @@ def test_the_model_card_says_of_the_shipped_weights_what_their_own_card_says():
         values = [[model["films"][name + side] for side in ("", "_low", "_high")] for model in judged]
         cells = ["{:.{n}f} [{:.{n}f}, {:.{n}f}]".format(*three, n=digits) for three in values]
         lines.append(f"| {what} | " + " | ".join(cells))
+    for rows in zip(*(model.get("kinds", []) for model in judged), strict=True):
+        what = f"false alarms an hour, {rows[0]['kind']}, in {rows[0]['minutes']:.0f} minutes"
+        cells = ["{per_hour:.0f} [{per_hour_low:.0f}, {per_hour_high:.0f}]".format(**row) for row in rows]
+        lines.append(f"| {what} | " + " | ".join(cells))
     alarms = [str(model["stills"]["with_an_interval"]) for model in judged]
     lines.append(
         f"| films in which nothing moves with an interval, of {about['stills']['films']} | "

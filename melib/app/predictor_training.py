@@ -2,7 +2,8 @@
 
     run, notebooks 01 to 06 done -> its first fold: who is trained on, who chooses, who is never seen
     more videos of its people, simulated, as pictures and as video files -+
-    the run's own videos -------------------------------------------------+-> one larger spotting model, its decoder
+    films of them without a micro-expression: talking, smiling, turning --+
+    the run's own videos, as pictures and as video files -----------------+-> one larger spotting model, its decoder
                                                    people never seen -------> how much it finds, how often it is wrong
 
 A run trains for a comparison on equal terms, on pictures of good quality. What people bring are video files, whose
@@ -25,14 +26,15 @@ from melib.data import manifest
 from melib.errors import DataError, Misuse
 from melib.protocols import Fold
 from melib.simulate import write_long
-from melib.simulate.films import write_films, write_stills
+from melib.simulate.films import KINDS, write_films, write_quiet, write_stills
 from melib.study import results, spotting, spotting_runs, spotting_tables
 from melib.study.data import Study, open_study
 from melib.study.provenance import read_configuration
 from melib.study.run import Run, begin, data_names
 from melib.study.spotting_decoding import Material, System, accepted_intervals, decode_system
 
-_STILLS = "more_stills"
+_STILLS, _FILMS = "more_stills", "films"
+_WORLD = {"world": "second", "family": "patches+muscles"}  # those of the profiles' videos
 # Half a second, and the share of such windows of still films whose movement is below the floor.
 _WINDOW, _BELOW = 15, 0.9
 # Peaks of movements in crop pixels between which recall is told apart.
@@ -46,10 +48,17 @@ _JUDGED = (spotting_runs.OURS, _MOTION, spotting_runs.CHANCE)
 class Budget:
     """What the weights learn from beside the run's own videos, and for how long.
 
+    The defaults take about 45 minutes of two cores (2026-11-27): of one core .005 s a frame for motion, .004 for a simulated
+    picture, .2 for a step of the training.
+
     Attributes
     ----------
+    films : int
+        Videos of each person, of the run's own, that are learned from as video files, too.
     videos : sequence of dict
         Data sets to simulate: arguments of `melib.simulate.write_long`; their ``seed`` is added to the run's.
+    quiet : sequence of dict
+        Films without a micro-expression: arguments of `melib.simulate.films.write_quiet`; ``seed`` as above.
     stills : dict
         Films in which nothing moves: arguments of `melib.simulate.films.write_stills`.
     epochs : int
@@ -57,8 +66,8 @@ class Budget:
         Settings that differ from the profile's ``spotting.fit``.
     """
 
+    films: int = 6
     videos: Sequence[dict] = (
-        {"name": "more_lv", "videos": 6, "seconds": (18, 22), "seed": 100},
         {
             "name": "more_peaks",
             "videos": 2,
@@ -66,10 +75,15 @@ class Budget:
             "seed": 200,
             "peaks": (0.1, 2.5),
             "micro": 5,
+            **_WORLD,
         },
     )
+    quiet: Sequence[dict] = (
+        {"name": "quiet", "seed": 300, "seconds": 10, "fps": 30, **_WORLD},
+        {"name": "quiet_25", "seed": 400, "seconds": 10, "fps": 25, **_WORLD},
+    )
     stills: dict = field(default_factory=lambda: {"noises": (0, 1, 2, 4), "seconds": 8})
-    epochs: int = 40
+    epochs: int = 30
     fit: dict = field(default_factory=lambda: {"width": 96, "blocks": 3, "lr": 1.5e-3})
 
 
@@ -89,7 +103,8 @@ def train(folder: str | Path, budget: Budget | None = None) -> Path:
         ``run/predictor_more``, for `load_weights`: the run's intensity model, the new spotting model, its decoder. The
         card's ``spotting`` counts the first fold's test people in the run's own videos; ``films`` the same people in the
         files simulated here, both with 95 % intervals over people (``_low``, ``_high``); ``recall`` by size of the movement
-        in these (group in crop pixels, events, found, recall); ``stills`` films in which nothing moves, and how many of
+        in these (group in crop pixels, events, found, recall); ``kinds`` films of them without a micro-expression (kind,
+        films, minutes, alarms, alarms an hour and its interval); ``stills`` films in which nothing moves, and how many of
         them got an interval; ``controls`` has the same of the length of motion alone and of chance.
 
     Raises
@@ -106,9 +121,13 @@ def train(folder: str | Path, budget: Budget | None = None) -> Path:
     run = begin(folder, frozen["profile"], frozen["seed"])
     [own] = spotting.open_long(run)
     [fold] = own.folds[:1]
-    more = [video for spec in budget.videos for video in _more(run, spec, fold)]
+    films = [
+        *_films(run, own.study.root, budget.films),
+        *(video for spec in budget.videos for video in _more(run, spec, fold)),
+    ]
+    quiet = [video for spec in budget.quiet for video in _quiet(run, spec)]
     stills = _stills(own.study, run, budget.stills)
-    long = _together(own, [*more, *stills])
+    long = _together(own, [*films, *quiet, *stills])
     options = run.settings["spotting"]
     options = options | {
         "fit": options["fit"] | budget.fit,
@@ -119,8 +138,13 @@ def train(folder: str | Path, budget: Budget | None = None) -> Path:
     intervals = {system.name: _intervals(system, material, floor) for system in _JUDGED}
     test = [video for video in long.videos if video.subject in fold.test]
     parts = {
-        "spotting": [video for video in test if video.video.startswith(f"{own.study.name}/")],
-        "films": [video for video in test if video.video.startswith(tuple(s["name"] for s in budget.videos))],
+        "spotting": [
+            video for video in test if video.video in {f"{v.dataset}/{v.video}" for v in own.videos}
+        ],
+        "films": [video for video in test if f"/{_FILMS}/" in video.video],
+        "quiet": [
+            video for video in test if video.video.startswith(tuple(f"{s['name']}/" for s in budget.quiet))
+        ],
         "stills": [video for video in test if video.video.startswith(f"{_STILLS}/")],
     }
     scored = {name: _card(rows, parts) for name, rows in intervals.items()}
@@ -130,23 +154,43 @@ def train(folder: str | Path, budget: Budget | None = None) -> Path:
         | scored.pop(spotting_runs.OURS.name)
         | {"controls": scored}
     )
-    card["data"] = [*card["data"], *(spec["name"] for spec in budget.videos)]
+    card["data"] = [*card["data"], *(spec["name"] for spec in (*budget.videos, *budget.quiet))]
     return predictor_weights.export_fold(run.folder / "predictor_more", run, material, fold, card, floor)
+
+
+def _films(run: Run, pictures: Path, videos: int | None = None) -> list[spotting.Video]:
+    """Write the first videos of each person of a data set as films of many qualities, and compute their motion."""
+    place = pictures.with_name(f"{pictures.name}_films")
+    write_films(pictures, place, videos=videos, vary=True, jobs=run.jobs)
+    return _prepared(run, open_study(place / "manifest.yml", place), _FILMS)
 
 
 def _more(run: Run, spec: dict, fold: Fold) -> list[spotting.Video]:
     """Simulate long videos and compute their motion: of pictures for those who aren't tested, of films for all."""
-    places = [run.folder / "data" / f"{spec['name']}{kind}" for kind in ("", "_films")]
+    place = run.folder / "data" / spec["name"]
     people = run.settings["long"][0]["people"]
-    write_long(places[0], people=people, jobs=run.jobs, **spec | {"seed": run.seed + spec["seed"]})
-    write_films(*places, jobs=run.jobs)
-    pictures, films = (open_study(place / "manifest.yml", place) for place in places)
+    write_long(place, people=people, jobs=run.jobs, **spec | {"seed": run.seed + spec["seed"]})
+    pictures = open_study(place / "manifest.yml", place)
     untested = pictures.videos[~pictures.videos["subject"].isin(fold.test)]
-    both = []
-    for kind, study in (("pictures", replace(pictures, videos=untested)), ("films", films)):
-        videos = spotting.prepare_videos(study, run, windows=False)
-        both += [replace(video, video=f"{kind}/{video.video}") for video in videos]
-    return both
+    return [*_prepared(run, replace(pictures, videos=untested), "pictures"), *_films(run, place)]
+
+
+def _quiet(run: Run, spec: dict) -> list[spotting.Video]:
+    """Write films without a micro-expression, and compute their motion; they are called by their kinds."""
+    place = run.folder / "data" / spec["name"]
+    people = run.settings["long"][0]["people"]
+    write_quiet(place, people=people, jobs=run.jobs, **spec | {"seed": run.seed + spec["seed"]})
+    kinds = spec.get("kinds", KINDS)
+    return [
+        replace(video, video=f"{kinds[int(video.video.rpartition('_')[2]) - 1]}/{video.video}")
+        for video in spotting.prepare_videos(open_study(place / "manifest.yml", place), run, windows=False)
+    ]
+
+
+def _prepared(run: Run, study: Study, form: str) -> list[spotting.Video]:
+    """The videos of a study with their motion, called by the form that they are in."""
+    videos = spotting.prepare_videos(study, run, windows=False)
+    return [replace(video, video=f"{form}/{video.video}") for video in videos]
 
 
 def _stills(study: Study, run: Run, spec: dict) -> list[spotting.Video]:
@@ -198,8 +242,29 @@ def _card(intervals: pd.DataFrame, parts: dict[str, list[spotting.Video]]) -> di
     return {
         **{name: _scores(intervals, parts[name]) for name in ("spotting", "films")},
         "recall": results.records(recall.dropna()),
+        "kinds": _alarms(intervals, parts["quiet"]),
         "stills": {"films": len(still), "with_an_interval": len(alarms)},
     }
+
+
+def _alarms(intervals: pd.DataFrame, videos: list[spotting.Video]) -> list[dict]:
+    """Intervals in films without a micro-expression by the kind of film, an hour, with 95 % intervals over people."""
+    counts = intervals.groupby(["subject", "video"]).size()
+    films = pd.DataFrame(
+        {
+            "kind": [video.video.split("/")[1] for video in videos],
+            "subject": [video.subject for video in videos],
+            "minutes": [len(video) / video.fps / 60 for video in videos],
+            "alarms": [int(counts.get((video.subject, video.video), 0)) for video in videos],
+        }
+    )
+    rows = []
+    for kind, own in films.groupby("kind", sort=False):
+        hourly = 60 * own["alarms"] / own["minutes"].mean()  # films are about as long as each other
+        rate, low, high = stats.bootstrap(hourly, own["subject"], statistic=np.mean)
+        totals = {"films": len(own), "minutes": own["minutes"].sum(), "alarms": own["alarms"].sum()}
+        rows.append({"kind": kind, **totals, "per_hour": rate, "per_hour_low": low, "per_hour_high": high})
+    return results.records(pd.DataFrame(rows))
 
 
 def _scores(intervals: pd.DataFrame, videos: list[spotting.Video]) -> dict[str, float]:
