@@ -83,6 +83,7 @@ def blocks() -> dict[str, str]:
         "time": _time(),
         "missed": _missed(),
         "intensity": _intensity(),
+        "published": _published(),
         "aims": _aims(),
         "spotting": _spotting(),
         "parts": _parts(),
@@ -140,6 +141,16 @@ def _intensity() -> str:
     head = ["", *(asked[0] for asked in _AGREEMENT), *(title for title, _ in _CARD)]
     caption = f"Simulated clips, {counted} ({_origin()}). Spearman, mean over subjects with 95 % intervals:"
     return f"{caption}\n\n{_table(head, rows)}"
+
+
+def _published() -> str:
+    (table,) = results.read_results(DOCS, "published_control")
+    rows = results.records(table[(table["metric"] == "spearman_pseudo") & table["paper"].notna()])
+    beside = [f"{answers.interval_text(r, 'alone', 4)} against {r['paper']:.4f} on {r['of']}" for r in rows]
+    return (
+        f"Spearman of position alone against that of the published network, paper protocol: {', '.join(beside)}. Where no interval "
+        "is shown none is known; `melib run --profile published --only 03` on your copy of a table gives it."
+    )
 
 
 def _missed() -> str:

@@ -129,7 +129,7 @@ def test_whether_the_face_is_seen_is_what_controls_says(tmp_path, swap, follow, 
     table.loc[raw & (table["quantity"] == "apex_follow"), ["estimate", "low"]] = follow, low
     word = controls.sees({"clip_swap": {"low": swap}, "apex_follow": {"estimate": follow, "low": low}})
     answer = {v.question: v.answer for v in verdicts(tmp_path, "inputs", face_card=table)}
-    assert answer["Does the network see the face? (raw)"] == {"in part": "partly"}.get(word, word)
+    assert answer["Does the network see the face? (raw frames)"] == {"in part": "partly"}.get(word, word)
 
 
 @pytest.mark.parametrize(

@@ -76,10 +76,13 @@ def test_position_alone_stands_beside_the_paper_with_a_loud_mark_where_data_diff
     assert set(beside["data"]) == {"OTHER DATA: 18 clips of 6 subjects, not 157 of 29"}
     row = beside.set_index("metric").loc["spearman_pseudo"]
     assert (row["paper"], row["control"]) == (0.9014, 0.8823)
+    assert row["ours_low"] < row["alone"] == row["ours"] < row["ours_high"]
+    assert row["low"] < row["difference"] == row["paper"] - row["ours"] < row["high"]
     assert set(published.control_beside_published(control.assign(events=157, subjects=29))["data"]) == {
         "same"
     }
     other = published.control_beside_published(control.assign(dataset="made_up"))
+    assert (other["alone"] == other["control"]).all() and other["alone_low"].isna().all()
     assert set(other["of"]) == {"samm", "casme2", "casme3_me"}
     assert other["data"].str.startswith("OTHER DATA: made_up, not").all()
 

@@ -31,7 +31,7 @@ COMMITTED = Path(__file__).parents[2] / "docs"
 _FACE = {"yes": "above", "no": "below", "in part": "partly"}
 _NAMES = {
     **{"spotting_f1": "spotting F1", "end_to_end_f1": "end-to-end F1", "strs": "STRS"},
-    **{"fp_per_hour": "false alarms an hour"},
+    **{"fp_per_hour": "false alarms an hour", "raw": "raw frames"},
     **results.METRICS,
     **results.MODELS,
     **{name: about[0] for name, about in results.QUANTITIES.items()},
@@ -215,7 +215,8 @@ def _verdict(name: str, rule: Mapping[str, Any], rows: list[dict[str, Any]]) -> 
     sides = {"above": 1, "below": -1} if hoped == "above" else {"above": -1, "below": 1}
     row = min(rows, key=lambda row: (sides.get(row["outcome"], 0), sides["above"] * row["value"]))
     texts = {column: _words(value) if column != "dataset" else value for column, value in row.items()}
-    texts["rate"] = interval_text(row, rule.get("rate", ""), 0)
+    column, _, digits = rule.get("rate", "").partition(" ")
+    texts["rate"] = interval_text(row, column, int(digits or 0))
     values = ": ".join(str(texts[column]) for column in rule.get("by", ()))
     several = [f"of {len(rows)}, {above} above and {below} below 0"] * (len(rows) > 1)
     known = {word: row[key] for key, word in _COUNTED.items() if row.get(key, math.nan) > 0}

@@ -12,7 +12,7 @@ from collections import Counter
 import numpy as np
 import pandas as pd
 
-from melib import controls, metrics, protocols
+from melib import controls, metrics, protocols, stats
 from melib.errors import DataError
 from melib.study import data, evaluation, results
 from melib.study.intensity import RISEN
@@ -59,7 +59,8 @@ def position_alone(prepared):
     -------
     DataFrame
         dataset, protocol, metric, estimate, low, high, events, subjects: agreement of the other subjects' mean target
-        with the pseudo-label and, where it is known, with the truth; over_events: its mean over events, not subjects.
+        with the pseudo-label and, where it is known, with the truth; over_events, over_events_low, over_events_high: its
+        mean over events, as published, with the 95 % interval over subjects, each drawn with all of its events.
 
     Raises
     ------
@@ -146,12 +147,16 @@ def _mean_of_others(dataset, targets, subjects):
 
 
 def _over_subjects_and_events(parts):
-    """Mean over subjects with its interval, and mean over events, of each data set, protocol and metric."""
+    """Mean over subjects and mean over events, each with its interval, of each data set, protocol and metric."""
     keys, out = ["dataset", "protocol", "metric"], []
+    names = [*keys, "over_events", "over_events_low", "over_events_high"]
     for rows in parts:
-        plain = rows.groupby(keys)["value"].mean().rename("over_events")
-        out.append(results.intervals(rows, keys).merge(plain, on=keys))
-    empty = pd.DataFrame(columns=[*keys, "estimate", "low", "high", "events", "subjects", "over_events"])
+        known = rows.dropna(subset=["value"]).groupby(keys)
+        plain = [
+            (*key, *stats.bootstrap(part["value"], part["subject"], statistic=np.mean)) for key, part in known
+        ]
+        out.append(results.intervals(rows, keys).merge(pd.DataFrame(plain, columns=names), on=keys))
+    empty = pd.DataFrame(columns=[*keys, "estimate", "low", "high", "events", "subjects", *names[3:]])
     return pd.concat(out or [empty], ignore_index=True)
 
 

@@ -75,8 +75,10 @@ def control_beside_published(control: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        dataset, metric, ours (mean over events, as published), events, subjects; of (the published data set), paper,
-        control, their_events, their_subjects; data: "same" or "OTHER DATA" with what differs. A data set that was
+        dataset, metric, ours (mean over events, as published), ours_low, ours_high (95 % over subjects), events, subjects;
+        of (the published data set), paper, control, their_events, their_subjects; data: "same" or "OTHER DATA" with what differs; alone, alone_low,
+        alone_high: position alone on the published data set, ours with its interval where we hold its table, else control,
+        of which none is known; table: of how many clips that is; difference, low, high: paper less alone. A data set that was
         published stands beside its own row alone.
     """
     known, rows = values("intensity"), []
@@ -85,12 +87,33 @@ def control_beside_published(control: pd.DataFrame) -> pd.DataFrame:
         blind = known[(known["model"] == "position_only") & (known["metric"] == ours["metric"])]
         own = blind[blind["dataset"] == ours["dataset"]]
         for theirs in results.records(own if len(own) else blind):
-            row = [ours[name] for name in ("dataset", "metric", "over_events", "events", "subjects")]
+            mean = [ours[f"over_events{end}"] for end in ("", "_low", "_high")]
+            row = [ours["dataset"], ours["metric"], *mean, ours["events"], ours["subjects"]]
             paper = network.get((theirs["dataset"], theirs["metric"]), np.nan)
             row += [theirs["dataset"], paper, theirs["value"], int(theirs["events"]), int(theirs["subjects"])]
-            rows.append((*row, mark(ours, theirs) or "same"))
-    names = ["dataset", "metric", "ours", "events", "subjects", "of", "paper", "control"]
-    return pd.DataFrame(rows, columns=[*names, "their_events", "their_subjects", "data"])
+            held = ours["dataset"] == theirs["dataset"]
+            alone = mean if held else [theirs["value"], np.nan, np.nan]
+            counted = "{events:.0f} clips, {subjects:.0f} subjects of ".format_map(ours if held else theirs)
+            row += [
+                mark(ours, theirs) or "same",
+                *alone,
+                counted + ("this run's table" if held else "the public table"),
+            ]
+            rows.append((*row, paper - alone[0], paper - alone[2], paper - alone[1]))
+    names = [
+        "dataset",
+        "metric",
+        "ours",
+        "ours_low",
+        "ours_high",
+        "events",
+        "subjects",
+        "of",
+        "paper",
+        "control",
+    ]
+    names += ["their_events", "their_subjects", "data", "alone", "alone_low", "alone_high", "table"]
+    return pd.DataFrame(rows, columns=[*names, "difference", "low", "high"])
 
 
 def as_rows(dataset: str, metrics: Sequence[str]) -> pd.DataFrame:
