@@ -148,8 +148,8 @@ def _published() -> str:
     rows = results.records(table[(table["metric"] == "spearman_pseudo") & table["paper"].notna()])
     beside = [f"{answers.interval_text(r, 'alone', 4)} against {r['paper']:.4f} on {r['of']}" for r in rows]
     return (
-        f"Spearman of position alone against that of the published network, paper protocol: {', '.join(beside)}. Where no interval "
-        "is shown none is known; `melib run --profile published --only 03` on your copy of a table gives it."
+        f"Spearman of position alone against that of the published network, paper protocol: {', '.join(beside)}. Where no "
+        "interval is shown none is known; `melib run --profile published --only 03` on your copy of a table gives it."
     )
 
 

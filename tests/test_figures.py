@@ -60,8 +60,10 @@ CONTROL = pd.DataFrame(
         for protocol in ("paper", "context")
         for metric in ("spearman_pseudo", "kendall_pseudo", "apex_error_ms")
     ],
-    columns=["dataset", "protocol", "metric", "estimate", "low", "high", "events", "subjects"]
-    + ["over_events", "over_events_low", "over_events_high"],
+    columns=[
+        *("dataset", "protocol", "metric", "estimate", "low", "high", "events", "subjects"),
+        *("over_events", "over_events_low", "over_events_high"),
+    ],
 )
 PUBLISHED_CONTROL = published.control_beside_published(CONTROL)
 TARGETS = np.stack([priors.resampled_triangle(0, apex, 9, 16) for apex in range(1, 9)])

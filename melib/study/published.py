@@ -76,10 +76,10 @@ def control_beside_published(control: pd.DataFrame) -> pd.DataFrame:
     -------
     DataFrame
         dataset, metric, ours (mean over events, as published), ours_low, ours_high (95 % over subjects), events, subjects;
-        of (the published data set), paper, control, their_events, their_subjects; data: "same" or "OTHER DATA" with what differs; alone, alone_low,
-        alone_high: position alone on the published data set, ours with its interval where we hold its table, else control,
-        of which none is known; table: of how many clips that is; difference, low, high: paper less alone. A data set that was
-        published stands beside its own row alone.
+        of (the published data set), paper, control, their_events, their_subjects; data: "same" or "OTHER DATA" with what
+        differs; alone, alone_low, alone_high: position alone on the published data set, ours with its interval where we hold
+        its table, else control, of which none is known; table: of how many clips that is; difference, low, high: paper less
+        alone. A data set that was published stands beside its own row alone.
     """
     known, rows = values("intensity"), []
     network = known[known["model"] == "resnet18_bigru"].set_index(["dataset", "metric"])["value"]
