@@ -33,7 +33,7 @@ def scene(unit=12, strength=0.5, nuisance=0.0, noise=2.5, rise=4):
 
 @functools.cache
 def sd(at=0.1, **of):
-    return clip_sd(scene(**of), "patches", at=at)
+    return clip_sd(scene(**of), at=at)
 
 
 @pytest.mark.parametrize("unit", [4, 25])
@@ -84,11 +84,11 @@ def test_what_is_no_part_of_the_movement_is_nuisance():
     course = scene().amplitudes[:, 0]
     amplitudes = np.stack([0.8 * course, 0.3 * course], axis=1)
     both = render.Scene(canvas(), "patches", None, scene().paths, FPS, fields, amplitudes)
-    asked = clip_sd(both, "patches", course=amplitudes * [0, 1])
+    asked = clip_sd(both, course=amplitudes * [0, 1])
     # The brow is far from the mouth: whether it moves or not changes little.
     alone = render.Scene(canvas(), "patches", None, scene().paths, FPS, fields, amplitudes * [0, 1])
-    assert asked == pytest.approx(clip_sd(alone, "patches"), rel=0.01)
-    assert clip_sd(both, "patches") != pytest.approx(asked, rel=0.05)
+    assert asked == pytest.approx(clip_sd(alone), rel=0.01)
+    assert clip_sd(both) != pytest.approx(asked, rel=0.05)
 
 
 def test_d_prime_and_hit_rate_are_those_of_the_likelihood_ratio():

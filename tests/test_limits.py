@@ -53,7 +53,7 @@ def test_more_noise_changes_only_the_noise_and_the_ideal_observer_in_proportion(
         one, three = (getattr(video.scene.paths, field.name) for video in (made, other))
         np.testing.assert_allclose(three, one * (3 if field.name == "noise" else 1))
     course = next(iter(made.courses.values()))
-    one, three = (ideal_observer.clip_sd(v.scene, "patches", course=course, every=3) for v in (made, other))
+    one, three = (ideal_observer.clip_sd(v.scene, course=course, every=3) for v in (made, other))
     assert three == pytest.approx(3 * one, rel=1e-3)
     gain = next(c.gain for c in limits.conditions(unbegun("paper")) if (c.name, c.level) == ("noise", 4))
     assert gain == 1 / 4

@@ -40,8 +40,8 @@ def test_a_fit_recovers_the_curve_that_made_the_data():
         curve = fit_psychometric(*simulated(seed), guess=0.02, n=120)
         assert curve.where == "inside"
         assert curve.threshold == pytest.approx(half, rel=0.25)
-        assert curve.slope == pytest.approx(1.8, rel=0.45)
-        assert curve.lapse == pytest.approx(0.04, abs=0.06)
+        assert curve.curves[0, 1] == pytest.approx(1.8, rel=0.45)
+        assert curve.curves[0, 2] == pytest.approx(0.04, abs=0.06)
         covered.append(curve.threshold_interval[0] <= half <= curve.threshold_interval[1])
     assert np.mean(covered) >= 0.75  # 95 % of 12, less what chance may take
 
@@ -81,7 +81,7 @@ def test_a_threshold_outside_the_tested_range_is_a_bound_and_never_a_number():
     strong = fit_psychometric(x, np.ones(len(x), bool), subjects, n=20)
     assert (strong.where, strong.threshold) == ("below", 0.0)
     assert strong.threshold_interval == pytest.approx((0.0, x.min()))
-    assert (strong.probability(x) == 1).all() and math.isnan(strong.slope)
+    assert (strong.probability(x) == 1).all() and math.isnan(strong.curves[0, 1])
     blind = fit_psychometric(x, np.zeros(len(x), bool), subjects, guess=0.05, n=20)
     assert (blind.where, blind.threshold) == ("above", math.inf)
     assert blind.threshold_interval == pytest.approx((x.max(), math.inf))

@@ -21,7 +21,6 @@ frame to frame instead of drawing it anew, and the last hundredths of a pixel to
 
 import math
 from collections.abc import Collection
-from dataclasses import fields, replace
 
 import numpy as np
 import pandas as pd
@@ -30,7 +29,6 @@ from scipy import special
 from melib import stats
 from melib.errors import DataError
 from melib.simulate import render, units
-from melib.simulate.nuisance import Paths
 from melib.study.psychometrics import HALF
 
 # Crop pixels to either side for the derivative: the signal is linear there, rounding is 1e-3 of it.
@@ -44,15 +42,13 @@ _CURVE_RESAMPLES = 1000  # of the ideal curve
 
 
 def clip_sd(
-    scene: render.Scene, family: str, *, at: float = SMALL, course: np.ndarray | None = None, every: int = 1
+    scene: render.Scene, *, at: float = SMALL, course: np.ndarray | None = None, every: int = 1
 ) -> float:
     """Smallest standard deviation of an unbiased estimate of a movement's amplitude in one simulated clip.
 
     Parameters
     ----------
     scene : render.Scene
-    family : {"patches", "muscles"}
-        The scene's own.
     at : float
         Peak in crop pixels that the movement is scaled to, its course over time kept.
     course : (T, K) float or None
@@ -81,10 +77,11 @@ def clip_sd(
     moving = np.flatnonzero(course.any(axis=1))  # elsewhere both hypotheses look the same
     frames = moving[::every]
     low, high = max(at - STEP, 0.0), at + STEP  # nothing moves by less than nothing
-    film = _film(scene, family, course, frames, (0.0, low / peak, high / peak))
+    rest = scene.amplitudes - course
+    films = [_Film(scene, rest + factor * course) for factor in (0.0, low / peak, high / peak)]
     information = np.empty(len(frames))
-    for row in range(len(frames)):
-        still, before, after = (film.frame(row + k * len(frames)) for k in range(3))
+    for row, frame in enumerate(frames):
+        still, before, after = (film.frame(frame) for film in films)
         signal = ((after - before) / (high - low)).astype(np.float64)
         information[row] = (signal**2 / noise_variance(still, scene.paths.noise)).sum()
     return float(1 / math.sqrt(np.interp(moving, frames, information).sum()))
@@ -170,25 +167,15 @@ def noise_variance(image: np.ndarray, noise: float) -> np.ndarray:
 
 
 class _Film(render.Scene):
-    """A scene whose warps are all undone equally well, whatever the amplitude."""
+    """A laid out scene whose fields go other ways (T, K), each warp undone equally well whatever the amplitude."""
+
+    def __init__(self, scene: render.Scene, amplitudes: np.ndarray):
+        vars(self).update(vars(scene), amplitudes=amplitudes)
+        fields = amplitudes[:, scene.amplitudes.any(axis=0)]  # layers are of what moves at all, fields first
+        self.amounts = np.hstack([fields, scene.amounts[:, fields.shape[1] :]]).astype(np.float32)
 
     def _iterations(self, t: int, total: np.ndarray) -> int:
         return _ITERATIONS
-
-
-def _film(
-    scene: render.Scene, family: str, course: np.ndarray, moving: np.ndarray, factors: tuple[float, ...]
-) -> _Film:
-    """Frames ``moving`` with the movement times each factor, one stretch after the other: laid out only once."""
-    rest, course = (scene.amplitudes - course)[moving], course[moving]
-    arrays = {f.name: getattr(scene.paths, f.name) for f in fields(Paths)}
-    rows = np.tile(moving, len(factors))
-    paths = replace(
-        scene.paths, **{name: path[rows] for name, path in arrays.items() if isinstance(path, np.ndarray)}
-    )
-    amplitudes = np.concatenate([rest + factor * course for factor in factors])
-    # Frames a second only time an event, and here there is none.
-    return _Film(scene.canvas, family, None, paths, 1.0, scene.movements, amplitudes)
 
 
 def hit_rate(d_prime, false_alarm) -> np.ndarray:

@@ -340,8 +340,7 @@ def _ideal(folder, version, video, settings):
 
     def compute():
         made = long.make_video(person, number, settings)
-        how = {"family": settings["family"], "every": _EVERY}
-        sd = [ideal_observer.clip_sd(made.scene, course=course, **how) for course in made.courses.values()]
+        sd = [ideal_observer.clip_sd(made.scene, course=of, every=_EVERY) for of in made.courses.values()]
         own = [made.truth[made.truth["event"] == name].filter(regex=r"^au\d").any() for name in made.courses]
         moved = [{int(unit[2:]) for unit in of.index[of]} for of in own]
         left = [

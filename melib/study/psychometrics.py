@@ -16,7 +16,7 @@ them (`fit_psychometric`). A threshold beyond the tested amplitudes is reported 
 
 import math
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from scipy import optimize, special
@@ -47,56 +47,72 @@ class Psychometric:
 
     Attributes
     ----------
-    threshold : float
-        Pixels at which half of the events are detected. ``inf`` above all tested amplitudes, also where the curve levels
-        off below a half; 0 below all; NaN where detection doesn't rise with amplitude: see ``where``.
-    threshold_interval : (low, high)
-        The end of the tested range stands for "at least" or "at most": (largest tested, inf) is above all tested.
-    where : {"inside", "above", "below", "flat"}
-        Where the threshold lies with respect to the tested amplitudes.
-    slope : float
-        1 / standard deviation of the normal in ln(amplitude). NaN where all or no events were detected.
-    lapse : float
-        Share missed however strong.
-    guess : float
-        Share detected however weak, as it was given.
     tested : (low, high)
         Smallest and largest amplitude, pixels.
     curves : (1 + B, 4) float64
-        Middle in pixels, slope, lapse and guess of the fit, and below it those of each resample.
+        Middle in pixels, slope (1 / standard deviation of the normal in ln(amplitude)), lapse and guess of the fit, and
+        below it those of each resample. Middle 0 and no slope where all events were detected, infinite where none was.
     """
 
-    threshold: float
-    threshold_interval: Interval
-    where: str
-    slope: float
-    lapse: float
-    guess: float
     tested: Interval
-    curves: np.ndarray = field(repr=False, compare=False)
+    curves: np.ndarray = field(repr=False)
+
+    @property
+    def threshold(self) -> float:
+        """Pixels at which half of the events are detected; 0, ``inf`` and NaN where `where` isn't "inside"."""
+        return float(self._thresholds()[0])
+
+    @property
+    def where(self) -> str:
+        """Where the threshold lies: "inside" the tested amplitudes, "above" or "below" them all, or detection is "flat".
+
+        Above, too, where the curve levels off below a half; flat where detection doesn't rise with amplitude.
+        """
+        names = {math.inf: "above", 0.0: "below"}
+        return "flat" if math.isnan(self.threshold) else names.get(self.threshold, "inside")
+
+    @property
+    def threshold_interval(self) -> Interval:
+        """Low and high end; that of the tested range stands for "at least" or "at most": (largest, inf) is above all."""
+        (low, high), places = self.tested, self._thresholds()[1:]
+        least = np.where(np.isnan(places), 0.0, np.minimum(places, high))
+        most = np.where(np.isnan(places), math.inf, np.maximum(places, low))
+        # Between a number and infinity there is nothing to interpolate, hence "higher".
+        (first, _), (_, last) = (stats.interval(ends, upper="higher") for ends in (least, most))
+        return float(first), float(last)
+
+    def _thresholds(self) -> np.ndarray:
+        """Threshold of every curve, (1 + B,)."""
+        middle, slope, lapse, guess = self.curves.T
+        low, high = self.tested
+        needed = np.minimum((HALF - guess) / (1 - guess - lapse), 1)
+        with np.errstate(over="ignore"):
+            place = np.where(np.isnan(slope), middle, middle * np.exp(special.ndtri(needed) / slope))
+        # Not steeper than it must be: detection doesn't rise, or falls, wherever the middle came to lie.
+        flat = (slope <= _FLAT * (1 + 1e-6) * 2 / math.log(high / low)) & (place >= low) & (place <= high)
+        return np.where(flat, math.nan, np.where(place < low, 0.0, np.where(place > high, math.inf, place)))
 
     def probability(self, amplitude) -> np.ndarray:
         """Probability of detection, (N,) float64, at amplitudes (N,) in pixels; NaN outside the tested ones."""
-        return self._where_tested(amplitude, self._all(amplitude)[0])
+        return np.where(self._is_tested(amplitude), self._all(amplitude)[0], np.nan)
 
     def band(self, amplitude) -> tuple[np.ndarray, np.ndarray]:
         """95 % interval of the same, two (N,) float64: NaN outside the tested amplitudes and with a single subject."""
-        low, high = stats.interval(self._all(amplitude)[1:])
-        return self._where_tested(amplitude, low), self._where_tested(amplitude, high)
+        tested, ends = self._is_tested(amplitude), stats.interval(self._all(amplitude)[1:])
+        return np.where(tested, ends[0], np.nan), np.where(tested, ends[1], np.nan)
+
+    def _is_tested(self, amplitude):
+        x, (low, high) = np.asarray(amplitude), self.tested
+        return (x >= low * (1 - 1e-9)) & (x <= high * (1 + 1e-9))  # geomspace ends beside the range's end
 
     def _all(self, amplitude):
         """Every curve at every amplitude, (1 + B, N)."""
         middle, slope, lapse, guess = self.curves.T[..., None]
-        # A middle of 0 found everything and an infinite one nothing, without a slope.
         with np.errstate(divide="ignore", invalid="ignore"):
-            risen = special.ndtr(slope * np.log(np.asarray(amplitude, dtype=float) / middle))
-        risen = np.where(middle == 0, 1.0, np.where(np.isinf(middle), 0.0, risen))
+            risen = special.ndtr(
+                np.where(np.isnan(slope), 1.0, slope) * np.log(np.asarray(amplitude) / middle)
+            )
         return guess + (1 - guess - lapse) * risen
-
-    def _where_tested(self, amplitude, values):
-        x, (low, high) = np.asarray(amplitude, dtype=float), self.tested
-        # A hair of tolerance: a grid made with geomspace ends beside the range's end.
-        return np.where((x >= low * (1 - 1e-9)) & (x <= high * (1 + 1e-9)), values, np.nan)
 
 
 def fit_psychometric(
@@ -154,29 +170,10 @@ def fit_psychometric(
     people, owner = np.unique(subjects, return_inverse=True)
     drawn, _ = stats.draws((seed, _BOOTSTRAP), people.size, n=n)
     best = _likeliest(u, y, np.ones(len(y)), guess)
-    assert best is not None  # two amplitudes with weight can always be fitted
     again = [_likeliest(u, y, weight, guess, best) for weight in drawn[:, owner].astype(float)]
     fits = np.array([best, *(curve for curve in again if curve is not None)])  # (1 + B, 4)
-    places = np.array([_place(_Curve(*row)) for row in fits])  # (1 + B,)
-    flat = np.isnan(places)
-    least = np.where(flat | (places < -1), -np.inf, np.minimum(places, 1))
-    most = np.where(flat | (places > 1), np.inf, np.maximum(places, -1))
-
-    def pixels(place):
-        return np.exp(centre + half * place)
-
-    where = "flat" if flat[0] else "above" if places[0] > 1 else "below" if places[0] < -1 else "inside"
-    outside = {"flat": math.nan, "above": math.inf, "below": 0.0}
-    return Psychometric(
-        threshold=outside.get(where, float(pixels(places[0]))),
-        threshold_interval=(_ends(pixels(least[1:]))[0], _ends(pixels(most[1:]))[1]),
-        where=where,
-        slope=best.slope / half,
-        lapse=best.lapse,
-        guess=guess,
-        tested=tested,
-        curves=np.column_stack([pixels(fits[:, 0]), fits[:, 1] / half, fits[:, 2:]]),
-    )
+    pixels = np.exp(centre + half * fits[:, 0])
+    return Psychometric(tested, np.column_stack([pixels, fits[:, 1] / half, fits[:, 2:]]))
 
 
 def guess_rate(per_hour: float, seconds: float) -> float:
@@ -290,43 +287,34 @@ def threshold_row(curve: Psychometric, amplitudes, found) -> dict[str, Any]:
         "threshold_px": curve.threshold if known else math.nan,
         "threshold_px_low": low if known and low > 0 else math.nan,
         "threshold_px_high": high if known and math.isfinite(high) else math.nan,
-        "lapse": curve.lapse,
-        "guess": curve.guess,
+        "lapse": float(curve.curves[0, 2]),
+        "guess": float(curve.curves[0, 3]),
         "events": len(found),
         "remark": remark,
         **ends,
     }
 
 
-class _Curve(NamedTuple):
-    """A fit in units of u; middle is -inf where all events were detected and inf where none was."""
+def _likeliest(u, y, weight, guess: float, near=None) -> tuple[float, ...] | None:
+    """Middle and slope in units of u, lapse, guess of the events with weight; None where their amplitudes are all the same.
 
-    middle: float
-    slope: float
-    lapse: float
-    guess: float
-
-
-def _likeliest(u, y, weight, guess: float, near: _Curve | None = None) -> _Curve | None:
-    """Curve of the events with weight, looked for near another one; None where their amplitudes are all the same."""
+    ``near``: a fit to begin at; else several places are tried.
+    """
     used = weight > 0
     u, y, weight = u[used], y[used], weight[used]
     if np.ptp(u) == 0:
         return None
     if y.all() or not y.any():
-        return _Curve(-math.inf if y.all() else math.inf, math.nan, 0.0, guess)
-    if near is not None and math.isfinite(near.middle):
-        starts = [(near.middle, math.log(near.slope), near.lapse, guess)]
-    else:
-        starts = [(middle, math.log(slope), MAX_LAPSE / 2, guess) for middle, slope in _STARTS]
+        return (-math.inf if y.all() else math.inf), math.nan, 0.0, guess
+    starts = [(middle, slope, MAX_LAPSE / 2) for middle, slope in _STARTS]
+    if near is not None and math.isfinite(near[0]):
+        starts = [near[:3]]
     # Bounds hold the guess rate: without it the search takes other steps, and every committed result its last digits.
     bounds = [(-_BEYOND, _BEYOND), (math.log(_FLAT), math.log(_STEEP)), (0.0, MAX_LAPSE), (guess, guess)]
-    fits = [
-        optimize.minimize(_loss, start, args=(u, y, weight), jac=True, method="L-BFGS-B", bounds=bounds)
-        for start in starts
-    ]
+    how = {"args": (u, y, weight), "jac": True, "method": "L-BFGS-B", "bounds": bounds}
+    fits = [optimize.minimize(_loss, (m, math.log(s), lapse, guess), **how) for m, s, lapse in starts]
     middle, log_slope, lapse, _ = min(fits, key=lambda result: result.fun).x
-    return _Curve(float(middle), float(np.exp(log_slope)), float(lapse), guess)
+    return float(middle), float(np.exp(log_slope)), float(lapse), guess
 
 
 def _loss(parameters, u, y, weight):
@@ -341,22 +329,3 @@ def _loss(parameters, u, y, weight):
     slopes = [-span * slope * density, span * density * z, -risen, 1 - risen]
     total = weight.sum()
     return loss / total, np.array([(pull * of_p).sum() for of_p in slopes]) / total
-
-
-def _place(curve: _Curve) -> float:
-    """Threshold in units of u; beyond 1 or -1 it only says where it lies, NaN where detection doesn't rise."""
-    if not math.isfinite(curve.middle):
-        return curve.middle
-    needed = (HALF - curve.guess) / (1 - curve.guess - curve.lapse)
-    if needed >= 1:
-        return math.inf  # it levels off below a half
-    place = curve.middle + float(special.ndtri(needed)) / curve.slope
-    # Not steeper than it must be: detection doesn't rise, or falls, wherever the middle came to lie.
-    flat = curve.slope <= _FLAT * (1 + 1e-6)
-    return math.nan if flat and abs(place) <= 1 else place
-
-
-def _ends(samples) -> Interval:
-    """95 % of the resamples; between a number and infinity there is nothing to interpolate, hence "higher"."""
-    low, high = stats.interval(samples, upper="higher")
-    return float(low), float(high)
