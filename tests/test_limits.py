@@ -81,6 +81,17 @@ def test_a_probe_data_set_is_read_like_any_other_and_not_mixed_with_another(tmp_
     assert (sd["free_px"] > sd["sd_px"]).all() and (sd["sd_px"] > 0).all()
 
 
+def test_probe_videos_are_of_the_world_that_systems_learned_from():
+    for profile in ("smoke", "demo", "paper"):
+        run = unbegun(profile)
+        long_videos = run.settings["long"][0]
+        for condition in [*limits.conditions(run), limits.STILL]:
+            spec = limits.probe_settings(run, condition)
+            assert [spec.get(name) for name in ("world", "family")] == [
+                long_videos.get(name) for name in ("world", "family")
+            ]
+
+
 # Found or not -----------------------------------------------------------------------------------------------------
 
 

@@ -345,7 +345,7 @@ class _Plan:
         for condition in [*limits.conditions(self.run), limits.STILL]:
             base = condition == limits.BASE
             used = systems["base" if base else "others"]
-            spec = asked["probe"] | condition.spec | {"name": limits.probe_name(condition)}
+            spec = limits.probe_settings(self.run, condition)
             samples = pd.Series(_samples(spec) * spec["videos"], counts.samples.index[: spec["people"]])
             events = spec["people"] * spec["videos"] * spec["micro"]
             if base or condition.spec:  # else they are those of the base

@@ -30,7 +30,7 @@ import pandas as pd
 from melib import learn, simulate
 from melib.data import cache, workers
 from melib.errors import DataError
-from melib.simulate import events, long, render, schedule, units
+from melib.simulate import events, folder, long, render, schedule, units
 from melib.study import cascade, data, ideal_observer, psychometrics, results, spotting, spotting_runs
 from melib.study.results import BORDERS, IDEAL
 from melib.study.run import Run
@@ -124,10 +124,12 @@ class Probe:
         return spotting.annotated(self.videos)
 
 
-def probe_name(condition: Condition) -> str:
-    """Name of the data set of probe videos that a condition sees."""
+def probe_settings(run: Run, condition: Condition) -> dict[str, Any]:
+    """How the probe videos of a condition are simulated: in the world, by the fields, of the run's own long videos."""
     name = "probe" if condition == BASE else f"probe_{condition.name}_{condition.level:g}"
-    return name.replace(" ", "_").replace(".", "_")
+    learned = {name: value for name, value in run.settings["long"][0].items() if name in ("world", "family")}
+    spec = learned | run.settings["limits"]["probe"] | condition.spec
+    return spec | {"name": name.replace(" ", "_").replace(".", "_"), "seed": run.seed}
 
 
 def open_probe(run: Run, condition: Condition, systems: list, material) -> Probe:
@@ -146,10 +148,9 @@ def open_probe(run: Run, condition: Condition, systems: list, material) -> Probe
     -------
     Probe
     """
-    name = probe_name(condition)
-    out = run.folder / "data" / name
-    spec = run.settings["limits"]["probe"] | condition.spec
-    simulate.write_long(out, name=name, seed=run.seed, jobs=run.jobs, **spec)
+    spec = probe_settings(run, condition)
+    out = run.folder / "data" / spec["name"]
+    simulate.write_long(out, jobs=run.jobs, **spec)
     study = data.open_study(out / "manifest.yml", out)
     windows = any(system.features == "reference" for system in systems)
     videos = spotting.prepare_videos(study, run, windows=windows)
@@ -333,24 +334,24 @@ def ideal_limits(run: Run, study: data.Study) -> pd.DataFrame:
     return pd.concat(dict(zip(study.videos["video"], done, strict=True)))
 
 
-def _ideal(folder, version, video, settings):
+def _ideal(place, version, video, settings):
     """Limits of one video's events by their names (in a worker process)."""
     cv2.setNumThreads(1)
     person, number = (int(part) for part in video.lstrip("s").split("_"))
 
     def compute():
-        made = long.make_video(person, number, settings)
+        made, family = long.make_video(person, number, settings), folder.family_of(settings, person, number)
         sd = [ideal_observer.clip_sd(made.scene, course=of, every=_EVERY) for of in made.courses.values()]
         own = [made.truth[made.truth["event"] == name].filter(regex=r"^au\d").any() for name in made.courses]
         moved = [{int(unit[2:]) for unit in of.index[of]} for of in own]
         left = [
-            ideal_observer.share_left(made.scene, settings["family"], course, of)
+            ideal_observer.share_left(made.scene, family, course, of)
             for course, of in zip(made.courses.values(), moved, strict=True)
         ]
         return {"sd_px": np.array(sd), "free_px": np.array(sd) / np.sqrt(left)}
 
     key = cache.key(version, {"video": video, "every": _EVERY, **settings})
-    known = {name: np.array(values) for name, values in cache.arrays(folder, key, compute).items()}
+    known = {name: np.array(values) for name, values in cache.arrays(place, key, compute).items()}
     return pd.DataFrame(known, [f"{video}_micro{n}" for n in range(1, len(known["sd_px"]) + 1)])
 
 
