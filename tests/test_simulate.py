@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import hashlib
 
 import cv2
 import numpy as np
@@ -378,6 +379,17 @@ def test_frozen_sets_are_what_they_were():
         pytest.skip("bytes are compared on the processor that they were recorded on")
     for name in ("first_clips", "second_clips"):
         assert frozen.digest(name, 1, 1) == recorded["hashes"][f"{name} s01_01"]
+
+
+def test_a_share_of_a_frozen_set_has_the_bytes_of_the_whole_one(tmp_path, monkeypatch):
+    monkeypatch.setitem(frozen._DEFAULTS, "people", 1)
+    out = frozen.write_share(tmp_path / "share", "second_clips", [2], jobs=1)
+    written = hashlib.sha256()
+    for part in (".parts", "frames"):
+        for path in sorted(path for path in (out / part).rglob("*") if path.is_file()):
+            written.update(path.read_bytes())
+    assert written.hexdigest() == frozen.digest("second_clips", 1, 2)
+    assert (out / "truth.csv").is_file() and (out / "annotations.xlsx").is_file()
 
 
 def test_labels_get_worse_as_the_movement_gets_weaker():

@@ -8,6 +8,8 @@ import argparse
 import hashlib
 import platform
 import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import yaml
@@ -42,6 +44,33 @@ def write_frozen(out, name: str, *, jobs: int = 2, progress: bool = True) -> Pat
     """
     write = simulate.write_long if name.endswith("videos") else simulate.write_clips
     return write(out, name=f"frozen_{name}", jobs=jobs, progress=progress, **_settings(name))
+
+
+def write_share(out, name: str, numbers: Sequence[int], *, jobs: int = 2) -> Path:
+    """Write some clips of each person of a frozen set, byte for byte those of the whole one.
+
+    Parameters
+    ----------
+    out : path
+    name : {"first_clips", "second_clips"}
+    numbers : sequence of int
+        Of the clips, 1-based; one folder may get more of them later.
+    jobs : int
+        Processes.
+
+    Returns
+    -------
+    Path
+        The folder.
+    """
+    out, settings = Path(out), _settings(name) | {"name": f"frozen_{name}"}
+    scales = resolve(1.0, worlds.find_world(settings["world"]))
+    folder.claim(out, {**settings, "nuisance": asdict(scales)}, simulate.VERSION, like="synthme")
+    todo = [(person, number) for person in range(1, settings["people"] + 1) for number in numbers]
+    tasks = [(out, *job, settings, scales) for job in todo if not folder.finished(out, *job)]
+    folder.fill_folder(simulate.write_one, tasks, jobs, "clip", progress=True)
+    folder.join(out, todo, simulate._COLUMNS, "Micro_Only")
+    return out
 
 
 def digest(name: str, person: int, number: int) -> str:
