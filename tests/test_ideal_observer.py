@@ -116,7 +116,9 @@ def test_the_ideal_threshold_grows_in_proportion_and_is_where_half_are_found():
     sds, people = np.exp(rng.normal(-6, 0.4, 40)), np.repeat([f"s{i}" for i in range(10)], 4)
     px = np.geomspace(0.001, 2.5, 120)
     (curve, one), (_, four) = (ideal_curve(px, factor * sds, people, 0.01) for factor in (1, 4))
-    assert four[0] == pytest.approx(4 * one[0], rel=0.02)
-    assert hit_rate(one[0] / sds, 0.01).mean() == pytest.approx(0.5, abs=0.01)
-    assert one[1] < one[0] < one[2]
+    half = one["threshold_px"]
+    assert four["threshold_px"] == pytest.approx(4 * half, rel=0.02)
+    assert hit_rate(half / sds, 0.01).mean() == pytest.approx(0.5, abs=0.01)
+    assert one["threshold_px_low"] < half < one["threshold_px_high"]
+    assert (one["events"], one["subjects"]) == (40, 10)
     assert (np.diff(curve["probability"]) >= 0).all()

@@ -71,10 +71,7 @@ def cascade_steps(
     """
     truth, seed = probe.truth, probe.material.seed
     known = ideal.loc[pd.MultiIndex.from_frame(truth[["video", "event"]])]
-    rest, whole = (
-        hotelling(probe, still, per_hour, resting=True),
-        hotelling(probe, still, per_hour, resting=False),
-    )
+    rest, whole = (hotelling(probe, still, per_hour, resting=resting) for resting in (True, False))
     rows = []
     for sd, subjects, false_alarm in (
         (known["sd_px"], truth["subject"], guess),
@@ -82,18 +79,11 @@ def cascade_steps(
         (rest["sd_px"], rest["subject"], guess),
         *((of["sd_px"], of["subject"], ndtr(-of["criterion"].to_numpy())) for of in (rest, whole)),
     ):
-        _, ends = ideal_observer.ideal_curve(PX, sd, subjects, false_alarm, seed=seed)
-        about = {"events": len(sd), "subjects": subjects.nunique(), "remark": ""}
-        rows.append(
-            dict(zip(("threshold_px", "threshold_px_low", "threshold_px_high"), ends, strict=True)) | about
-        )
+        rows.append(ideal_observer.ideal_curve(PX, sd, subjects, false_alarm, seed=seed)[1])
     if ours is not None:
         found, alarms, hours = network_peaks(ours, probe, still, per_hour)
         chance = psychometrics.guess_rate(per_hour, float(truth["duration_s"].median()))
-        px, subjects = truth["peak_px"], truth["subject"]
-        curve = psychometrics.fit_psychometric(px, found, subjects, guess=chance, n=n, seed=seed)
-        row = psychometrics.threshold_row(curve, px, found) | psychometrics.realised(alarms, hours)
-        rows += [row | {"subjects": subjects.nunique()}, last]
+        rows += [psychometrics.measure(truth, found, alarms, hours, guess=chance, n=n, seed=seed)[1], last]
     names = ["threshold_px", "threshold_px_low", "threshold_px_high", "factor", "per_hour", "test_per_hour"]
     names += ["test_per_hour_low", "test_per_hour_high", "events", "subjects", "remark"]
     table = pd.DataFrame(rows).assign(step=STEPS[: len(rows)], per_hour=per_hour)

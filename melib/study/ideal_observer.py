@@ -217,8 +217,9 @@ def ideal_curve(px, sd_px, subjects, false_alarm, *, seed: int = 0):
     -------
     curve : DataFrame
         px, probability, low, high.
-    threshold, low, high : float
-        Crop pixels at which half is detected, and its 95 % interval over subjects.
+    row : dict
+        threshold_px, threshold_px_low, threshold_px_high: crop pixels at which half is detected, and its 95 % interval over
+        subjects; events, subjects, remark.
     """
     people, owner = np.unique(np.asarray(subjects), return_inverse=True)
     drawn, _ = stats.draws((seed, _BOOTSTRAP), len(people), n=_CURVE_RESAMPLES)
@@ -228,4 +229,6 @@ def ideal_curve(px, sd_px, subjects, false_alarm, *, seed: int = 0):
     crossed = [float(np.exp(np.interp(HALF, curve, np.log(px)))) for curve in curves]
     low, high = stats.interval(curves[1:])
     curve = pd.DataFrame({"px": px, "probability": curves[0], "low": low, "high": high})
-    return curve, (crossed[0], *map(float, stats.interval(crossed[1:])))
+    ends = zip(("", "_low", "_high"), (crossed[0], *stats.interval(crossed[1:])), strict=True)
+    row = {f"threshold_px{end}": float(px) for end, px in ends}
+    return curve, row | {"events": len(owner), "subjects": len(people), "remark": ""}

@@ -205,15 +205,14 @@ class Detection:
     """What one system does to the probe events of all folds at one rate of false alarms.
 
     ``truth`` (M rows) DataFrame subject, video, event, onset, offset, peak_px; ``found`` (M,) bool; ``alarms`` how many
-    false ones were accepted in so many ``hours`` outside of events; ``allowed`` how many an hour were asked for; ``least``
-    list of float: the score that counts, one a fold.
+    false ones were accepted in so many ``hours`` outside of events; ``least`` list of float: the score that counts, one a
+    fold.
     """
 
     truth: pd.DataFrame
     found: np.ndarray
     alarms: int
     hours: float
-    allowed: float
     least: list
 
 
@@ -262,7 +261,7 @@ def detect(probe: Probe, decoded: dict, allowed: float, *, label_error: float = 
         found[own] = finds[accepted].any(axis=0)
         alarms += int((accepted & ~tested["true"]).sum())
         hours += searched
-    return Detection(truth, found, alarms, hours, allowed, least)
+    return Detection(truth, found, alarms, hours, least)
 
 
 def _calibration(system, probe, fold):
@@ -423,23 +422,23 @@ def limits_study(run: Run, longs: list) -> dict[str, pd.DataFrame]:
 
 def _measure(probe, condition, system, rates, n):
     """Tables of one system under one condition; events and curve are those at the first rate."""
-    decoded, rows, fits = decode_probe(system, probe), [], []
+    decoded, rows = decode_probe(system, probe), []
+    tables: dict[str, pd.DataFrame] = {}
     for rate in rates:
         detection = detect(probe, decoded, rate, label_error=condition.label_error)
-        truth, guess = detection.truth, psychometrics.guess_rate(rate, _catches(probe.truth))
-        curve = psychometrics.fit_psychometric(
-            truth["peak_px"], detection.found, truth["subject"], guess=guess, n=n, seed=probe.material.seed
-        )
-        rows.append(_row(curve, detection, system))
-        fits.append((detection, curve))
-    detection, curve = fits[0]
-    px = np.geomspace(*curve.tested, 60)
-    band = dict(zip(("low", "high"), curve.band(px), strict=True))
-    tables = {
-        "limits": pd.DataFrame(rows).assign(unit=condition.unit),
-        "limits_events": detection.truth.assign(found=detection.found.astype(int)),
-        "limits_curve": pd.DataFrame({"px": px, "probability": curve.probability(px), **band}),
-    }
+        guess = psychometrics.guess_rate(rate, _catches(probe.truth))
+        how = {"guess": guess, "n": n, "seed": probe.material.seed}
+        false = detection.alarms, detection.hours
+        curve, row = psychometrics.measure(detection.truth, detection.found, *false, **how)
+        rows.append({"per_hour": rate, "found": detection.found.mean(), **row})
+        if not tables:
+            px = np.geomspace(*curve.tested, 60)
+            low, high = curve.band(px)
+            values = {"px": px, "probability": curve.probability(px), "low": low, "high": high}
+            events = detection.truth.assign(found=detection.found.astype(int))
+            tables = {"limits_events": events, "limits_curve": pd.DataFrame(values)}
+    kind = "baseline" if system.name in BASELINES else "model"
+    tables["limits"] = pd.DataFrame(rows).assign(unit=condition.unit, kind=kind)
     return _about(tables, condition, system.name)
 
 
@@ -454,18 +453,6 @@ def _catches(truth):
     return float(_CATCHES * truth["duration_s"].median())
 
 
-def _row(curve, detection, system):
-    """A fit as a row of limits.csv."""
-    return {
-        "kind": "baseline" if system.name in BASELINES else "model",
-        "per_hour": detection.allowed,
-        "found": detection.found.mean(),
-        "subjects": detection.truth["subject"].nunique(),
-        **psychometrics.threshold_row(curve, detection.truth["peak_px"], detection.found),
-        **psychometrics.realised(detection.alarms, detection.hours),
-    }
-
-
 def _ideal_rows(probe, condition, ideal, rates):
     """Tables of the ideal observer under one condition."""
     truth = probe.truth
@@ -473,13 +460,16 @@ def _ideal_rows(probe, condition, ideal, rates):
     rows, curves = [], []
     for rate in rates:
         guess = psychometrics.guess_rate(rate, _catches(truth))
-        curve, ends = ideal_observer.ideal_curve(
-            IDEAL_PX, sd, truth["subject"], guess, seed=probe.material.seed
-        )
+        seed = probe.material.seed
+        curve, row = ideal_observer.ideal_curve(IDEAL_PX, sd, truth["subject"], guess, seed=seed)
         curves.append(curve)
-        row = dict(zip(("threshold_px", "threshold_px_low", "threshold_px_high"), ends, strict=True))
         rows.append({"per_hour": rate, "guess": guess, **row})
-    about = {"unit": condition.unit, "kind": "ideal", "least_px": IDEAL_PX[0], "most_px": IDEAL_PX[-1]}
-    about |= {"events": len(truth), "subjects": truth["subject"].nunique(), "remark": "", "lapse": 0.0}
+    about = {
+        "unit": condition.unit,
+        "kind": "ideal",
+        "least_px": IDEAL_PX[0],
+        "most_px": IDEAL_PX[-1],
+        "lapse": 0.0,
+    }
     tables = {"limits": pd.DataFrame(rows).assign(**about), "limits_curve": curves[0]}
     return _about(tables, condition, IDEAL)

@@ -16,7 +16,6 @@ them (`fit_psychometric`). A threshold beyond the tested amplitudes is reported 
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from scipy import optimize, special
@@ -258,40 +257,52 @@ def realised(alarms: int, hours: float) -> dict[str, float]:
     return {f"test_per_hour{end}": float(count / hours) for end, count in ends.items()}
 
 
-def threshold_row(curve: Psychometric, amplitudes, found) -> dict[str, Any]:
-    """What a result table says of a fit: threshold_px with its interval, remark, and what else a reader asks for.
+def measure(
+    truth, found, alarms: int, hours: float, *, guess: float, n: int, seed: int
+) -> tuple[Psychometric, dict]:
+    """A fitted curve, and what a result table says of it.
 
-    There is no number where the threshold lies outside the tested amplitudes (N,) or fewer than `LARGER` of them are larger,
-    nor for an open end of its interval: ``remark`` says which. ``found`` (N,) bool: as it was fitted to.
+    There is no number where the threshold lies outside the tested amplitudes or fewer than `LARGER` of them are larger, nor
+    for an open end of its interval: ``remark`` says which.
+
+    Parameters
+    ----------
+    truth : DataFrame
+        subject, peak_px: an event a row.
+    found : (M,) bool
+    alarms, hours, guess, n, seed
+        As in `realised` and `fit_psychometric`.
+
+    Returns
+    -------
+    curve : Psychometric
+    row : dict
+        threshold_px with _low and _high, lapse, guess, events, subjects, remark, least_px, most_px, and what `realised`
+        gives.
     """
-    (low, high), ends = (
-        curve.threshold_interval,
-        dict(zip(("least_px", "most_px"), curve.tested, strict=True)),
-    )
+    curve = fit_psychometric(truth["peak_px"], found, truth["subject"], guess=guess, n=n, seed=seed)
+    threshold, (low, high) = curve.threshold, curve.threshold_interval
     least, most = (f"{px:.2g} px" for px in curve.tested)
-    few = np.count_nonzero(np.asarray(amplitudes) > curve.threshold) < LARGER
+    few = (truth["peak_px"] > threshold).sum() < LARGER
     outside = {
         "above": f"above {most}" + ("" if np.any(found) else ", nothing found"),
         "below": f"below {least}",
         "flat": "doesn't rise with amplitude",
-        "inside": f"above about {curve.threshold:.2g} px, too few larger events" if few else "",
-    }
-    remark, known = outside[curve.where], not outside[curve.where]
-    if known:
-        open_ends = {
-            f"interval goes beyond {most}": high == math.inf,
-            f"interval begins below {least}": low <= 0,
-        }
-        remark = ", ".join(text for text, is_open in open_ends.items() if is_open)
-    return {
-        "threshold_px": curve.threshold if known else math.nan,
-        "threshold_px_low": low if known and low > 0 else math.nan,
-        "threshold_px_high": high if known and math.isfinite(high) else math.nan,
+        "inside": f"above about {threshold:.2g} px, too few larger events" if few else "",
+    }[curve.where]
+    open_ends = {f"interval goes beyond {most}": high == math.inf, f"interval begins below {least}": low <= 0}
+    return curve, {
+        "threshold_px": math.nan if outside else threshold,
+        "threshold_px_low": math.nan if outside or low <= 0 else low,
+        "threshold_px_high": math.nan if outside or high == math.inf else high,
         "lapse": float(curve.curves[0, 2]),
-        "guess": float(curve.curves[0, 3]),
+        "guess": guess,
         "events": len(found),
-        "remark": remark,
-        **ends,
+        "subjects": truth["subject"].nunique(),
+        "remark": outside or ", ".join(text for text, is_open in open_ends.items() if is_open),
+        "least_px": curve.tested[0],
+        "most_px": curve.tested[1],
+        **realised(alarms, hours),
     }
 
 
