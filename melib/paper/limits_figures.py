@@ -62,7 +62,7 @@ def limits_of_detection(limits: pd.DataFrame, events: pd.DataFrame, curve: pd.Da
         _condition(axes[-1], limits, main, name, order)
         axes[-1].tick_params(labelleft=not place)
     if axes:
-        axes[0].set(title="b  Under other conditions", ylabel="Found half, pixels")
+        axes[0].set(title="b  Under other conditions", ylabel="Found half of\nthe time, pixels")
     fig.set_label(_caption(rows, asked))
     return fig
 
@@ -121,7 +121,9 @@ def _thresholds(axis: Axes, rows: pd.DataFrame, order: list[str]) -> None:
     axis.set_ylim(len(order) - 0.4, -0.6)
     axis.tick_params(axis="y", length=0)
     style.ruled(axis, "x")
-    axis.set_xlabel("Largest displacement, pixels of the crop; rows: found half of the time")
+    axis.set_xlabel(
+        "Largest displacement, pixels of the 112-pixel crop (rows: what is found half of the time)"
+    )
     _pixels(axis, _TICKS, (_TICKS[0], 1.2 * most))
 
 
@@ -167,6 +169,12 @@ _LOST = {
     "network's curve": "has learned what\nto look for",
     "network's intervals": "must say where they\nbegin and end (IoU .5)",
 }
+# Colour and kind of the observer at each step.
+_KNOWERS = [
+    *[(INK, "the best on the frames")] * 2,
+    *[(ORANGE, "the best that weighs 36 features linearly")] * 3,
+    *[(BLUE, "the trained network")] * 2,
+]
 
 
 @style.context()
@@ -179,43 +187,39 @@ def cascade_figure(steps: pd.DataFrame) -> Figure:
         cascade.csv of one data set.
     """
     fig, axis = plt.subplots(figsize=(TWO_COLUMNS, 0.7 + 0.42 * len(steps)))
-    colours = [INK, INK, *[ORANGE] * 3, BLUE, BLUE]
     ends = steps[["threshold_px", "threshold_px_low", "threshold_px_high"]]
-    most = 1.6 * float(np.nanmax(ends[np.isfinite(ends)]))
-    before = np.nan
+    most, before = 1.6 * float(np.nanmax(ends[np.isfinite(ends)])), np.nan
+    elbow = {
+        "arrowstyle": "-|>",
+        "connectionstyle": "angle,angleA=-90,angleB=180,rad=0",
+        "shrinkA": 4,
+        "shrinkB": 3,
+    }
     for y, row in enumerate(steps.itertuples()):
-        px, colour = row.threshold_px, colours[y]
-        low, high = (
-            end if np.isfinite(end) else other
-            for end, other in ((row.threshold_px_low, px), (row.threshold_px_high, most))
-        )
+        px, colour = row.threshold_px, _KNOWERS[y][0]
         if np.isfinite(px):
+            low = row.threshold_px_low if np.isfinite(row.threshold_px_low) else px
+            high = row.threshold_px_high if np.isfinite(row.threshold_px_high) else most
+            who = "" if _KNOWERS[y] in _KNOWERS[:y] else _KNOWERS[y][1]
             axis.plot([low, high], [y, y], color=colour, linewidth=1.6, solid_capstyle="butt")
-            axis.plot(px, y, "o", color=colour, markersize=4.5)
+            axis.plot(px, y, "o", color=colour, markersize=4.5, label=who)
             axis.annotate(f"{px:.2g}", (high, y), (4, 0), va="center", **_BESIDE)
         else:
-            axis.annotate(row.remark, (most, y), (-4, 0), ha="right", va="center", **_BESIDE)
+            text = f"{row.remark} \N{RIGHTWARDS ARROW}"
+            axis.annotate(text, (most, y), (-4, 0), ha="right", va="center", color=colour, **_BESIDE)
         if np.isfinite(px) and np.isfinite(before):
-            axis.plot(
-                [before, before], [y - 1, y], color=GREY, linewidth=0.7, linestyle=(0, (2, 2)), zorder=1
-            )
-            arrow = {"arrowstyle": "-|>", "color": GREY, "linewidth": 0.9, "shrinkA": 0, "shrinkB": 3}
-            axis.annotate("", (px, y), (before, y), arrowprops=arrow, zorder=1)
-            place = (math.sqrt(before * px), y)
             axis.annotate(
-                f"\N{MULTIPLICATION SIGN} {row.factor:.2g}",
-                place,
-                (0, 3),
-                ha="center",
-                va="bottom",
-                **_BESIDE,
+                "", (px, y), (before, y - 1), arrowprops={"color": GREY, "linewidth": 0.8, **elbow}, zorder=1
             )
+            factor = f"\N{MULTIPLICATION SIGN} {row.factor:.2g}"
+            axis.annotate(factor, (before, y - 0.5), (-4, 0), ha="right", va="center", **_BESIDE)
         before = px
+    axis.legend(loc="lower left")
     axis.set_yticks(range(len(steps)), [_LOST[step] for step in steps["step"]])
     axis.set_ylim(len(steps) - 0.5, -0.6)
     axis.tick_params(axis="y", length=0)
     style.ruled(axis, "x")
-    axis.set_xlabel("Largest displacement that is found half of the time, pixels of the crop")
+    axis.set_xlabel("Largest displacement that is found half of the time, pixels of the 112-pixel crop")
     ticks = tuple(tick for tick in (*_TICKS, 3.0) if 0.5 * ends.min().min() < tick < most)
     _pixels(axis, ticks, (0.6 * float(ends.min().min()), 1.15 * most))
     fig.set_label(_cascade_caption(steps))
@@ -231,9 +235,8 @@ def _cascade_caption(steps: pd.DataFrame) -> str:
     told = steps.loc[steps["step"] == "36 features", "events"].max()
     return (
         f"Where sight is lost: the size at which half of {first['events']:.0f} movements of {first['subjects']:.0f} people "
-        "are found, by observers who know less and less. Black, the best on the frames; orange, the best that weighs the "
-        f"features linearly, of those {told:.0f} movements that are large enough to tell how features answer; blue, the "
-        "trained network. At the arrows, times the step before; bars, 95 % over subjects. "
+        f"are found, by observers who know less and less. Features are weighed for those {told:.0f} movements that are "
+        "large enough to tell how they answer. Beside the arrows, times the step before; bars, 95 % over subjects. "
         f"{first['per_hour']:.0f} false alarms an hour are asked of all"
         + (f"; on test subjects it came to: {rates} (95 %, Poisson)." if rates else ".")
     )
