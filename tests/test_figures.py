@@ -200,6 +200,27 @@ OTHER_STYLE = "# column widths, inches: 3.3 6.9\nfont.size: 9\n" + "".join(
 )
 
 
+def test_a_figure_is_drawn_again_only_where_its_results_its_style_or_a_file_of_it_changed(run, tmp_path):
+    drawn = []
+    plot = style.Plot("f", lambda table: drawn.append(len(table)) or DRAW["face_card"](), ("face_card",))
+    other = tmp_path / "journal.mplstyle"
+    other.write_text("font.size: 8")
+    picture, table = run / "figures" / "f.png", run / "results" / "face_card.csv"
+    for change in (
+        lambda: None,
+        lambda: picture.write_bytes(b""),
+        lambda: picture.with_suffix(".json").write_text("{"),
+        lambda: table.write_text(table.read_text().replace("0.3", "0.2", 1)),
+    ):
+        change()
+        before = len(drawn)
+        assert style.draw(run, [plot]) == style.draw(run, [plot]) == [picture]
+        assert len(drawn) == before + 1
+    with style.styled(other):
+        style.draw(run, [plot])
+    assert len(drawn) == 5
+
+
 @pytest.mark.long
 def test_a_redrawn_figure_names_the_results_that_it_is_drawn_from_and_needs_no_other(run, tmp_path):
     drawn = figures.draw_all(run)

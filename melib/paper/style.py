@@ -5,12 +5,15 @@
                                 .png     300 dpi, to look at
                                 .json    sidecar: caption, notebook, commit, hash of the results, settings, style
 
-Same results, same bytes: no date is written anywhere. Colours are told apart with any colour vision, controls
-are grey, and a dot always comes with its 95 % interval over subjects. Fonts, lines and column widths are those of
-paper.mplstyle; another journal's file gives a second set in figures/<name of that file>/.
+Same results, same bytes: no date is written anywhere, and what is there already isn't drawn a second time. Colours are
+told apart with any colour vision, controls are grey, and a dot always comes with its 95 % interval over subjects. Fonts,
+lines and column widths are those of paper.mplstyle; another journal's file gives a second set in figures/<name of that
+file>/.
 """
 
 import contextlib
+import functools
+import json
 import re
 import string
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -19,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -29,7 +33,7 @@ from matplotlib.transforms import Bbox
 
 from melib.data import cache
 from melib.errors import DataError
-from melib.study.provenance import origin
+from melib.study.provenance import origin, package_files
 from melib.study.results import read_results
 
 ONE_COLUMN, TWO_COLUMNS = 3.5, 7.2  # inches, unless another style says otherwise
@@ -119,25 +123,52 @@ def save(
     results : sequence of str, optional
         Names of the result tables that it was drawn from, and from nothing else; by default all that there are.
     """
-    no_date: dict[str, dict[str, Any]] = {
-        ".pdf": {"CreationDate": None},
-        ".svg": {"Date": None},
-        ".png": {"Software": None},
-    }
     used = _chosen.get()
     known = _WIDTHS.search(used.read_text(encoding="utf-8"))
     widths = dict(zip((ONE_COLUMN, TWO_COLUMNS), map(float, known.groups()), strict=True)) if known else {}
     with context():
         fig.set_figwidth(widths.get(round(fig.get_figwidth(), 6), fig.get_figwidth()))
         _settle(fig)
-        for suffix, metadata in no_date.items():
+        for suffix, metadata in _NO_DATE.items():
             with cache.atomic(folder(run) / f"{name}{suffix}") as temporary:
                 fig.savefig(temporary, metadata=metadata)
-    record: dict[str, Any] = {"figure": name, "caption": fig.get_label(), **origin(run, results)}
-    record["from_results"] = bool(results)  # what was drawn from tables alone shows no face
+    record = {"figure": name, "caption": fig.get_label(), **_made_of(run, name, results)}
     record["settings"] |= settings or {}
-    record["style"] = {used.name: cache.content_hash([used])}
     cache.write_json(folder(run) / f"{name}.json", record)
+
+
+_NO_DATE: dict[str, dict[str, Any]] = {
+    ".pdf": {"CreationDate": None},
+    ".svg": {"Date": None},
+    ".png": {"Software": None},
+}
+
+
+def _made_of(run: str | Path, name: str, results: Sequence[str] | None) -> dict[str, Any]:
+    """What a figure was drawn from and by, and the hash of its files."""
+    used, files = _chosen.get(), [folder(run) / f"{name}{suffix}" for suffix in _NO_DATE]
+    return {
+        **origin(run, results),
+        "from_results": bool(results),  # what was drawn from tables alone shows no face
+        "style": {used.name: cache.content_hash([used])},
+        "code": _code(),
+        "files": cache.content_hash(files) if all(file.is_file() for file in files) else "",
+    }
+
+
+@functools.cache
+def _code() -> str:
+    return cache.key(matplotlib.__version__, {}, cache.content_hash(package_files()))
+
+
+def _is_drawn(run: str | Path, plot: "Plot", name: str) -> bool:
+    """Whether a figure is there as the same results, style and code would draw it again, whichever notebook drew it."""
+    try:
+        known = json.loads((folder(run) / f"{name}.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    now = _made_of(run, name, plot.results)
+    return all(known.get(key) == value for key, value in now.items() if key != "notebook")
 
 
 def _settle(fig: Figure) -> None:
@@ -167,7 +198,7 @@ class NothingToDraw(DataError):
 
 
 def draw(run: str | Path, plots: Iterable[Plot]) -> list[Path]:
-    """Draw what the results of a run allow, and save it.
+    """Draw what the results of a run allow, and save it; what is there, of the same results, style and code, stays.
 
     Parameters
     ----------
@@ -178,7 +209,7 @@ def draw(run: str | Path, plots: Iterable[Plot]) -> list[Path]:
     Returns
     -------
     list of Path
-        The PNGs written.
+        The PNGs of all.
     """
     drawn = []
     for plot in plots:
@@ -189,9 +220,10 @@ def draw(run: str | Path, plots: Iterable[Plot]) -> list[Path]:
             name = f"{plot.name}_{dataset}" if len(datasets) > 1 else plot.name
             parts = [table[table["dataset"] == dataset] if dataset else table for table in tables]
             with contextlib.suppress(NothingToDraw):
-                fig = plot.draw(*parts)
-                save(fig, run, name, results=plot.results)
-                plt.close(fig)
+                if not _is_drawn(run, plot, name):
+                    fig = plot.draw(*parts)
+                    save(fig, run, name, results=plot.results)
+                    plt.close(fig)
                 drawn.append(folder(run) / f"{name}.png")
     return drawn
 
