@@ -13,6 +13,7 @@ import math
 import os
 import re
 import reprlib
+import sys
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
@@ -516,6 +517,8 @@ def natural(text: str) -> list[tuple[int, str]]:
 
 @remember
 def _validator() -> "jsonschema.Draft202012Validator":
+    # jsonschema would compile a grammar for addresses, which no manifest holds: a second of every process.
+    sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
     import jsonschema
 
     checker = jsonschema.FormatChecker(())
