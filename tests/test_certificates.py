@@ -30,19 +30,6 @@ def test_archive_citation_and_package_agree():
     assert [creator["name"] for creator in ARCHIVE["creators"]] == names(CITATION["authors"])
 
 
-def test_the_archive_names_both_papers_with_all_their_authors():
-    papers = CITATION["references"]
-    assert [len(paper["authors"]) for paper in papers] == [1, 5]
-    assert all("family-names" in author for paper in papers for author in paper["authors"])
-    for paper, said, related in zip(
-        papers, ARCHIVE["references"], ARCHIVE["related_identifiers"], strict=True
-    ):
-        known = paper.get("doi") or paper["identifiers"][0]["value"]
-        assert related["identifier"] == known
-        assert said.startswith(f"{'; '.join(names(paper['authors']))} ({paper['year']}). {paper['title']}.")
-        assert said.endswith(known)
-
-
 def test_the_code_check_lists_what_the_notebooks_declare():
     declared = {
         f"runs/demo/{output}": path.stem

@@ -5,7 +5,6 @@ import pandas as pd
 import pytest
 from scipy.stats import spearmanr
 
-from melib import DataError
 from melib.study.emg import _spearman, beside_emg, envelope
 
 FPS, RATE, LEAD = 30, 1000, 0.06
@@ -65,21 +64,6 @@ def test_ranks_are_correlated_as_scipy_does(recording):
     curve, others = rng.integers(0, 5, 30).astype(float), rng.normal(size=(4, 30))
     expected = [spearmanr(curve, other)[0] for other in others]
     np.testing.assert_allclose(_spearman(curve, others), expected, atol=1e-12)
-
-
-@pytest.mark.parametrize(
-    ("curve", "emg", "events", "message"),
-    [
-        (np.zeros((3, 3)), np.zeros(2000), EVENTS, "can't be compared"),
-        (np.zeros(360), np.zeros((2, 2000)), EVENTS, "one channel"),
-        (np.zeros(360), np.full(2000, np.nan), EVENTS, "finite"),
-        (np.zeros(360), np.zeros(100), EVENTS, "can't be filtered"),
-        (np.zeros(100), np.zeros(2000), EVENTS, "Event 1 goes from frame 150 to 164"),
-    ],
-)
-def test_what_can_not_be_compared_is_one_sentence(curve, emg, events, message):
-    with pytest.raises(DataError, match=message):
-        beside_emg(curve, FPS, emg, RATE, events)
 
 
 def test_an_event_beyond_the_recording_of_the_muscle_has_no_agreement(recording):

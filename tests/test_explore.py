@@ -163,12 +163,6 @@ def test_a_run_that_can_t_be_opened_is_one_sentence_also_beside_the_notebooks(
     assert "\n" not in str(caught.value)
 
 
-def test_a_panel_without_data_is_one_sentence():
-    run = finished.FinishedRun(unbegun("smoke"), {}, {}, results().iloc[:0], "melib run --profile smoke")
-    for panel in (explore.events_panel, explore.videos_panel):
-        assert "make some with `melib run --profile smoke`" in panel(run).value
-
-
 # ---- a real run, a real browser ------------------------------------------------------------------------------------
 
 

@@ -45,7 +45,7 @@ def test_each_subject_is_tested_once_and_position_alone_is_the_mean_of_the_other
     subjects = np.repeat([f"{number}" for number in range(4)], 2)
     targets = random.random((8, 16)).astype(np.float32)
     pack = {
-        "frames": random.integers(0, 255, (8, 16, 32, 32), dtype=np.uint8),
+        "frames": random.integers(0, 255, (8, 16, 16, 16), dtype=np.uint8),
         "targets": targets,
         "subjects": subjects,
     }

@@ -65,7 +65,6 @@ def test_every_shipped_manifest_fits_the_schema_and_is_called_like_its_file(path
     ("old", "new", "message"),
     [
         ("fps: 200", "fps: fast", "fps: 'fast' is not of type 'number'"),
-        ("fps: 200", "fps: 0", "fps: 0 is less than"),
         *(
             ("fps: 200", f"fps: {text}", f"fps: '{text}' is not of type 'number'")
             for text in (".nan", ".inf", "0200", "3:20", "2024-13-45", "0x10")
@@ -80,19 +79,15 @@ def test_every_shipped_manifest_fits_the_schema_and_is_called_like_its_file(path
         ("fps: 200", "fps: " + "[" * 5000, "in each other"),
         ("fps: 200", "fps: &a [*a]", "grows without end"),
         ("name: synthme", 'name: "a\\n"', "name: "),
-        ("kind: micro", "kind: tiny", "table.kind: 'tiny' is not one of"),
         ("kind: micro", "kind: micro\n  video_pattern: no group", "needs one group in parentheses"),
         ("    onset: Onset Frame\n", "", "table.columns: 'onset' is a required property"),
         ("apex_missing: midpoint", "apex_missing: guess", "repair.apex_missing: 'guess' is not one of"),
         ("has_context: true", "has_context: yes", "'yes' is not of type 'boolean'"),
-        ("show_subjects: all", "show_subjects: [6]", "show_subjects.0: 6 is not of type 'string'"),
         ("frames/{subject}/{video}", "frames/{subject}", r"frames.pattern: .* has no \{video\}"),
         ("frames/{subject}/{video}", "frames/{video}", r"frames.pattern: .* does not match .*subject"),
         ("frames/{subject}/{video}", "'{subject}/{video}}'", "a brace that belongs to no field"),
-        ("frames/{subject}/{video}", "'{subject}/{video:(}'", "is no regular expression"),
         ("frames/{subject}/{video}", "'{subject}/{video:(a+)+b}'", "may take for ever"),
         ("frames/{subject}/{video}", "'{subject}/{video:a{9999999999}}'", "is no regular expression"),
-        ("surprise: [surprise]", "surprised: [surprise]", "emotion_classes: .*'surprised' was unexpected"),
         ("surprise: [surprise]", "surprise: [surprise, Sad]", "sad stands there twice"),
     ],
 )
@@ -116,21 +111,13 @@ PART = {
     [
         ({"frames": {"patern": "x"}}, "frames", "patern"),
         (
-            {"frames": {"variants": [{"pattern": "{subject}/{video}", "first": 1}]}},
-            "frames.variants.0",
-            "first",
-        ),
-        (
             {"frames": {"variants": [{"pattern": "{subject}/{video:(}"}]}},
             "frames.variants.0.pattern",
             "- pattern",
         ),
-        ({"frames": {"pattern": "{video}", "subject": r"\d+"}}, "frames.subject", "subject: "),
         ({"table": PART | {"columns": PART["columns"] | {"onset": 2.5}}}, "table.columns.onset", "onset"),
-        ({"table": PART | {"columns": PART["columns"] | {"onset": -1}}}, "table.columns.onset", "onset"),
         ({"table": {"parts": [PART, PART | {"kind": {"column": "K"}}]}}, "table.parts.1.kind", "kind:"),
         ({"known": {"apex_missing": "many"}}, "known.apex_missing", "apex_missing: many"),
-        ({"longest_s": {"micro": 0}}, "longest_s.micro", "micro: 0"),
     ],
 )
 def test_of_several_alternatives_the_one_that_was_meant_names_the_line(tmp_path, changes, place, line):
@@ -342,18 +329,6 @@ def test_of_a_root_too_deep_or_too_shallow_the_right_one_is_said(tmp_path, patte
         for ask in (manifests.videos, manifests.tables):
             with pytest.raises(DataError, match=f"give {right} instead"):
                 ask(manifest, wrong)
-
-
-def test_a_root_that_is_missing_empty_or_holds_something_else_is_one_sentence(tmp_path, synthme):
-    (tmp_path / "empty").mkdir()
-    put(tmp_path / "root" / "s1" / "v", "1.jpg")
-    for root, message in (
-        ("nowhere", "is missing"),
-        ("empty", "is empty"),
-        ("root", "give the folder that contains frames"),
-    ):
-        with pytest.raises(DataError, match=message):
-            manifests.videos(synthme, tmp_path / root)
 
 
 def test_tables_lie_in_the_root_or_else_one_level_below(tmp_path, synthme):

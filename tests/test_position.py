@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import test_evaluation
 
-from melib import DataError, metrics, priors
+from melib import metrics, priors
 from melib.study import position, published
 
 prepared = test_evaluation.prepared
@@ -60,15 +60,6 @@ def test_what_is_left_out_of_a_table_or_repaired_is_counted_with_its_reason():
     )
 
 
-@pytest.mark.filterwarnings("ignore:paper windows")
-def test_a_table_without_an_apex_is_one_sentence():
-    events = annotated().assign(apex=pd.NA)
-    with pytest.raises(
-        DataError, match=r"samm: no micro-expression has .* \(18 because the event has no apex\)"
-    ):
-        position.control_of_tables([events])
-
-
 def test_position_alone_stands_beside_the_paper_with_a_loud_mark_where_data_differ():
     control = position.control_of_tables([annotated()])
     beside = published.control_beside_published(control)
@@ -85,13 +76,6 @@ def test_position_alone_stands_beside_the_paper_with_a_loud_mark_where_data_diff
     assert (other["alone"] == other["control"]).all() and other["alone_low"].isna().all()
     assert set(other["of"]) == {"samm", "casme2", "casme3_me"}
     assert other["data"].str.startswith("OTHER DATA: made_up, not").all()
-
-
-def test_a_data_set_of_one_subject_is_refused_by_name(prepared):
-    one = prepared.table["subject"].to_numpy() == prepared.table["subject"].iloc[0]
-    few = replace(prepared, table=prepared.table[one], pseudo=prepared.pseudo[one])
-    with pytest.raises(DataError, match=r"^made_up has usable events of one subject alone; .* name a folder"):
-        position.position_alone([few])
 
 
 def test_a_run_of_long_videos_alone_has_an_empty_control():

@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import kstest, spearmanr
 
-from melib.errors import DataError
 from melib.priors import resampled_triangle
 from melib.simulate import events, frozen, portraits, render, units, worlds
 from melib.simulate.nuisance import Nuisance, draw_paths, resolve
@@ -434,15 +433,3 @@ def test_the_head_moves_smoothly_and_within_its_scale(seed, n):
     hertz = np.fft.rfftfreq(n, 1 / FPS)
     assert spectrum[hertz > 15].sum() < 0.01 * spectrum.sum()
     assert ((paths.blink >= 0) & (paths.blink <= 1)).all()
-
-
-def test_what_is_unknown_or_impossible_is_refused():
-    with pytest.raises(DataError, match="drift"):
-        Nuisance(drift=(2.0, 1.0))
-    with pytest.raises(DataError, match="factor"):
-        resolve(-1.0)
-    with pytest.raises(DataError, match="samm_lv_micro"):
-        events.draw_event(np.random.default_rng(0), "ck_plus", 0.0)
-    for family, unit, side in (("waves", 1, "both"), ("patches", 3, "both"), ("patches", 1, "up")):
-        with pytest.raises(DataError, match="is not one of"):
-            units.unit_field(canvas(), family, unit, side)

@@ -24,7 +24,7 @@ from test_intensity import PEOPLE, TINY, windows
 
 from melib import protocols
 from melib.data import workers
-from melib.errors import DataError, Misuse
+from melib.errors import DataError
 from melib.study import grid, intensity
 from melib.study.run import Run
 
@@ -331,15 +331,6 @@ def test_a_cluster_that_can_not_be_used_runs_no_job_and_says_why(
 
 
 # ---- what is asked for wrongly --------------------------------------------------------------------------------
-
-
-def test_an_engine_that_is_not_there_is_refused():
-    with pytest.raises(Misuse, match="engine 'slurm' is unknown: use one of local, dask"):
-        workers.check_engine("slurm")
-    with pytest.raises(Misuse, match="engine 'local' has no scheduler"):
-        workers.check_engine("local", "tcp://127.0.0.1:8786")
-    with pytest.raises(Misuse, match="unknown"), workers.use("slurm"):
-        pytest.fail("it ran")
 
 
 @pytest.mark.parametrize(
