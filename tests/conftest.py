@@ -5,12 +5,14 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import cv2
 import hypothesis
 import pytest
 from filelock import FileLock
 
 from melib import simulate
 from melib.app import runner
+from melib.simulate import portraits
 from melib.study import provenance
 
 # Cores are shared: how long an example takes says nothing about the law.
@@ -70,3 +72,20 @@ def small_disk(tmp_path):
     yield mount
     if folder.is_mount():
         subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@pytest.fixture(scope="session")
+def frames(tmp_path_factory):
+    """A simulated face, 4 seconds at 30 frames a second, in colour."""
+    folder = simulate.write_long(
+        tmp_path_factory.mktemp("sim") / "lv", people=1, videos=1, seconds=(4, 4), jobs=1, progress=False
+    )
+    (place,) = (folder / "frames").glob("*/*")
+    return [cv2.imread(str(path)) for path in sorted(place.iterdir())]
+
+
+@pytest.fixture(scope="session")
+def stranger(frames):
+    """A photograph of somebody else, as large as the frames."""
+    photograph = cv2.cvtColor(portraits.portraits(20)[0].image, cv2.COLOR_GRAY2BGR)
+    return cv2.resize(photograph, frames[0].shape[1::-1])

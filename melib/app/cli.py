@@ -331,11 +331,11 @@ def _predict(
     ] = False,
 ) -> None:
     """Intensity curve, micro-expressions with confidence and class, and a figure of each video."""
-    from melib.app import prediction, predictor_weights, runner
+    from melib.app import predictions, predictor_weights, runner
 
     try:
         used = predictor_weights.load_weights(None if weights is None else runner.locate(weights))
-        failed = prediction.predict_all(
+        failed = predictions.predict_all(
             videos, out, used, fps=fps, overlay=overlay, plant=plant, progress=True
         )
     except KeyboardInterrupt:

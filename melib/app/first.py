@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from melib import metrics, simulate
-from melib.app import prediction
+from melib.app import prediction, predictions
 from melib.simulate import long
 from melib.study.data import Study, open_study
 
@@ -46,7 +46,7 @@ def first(out: str | Path, *, seed: int = 0, progress: bool = True) -> tuple[Pat
     """
     study = a_video(Path(out) / "video", seed, progress)
     made = prediction.predict_video(study.videos["folder"].iloc[0], fps=long.FPS, progress=progress)
-    *_, figure = prediction.write_prediction(made, out, "first")
+    *_, figure = predictions.write_prediction(made, out, "first")
     return figure, beside_truth(made.intervals, study)
 
 

@@ -24,9 +24,15 @@ _SHORTEST = 0.5
 _WHOLE = 0.98
 # Seconds without a new frame: what lies behind them is told apart from what lay before.
 _GAP = 1.0
-# Likeness of two frames in a row (`video_files.likeness`) below which another shot begins: halfway between the least of
-# neighbours and the most of two people, both framed alike, whom the weights learned from (benchmarks/predict.md).
+# Likeness of two frames below which they are of two shots: halfway between the least of neighbours and the most of two
+# people, both framed alike, whom the weights learned from (benchmarks/predict.md).
 CUT = 0.83
+# A dissolve: seconds from its middle to frames of either shot, the least share of each of them in a frame between, what of
+# that frame (variance over the picture) the two must explain, and how far their shares may miss 1 in sum: where something
+# moves, as in a pan, the frame between has more contrast than their mean.
+_APART, _SHARE, _EXPLAINED, _MISSED = (0.15, 0.3, 0.6), 0.2, 0.97, 0.03
+# Standard deviation of a picture, grey levels, below which there is nothing to compare; frames that are compared at a time.
+_EVEN, _BLOCK = 1.0, 2048
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,8 @@ class Footage:
         What the reader of a result must know.
     breaks : tuple of int
         Samples at which another recording or shot begins, or frames come again after more than a second without any.
+    dissolves : tuple of (int, int)
+        First sample and the end of each slow change from one shot to the next; both are breaks.
     """
 
     source: Path
@@ -57,6 +65,7 @@ class Footage:
     fps: float
     notes: tuple[str, ...]
     breaks: tuple[int, ...] = ()
+    dissolves: tuple[tuple[int, int], ...] = ()
 
 
 def footage(source: str | Path, fps: float | None = None, *, progress: bool = False) -> Footage:
@@ -83,7 +92,7 @@ def footage(source: str | Path, fps: float | None = None, *, progress: bool = Fa
     if source.is_dir():
         frames: list
         frames, notes = images(source)
-        alike = _alike(frames, progress)
+        rough = _coarse(frames, progress)
         if fps is None:
             notes.append(
                 f"images hold no times: {spotting.RATE} frames a second were assumed (--fps says otherwise)"
@@ -91,7 +100,7 @@ def footage(source: str | Path, fps: float | None = None, *, progress: bool = Fa
         seconds = np.arange(len(frames)) / (fps or spotting.RATE)
     else:
         recorded = video_files.recording(source, progress=progress)
-        seconds, seams, alike = recorded.seconds, recorded.seams, recorded.likeness
+        seconds, seams, rough = recorded.seconds, recorded.seams, recorded.coarse
         seconds = seconds if fps is None else np.arange(len(seconds)) / fps
         if len(seconds) < _WHOLE * recorded.promised - 1:
             notes.append(
@@ -117,11 +126,15 @@ def footage(source: str | Path, fps: float | None = None, *, progress: bool = Fa
     if len(gaps) and gaps.max() > 1.5 * np.median(gaps):
         notes.append("the frame rate varies: frames were chosen by their times")
     shown = seconds[numbers]
-    cuts = [int(k) for k in np.flatnonzero(alike < CUT) if k not in seams]
+    cuts = [int(k) for k in np.flatnonzero(likeness(rough) < CUT) if k not in seams]
     if cuts:
         notes.append(f"cuts: {len(cuts)}; each shot is looked at by itself")
+    slow = [tuple(np.searchsorted(numbers, ends).tolist()) for ends in dissolves(rough, native)]
+    if slow:
+        notes.append(f"dissolves from one shot to the next: {len(slow)}; what lies inside is masked")
     jumps = np.flatnonzero(np.diff(shown) > _GAP) + 1
-    breaks = {*np.searchsorted(numbers, [*seams, *cuts]).tolist(), *jumps.tolist()} - {0, len(numbers)}
+    breaks = {*np.searchsorted(numbers, [*seams, *cuts]).tolist(), *jumps.tolist(), *itertools.chain(*slow)}
+    breaks -= {0, len(numbers)}
     return Footage(
         source,
         [frames[i] for i in numbers],
@@ -130,6 +143,7 @@ def footage(source: str | Path, fps: float | None = None, *, progress: bool = Fa
         rate,
         tuple(notes),
         tuple(sorted(breaks)),
+        tuple(slow),
     )
 
 
@@ -143,16 +157,86 @@ def expected(source: Path, fps: float | None) -> float:
         return 0.0
 
 
-def _alike(paths: list[Path], progress: bool) -> np.ndarray:
-    """(n,) likeness of each image and the one before; 1 where one can't be read."""
-    alike, before = np.ones(len(paths), np.float32), None
+def _coarse(paths: list[Path], progress: bool) -> np.ndarray:
+    """(n, 256) uint8, what each image roughly shows; one that can't be read shows what the one before does."""
+    rough = np.zeros((len(paths), video_files.coarse(np.zeros((1, 1), np.uint8)).size), np.uint8)
     for number, path in enumerate(tqdm(paths, "cuts", leave=False, disable=not progress)):
         grey = faces.read_image(path)
-        now = None if grey is None else video_files.small(grey)
-        if now is not None and before is not None:
-            alike[number] = video_files.likeness(before, now)
-        before = now if now is not None else before
+        rough[number] = rough[max(0, number - 1)] if grey is None else video_files.coarse(grey)
+    return rough
+
+
+def likeness(rough: np.ndarray) -> np.ndarray:
+    """Correlation of each picture with the one before.
+
+    Parameters
+    ----------
+    rough : (n, 256) uint8
+        As `video_files.coarse` makes it.
+
+    Returns
+    -------
+    (n,) float32
+        1 for the same, however bright, and for the first; .5 of any and an even one.
+    """
+    alike = np.ones(len(rough), np.float32)
+    for start in range(1, len(rough), _BLOCK):
+        shown = rough[start - 1 : start + _BLOCK].astype(np.float32)
+        shown -= shown.mean(axis=1, keepdims=True)
+        length = np.linalg.norm(shown, axis=1, keepdims=True)
+        shown = np.where(length > _EVEN * shown.shape[1] ** 0.5, shown / np.maximum(length, 1e-9), 0)
+        alike[start : start + _BLOCK] = 1 - (np.diff(shown, axis=0) ** 2).sum(axis=1) / 2
     return alike
+
+
+def dissolves(rough: np.ndarray, fps: float) -> list[tuple[int, int]]:
+    """Where one shot slowly gives way to another: each frame is a sum of one before and one behind, which differ.
+
+    Parameters
+    ----------
+    rough : (n, 256) uint8
+        As `video_files.coarse` makes it.
+    fps : float
+
+    Returns
+    -------
+    list of (int, int)
+        First frame and the end of each.
+    """
+    inside = np.zeros(len(rough) + 1, bool)
+    for apart in {max(2, round(seconds * fps)) for seconds in _APART}:
+        mixed = np.zeros(len(rough), bool)
+        for start in range(apart, len(rough) - apart, _BLOCK):
+            stop = min(start + _BLOCK, len(rough) - apart)
+            parts = (rough[k + start : k + stop].astype(np.float32) for k in (-apart, 0, apart))
+            mixed[start:stop] = _is_mixed(*(part - part.mean(axis=1, keepdims=True) for part in parts))
+        for first, stop in stretches(mixed):
+            # What is found is where either shot has its share; it begins before that and ends behind.
+            more = int(np.ceil((stop - first) * _SHARE / (1 - 2 * _SHARE)))
+            inside[max(0, first - more) : min(len(rough), stop + more)] = True
+    return stretches(inside)
+
+
+def _is_mixed(before: np.ndarray, now: np.ndarray, behind: np.ndarray) -> np.ndarray:
+    """Of pictures without their mean, (m, 256) each: whether ``now`` is a mixture of two others that differ, (m,) bool."""
+
+    def product(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+        return (one * other).sum(axis=1)
+
+    aa, bb, xx, ab = (product(*p) for p in ((before, before), (behind, behind), (now, now), (before, behind)))
+    ax, bx = product(before, now), product(behind, now)
+    least = _EVEN**2 * now.shape[1]
+    differ = (np.minimum(aa, bb) > least) & (ab < CUT * np.sqrt(aa * bb))
+    by = np.maximum(aa * bb - ab**2, 1e-9)
+    shares = (ax * bb - bx * ab) / by, (bx * aa - ax * ab) / by
+    explained = shares[0] * ax + shares[1] * bx >= _EXPLAINED * xx
+    return differ & explained & (np.minimum(*shares) > _SHARE) & (np.abs(sum(shares) - 1) < _MISSED)
+
+
+def stretches(inside: np.ndarray) -> list[tuple[int, int]]:
+    """First place and the end of each stretch of True, of (n,) bool."""
+    edges = np.flatnonzero(np.diff(np.r_[False, inside, False].astype(np.int8)))
+    return [(int(first), int(stop)) for first, stop in edges.reshape(-1, 2)]
 
 
 def images(folder: Path) -> tuple[list[Path], list[str]]:

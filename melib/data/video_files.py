@@ -197,20 +197,20 @@ class Recording(NamedTuple):
         its header says, else 30 frames a second. Recordings that were joined follow each other.
     seams : list of int
         Frames at which another recording begins.
-    likeness : (n,) float32
-        See `likeness`: of each frame and the one before, 1 for the first.
+    coarse : (n, 256) uint8
+        See `coarse`.
     promised : int
         How many frames the header says that there are; 0 where it doesn't.
     """
 
     seconds: np.ndarray
     seams: list[int]
-    likeness: np.ndarray
+    coarse: np.ndarray
     promised: int
 
 
 def recording(file: str | Path, *, progress: bool = False) -> Recording:
-    """Decode a whole file once for the times of its frames, and how alike neighbours are.
+    """Decode a whole file once for the times of its frames, and for what they roughly show.
 
     Parameters
     ----------
@@ -223,17 +223,14 @@ def recording(file: str | Path, *, progress: bool = False) -> Recording:
     DataError
         If the file is missing or none of its frames can be decoded.
     """
-    opened, shown, alike = _open(_identity(file)[0]), [], []
-    before = None
+    opened, shown, rough = _open(_identity(file)[0]), [], []
     label = f"{Path(file).name}: times"
     with tqdm(
         total=opened.stream.frames or None, desc=label, unit="frame", leave=False, disable=not progress
     ) as bar:
         for frame in _decoded(opened):
             shown.append(np.nan if frame.time is None else frame.time)
-            now = small(_brightness(frame))
-            alike.append(1.0 if before is None else likeness(before, now))
-            before = now
+            rough.append(coarse(_brightness(frame)))
             bar.update()
     if not shown:
         raise DataError(_undecodable(file))
@@ -251,7 +248,7 @@ def recording(file: str | Path, *, progress: bool = False) -> Recording:
     seconds = raw - raw[0]
     for seam in falls:
         seconds[seam:] += seconds[:seam].max() + usual - seconds[seam]
-    return Recording(np.maximum.accumulate(seconds), falls, np.array(alike, np.float32), opened.stream.frames)
+    return Recording(np.maximum.accumulate(seconds), falls, np.stack(rough), opened.stream.frames)
 
 
 def promised_seconds(file: str | Path) -> float:
@@ -259,20 +256,11 @@ def promised_seconds(file: str | Path) -> float:
     return (_open(_identity(file)[0]).container.duration or 0) / av.time_base
 
 
-def small(grey: np.ndarray) -> np.ndarray:
-    """A (H, W) uint8 picture as (256,) float32 of length 1 without its mean, or all 0 where it is even."""
+def coarse(grey: np.ndarray) -> np.ndarray:
+    """A (H, W) uint8 picture as (256,) uint8: so little that every frame of a film can be kept, to be compared."""
     step = max(1, min(grey.shape) // (4 * _SMALL))
-    coarse = cv2.resize(
-        np.ascontiguousarray(grey[::step, ::step]), (_SMALL, _SMALL), interpolation=cv2.INTER_AREA
-    )
-    centred = coarse.ravel().astype(np.float32) - coarse.mean(dtype=np.float32)
-    length = float(np.linalg.norm(centred))
-    return centred / length if length > _SMALL else 0 * centred  # a standard deviation of one grey level
-
-
-def likeness(one: np.ndarray, other: np.ndarray) -> float:
-    """Correlation of two pictures as `small` makes them: 1 for the same, however bright; .5 of any and an even one."""
-    return 1 - float(((one - other) ** 2).sum()) / 2
+    sparse = np.ascontiguousarray(grey[::step, ::step])
+    return cv2.resize(sparse, (_SMALL, _SMALL), interpolation=cv2.INTER_AREA).ravel()
 
 
 class _Reader:
