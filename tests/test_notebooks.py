@@ -119,6 +119,7 @@ def test_a_run_is_trained_further_on_more_videos_and_judged_on_people_it_never_s
             films[f"{name}_low"] <= films[name] <= films[f"{name}_high"] for name in ("precision", "recall")
         )
     assert "in compressed video files" in predictor_weights.card_in_words(weights.card)
+    assert "without any: talking" in predictor_weights.card_in_words(weights.card)
     assert (own_run / "predictor" / "predictor.json").read_bytes() == before
 
     written = {file: file.read_bytes() for file in place.rglob("*") if file.is_file()}

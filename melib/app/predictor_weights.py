@@ -227,11 +227,12 @@ def _on_films(card: dict) -> str:
     """What `card_in_words` adds where the weights were tested on video files, too (`melib.app.predictor_training`)."""
     if "films" not in card:
         return ""
-    motion = card["controls"]["motion"]
+    motion, kinds = card["controls"]["motion"], card.get("kinds", [])
     films, largest = card["films"], [row for row in card["recall"] if row["events"]][-1]
     [same] = [row for row in motion["recall"] if row["group"] == largest["group"]]
+    hourly = ", ".join(f"{row['kind']} {row['per_hour']:.0f}" for row in kinds)
     return (
         f"; in compressed video files {films['recall']:.0%} and {films['precision']:.0%} (the length of motion alone: "
         f"{motion['films']['recall']:.0%} and {motion['films']['precision']:.0%}), and of the largest movements, "
         f"{largest['group']} pixels of the crop, {largest['recall']:.0%} ({same['recall']:.0%})"
-    )
+    ) + f"; false alarms an hour of films without any: {hourly}" * bool(kinds)

@@ -67,7 +67,7 @@ def write_quiet(
     *,
     name: str = "quiet",
     kinds: Sequence[str] = KINDS,
-    people: int = 40,
+    people: int | Sequence[int] = 40,
     seconds: float = 10,
     fps: float = 30,
     family: str = "patches",
@@ -88,8 +88,8 @@ def write_quiet(
         As for `melib.simulate.write_long`.
     kinds : sequence of str
         Of `KINDS`.
-    people : int
-        1 to 40.
+    people : int or sequence of int
+        The first so many of 40, or their numbers from 1.
     seconds, fps : float
 
     Returns
@@ -106,7 +106,8 @@ def write_quiet(
     """
     if unknown := set(kinds) - set(KINDS):
         raise Misuse(f"films: there is no kind {min(unknown)!r}; choose among {', '.join(KINDS)}.")
-    settings = {
+    who = list(range(1, people + 1) if isinstance(people, int) else people)
+    settings: dict = {
         "name": name,
         "family": family,
         "people": people,
@@ -115,10 +116,10 @@ def write_quiet(
         "fps": fps,
     }
     settings |= {"statistics": "samm_lv", "seconds": [float(seconds)] * 2, "world": world}
-    folder.check_settings(settings, people=(1, portraits.PEOPLE), seed=(0, 2**63))
+    folder.check_settings(settings | {"people": max(who)}, people=(1, portraits.PEOPLE), seed=(0, 2**63))
     out = Path(out)
     folder.claim(out, settings, long.VERSION, like="synthme_lv")
-    films = [(person, number) for person in range(1, people + 1) for number in range(1, len(kinds) + 1)]
+    films = [(person, number) for person in who for number in range(1, len(kinds) + 1)]
     todo = [(out, *film, settings) for film in films if not _film(out, *film).exists()]
     folder.fill_folder(_quiet, todo, jobs, "film", progress)
     folder.join(out, films, long._COLUMNS, "Events")
