@@ -92,6 +92,29 @@ def test_peaks_of_a_curve_inside_a_movement_find_it_at_the_rate_of_other_people_
     assert low <= alarms <= high
 
 
+def test_the_cascade_loses_what_each_observer_is_not_told_and_names_each_step_once(pair, monkeypatch):
+    probe, still, *_ = pair
+    truth = probe.truth
+    names = pd.MultiIndex.from_frame(truth[["video", "event"]])
+    known = pd.DataFrame({"sd_px": 0.01, "free_px": 0.02}, names)
+    told = pd.DataFrame({"subject": truth["subject"], "sd_px": 0.04, "criterion": 3.0})
+    monkeypatch.setattr(cascade, "hotelling", lambda *_, **__: told)
+    found = truth["peak_px"].to_numpy() > 0.5
+    monkeypatch.setattr(cascade, "network_peaks", lambda *_: (found, 3, 0.05))
+    how = {"per_hour": 60, "guess": 0.02, "n": 20}
+    steps = cascade.cascade_steps(probe, still, known, System("toy"), {"threshold_px": 1.0}, **how)
+    assert tuple(steps["step"]) == cascade.STEPS
+    px = steps.set_index("step")["threshold_px"]
+    assert px["rest of the picture unknown"] == pytest.approx(2 * px["all known"], rel=0.01)
+    assert px["36 features"] == pytest.approx(4 * px["all known"], rel=0.01)
+    assert px["at any time"] == pytest.approx(0.04 * 3, rel=0.01)
+    assert truth["peak_px"][~found].max() <= px["network's curve"] * 1.05
+    np.testing.assert_allclose(steps["factor"][1:], px.to_numpy()[1:] / px.to_numpy()[:-1])
+    row = steps.set_index("step").loc["network's curve"]
+    assert row["test_per_hour"] == 60 and (row["events"], row["subjects"]) == (len(truth), len(PEOPLE))
+    assert len(cascade.cascade_steps(probe, still, known, None, {}, **how)) == 5
+
+
 def test_what_is_unknown_takes_information_away_and_all_of_it_from_what_it_can_imitate():
     scene = test_ideal_observer.scene()
     course = scene.amplitudes

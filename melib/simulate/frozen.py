@@ -54,7 +54,7 @@ def write_share(out, name: str, numbers: Sequence[int], *, jobs: int = 2) -> Pat
     out : path
     name : {"first_clips", "second_clips"}
     numbers : sequence of int
-        Of the clips, 1-based; one folder may get more of them later.
+        Of the clips, 1-based; one folder gathers those of several calls.
     jobs : int
         Processes.
 
@@ -69,7 +69,10 @@ def write_share(out, name: str, numbers: Sequence[int], *, jobs: int = 2) -> Pat
     todo = [(person, number) for person in range(1, settings["people"] + 1) for number in numbers]
     tasks = [(out, *job, settings, scales) for job in todo if not folder.finished(out, *job)]
     folder.fill_folder(simulate.write_one, tasks, jobs, "clip", progress=True)
-    folder.join(out, todo, simulate._COLUMNS, "Micro_Only")
+    whole = range(1, settings["clips"] + settings["empty"] + 1)
+    every = [(person, number) for person in range(1, settings["people"] + 1) for number in whole]
+    present = [job for job in every if folder.finished(out, *job)]  # an earlier call's, too
+    folder.join(out, present, simulate._COLUMNS, "Micro_Only")
     return out
 
 

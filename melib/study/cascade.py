@@ -86,7 +86,8 @@ def cascade_steps(
     names = ["threshold_px", "threshold_px_low", "threshold_px_high", "factor", "per_hour", "test_per_hour"]
     names += ["test_per_hour_low", "test_per_hour_high", "events", "subjects", "remark"]
     table = pd.DataFrame(rows).assign(step=STEPS[: len(rows)], per_hour=per_hour)
-    return table.assign(factor=table["threshold_px"] / table["threshold_px"].shift())[["step", *names]]
+    table["factor"] = table["threshold_px"] / table["threshold_px"].shift()
+    return table.reindex(columns=["step", *names])
 
 
 def hotelling(probe, still, per_hour: float, *, resting: bool) -> pd.DataFrame:
