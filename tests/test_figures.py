@@ -189,7 +189,7 @@ def test_names_stay_text_when_results_are_read(tmp_path):
 def run(tmp_path):
     """A run whose results allow every figure of the first paper."""
     folder = a_run(tmp_path / "runs" / "made up")
-    more = {"events": EVENTS, "position_control": CONTROL, "published_control": PUBLISHED_CONTROL}
+    more = {"events": EVENTS, "table_control": CONTROL, "published_control": PUBLISHED_CONTROL}
     for name, table in (more | {"curves_paper": curve_table(), "curves_context": curve_table()}).items():
         cache.write_table(folder / "results" / f"{name}.csv", table)
     return folder

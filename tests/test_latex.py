@@ -115,7 +115,7 @@ RESULTS = {
     **ablations(),
     **decoders(),
     **variants(),
-    "position_control": CONTROL,
+    "table_control": CONTROL,
     "transfer_loss": frame(transfer, f"protocol model input metric {across}", "synthme"),
     "recognition": frame([("ours", 4, 86, 0.3, 0.32, 0.43)], "system classes events uf1 uar accuracy"),
 }

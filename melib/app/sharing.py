@@ -31,17 +31,11 @@ RECORD = "record.json"
 FORMAT = 1
 # In a run's folder, never shared: json of the subjects in the order of their pseudonyms.
 PSEUDONYMS = "pseudonyms.json"
-# Tables of a run that speak of models and data sets, never of one person, and what they are called here.
-OPEN_TABLES = {
-    "face_card": "card",
-    "claims": "claims",
-    "ceilings": "ceilings",
-    "spotting": "spotting",
-    "spotting_claims": "spotting_claims",
-    "published_intensity": "published_intensity",
-    "published_control": "published_control",
-    "untestable": "untestable",
-}
+# Tables of a run that speak of models and data sets, never of one person; the first is called card here.
+OPEN_TABLES = (
+    *("face_card", "claims", "ceilings", "untestable", "spotting", "spotting_claims"),
+    *("paper_protocol", "published_all", "published_control"),
+)
 # Columns that tell of one person or one recording.
 _PRIVATE = ("subject", "video", "event", "panel", "file", "path")
 _SCORE = ["dataset", "protocol", "model", "input", "metric"]
@@ -89,7 +83,7 @@ def share(run: str | Path, out: str | Path, lab: str = "") -> Path:
     if not {"intensity", "spotting"} & set(read):
         raise DataError(f"{run} has no intensity.csv and no spotting.csv yet: run notebook 04 or 06 first.")
 
-    tables = {new: read[name] for name, new in OPEN_TABLES.items() if name in read}
+    tables = {name.removeprefix("face_"): read[name] for name in OPEN_TABLES if name in read}
     if "events" in read:
         tables["counts"] = _counts(read["events"])
     if "intensity" in read:
@@ -284,13 +278,15 @@ def _numbers(folder):
     if (folder / "spotting.csv").is_file():
         spotting = results.read_result(folder / "spotting.csv")
         keys = ("dataset", "system", "decoder", "features", "target", "training")
+        times = answers.trainings(spotting)
         spotting = results.over_seeds(spotting[spotting["rule"] == "strict"], keys)
+        counted = (spotting["tp"] + spotting["fn"]) / np.where(spotting["seed"].isna(), times, 1)
         for metric in _SPOTTING:
             ends = {end: spotting.get(f"{metric}_{end}", np.nan) for end in ("low", "high")}
             parts.append(
                 spotting[["dataset"]].assign(
                     protocol="spotting", model=spotting["system"], input=spotting["decoder"], metric=metric,
-                    estimate=spotting[metric], **ends, events=spotting["tp"] + spotting["fn"], subjects=np.nan,
+                    estimate=spotting[metric], **ends, events=counted, subjects=np.nan,
                 )
             )  # fmt: skip
     return pd.concat(parts, ignore_index=True)

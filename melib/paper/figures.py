@@ -289,7 +289,11 @@ def position_figure(targets: np.ndarray, values: pd.DataFrame) -> Figure:
 
 def _position(events: pd.DataFrame, control: pd.DataFrame, published: pd.DataFrame) -> Figure:
     """The control that reads no pixel, beside what was published."""
-    control = _pick(control, "paper", "spearman_pseudo")
+    mean = {end: f"over_events{end}" for end in ("", "_low", "_high")}
+    control = control[control["metric"] == "spearman_pseudo"]
+    control = control.assign(
+        **{name.removeprefix("_") or "estimate": control[of] for name, of in mean.items()}
+    )
     used = events[(events["kind"] == "micro") & (events["status"] != "dropped")].dropna(subset=["apex"])
     used = records(used[used["dataset"].isin(control["dataset"])])
     targets = [priors.resampled_triangle(row["onset"], row["apex"], row["offset"]) for row in used]
@@ -306,7 +310,7 @@ def _position(events: pd.DataFrame, control: pd.DataFrame, published: pd.DataFra
 
 
 PLOTS = (
-    Plot("position_control", _position, ("events", "position_control", "published_control"), whole=True),
+    Plot("position_control", _position, ("events", "table_control", "published_control"), whole=True),
     Plot("agreement", agreement, ("intensity",)),
     Plot("amplitude", amplitude, ("intensity",)),
     *(Plot(f"face_card_{name}", partial(face_card, protocol=name), ("face_card",)) for name in PROTOCOLS),

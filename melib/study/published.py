@@ -2,13 +2,12 @@
 
     published.csv                         value, metric, data set, protocol, method, source; which of our models stands
                                           beside it (model, input), what else is known to differ (differs)
-    summary, position_control, spotting   what a run found
+    summary, table_control, spotting      what a run found
         --> published_all.csv             ours, control, published, difference, mark
 
 The control of intensity is position alone, that of spotting is chance: neither has seen a pixel.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +21,13 @@ COLUMNS = [
     *("mark", "source", "model", "of", "events", "subjects"),
 ]
 
+_BESIDE = [
+    *("dataset", "metric", "ours", "ours_low", "ours_high", "events", "subjects", "of", "paper", "control"),
+    *("their_events", "their_subjects", "data", "alone", "alone_low", "alone_high", "table"),
+    *("difference", "low", "high"),
+]
 # A variant of our model (ablations.CHANGES) that was published, in words.
 _VARIANTS = {"no ranking term": "trained without the apex-ranking term"}
-# What stands behind a published value in a table of ours, and is said aloud in its caption.
-SIGNS = {"OTHER DATA": "!", "OTHER PROTOCOL": "?"}
 
 
 def values(task: str) -> pd.DataFrame:
@@ -57,7 +59,7 @@ def beside(run: str | Path) -> pd.DataFrame:
         (ours minus published), mark (empty only where data and protocol agree), source; model (which of ours), of
         (the data set of the published number), events, subjects (of ours).
     """
-    rows = [row for table in results.read_results(run, "position_control") for row in _position(table)]
+    rows = [row for table in results.read_results(run, "table_control") for row in _position(table)]
     variants = results.read_results(run, "intensity_ablations")
     rows += [row for table in results.read_results(run, "summary") for row in _intensity(table, *variants)]
     rows += [row for table in results.read_results(run, "spotting") for row in _spotting(table)]
@@ -81,72 +83,33 @@ def control_beside_published(control: pd.DataFrame) -> pd.DataFrame:
         its table, else control, of which none is known; table: of how many clips that is; difference, low, high: paper less
         alone. A data set that was published stands beside its own row alone.
     """
-    known, rows = values("intensity"), []
+    known, ends = values("intensity"), ("", "_low", "_high")
     network = known[known["model"] == "resnet18_bigru"].set_index(["dataset", "metric"])["value"]
-    for ours in results.records(control[control["protocol"] == "paper"]):
-        blind = known[(known["model"] == "position_only") & (known["metric"] == ours["metric"])]
-        own = blind[blind["dataset"] == ours["dataset"]]
-        for theirs in results.records(own if len(own) else blind):
-            mean = [ours[f"over_events{end}"] for end in ("", "_low", "_high")]
-            row = [ours["dataset"], ours["metric"], *mean, ours["events"], ours["subjects"]]
-            paper = network.get((theirs["dataset"], theirs["metric"]), np.nan)
-            row += [theirs["dataset"], paper, theirs["value"], int(theirs["events"]), int(theirs["subjects"])]
-            held = ours["dataset"] == theirs["dataset"]
-            alone = mean if held else [theirs["value"], np.nan, np.nan]
-            counted = "{events:.0f} clips, {subjects:.0f} subjects of ".format_map(ours if held else theirs)
-            row += [
-                mark(ours, theirs) or "same",
-                *alone,
-                counted + ("this run's table" if held else "the public table"),
-            ]
-            rows.append((*row, paper - alone[0], paper - alone[2], paper - alone[1]))
-    names = [
-        "dataset",
-        "metric",
-        "ours",
-        "ours_low",
-        "ours_high",
-        "events",
-        "subjects",
-        "of",
-        "paper",
-        "control",
+    blind = known[known["model"] == "position_only"].drop(columns=["protocol", "model", "input", "task"])
+    theirs = {"value": "control", "events": "their_events", "subjects": "their_subjects", "dataset": "of"}
+    ours = {f"over_events{end}": f"ours{end}" for end in ends}
+    table = control[control["protocol"] == "paper"].rename(columns=ours)
+    table = table.merge(blind.rename(columns=theirs), on="metric").astype(
+        {"their_events": int, "their_subjects": int}
+    )
+    held = table["of"] == table["dataset"]
+    table, held = (part[held | ~table["dataset"].isin(table.loc[held, "of"])] for part in (table, held))
+    rows = results.records(table)
+    back = {new: old for old, new in theirs.items()}
+    table["data"] = [
+        mark(row, {back.get(k, k): v for k, v in row.items() if k not in theirs}) or "same" for row in rows
     ]
-    names += ["their_events", "their_subjects", "data", "alone", "alone_low", "alone_high", "table"]
-    return pd.DataFrame(rows, columns=[*names, "difference", "low", "high"])
-
-
-def as_rows(dataset: str, metrics: Sequence[str]) -> pd.DataFrame:
-    """Published values of intensity as rows that go below a table of ours.
-
-    Parameters
-    ----------
-    dataset : str
-        Ours. Where something is published of it, the values of all other data are left out.
-    metrics : sequence of str
-
-    Returns
-    -------
-    DataFrame
-        what (whose number, on which data, and a sign of ``SIGNS`` for whatever isn't as with us), protocol, differs (the
-        same in words), a column a metric.
-    """
-    known = values("intensity")
-    known = known[known["metric"].isin(metrics)]
-    own = known[known["dataset"] == dataset]
-    rows = []
-    for (whose, data), part in (own if len(own) else known).groupby(["method", "dataset"], sort=False):
-        first = results.records(part)[0]
-        differs = mark({"dataset": dataset}, first)
-        signs = "".join(sign for words, sign in SIGNS.items() if words in differs)
-        scores = dict(zip(part["metric"], part["value"], strict=True))
-        about = {
-            "what": f"{whose}, {data} {signs}".rstrip(),
-            "protocol": first["protocol"],
-            "differs": differs,
-        }
-        rows.append({**about, **scores})
-    return pd.DataFrame(rows, columns=["what", "protocol", "differs", *metrics])
+    for end in ends:
+        table[f"alone{end}"] = table[f"ours{end}"].where(held, np.nan if end else table["control"])
+    counted = "{events:.0f} clips, {subjects:.0f} subjects of this run's table"
+    public = "{their_events:.0f} clips, {their_subjects:.0f} subjects of the public table"
+    table["table"] = [
+        (counted if own else public).format_map(row) for row, own in zip(rows, held, strict=True)
+    ]
+    table["paper"] = [network.get(key, np.nan) for key in zip(table["of"], table["metric"], strict=True)]
+    for name, end in (("difference", ""), ("low", "_high"), ("high", "_low")):
+        table[name] = table["paper"] - table[f"alone{end}"]
+    return table.reindex(columns=_BESIDE).reset_index(drop=True)
 
 
 def mark(ours: dict[str, Any], theirs: dict[str, Any]) -> str:
@@ -194,11 +157,12 @@ def _row(ours: dict[str, Any], theirs: dict[str, Any], value: float, control: fl
 
 
 def _position(control: pd.DataFrame) -> list[dict[str, Any]]:
-    """Position alone, averaged over events as it was on the public tables; an interval over subjects isn't that of it."""
+    """Position alone, averaged over events as it was on the public tables, with the interval of that."""
     out = []
     for theirs in results.records(values("intensity").query("model == 'position_only'")):
         for ours in results.records(_same(control, theirs, ["protocol", "metric"])):
             about = {name: ours[name] for name in ("dataset", "protocol", "events", "subjects")}
+            about |= {end: ours[f"over_events_{end}"] for end in ("low", "high")}
             model = results.label("position_only", "none")
             out.append(_row({**about, "model": model}, theirs, ours["over_events"], np.nan))
     return out
