@@ -18,7 +18,9 @@ import pandas as pd
 from melib import controls, metrics, priors, stats
 from melib.app.interval_files import numbers_of, read_text_table
 from melib.errors import DataError
+from melib.paper.answers import interval_text
 from melib.study.evaluation import swaps_within_folds
+from melib.study.results import records
 
 # Places in a window that curves of unequal length are read off at, to be compared with each other.
 _PLACES = 64
@@ -349,7 +351,7 @@ def _swapped(
 def _verdict(table: pd.DataFrame) -> str:
     by_measure = table.set_index("measure")
     swap, pair = by_measure.loc["clip_swap"], by_measure.loc["spearman"]
-    interval = f"{swap['curves']:.3f} [{swap['low']:.3f}, {swap['high']:.3f}]"
+    interval = interval_text(swap, "curves", 3)
     if not swap["low"] > controls.LEAST_SWAP:
         return (
             f"These curves fit other people's clips as well as their own (clip swap {interval}): nothing here shows "
@@ -366,23 +368,14 @@ def _verdict(table: pd.DataFrame) -> str:
 
 def screen_rows(made: CurveAudit) -> list[tuple[str, ...]]:
     """The table as a screen shows it: measure, curves, position alone, difference, clips."""
-
-    def shown(value: float, low: float = np.nan, high: float = np.nan) -> str:
-        interval = f" [{low:.3f}, {high:.3f}]" if np.isfinite(low) else ""
-        return f"{value:.3f}{interval}" if np.isfinite(value) else ""
-
-    return [
-        (
-            row.measure
-            + (", ms" if row.measure == "apex_error" else "")
-            + (f" (ties allow {row.tie_limit:.2f})" if np.isfinite(row.tie_limit) else ""),
-            shown(row.curves, row.low, row.high),
-            shown(row.position_only),
-            shown(row.difference, row.difference_low, row.difference_high),
-            str(row.clips),
-        )
-        for row in made.table.itertuples()
-    ]
+    rows = []
+    for row in records(made.table):
+        name = row["measure"] + ", ms" * (row["measure"] == "apex_error")
+        name += f" (ties allow {row['tie_limit']:.2f})" if np.isfinite(row["tie_limit"]) else ""
+        sides = (row, "curves"), ({"estimate": row["position_only"]}, "estimate"), (row, "difference")
+        cells = [interval_text(*side, 3) if np.isfinite(side[0][side[1]]) else "" for side in sides]
+        rows.append((name, *cells, str(row["clips"])))
+    return rows
 
 
 def _reading(clips: list[AuditedClip]) -> list[str]:

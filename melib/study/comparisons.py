@@ -9,7 +9,7 @@ A family is what one line of comparisons.yml declares, on one data set. p comes 
 of the subjects, the effect is the mean difference over subjects divided by its standard deviation over subjects.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from functools import cache as once
 from pathlib import Path
 from typing import Any
@@ -84,43 +84,31 @@ def corrected(table: pd.DataFrame, family: str, test: Sequence[str]) -> pd.DataF
     )
 
 
-# What the two sides of a row are called; tables of tests by their name, in the order of comparisons.yml.
-TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
-    "claims": ("intensity_claims", lambda r: f"{_model(r)} over {_claimed(r)}"),
-    "model_differences": (
-        "intensity_models",
-        lambda r: f"{_model(r)} over {results.label(r['control'], r['control_input'])}",
-    ),
-    "ablation_differences": (
-        "intensity_ablations",
-        lambda r: f"{r['family']}: {r['variant']} against {r['base']}",
-    ),
-    "spotting_claims": ("spotting_claims", lambda r: _against(r)),
-    "system_differences": ("spotting_systems", lambda r: f"{r['system']} against {r['against']}"),
-    "variant_differences": ("spotting_ablations", lambda r: f"{r['system']} against {r['against']}"),
-    "spotting_parts": (
-        "spotting_parts",
-        lambda r: f"{r['question']}: {r['system']} against {r['against']}",
-    ),
-    "decoder_differences": (
-        "decoder_differences",
-        lambda r: f"{r['ours']} against {r['other']}; {r['setting']}",
-    ),
+# Tables of tests by their name, in the order of comparisons.yml: their family, and what the two sides of a row are called.
+TABLES = {
+    "claims": ("intensity_claims", "{tested} over {beside}"),
+    "model_differences": ("intensity_models", "{tested} over {beside}"),
+    "ablation_differences": ("intensity_ablations", "{family}: {variant} against {base}"),
+    "spotting_claims": ("spotting_claims", "{system} against {against}"),
+    "system_differences": ("spotting_systems", "{system} against {against}"),
+    "variant_differences": ("spotting_ablations", "{system} against {against}"),
+    "spotting_parts": ("spotting_parts", "{question}: {system} against {against}"),
+    "decoder_differences": ("decoder_differences", "{ours} against {other}; {setting}"),
 }
 
 
-def _model(row: dict[str, Any]) -> str:
-    return results.label(row["model"], row["input"])
-
-
-def _claimed(row: dict[str, Any]) -> str:
-    """The control of a claim and the events that it is about: ``flow magnitude, at 1 px or more``."""
-    return results.label(row["claim"].partition(" over ")[2], "none") + row["needed"].rpartition("above 0")[2]
-
-
-def _against(row: dict[str, Any]) -> str:
-    family = declared()["spotting_claims"]
-    return f"{family['ours']} against {family['other']}"
+def _sides(form: str, row: dict[str, Any]) -> str:
+    """What a test compares: ``ResNet18 + BiGRU, flow over flow magnitude, at 1 px or more``."""
+    claims = declared()["spotting_claims"]
+    words = {"system": claims["ours"], "against": claims["other"]} | row
+    if "model" in row:
+        words["tested"] = results.label(row["model"], row["input"])
+    if "control" in row:
+        words["beside"] = results.label(row["control"], row["control_input"])
+    elif {"model", "claim"} <= {*row}:  # the control, and which events it is about
+        other, about = row["claim"].partition(" over ")[2], row["needed"].rpartition("above 0")[2]
+        words["beside"] = results.label(other, "none") + about
+    return form.format_map(words)
 
 
 def statistics(run: str | Path) -> pd.DataFrame:
@@ -143,7 +131,7 @@ def statistics(run: str | Path) -> pd.DataFrame:
         If an older version wrote a table, without the corrected p.
     """
     parts = []
-    for name, (family, sides) in TABLES.items():
+    for name, (family, form) in TABLES.items():
         for table in results.read_results(run, name):
             if "p_holm" not in table:
                 raise DataError(
@@ -152,7 +140,7 @@ def statistics(run: str | Path) -> pd.DataFrame:
             rows = table[table["p"].notna()].rename(columns={"estimate": "difference"})
             if name == "claims":
                 rows = rows.assign(metric=rows["claim"].str.split(" over ").str[0])
-            rows = rows.assign(comparison=[sides(row) for row in results.records(rows)], family=family)
+            rows = rows.assign(comparison=[_sides(form, row) for row in results.records(rows)], family=family)
             parts.append(rows.reindex(columns=COLUMNS))
     if not parts:
         return pd.DataFrame(columns=[*COLUMNS, "tests"])

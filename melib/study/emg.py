@@ -9,8 +9,6 @@ A lag that is searched for always finds some agreement. So each event is held ag
 event, too, with the same search: what the curve knows of its own muscle is the difference.
 """
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 from scipy import signal, stats
@@ -126,41 +124,25 @@ def beside_emg(
         best = int(np.argmax(scores))
         return float(scores[best]), float(lags[reached][best])
 
-    rows, stretches = _stretches(events, len(curve), margin * fps)
-    for number, (row, frames) in enumerate(zip(rows, stretches, strict=True)):
-        row["spearman"], row["lag_s"] = search(frames, 0.0)
-        others = [
-            search(frames, (other["apex"] - row["apex"]) / fps)[0]
-            for k, other in enumerate(rows)
-            if k != number
-        ]
-        known = [score for score in others if np.isfinite(score)]
-        row["swapped"] = float(np.mean(known)) if known else np.nan
-        inside = (seconds >= frames[0] / fps) & (seconds <= frames[-1] / fps)
-        row["peak"] = float(strength[inside].max()) if inside.any() else np.nan
-    return pd.DataFrame(rows, columns=COLUMNS)
-
-
-def _stretches(
-    events: pd.DataFrame, length: int, margin: float
-) -> tuple[list[dict[str, Any]], list[np.ndarray]]:
-    """Events with an apex each, and the frames of each and around it."""
-    rows, stretches = [], []
-    for number, event in enumerate(events.to_dict("records")):
-        onset, offset, apex = event["onset"], event["offset"], event.get("apex")
-        if not 0 <= onset < offset < length:
-            raise DataError(
-                f"Event {number} goes from frame {onset} to {offset}, outside a curve of {length} frames."
-            )
-        apex = (onset + offset) / 2 if pd.isna(apex) else float(apex)
-        rows.append({"onset": onset, "apex": apex, "offset": offset})
-        stretches.append(np.arange(max(0, round(onset - margin)), min(length, round(offset + margin) + 1)))
-    return rows, stretches
+    table = events.reset_index(drop=True).reindex(columns=["onset", "apex", "offset"])
+    inside = (table["onset"] >= 0) & (table["onset"] < table["offset"]) & (table["offset"] < len(curve))
+    for number, event in table[~inside].iterrows():
+        span = f"{event['onset']:g} to {event['offset']:g}"
+        raise DataError(f"Event {number} goes from frame {span}, outside a curve of {len(curve)} frames.")
+    middle = (table["onset"] + table["offset"]) / 2
+    table["apex"] = pd.to_numeric(table["apex"]).astype(float).fillna(middle)
+    rows = []
+    for number, (onset, apex, offset) in enumerate(table.to_numpy(float)):
+        first, last = max(0, round(onset - margin * fps)), min(len(curve) - 1, round(offset + margin * fps))
+        frames = np.arange(first, last + 1)
+        away = (table["apex"].drop(number) - apex) / fps
+        swapped = pd.Series([search(frames, moved)[0] for moved in away], dtype=float).mean()
+        held = strength[(seconds >= first / fps) & (seconds <= last / fps)]
+        rows.append((*search(frames, 0.0), swapped, held.max() if held.size else np.nan))
+    return table.assign(**dict(zip(COLUMNS[3:], np.reshape(rows, (-1, 4)).T, strict=True)))
 
 
 def _spearman(curve: np.ndarray, others: np.ndarray) -> np.ndarray:
     """Rank correlation of (n,) with each row of (m, n); 0 where one of the two doesn't change."""
-    one, many = stats.rankdata(curve), stats.rankdata(others, axis=1)
-    one, many = one - one.mean(), many - many.mean(axis=1, keepdims=True)
-    size = np.linalg.norm(one) * np.linalg.norm(many, axis=1)
-    return np.divide(many @ one, size, out=np.zeros(len(many)), where=size > 0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.nan_to_num(np.corrcoef(stats.rankdata([curve, *others], axis=1))[0, 1:])
