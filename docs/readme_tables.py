@@ -10,6 +10,7 @@ replaced. docs/results/ holds the rows that the blocks need, and origin.json: wh
 
 import datetime
 import json
+import math
 import re
 import sys
 from pathlib import Path
@@ -87,6 +88,9 @@ def blocks() -> dict[str, str]:
         "aims": _aims(),
         "spotting": _spotting(),
         "parts": _parts(),
+        "choices": _choices(),
+        "variants": _variants(),
+        "sharing": _sharing(),
         "answers": answers.markdown(DOCS, *(name for name in answers.rules() if name != "aims")),
     }
 
@@ -145,6 +149,7 @@ def _intensity() -> str:
 
 def _published() -> str:
     (table,) = results.read_results(DOCS, "published_control")
+    table = table.assign(alone=table.get("alone", table["control"]))
     rows = results.records(table[(table["metric"] == "spearman_pseudo") & table["paper"].notna()])
     beside = [f"{answers.interval_text(r, 'alone', 4)} against {r['paper']:.4f} on {r['of']}" for r in rows]
     return (
@@ -167,29 +172,41 @@ def _aims() -> str:
 def _aim_rows() -> list[tuple[str, str, str, bool]]:
     """Aim, what it needed, what came out, whether it holds."""
     (claims,), rows = results.read_results(DOCS, "claims"), []
+    ceilings = {"ceiling": "the truth itself", "labels": "the labels", "magnitude": "untrained magnitude"}
     for row in results.records(claims):
         metric, over, other = row["claim"].partition(" over ")
         name = results.METRICS.get(metric) or results.QUANTITIES.get(metric, (metric,))[0]
         name += f", over {results.label(other, 'none')}" if over else ""
         result = f"{answers.interval_text(row, sign=bool(over))}, {row['events']:.0f} events"
+        beside = [
+            f"{what} {row[n]:.2f}" for n, what in ceilings.items() if row.get(n, math.nan) == row.get(n)
+        ]
+        result += f" ({', '.join(beside)})" if beside else ""
         rows.append((name, row["needed"], result, bool(row["holds"])))
     return rows
 
 
 def _spotting() -> str:
     (table,) = results.read_results(DOCS, "spotting")
+    first, times = table.iloc[0], answers.trainings(table)
     table = results.over_seeds(table, ["dataset", "system"])
     table = table[table["system"].isin(_SYSTEMS)]
     rows = []
     for row in results.records(table):
-        counts = " / ".join(f"{row[name]:.0f}" for name in ("tp", "fp", "fn"))
+        n = times if row["seed"] != row["seed"] else 1  # counts of all trainings
+        counts = " / ".join(f"{row[name] / n:.0f}" for name in ("tp", "fp", "fn"))
         f1, end_to_end, strs = (
             answers.interval_text(row, name) for name in ("spotting_f1", "end_to_end_f1", "strs")
         )
         alarms = answers.interval_text(row, "fp_per_hour", 0)
         rows.append([_SYSTEMS[row["system"]], counts, f1, f"{row['ap']:.2f}", end_to_end, alarms, strs])
-    first = table.iloc[0]
-    head = ["", "found / invented / missed", _SCORES[0], "AP", *_SCORES[1:]]
+    head = [
+        "",
+        "found / invented / missed" + " (mean of the trainings)" * (times > 1),
+        _SCORES[0],
+        "AP",
+        *_SCORES[1:],
+    ]
     caption = (
         f"{first['videos']:.0f} simulated videos, {first['minutes']:.0f} minutes, {first['tp'] + first['fn']:.0f} "
         f"micro-expressions ({_origin()}); every video scored, one-to-one matching at IoU .5; 95 % intervals over subjects:"
@@ -210,6 +227,45 @@ def _parts() -> str:
         f"Mean over {table['combinations'].max()} combinations ({_origin()}); 95 % intervals over subjects:"
     )
     return f"{caption}\n\n{_table(head, rows)}"
+
+
+def _choices() -> str:
+    """Single parts of our system, each against what it is asked about; nothing where the run is older."""
+    rows = []
+    for table in results.read_results(DOCS, "spotting_parts"):
+        wanted = table[table["metric"].isin(["spotting_f1", "end_to_end_f1"])]
+        for (asked, *about), part in wanted.groupby(["question", "system", "against"], sort=False):
+            by = {row["metric"]: row for row in results.records(part)}
+            cells = [_difference(by.get(metric, {})) for metric in ("spotting_f1", "end_to_end_f1")]
+            rows.append([asked, " less ".join(about), *cells, *_p_and_floor(by.get("end_to_end_f1", {}))])
+    head = ["question", "difference", "spotting F1", "end-to-end F1", "p after Holm", "another seed alone"]
+    return _table(head, rows) if rows else "Of this run there is no `results/spotting_parts.csv`."
+
+
+def _variants() -> str:
+    """The intensity model with one thing changed, beside another seed."""
+    (table,), rows = results.read_results(DOCS, "ablation_differences"), []
+    chosen = {"context": "inside_spearman_true", "paper": "spearman_pseudo"}
+    shown = table[(table["metric"] == table["protocol"].map(chosen)) & (table["family"] != "control")]
+    for row in results.records(shown):
+        rows.append([row["protocol"], row["base"], row["variant"], _difference(row), *_p_and_floor(row)])
+    head = ["protocol", "base", "changed", "difference", "p after Holm", "another seed alone"]
+    asked = "Spearman with the truth inside the event (context), with the pseudo-label (paper), less that of the base"
+    return f"{asked} ({_origin()}):\n\n{_table(head, rows)}"
+
+
+def _difference(row: dict[str, Any]) -> str:
+    return answers.interval_text(row, "difference", 3, sign=True)
+
+
+def _p_and_floor(row: dict[str, Any]) -> list[str]:
+    return [f"{row[name]:.3f}" if row.get(name, math.nan) >= 0 else "" for name in ("p_holm", "floor")]
+
+
+def _sharing() -> str:
+    said = answers.verdicts(DOCS, "sharing", "synergy")
+    asked = [v for v in said if v.standing != "missing"]
+    return "\n".join(f"- {v.question} **{v.answer}**: {v.effect}, {v.about}." for v in asked)
 
 
 def main() -> None:

@@ -26,6 +26,7 @@ from test_latex import RESULTS
 
 from melib.app import cli
 from melib.data import manifest
+from melib.study import results
 
 ROOT = Path(__file__).parents[1]
 SPEC = importlib.util.spec_from_file_location("readme_tables", ROOT / "docs" / "readme_tables.py")
@@ -56,6 +57,9 @@ LEFT_OUT = {
     ".venv/bin/melib data check samm": LICENSED,
     "make reproduce DATA=": LICENSED,
     ".venv/bin/melib run --profile published --data": LICENSED,
+    ".venv/bin/melib share published_samm": LICENSED,
+    ".venv/bin/melib compare shared/samm": LICENSED,
+    ".venv/bin/melib audit runs/published_samm": LICENSED,
     ".venv/bin/melib run --profile paper --data samm": LICENSED,
     ".venv/bin/melib data events samm_lv": LICENSED,
 }
@@ -185,6 +189,26 @@ def test_no_result_is_typed_beside_the_blocks():
         typed = re.sub(r"<!-- \w+, made by .*?<!-- end -->", "", text, flags=re.DOTALL)
         assert len(typed) < len(text) and "<!--" not in typed
         assert not re.findall(r"(?<![\w.])\d*\.\d+", re.sub(r"`[^`]*`", "", typed))
+
+
+def test_what_the_pages_say_in_words_holds_in_the_results():
+    card, differences, factorial = (
+        results.read_result(DOCS / "results" / f"{name}.csv")
+        for name in ("face_card", "model_differences", "factorial")
+    )
+    card = results.over_seeds(card).query("protocol == 'context' and model == 'resnet18_bigru'")
+    follow = card[card["quantity"] == "apex_follow"].set_index("input")
+    # "On flow the network follows the face; on raw frames it draws the same curve whatever happens."
+    assert follow.loc["flow", "low"] > 0.5 and abs(follow.loc["raw", "estimate"]) < 0.1
+    # "On clips cut from onset to offset, position alone scores what the network scores on raw frames."
+    asked = (
+        "protocol == 'paper' and model == 'resnet18_bigru' and input == 'raw' and control == 'position_only'"
+    )
+    (alone,) = differences.query(f"{asked} and metric == 'spearman_pseudo'").to_dict("records")
+    assert alone["low"] <= 0 and abs(alone["difference"]) < 0.05
+    # "The features are by far the largest part."
+    parts = factorial.query("metric == 'end_to_end_f1'").set_index("factor")["effect"].abs()
+    assert parts["features"] > 2 * parts.drop("features").max()
 
 
 def test_a_run_fills_the_blocks_from_its_results_alone(tmp_path, monkeypatch):

@@ -267,7 +267,7 @@ def _run(
 ) -> None:
     """Execute the notebooks into a run's folder; what is finished isn't repeated."""
     from melib.app import runner
-    from melib.paper import report
+    from melib.paper import answers, report
 
     folders = {}
     for pair in data or []:
@@ -289,7 +289,8 @@ def _run(
     except runner.NotebookError as error:
         print(f"melib: {error}", file=sys.stderr)
         raise typer.Exit(1) from None
-    print(report.table(folder))
+    print("Does the model see the face?")
+    _table([*answers.HEADS], report.verdict_rows(folder))
     print(folder / "report" / "index.html")
 
 

@@ -123,17 +123,17 @@ def _trained_enough(rule: Mapping[str, Any], own: list[pd.DataFrame]) -> list[pd
         return own
     for table in own:
         committed = [kept[kept["dataset"].isin(table["dataset"])] for kept in _committed(rule["result"])]
-        if _trainings(table) < TRAININGS and any(_trainings(kept) >= TRAININGS for kept in committed):
+        if trainings(table) < TRAININGS and any(trainings(kept) >= TRAININGS for kept in committed):
             return [kept.assign(whose="committed run") for kept in committed]
-    return [table.assign(seeds=table.get("seeds", _trainings(table))) for table in own]
+    return [table.assign(seeds=table.get("seeds", trainings(table))) for table in own]
 
 
 def _committed(result: str) -> list[pd.DataFrame]:
     return results.read_results(COMMITTED, result)
 
 
-def _trainings(table: pd.DataFrame) -> int:
-    """How often each model of a table was trained; once where it doesn't say."""
+def trainings(table: pd.DataFrame) -> int:
+    """How often each model of a result table was trained; once where it doesn't say."""
     if "seeds" in table and table["seeds"].notna().any():
         return int(table["seeds"].max())
     return max(1, table["seed"].nunique()) if "seed" in table else 1
@@ -218,7 +218,8 @@ def _verdict(name: str, rule: Mapping[str, Any], rows: list[dict[str, Any]]) -> 
     column, _, digits = rule.get("rate", "").partition(" ")
     texts["rate"] = interval_text(row, column, int(digits or 0))
     values = ": ".join(str(texts[column]) for column in rule.get("by", ()))
-    several = [f"of {len(rows)}, {above} above and {below} below 0"] * (len(rows) > 1)
+    beside = [f"of {len(rows)}, {above} above and {below} below 0"] * (len(rows) > 1)
+    beside += [f"another seed alone does {row['floor']:.3f}"] if _end(row, "floor") >= 0 else []
     known = {word: row[key] for key, word in _COUNTED.items() if row.get(key, math.nan) > 0}
     counted = [f"{count:.0f} {word}{'s' * (count != 1)}" for word, count in known.items()]
     data = [row["dataset"], *counted, *([row["whose"]] if "whose" in row else [])]
@@ -233,7 +234,7 @@ def _verdict(name: str, rule: Mapping[str, Any], rows: list[dict[str, Any]]) -> 
         rule["words"].get(row["outcome"], row["outcome"]),
         standing,
         interval_text(row, "value", rule.get("digits"), sign=signed),
-        "; ".join([f"{rule['about'].format_map(texts)} ({on})", *several]),
+        "; ".join([f"{rule['about'].format_map(texts)} ({on})", *beside]),
         "" if math.isnan(row["p_holm"]) else f"{row['p_holm']:.3f}" if row["p_holm"] >= 0.001 else "< 0.001",
         rule["result"],
     )

@@ -9,7 +9,6 @@ pictures that were drawn from result tables: no other is sure to show no face.
 """
 
 import base64
-import io
 import json
 import re
 from collections.abc import Iterator
@@ -49,8 +48,7 @@ _BESIDE = {
     "spotting": ("system", {"chance", "motion"}),
     "limits": ("kind", {"baseline", "ideal"}),
 }
-# With fewer trainings nothing may be claimed; nor does a bootstrap over fewer subjects say much.
-_TRAININGS, _SUBJECTS = 5, 10
+_SUBJECTS = 10  # a bootstrap over fewer doesn't say much
 # Pixels of a figure a pixel of the page: two columns fill the page, one column half of it.
 _SHARPNESS = 2.2
 # Figures in the order of a paper, by how their names begin; others come last.
@@ -104,7 +102,7 @@ def build(run: str | Path) -> Path:
         heads=answers.HEADS,
         verdicts=answers.verdicts(run),
         rules=answers.RULES.read_text(encoding="utf-8"),
-        trainings=_TRAININGS,
+        trainings=answers.TRAININGS,
         tables=tables,
         unset=unset,
         figures=_figures(run),
@@ -122,29 +120,23 @@ def build(run: str | Path) -> Path:
     return index
 
 
-def table(run: str | Path) -> str:
-    """The verdicts as text for a terminal, what speaks against us first.
+def verdict_rows(run: str | Path) -> list[tuple[str, ...]]:
+    """Verdicts for a terminal, below `answers.HEADS`: what speaks against us first, what wasn't asked in one line.
 
     Parameters
     ----------
     run : str or Path
         Folder of the run.
     """
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    grid = Table(title="Does the model see the face?", box=box.SIMPLE_HEAD, title_justify="left")
-    for head, width in zip(answers.HEADS, (40, 14, 36, 8), strict=True):
-        grid.add_column(head, width=width)
-    for standing, verdicts in groupby(answers.verdicts(run), key=lambda verdict: verdict.standing):
-        grid.add_row(STANDINGS[standing].upper())
-        for verdict in verdicts:
-            grid.add_row(verdict.question, verdict.answer, verdict.effect or verdict.about, verdict.p)
-        grid.add_section()
-    text = io.StringIO()
-    Console(file=text, width=110).print(grid, markup=False)
-    return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
+    rows: list[tuple[str, ...]] = []
+    for standing, group in groupby(answers.verdicts(run), key=lambda verdict: verdict.standing):
+        verdicts = list(group)
+        if standing == "missing":
+            rows.append((STANDINGS[standing].upper(), f"{len(verdicts)} questions, in the report", "", ""))
+            continue
+        rows.append((STANDINGS[standing].upper(), "", "", ""))
+        rows += [(verdict.question, verdict.answer, verdict.effect, verdict.p) for verdict in verdicts]
+    return rows
 
 
 def _tables(run: Path) -> list[dict[str, Any]]:
@@ -220,8 +212,8 @@ def _claim_checks(run: Path) -> Iterator[Wrong]:
         ]
         yield "Every subject is tested once by every model, in one fold", wrong, f"{everybody.sum()} subjects"
         yield (
-            f"Models were trained {_TRAININGS} times or more",
-            [f"{seeds}"] * (seeds < _TRAININGS),
+            f"Models were trained {answers.TRAININGS} times or more",
+            [f"{seeds}"] * (seeds < answers.TRAININGS),
             f"{seeds}",
         )
         few = [f"{name} has {count}" for name, count in everybody[everybody < _SUBJECTS].items()]
