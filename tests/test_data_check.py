@@ -312,16 +312,6 @@ def test_links_are_followed_once(held, tmp_path):
     assert len(data_check.inventory(held)) == 4
 
 
-@pytest.mark.parametrize(
-    "wrong", ["a,b\n1,2\n", "relpath,bytes,sha256\nx,many,0\n", f"relpath,bytes,sha256\nx,{10**30},0\n", ""]
-)
-def test_a_file_that_is_no_list_is_one_sentence(held, tmp_path, wrong):
-    (tmp_path / "wrong.csv").write_text(wrong)
-    ended = melib("data", "manifest", "--root", held, "--verify", tmp_path / "wrong.csv")
-    assert ended.exit_code == 1
-    assert "wrong.csv" in ended.stderr and len(ended.stderr.splitlines()) == 1
-
-
 def test_a_file_that_can_t_be_read_is_named_and_nothing_is_written(held, tmp_path):
     os.symlink("nowhere", held / "broken")
     ended = melib("data", "manifest", "--root", held, "--out", tmp_path / "files.csv")

@@ -145,13 +145,6 @@ def test_other_code_is_not_refused_but_the_first_is_kept_and_the_check_says_so(r
     assert "code" in detail
 
 
-def test_a_broken_file_is_one_readable_sentence(run):
-    begin(run, "smoke")
-    (run / CONFIGURATION).write_text("{", encoding="utf-8")
-    with pytest.raises(DataError, match="can't be read: name another run"):
-        begin(run, "smoke")
-
-
 def test_nothing_is_simulated_before_the_configuration_is_frozen(run, monkeypatch):
 
     there = []
