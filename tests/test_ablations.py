@@ -328,11 +328,16 @@ def test_no_tested_or_validating_person_s_further_clip_is_trained_on(finished):
         assert len(both.entries) == len(both.mask) == len(both.table)
 
 
+def with_rest(p):
+    """The same windows, of which every person's second one shows nothing."""
+    still = p.table["video"] == "v1"
+    calm = replace(p, pseudo=np.where(still.to_numpy()[:, None], 0, p.pseudo), protocol="context")
+    return replace(calm, table=p.table.assign(complete=~still), reference=p.reference + 2)
+
+
 def test_a_movement_is_laid_over_the_rest_of_another_training_person_alone(finished):
     _, p, folds, _ = finished
-    still = p.table["video"] == "v1"  # every person's second window
-    calm = replace(p, pseudo=np.where(still.to_numpy()[:, None], 0, p.pseudo))
-    calm = replace(calm, table=p.table.assign(complete=~still), reference=p.reference + 2)
+    calm = with_rest(p)
     for fold in folds:
         both = further.over_rest(calm, fold, seed=3)
         for row in range(len(p.table), len(both.table)):
@@ -348,6 +353,24 @@ def test_a_movement_is_laid_over_the_rest_of_another_training_person_alone(finis
         np.testing.assert_array_equal(tested, intensity.rows_of(p, fold.test))
     with pytest.raises(DataError, match="rest of another"):
         further.over_rest(p, folds[0], seed=3)
+
+
+def test_what_is_learned_from_more_is_tested_on_what_the_base_is_tested_on(finished, tmp_path, monkeypatch):
+    calm, folds = with_rest(finished[1]), finished[2]
+    outcome = intensity.Outcome([calm], {}, {"made_up": folds}, {"made_up": {}}, 0, {"made_up": None})
+    monkeypatch.setattr(further, "further_clips", lambda p, times, run: p)
+    trained, fit = [], learn.windows.fit_windows
+    monkeypatch.setattr(
+        learn.windows, "fit_windows", lambda s, train, *a: trained.append(len(train)) or fit(s, train, *a)
+    )
+    names = [name for name, change in CHANGES.items() if change.family == "data"]
+    run = asking(tmp_path, lines(*names, protocol="context"))
+    variants = ablations.fit_all(outcome, run)["made_up", "context"]
+    assert [v.about[4] for v in variants[2:]] == names
+    for variant in variants:
+        assert variant.curve.shape == calm.pseudo.shape and not np.isnan(variant.curve).any()
+    base = np.array(trained[:2])  # two windows a person, one of them a movement
+    np.testing.assert_array_equal(np.reshape(trained, (5, 2)), np.outer([1, 1, 2, 1.5, 3], base))
 
 
 def test_further_clips_are_other_movements_at_the_rate_that_a_window_reads(tmp_path):
