@@ -18,6 +18,7 @@ import pandas as pd
 from numba import njit
 from scipy.signal import find_peaks
 from scipy.special import expit, logit, ndtri
+from sklearn.linear_model import LogisticRegression
 
 from melib import metrics
 from melib._curve import Curve, checked, interval_table, ranks
@@ -505,7 +506,7 @@ def _logistic(features, right, trusted, spread_of_weights):
     twice = np.concatenate([(features - centre) @ columns] * 2)
     label = np.repeat([1, 0], len(right))
     weight = np.concatenate([right, 1 - right])
-    model = _regression()
+    model = LogisticRegression(C=1.0, max_iter=1000)
     model.fit(twice[weight > 0], label[weight > 0], sample_weight=weight[weight > 0])
     weights = columns @ model.coef_[0]
     offset = float(model.intercept_[0] - weights @ centre)
@@ -520,18 +521,11 @@ def worth_keeping(odds, hit, n_events):
     return slope, shift, falling[np.argmax(2 * expected / (np.arange(1, len(falling) + 1) + n_events))]
 
 
-def _regression():
-    # Its import takes a second, which only a fit is worth.
-    from sklearn.linear_model import LogisticRegression
-
-    return LogisticRegression(C=1.0, max_iter=1000)
-
-
 def _calibration(odds, hit):
     """Slope above 0 and offset that turn log odds into those of a hit (Platt)."""
     if not hit.any() or hit.all():
         return 1.0, 0.0
-    model = _regression().fit(odds[:, None], hit)
+    model = LogisticRegression(C=1.0, max_iter=1000).fit(odds[:, None], hit)
     slope = max(float(model.coef_[0, 0]), 0.05)  # the order stays, even where it proved worth nothing
     return slope, float(model.intercept_[0])
 

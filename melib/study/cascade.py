@@ -22,6 +22,7 @@ import pandas as pd
 from numpy.lib.stride_tricks import sliding_window_view
 from scipy.signal import find_peaks
 from scipy.special import ndtr
+from sklearn.covariance import LedoitWolf
 
 from melib.study import ideal_observer, psychometrics
 from melib.study.spotting_decoding import curves_of
@@ -106,9 +107,6 @@ def hotelling(probe, still, per_hour: float, *, resting: bool) -> pd.DataFrame:
     DataFrame
         subject, sd_px: amplitude / d', crop pixels; criterion: the d' that a movement must have to be found at any time.
     """
-    # Its import takes a second, for which nobody else who imports this module waits.
-    from sklearn.covariance import LedoitWolf
-
     twins = {video.video: video for video in still.videos}
     searched = {
         n: twins[n].mask & (_at_rest(of) | (not resting)) for n, of in still.study.truth.groupby("video")
