@@ -1,4 +1,4 @@
-"""A user's video: frames are chosen by their times, what isn't there is said, and nothing stops the other videos."""
+"""A user's video: what isn't there is said, and nothing stops the other videos."""
 
 import itertools
 import json
@@ -58,16 +58,11 @@ def weights():
     scale = {"middle": [0.0] * 36, "spread": [1.0] * 36, "class_prior": [0.2] * 5}
     state = VideoRegressor(36, width=8, blocks=1, body="dilated", kinds=3).state_dict()
     duration = priors.DurationPrior(30.0, np.log(12.0), 0.3, 6, 20)
-    prior, emission = (
-        priors.IntervalPrior(duration, 2.0, 2.0, 4.0),
-        decoders.Emission((0.5,), (-1.0, 3.0), 1.0),
-    )
+    prior = priors.IntervalPrior(duration, 2.0, 2.0, 4.0)
+    emission = decoders.Emission((0.5,), (-1.0, 3.0), 1.0)
     decoder = decoders.Decoder("semi_markov", prior, emission=emission)
     spotted = learn.windows.Fitted(whole, state, scale, pd.DataFrame())
     return predictor_weights.Weights(intensity, spotted, decoder, 0.0, 0.0, WINDOWS, CARD)
-
-
-# Frames
 
 
 def test_too_few_frames_are_said_to_be_too_few(tmp_path, weights, frames):
@@ -259,7 +254,8 @@ def test_where_nothing_can_be_written_nothing_is_computed(weights, tmp_path, mon
 def test_the_film_keeps_its_colours_and_names_what_it_shows(made, frames, tmp_path):
     tinted = [np.clip(image * np.array([1.0, 0.6, 0.3]), 0, 255).astype(np.uint8) for image in frames[:30]]
     source = film(tmp_path / "tinted.mp4", tinted)
-    of = replace(made, source=source, curve=made.curve[:30], intervals=_interval(10, 20))
+    interval = pd.DataFrame({"onset": [10], "offset": [20], "confidence": [0.5], "emotion": ["negative"]})
+    of = replace(made, source=source, curve=made.curve[:30], intervals=interval)
     shown = list(video_files.pictures(predictions.film(of, tmp_path), range(31)))
     assert shown.pop() is None and shown[0].shape[0] > frames[0].shape[0] - 2  # room for the curve
     height = frames[0].shape[0] // 2 * 2
@@ -271,10 +267,6 @@ def test_the_film_keeps_its_colours_and_names_what_it_shows(made, frames, tmp_pa
         assert (file.streams.video[0].codec.name, file.streams.video[0].pix_fmt) == ("h264", "yuv420p")
     cues = (tmp_path / "tinted_overlay.vtt").read_text()
     assert cues == "WEBVTT\n\n00:00:00.333 --> 00:00:00.700\nnegative 0.50\n"
-
-
-def _interval(onset, offset):
-    return pd.DataFrame({"onset": [onset], "offset": [offset], "confidence": [0.5], "emotion": ["negative"]})
 
 
 def test_a_full_disk_is_told_and_nothing_half_written_is_left(made, tmp_path, small_disk):
@@ -293,9 +285,7 @@ def test_a_missing_file_a_broken_one_and_one_without_a_picture_are_told_and_the_
     (tmp_path / "broken.mp4").write_bytes(b"not a video at all" * 100)
     (tmp_path / "nothing.mp4").touch()
     with wave.open(str(tmp_path / "sound.avi"), "wb") as sound:
-        sound.setnchannels(1)
-        sound.setsampwidth(2)
-        sound.setframerate(8000)
+        sound.setparams((1, 2, 8000, 0, "NONE", ""))
         sound.writeframes(bytes(16000))
     film(tmp_path / "grey.mp4", [np.full((120, 160, 3), 128, np.uint8)] * 40)
     film(tmp_path / "face.mp4", frames[:60])

@@ -172,11 +172,11 @@ def predict_video(
     )
     with contextlib.nullcontext(progress) if isinstance(progress, tqdm) else own as bar:
         bar.set_description(shown_name(Path(source).name))
-        for first, stop, stretches in _shots(shown, masked):
+        for first, stop, parts in _shots(shown, masked):
             dense = Dense({"intensity": used.intensity}, stop - first, length, stride)
 
-            def tapped(first=first, stretches=stretches, dense=dense) -> Iterator[faces.Followed]:
-                for part in stretches:
+            def tapped(first=first, parts=parts, dense=dense) -> Iterator[faces.Followed]:
+                for part in parts:
                     dense.feed(part)
                     yield part
                     here = {first + t for t in part.numbers.tolist()} & looks
@@ -236,18 +236,17 @@ def _shots(
     ``lay`` may change the crops of a stretch, given the shot's first sample.
     """
 
-    def stretches(first: int, stop: int) -> Iterator[faces.Followed]:
-        usual = Usual(shown.fps)
-        for followed in faces.follow(shown.frames[first:stop], shown.fps, largest=True):
-            part = lay(first, followed)
-            kept, n = part.mask.copy(), part.mask.sum()
-            mixed = (first, stop) in shown.dissolves
+    def followed(first: int, stop: int) -> Iterator[faces.Followed]:
+        usual, mixed = Usual(shown.fps), any(begin <= first < end for begin, end in shown.dissolves)
+        for part in faces.follow(shown.frames[first:stop], shown.fps, largest=True):
+            part, kept = lay(first, part), part.mask.copy()
             kept[kept] = not mixed and [usual.alike(crop) >= ALIKE for crop in part.crops[kept]]
-            masked[:] += [*part.masked, *(n - kept.sum(), 0)[:: -1 if mixed else 1]]
+            masked[:3] += part.masked
+            masked[4 if mixed else 3] += (part.mask & ~kept).sum()
             yield replace(part, mask=kept)
 
     for first, stop in itertools.pairwise([0, *shown.breaks, len(shown.frames)]):
-        yield first, stop, stretches(first, stop)
+        yield first, stop, followed(first, stop)
 
 
 def _planted(
@@ -264,11 +263,9 @@ def _planted(
     silent = progress.disable if isinstance(progress, tqdm) else not progress
     for here in tqdm(rounds, "planted", unit="reading", leave=False, disable=silent):
         planter = planting.Planter(here, shown.fps)
-        shots = [
-            flow.regional(part) for _, _, part in _shots(shown, np.zeros(len(_MASKED), np.int64), planter.lay)
-        ]
-        said = _decoded(used, shots)[1]
-        tables.append(planting.held_against(here, said[said["reason"] == ""]))
+        read = _shots(shown, np.zeros(len(_MASKED), np.int64), planter.lay)
+        _, again = _decoded(used, [flow.regional(parts) for _, _, parts in read])
+        tables.append(planting.held_against(here, again[again["reason"] == ""]))
     return pd.concat(tables, ignore_index=True).sort_values(["size_px", "onset"], ignore_index=True)
 
 
