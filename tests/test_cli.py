@@ -4,8 +4,10 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 from unittest import mock
 
 import cv2
@@ -15,11 +17,21 @@ import pytest
 import typer.main
 from made_up import a_run
 from test_audit import clips
-from test_prediction import wheel  # noqa: F401
 from typer.testing import CliRunner
 
 from melib import DataError
 from melib.app import cli, runner
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """What `pip install .` would put among the packages, unpacked far from the repository."""
+    folder = tmp_path_factory.mktemp("wheel")
+    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder)]
+    subprocess.run([*build, str(Path(cli.__file__).parents[2])], check=True, capture_output=True)
+    (packed,) = folder.glob("*.whl")
+    shutil.unpack_archive(packed, folder / "packages", "zip")
+    return folder / "packages"
 
 
 def own_video(clip, file):
@@ -78,7 +90,7 @@ for words in json.loads(sys.argv[1]):
 
 @pytest.mark.long
 @pytest.mark.timeout(1500)
-def test_every_example_of_a_help_runs_as_installed_in_a_clean_folder(own_run, tmp_path, wheel):  # noqa: F811
+def test_every_example_of_a_help_runs_as_installed_in_a_clean_folder(own_run, tmp_path, wheel):
     """Where one needs a file, another has made it; put there are a user's own files, and a run to be gone on with."""
     (own_run / "notebooks" / "04_intensity.json").unlink()
     own_video(next((own_run / "data" / "synthme" / "frames").glob("*/*")), tmp_path / "clip.mp4")
