@@ -318,3 +318,13 @@ def test_a_file_that_can_t_be_read_is_named_and_nothing_is_written(held, tmp_pat
     assert ended.exit_code == 1
     assert "broken" in ended.stderr and len(ended.stderr.splitlines()) == 1
     assert not (tmp_path / "files.csv").exists()
+
+
+@pytest.mark.parametrize(
+    "wrong", ["a,b\n1,2\n", "relpath,bytes,sha256\nx,many,0\n", f"relpath,bytes,sha256\nx,{10**30},0\n", ""]
+)
+def test_a_file_that_is_no_list_is_one_sentence(held, tmp_path, wrong):
+    (tmp_path / "wrong.csv").write_text(wrong)
+    ended = melib("data", "manifest", "--root", held, "--verify", tmp_path / "wrong.csv")
+    assert ended.exit_code == 1
+    assert "wrong.csv" in ended.stderr and len(ended.stderr.splitlines()) == 1

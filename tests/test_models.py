@@ -67,3 +67,12 @@ def test_pixels_of_masked_frames_are_never_seen(net, training):
     mask[0, 2] = mask[1, :] = False
     other = torch.where(mask[:, :, None, None, None], x, 7.0)
     torch.testing.assert_close(net(other, mask), net(x, mask))
+
+
+def test_imagenet_weights_offline_are_a_readable_error(monkeypatch):
+    def offline(*args, **kwargs):
+        raise OSError("no route to host")
+
+    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", offline)
+    with pytest.raises(DataError, match="connect to the network once"):
+        FramewiseNet(1, weights="imagenet")

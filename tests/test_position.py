@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import test_evaluation
 
-from melib import metrics, priors
+from melib import DataError, metrics, priors
 from melib.study import position, published
 
 prepared = test_evaluation.prepared
@@ -101,3 +101,19 @@ def test_a_published_variant_stands_beside_our_variant_where_it_was_trained(tmp_
     (variant,) = (row for row in published._intensity(means, trained) if row["of"] == "casme2")
     assert full["ours"] == 0.89 and "trained without the apex-ranking term" in full["mark"]
     assert variant["ours"] == 0.86 and "ranking" not in variant["mark"] and variant["published"] == 0.9116
+
+
+@pytest.mark.filterwarnings("ignore:paper windows")
+def test_a_table_without_an_apex_is_one_sentence():
+    events = annotated().assign(apex=pd.NA)
+    with pytest.raises(
+        DataError, match=r"samm: no micro-expression has .* \(18 because the event has no apex\)"
+    ):
+        position.control_of_tables([events])
+
+
+def test_a_data_set_of_one_subject_is_refused_by_name(prepared):
+    one = prepared.table["subject"].to_numpy() == prepared.table["subject"].iloc[0]
+    few = replace(prepared, table=prepared.table[one], pseudo=prepared.pseudo[one])
+    with pytest.raises(DataError, match=r"^made_up has usable events of one subject alone; .* name a folder"):
+        position.position_alone([few])

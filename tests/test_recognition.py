@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from scipy.special import log_softmax
 from sklearn.metrics import f1_score
 
+from melib import DataError
 from melib.study import class_priors, recognition
 
 NAMES = [*recognition.CLASSES, "neutral"]
@@ -204,3 +205,13 @@ def test_too_short_an_interval_is_neutral_in_the_reference():
     assert recognition.vote(intervals((3, 5)), logits).empty
     assert recognition.vote(intervals((3, 6)), logits)["emotion"].tolist() == ["negative"]
     assert recognition.vote(intervals((3, 5)), logits, reject=False)["emotion"].tolist() == ["negative"]
+
+
+def test_an_interval_outside_its_video_and_a_ceiling_of_one_event_are_refused():
+    score, logits = np.ones(5), np.zeros((5, 5))
+    with pytest.raises(DataError, match="0 to 5, doesn't lie within the video's 5"):
+        recognition.classify_adjusted(intervals((0, 5)), score, logits)
+    with pytest.raises(DataError, match="3 to 2, doesn't lie"):
+        recognition.vote(intervals((3, 2)), logits)
+    with pytest.raises(DataError, match="two or more events"):
+        recognition.unit_ceiling(["4"], ["others"])

@@ -285,3 +285,18 @@ def test_a_folder_is_held_by_one_run_at_a_time(go, source, tmp_path):
     write(source, "01_first", "1")
     with FileLock(tmp_path / "runs" / "smoke" / ".lock"), pytest.raises(DataError, match="another melib is"):
         go()
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"profile": "dmeo"}, "profile 'dmeo' is unknown"),
+        ({"engine": "slurm"}, "engine 'slurm' is unknown"),
+        ({"scheduler": "tcp://host:8786"}, "engine 'local' has no scheduler"),
+        ({"data": {"samm": "/nonexistent"}}, "samm: /nonexistent isn't a folder"),
+    ],
+)
+def test_what_does_not_exist_is_refused_in_one_sentence(go, source, settings, sentence):
+    write(source, "01_first", "1")
+    with pytest.raises(DataError, match=sentence):
+        go(**settings)

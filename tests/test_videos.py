@@ -298,3 +298,12 @@ def test_validation_loss_does_not_depend_on_how_frames_are_shared_among_sequence
         for validation in ([video], pieces, [video, dark])
     ]
     assert losses == pytest.approx([losses[0]] * 3)
+
+
+@pytest.mark.parametrize("name", ["training", "validation"])
+def test_sets_without_a_face_are_refused(name):
+    full, dark = bumps(2, 1), [dataclasses.replace(bumps(1, 1)[0], mask=np.zeros(200, bool))]
+    for bad in ([], dark):
+        sets = (bad, full) if name == "training" else (full, bad)
+        with pytest.raises(DataError, match=f"no {name} sequence with a visible face"):
+            fit_regressor(dataclasses.replace(TINY, epochs=1), *sets, seed=0)

@@ -183,3 +183,13 @@ def test_the_kept_epoch_is_the_best_on_validation_and_patience_ends_the_fit():
     best = int(losses.idxmin())
     assert result.history["best"].tolist() == [epoch == best for epoch in range(len(losses))]
     assert len(losses) == min(8, best + 1 + 2)
+
+
+@pytest.mark.parametrize("name", ["training", "validation"])
+@pytest.mark.parametrize("emptied", ["no windows", "no faces"])
+def test_an_empty_set_is_refused(name, emptied):
+    full = blobs(3, 1)
+    empty = blobs(0, 1) if emptied == "no windows" else dataclasses.replace(full, mask=full.mask & False)
+    sets = (empty, full) if name == "training" else (full, empty)
+    with pytest.raises(DataError, match=f"no {name} window"):
+        fit_windows(TINY, *sets, seed=0)

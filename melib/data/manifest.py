@@ -518,8 +518,12 @@ def natural(text: str) -> list[tuple[int, str]]:
 @remember
 def _validator() -> "jsonschema.Draft202012Validator":
     # jsonschema would compile a grammar for addresses, which no manifest holds: a second of every process.
-    sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
+    grammar = "rfc3987_syntax"
+    unread = sys.modules.setdefault(grammar, None) is None  # type: ignore[arg-type]
     import jsonschema
+
+    if unread:  # others may want it
+        del sys.modules[grammar]
 
     checker = jsonschema.FormatChecker(())
     for name in ("pattern", "expression"):
