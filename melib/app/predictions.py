@@ -8,7 +8,6 @@ from pathlib import Path
 import cv2
 import matplotlib.pyplot as plt
 import numpy as np
-import pandas as pd
 from tqdm.auto import tqdm
 
 from melib.app import planting, prediction
@@ -23,6 +22,7 @@ from melib.vision import faces
 
 # Bytes of a file's name that are kept for what is written beside it: file systems take 255, endings and all.
 _LONGEST = 180
+_SHOWN = 40  # letters of a name in the table
 # Colours of the film, blue first: those of the figure, lighter on dark.
 _DARK, _INSIDE, _LIGHT = (30, 30, 30), (30, 90, 120), (255, 255, 255)
 _INTENSITY, _SCORE = (240, 190, 100), (60, 130, 240)
@@ -229,8 +229,7 @@ def predict_all(
                 printed = card_in_words(weights.card)
             bar.update(ahead - bar.n)
     if printed:
-        table = pd.DataFrame(rows, columns=["file", "minutes", "face seen", "intervals", "remarks"])
-        print(table.to_string(index=False), printed, sep="\n")
+        print(_table(rows), printed, sep="\n")
     return failed
 
 
@@ -241,10 +240,22 @@ def _row(made: Prediction) -> tuple:
     minutes, seen = len(made.curve) / made.fps / 60, made.curve["face"].mean()
     return (
         shown_name(made.source.name),
-        f"{minutes:.1f}",
+        f"{minutes:.2f}",
         f"{seen:.0%}",
         len(made.intervals),
         "; ".join(remarks),
+    )
+
+
+def _table(rows: list[tuple]) -> str:
+    """Rows below their heads; names are cut in the middle, and remarks, last, may be as long as they are."""
+    short = [
+        (n if len(n) <= _SHOWN else f"{n[: _SHOWN // 2]}...{n[-_SHOWN // 4 :]}", *rest) for n, *rest in rows
+    ]
+    lines = [("file", "minutes", "face seen", "intervals", "remarks"), *short]
+    wide = [max(len(str(line[k])) for line in lines) for k in range(4)]
+    return "\n".join(
+        "  ".join(f"{v!s:<{w}}" for v, w in zip(line, [*wide, 0], strict=True)) for line in lines
     )
 
 
