@@ -158,20 +158,6 @@ def backward(model, table, forward):
     return (log_rest, rest), posterior
 
 
-@njit(nogil=True, cache=True)
-def inside(model, posterior):
-    """Probability (T,) of each frame to lie in an event."""
-    n = posterior.shape[0] - 1
-    change = np.zeros(n + 1)
-    for b in range(n):
-        for g in range(model.lengths.size):
-            if b + model.lengths[g] > n:
-                break
-            change[b] += posterior[b, g]
-            change[b + model.lengths[g]] -= posterior[b, g]
-    return np.cumsum(change)[:n]
-
-
 def trace(steps, origins, state):
     """Events of the best segmentation as (start, stop) boundaries, in order of time."""
     events = []

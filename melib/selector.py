@@ -21,7 +21,7 @@ from scipy.special import expit, logit, ndtri
 from sklearn.linear_model import LogisticRegression
 
 from melib import metrics
-from melib._curve import Curve, checked, interval_table, ranks
+from melib._curve import Curve, checked, interval_table, numbered, ranks
 from melib.errors import DataError
 from melib.priors import IntervalPrior
 
@@ -101,11 +101,11 @@ class IntervalSelector:
         -------
         selector : IntervalSelector
         """
-        return cls.fit_nested(curves, events, prior, subjects=subjects, others=others)[0]
+        return cls.fit_nested(prior, *checked(curves, events, subjects, others))[0]
 
     @classmethod
-    def fit_nested(cls, curves, events, prior, *, subjects=None, others=None):
-        """As `fit`; also what it proposes for each curve, with weights from other subjects.
+    def fit_nested(cls, prior, curves, truth, subjects, others):
+        """As `fit`, on what `checked` returns; also what it proposes for each curve, with weights from other subjects.
 
         Returns
         -------
@@ -118,7 +118,6 @@ class IntervalSelector:
                 "the selector needs a prior over durations and events a minute; "
                 "fit one by priors.IntervalPrior.fit(events, videos, fps)."
             )
-        curves, truth, subjects, others = checked(curves, events, subjects, others)
         kinds = tuple(sorted(others))
         videos = [
             candidates(curve, prior, [others[kind][i] for kind in kinds]) for i, curve in enumerate(curves)
@@ -135,8 +134,7 @@ class IntervalSelector:
         if not right.any():
             empty = pd.DataFrame({"onset": [], "offset": [], "score": []})
             return cls._unlearned(prior, kinds, videos, expected), [empty] * len(videos)
-        names = {subject: i for i, subject in enumerate(dict.fromkeys(subjects))}
-        subject = np.array([names[subject] for subject in subjects], dtype=int)[owner]
+        subject = numbered(subjects)[owner]
         trusted = np.isin(feature_names(kinds), _TRUSTED)
         spread, odds = _spread_and_odds(features, right, subject, trusted)
         chosen = [verdict(video.spans, odds[owner == i]) for i, video in enumerate(videos)]
@@ -374,13 +372,25 @@ def mean_ap(intervals, events):
     )
 
 
+def _pairs(spans, others, least=0.5):
+    """Which spans (N, 2) and others (M, 2, sorted by onset) share at least this IoU: their numbers, and the IoU."""
+    longest = (others[:, 1] - others[:, 0]).max(initial=0.0) + 1
+    first = np.searchsorted(others[:, 0], spans[:, 0] - longest)
+    count = np.searchsorted(others[:, 0], spans[:, 1], side="right") - first
+    i = np.repeat(np.arange(len(spans)), count)
+    j = np.arange(len(i)) + np.repeat(first - np.cumsum(count) + count, count)
+    (onset, offset), (other_onset, other_offset) = spans[i].T, others[j].T
+    shared = np.minimum(offset, other_offset) - np.maximum(onset, other_onset) + 1
+    iou = shared / (offset - onset + other_offset - other_onset + 2 - shared)
+    near = iou >= least
+    return i[near], j[near], iou[near]
+
+
 def overlap_of(spans, events):
     """Largest IoU (N,) of each candidate with an event (M, 2)."""
     best = np.zeros(len(spans))
-    onset, offset = spans.T
-    for first, last in events:
-        shared = (np.minimum(offset, last) - np.maximum(onset, first) + 1).clip(0)
-        best = np.maximum(best, shared / (offset - onset + last - first + 2 - shared))
+    i, _, iou = _pairs(spans, events[np.argsort(events[:, 0])], 1e-9)
+    np.maximum.at(best, i, iou)
     return best
 
 
@@ -396,39 +406,19 @@ def verdict(spans, odds):
     return merged[kept], odds[kept]
 
 
-@njit(nogil=True, cache=True)
 def _merged(spans, weight, chosen):
-    longest = (spans[:, 1] - spans[:, 0]).max() + 1 if len(spans) else 1.0
-    merged = np.empty((len(chosen), 2), np.int64)
-    for k in range(len(chosen)):
-        onset, offset = chosen[k]
-        total = start = stop = 0.0
-        for j in range(np.searchsorted(spans[:, 0], onset - longest), len(spans)):
-            if spans[j, 0] > offset:
-                break
-            shared = min(offset, spans[j, 1]) - max(onset, spans[j, 0]) + 1
-            iou = shared / (offset - onset + spans[j, 1] - spans[j, 0] + 2 - shared)
-            if iou >= 0.5:
-                total += weight[j] * iou
-                start += weight[j] * iou * spans[j, 0]
-                stop += weight[j] * iou * spans[j, 1]
-        merged[k] = np.floor(start / total + 0.5), np.floor(stop / total + 0.5)
-    return merged
+    i, j, iou = _pairs(chosen, spans)
+    weight = weight[j] * iou
+    ends = [np.bincount(i, weight * end, len(chosen)) for end in spans[j].T]
+    middle = np.stack(ends, axis=1) / np.bincount(i, weight, len(chosen))[:, None]
+    return np.floor(middle + 0.5).astype(np.int64)
 
 
-@njit(nogil=True, cache=True)
 def odds_alike(spans, others, odds, absent):
     """Highest log odds of the others (M, 2), sorted by onset, that have an IoU of at least .5 with each span (N, 2)."""
     best = np.full(len(spans), -np.inf)
-    longest = (others[:, 1] - others[:, 0]).max() + 1 if len(others) else 1.0
-    for k in range(len(spans)):
-        onset, offset = spans[k]
-        for j in range(np.searchsorted(others[:, 0], onset - longest), len(others)):
-            if others[j, 0] > offset:
-                break
-            shared = min(offset, others[j, 1]) - max(onset, others[j, 0]) + 1
-            if 3 * shared >= offset - onset + others[j, 1] - others[j, 0] + 2:
-                best[k] = max(best[k], odds[j])
+    i, j, _ = _pairs(spans, others)
+    np.maximum.at(best, i, odds[j])
     return np.where(np.isinf(best), absent, best)
 
 
@@ -491,8 +481,8 @@ def _spread_and_odds(features, right, subject, trusted):
             odds[group == left_out] = model.odds(features[group == left_out])
         tried.append((spread, odds, np.bincount(subject, np.logaddexp(0, odds) - right * odds)))
     lowest = min(tried, key=lambda of: of[2].sum())[2]
-    standard_error = [np.std(loss - lowest) * np.sqrt(loss.size) for *_, loss in tried]
-    near = [(loss - lowest).sum() <= error for (*_, loss), error in zip(tried, standard_error, strict=True)]
+    apart = [loss - lowest for *_, loss in tried]
+    near = [gap.sum() <= gap.std() * np.sqrt(gap.size) for gap in apart]
     return tried[near.index(True)][:2]
 
 
@@ -514,11 +504,15 @@ def _logistic(features, right, trusted, spread_of_weights):
 
 
 def worth_keeping(odds, hit, n_events):
-    """Slope and shift that calibrate log odds (N,) of hits, and the odds from which on keeping has the best expected F1."""
+    """Slope and shift that calibrate log odds (N,) of hits, and the odds from which on keeping has the best expected F1.
+
+    These lie halfway between the last that is kept and the next, so that one a little less sure is kept.
+    """
     slope, shift = _calibration(odds, hit)
     falling = np.sort(odds)[::-1]
     expected = np.cumsum(expit(slope * falling + shift))
-    return slope, shift, falling[np.argmax(2 * expected / (np.arange(1, len(falling) + 1) + n_events))]
+    last = int(np.argmax(2 * expected / (np.arange(1, len(falling) + 1) + n_events)))
+    return slope, shift, falling[last : last + 2].mean()
 
 
 def _calibration(odds, hit):

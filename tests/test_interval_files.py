@@ -112,6 +112,7 @@ def test_no_cell_of_the_output_is_one_that_a_spreadsheet_runs(files):
         ("curves.csv", lambda t: pd.concat([t, t.head(3)]), "has frame 5 twice"),
         ("curves.csv", lambda t: t.drop(columns="score"), "has no column score"),
         ("curves.csv", lambda t: t.assign(score="high"), "is no number"),
+        ("curves.csv", lambda t: t.assign(score=np.inf), "is no number"),
         ("curves.csv", lambda t: t[t["video"] != "v0"], "is of a video that has no curve"),
         ("curves.csv", lambda t: t.assign(subject="1"), "none can be left out"),
         (
@@ -127,6 +128,7 @@ def test_no_cell_of_the_output_is_one_that_a_spreadsheet_runs(files):
         ("events.csv", lambda t: pd.concat([t, t.head(1)]), "occurs twice"),
         ("events.csv", lambda t: t.drop(columns="offset"), "has no column offset"),
         ("events.csv", lambda t: t.head(0), "no micro-expression to learn from"),
+        ("events.csv", lambda t: t[t["subject"] == "000"], "of one group of subjects"),
         ("events.csv", lambda t: t.assign(onset=t["offset"] + 1), "ends before its onset"),
     ],
 )
@@ -140,3 +142,32 @@ def test_a_file_that_cannot_be_is_refused_in_one_sentence(files, file, change, s
     assert ended.exit_code == 1
     assert sentence in ended.output and ended.output.count("\n") == 1
     assert not (files / "out.csv").exists()
+
+
+def test_curves_that_say_nothing_are_decoded_beside_the_others(files):
+    curves = pd.read_csv(files / "curves.csv", dtype={"subject": str})
+    curves.loc[curves["video"] == "v0", "score"] = 0.3
+    curves.loc[curves["video"] == "v4", "score"] = np.nan
+    curves.to_csv(files / "curves.csv", index=False)
+    assert decode(files, "--all", "--decoder", "half_height").exit_code == 0
+    assert "v4" not in set(pd.read_csv(files / "out.csv")["video"])
+
+
+def test_a_file_without_what_was_learned_from_is_refused_in_one_sentence(files):
+    curves = pd.read_csv(files / "curves.csv", dtype={"subject": str})
+    np.save(files / "infinite.npy", np.r_[1.0, np.inf])
+    curves.drop(columns="blink").to_csv(files / "other.csv", index=False)
+    (files / "empty.csv").write_text("")
+    for other, sentence in (
+        ("other.csv", "fitted with a curve of blink"),
+        ("infinite.npy", "frame 1 is infinite"),
+        ("empty.csv", "can't be read as csv"),
+    ):
+        # Two subjects, so that the fit is short.
+        few = curves[curves["subject"].isin(["000", "001"])]
+        few.to_csv(files / "curves.csv", index=False)
+        events = pd.read_csv(files / "events.csv", dtype={"subject": str})
+        events[events["subject"].isin(["000", "001"])].to_csv(files / "events.csv", index=False)
+        ended = decode(files, "--apply", files / other)
+        assert ended.exit_code == 1
+        assert sentence in ended.output and ended.output.count("\n") == 1
