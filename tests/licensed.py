@@ -17,6 +17,8 @@ from typing import NamedTuple
 import openpyxl
 import yaml
 
+from melib.annotations import read_events
+
 
 class Video(NamedTuple):
     """Frames of one video: its folder, the name of a frame, the first and the last number."""
@@ -80,6 +82,34 @@ def lay(out, video, frames):
     folder.mkdir(parents=True)
     for number, frame in zip(video.numbers, itertools.cycle([*frames, *frames[::-1]])):
         os.link(frame, folder / video.frame.format(number))
+
+
+# Subject, video, folder and frames of a release, and whether clips are cut from onset to offset.
+RELEASES = {
+    "samm": ("{person:03d}", "{person:03d}_{n}_1", "SAMM/{subject}/{video}", "{subject}_{{:05d}}.jpg", True),
+    "casme2": ("{person:02d}", "EP{n:02d}_01", "CASME2-RAW/sub{subject}/{video}", "{{}}.jpg", False),
+}
+
+
+def release(name, out, source):
+    """Write SAMM or CASME II as large as a set of simulated clips in ``source``: their events, in its folders and table."""
+    subject_of, video_of, place, frame, cut = RELEASES[name]
+    ((title, sheet),) = MINIATURES[name].sheets.items()
+    head = next(place for place, row in enumerate(sheet) if "Subject" in row)
+    rows = sheet[: head + 1]
+    for n, event in enumerate(read_events(source / "manifest.yml", source / "annotations.xlsx").itertuples()):
+        subject = subject_of.format(person=int(event.subject[1:]))
+        video = video_of.format(person=int(event.subject[1:]), n=n)
+        first, begin = (1 + 100 * n, event.onset) if cut else (1, 0)
+        frames = sorted((source / "frames" / event.subject / event.video).iterdir())
+        frames = frames[event.onset : event.offset + 1] if cut else frames
+        where = place.format(subject=subject, video=video), frame.format(subject=subject)
+        lay(out, Video(*where, first, first + len(frames) - 1), frames)
+        marks = [first + int(mark - begin) for mark in (event.onset, event.apex, event.offset)]
+        template = sheet[head + 1]
+        rows = [*rows, [subject, video, template[2], *marks, *template[6:]]]
+    save_xlsx(out / MINIATURES[name].book, {title: rows})
+    return out
 
 
 def clips(folder):

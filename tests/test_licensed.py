@@ -7,6 +7,7 @@ import ast
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import warnings
@@ -24,6 +25,7 @@ from melib.annotations import audit, read_events
 from melib.app import predictor_weights
 from melib.app.data_check import check_data
 from melib.data.manifest import parts, read_manifest
+from melib.paper import answers
 from melib.study import intensity, results, spotting
 from melib.study.data import open_study, with_clips
 
@@ -299,6 +301,75 @@ def test_a_new_data_set_is_a_yml_and_nothing_else(tmp_path, faces):
 
 # A run
 # ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1500)
+def test_two_labs_get_from_an_archive_to_shared_numbers_on_the_first_day(tmp_path):
+    """As docs/licensed_data.md, sharing.md and audit.md say it, with profile published at a budget that fits a test."""
+    folder = clean_checkout(tmp_path / "melib")
+    file = folder / "melib" / "study" / "profiles.yml"
+    profiles = yaml.safe_load(file.read_text(encoding="utf-8"))
+    small = profiles["published"]
+    small["folds"], small["windows"]["paper"]["size"] = 2, 64
+    small["fit"] |= {"width": 8, "hidden": 16, "epochs": 2, "batch": 4}
+    small["ablations"][0]["variants"] = ["no temporal model", "clips split at random (leaky)"]
+    file.write_text(yaml.safe_dump(profiles), encoding="utf-8")
+
+    def melib(*words, code=0):
+        command = [sys.executable, "-m", "melib", *map(str, words)]
+        environment = os.environ | {"PYTHONPATH": str(folder)}
+        ended = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+        assert ended.returncode == code, ended.stdout[-2000:] + ended.stderr[-4000:]
+        return ended.stdout + ended.stderr
+
+    source = simulate.write_clips(tmp_path / "clips", people=6, clips=2, empty=0, jobs=2, progress=False)
+    places = {name: tmp_path / "data" / name for name in licensed.RELEASES}
+    for name, place in places.items():  # an archive arrives, and is unpacked
+        arrived = licensed.release(name, tmp_path / "arrived" / name, source)
+        shutil.unpack_archive(shutil.make_archive(tmp_path / name, "zip", arrived), place)
+        told = melib("data", "check", name, "--root", place, code=1)
+        assert told.count("problem:") == 1 and f"the whole release of {name} holds" in told
+        partial(name, folder / "data_manifests")
+        assert "12 ok, 0 repaired, 0 dropped" in melib("data", "check", name, "--root", place)
+
+    run = ["run", "--profile", "published", "--data", f"samm={places['samm']}"]
+    planned = melib(*run, "--plan")
+    fits = [int(n) for n in re.findall(r"^ 0[45]_\w+ +0 +(\d+)", planned, re.MULTILINE)]
+    runs = folder / "runs" / "published_samm"
+    assert fits == [6, 4] and not runs.exists()
+    said = melib(*run)
+    assert "On clips cut from onset to offset" in said and "one training" in said
+    assert len([*(runs / "fits").glob("[!.]*/record.json")]) == sum(fits)
+    page = (runs / "report" / "index.html").read_text(encoding="utf-8")
+    assert "0.9014 as published" in page and "subjects of this run&#39;s table" in page
+    assert (runs / "figures" / "position_control.png").is_file()
+    (verdict,) = answers.verdicts(runs, "position")  # asks for raw frames where nothing else was trained
+    assert verdict.standing != "missing" and "the network on raw frames" in verdict.about
+
+    for model in ("resnet18_bigru_raw", "flow_magnitude_flow"):
+        curves = runs / "curves" / f"samm_paper_{model}.csv"
+        events, table = runs / "curves" / "samm_paper_events.csv", tmp_path / "audit.csv"
+        melib("audit", curves, "--events", events, "--out", table)
+        audited = pd.read_csv(table).set_index("measure")["curves"]
+        summary = results.read_result(runs / "results" / "summary.csv").query("amplitude == 'all'")
+        own = summary[summary["model"] + "_" + summary["input"] == model].set_index("metric")["estimate"]
+        for measure in ("spearman", "kendall"):
+            assert audited[measure] == pytest.approx(own[f"{measure}_pseudo"], abs=1e-4)
+
+    only = ("--only", "03", "--only", "04")
+    melib("run", "--profile", "published", "--data", f"casme2={places['casme2']}", *only)
+    shared = [tmp_path / "shared" / name for name in places]
+    for name, out in zip(places, shared, strict=True):
+        melib("share", f"published_{name}", "--out", out, "--lab", f"lab of {name}")
+        counted = pd.read_csv(out / "counts.csv")
+        assert (counted["events"].sum(), counted["dataset"].unique().tolist()) == (12, [name])
+    assert (shared[0] / "paper_protocol.csv").is_file()
+    said = melib("compare", *shared, "--out", tmp_path / "compared.csv")
+    assert "data sets of lab of casme2 aren't those of lab of samm" in said
+    compared = pd.read_csv(tmp_path / "compared.csv")
+    both = compared.query("model == 'position_only' and metric == 'spearman_pseudo'")
+    assert both.groupby("lab")["subjects"].first().to_dict() == {"lab of samm": 6, "lab of casme2": 6}
 
 
 @pytest.mark.long
