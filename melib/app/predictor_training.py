@@ -1,6 +1,6 @@
 """Weights for `melib predict` that learned from more than a run has: those that the package ships.
 
-    run, notebooks 01 to 06 done -> its first fold: who is trained on, who chooses, who is never seen
+    run, notebooks 01 to 04 done -> its first fold: who is trained on, who chooses, who is never seen
     more videos of its people, simulated, as pictures and as video files -+
     films of them without a micro-expression: talking, smiling, turning --+
     the run's own videos, as pictures and as video files -----------------+-> one larger spotting model, its decoder
@@ -48,7 +48,7 @@ _JUDGED = (spotting_runs.OURS, _MOTION, spotting_runs.CHANCE)
 class Budget:
     """What the weights learn from beside the run's own videos, and for how long.
 
-    The defaults take about 45 minutes of two cores (2026-11-27): of one core .005 s a frame for motion, .004 for a simulated
+    The defaults take about 35 minutes of two cores (2026-11-27): of one core .005 s a frame for motion, .004 for a simulated
     picture, .2 for a step of the training.
 
     Attributes
@@ -66,7 +66,7 @@ class Budget:
         Settings that differ from the profile's ``spotting.fit``.
     """
 
-    films: int = 6
+    films: int = 4
     videos: Sequence[dict] = (
         {
             "name": "more_peaks",
@@ -80,7 +80,14 @@ class Budget:
     )
     quiet: Sequence[dict] = (
         {"name": "quiet", "seed": 300, "seconds": 10, "fps": 30, **_WORLD},
-        {"name": "quiet_25", "seed": 400, "seconds": 10, "fps": 25, **_WORLD},
+        {
+            "name": "quiet_25",
+            "seed": 400,
+            "seconds": 10,
+            "fps": 25,
+            "kinds": ("talking", "smiling", "turning"),
+            **_WORLD,
+        },
     )
     stills: dict = field(default_factory=lambda: {"noises": (0, 1, 2, 4), "seconds": 8})
     epochs: int = 30
@@ -93,7 +100,7 @@ def train(folder: str | Path, budget: Budget | None = None) -> Path:
     Parameters
     ----------
     folder : str or Path
-        That of a run on simulated videos that has finished notebook 06.
+        That of a run on simulated videos that has finished notebook 04.
     budget : Budget or None
         None: that of the shipped weights.
 
@@ -110,7 +117,7 @@ def train(folder: str | Path, budget: Budget | None = None) -> Path:
     Raises
     ------
     DataError
-        If notebook 06 isn't finished, or a data set can't be written; Misuse if the run is on licensed data.
+        If notebook 04 isn't finished, or a data set can't be written; Misuse if the run is on licensed data.
     """
     budget = budget or Budget()
     frozen = read_configuration(folder)
@@ -149,12 +156,12 @@ def train(folder: str | Path, budget: Budget | None = None) -> Path:
     }
     scored = {name: _card(rows, parts) for name, rows in intervals.items()}
     clips = predictor_weights.clips_of(run, fold)
-    card = (
-        predictor_weights.card_of(run, clips, own.study.name)
-        | scored.pop(spotting_runs.OURS.name)
-        | {"controls": scored}
-    )
-    card["data"] = [*card["data"], *(spec["name"] for spec in (*budget.videos, *budget.quiet))]
+    card = {
+        "data": [clips, own.study.name, *(spec["name"] for spec in (*budget.videos, *budget.quiet))],
+        "face": predictor_weights.face_of(run, clips),
+        **scored.pop(spotting_runs.OURS.name),
+        "controls": scored,
+    }
     return predictor_weights.export_fold(run.folder / "predictor_more", run, material, fold, card, floor)
 
 

@@ -185,27 +185,25 @@ def card_of(run: Run, clips: str, dataset: str) -> dict:
     Returns
     -------
     dict
-        ``face``: quantity -> estimate, low, high, of the intensity model in the context protocol; ``spotting``: scores of
-        the system that `predict` uses; ``data``: the data sets' names.
+        ``face``: see `face_of`; ``spotting``: scores of the system that `predict` uses; ``data``: the data sets' names.
     """
-    results = run.folder / "results"
-    faces = read_result(results / "face_card.csv")
+    systems = read_result(run.folder / "results" / "spotting.csv")
+    ours = systems[(systems["system"] == spotting_runs.OURS.name) & (systems["rule"] == "strict")]
+    ours = over_seeds(ours[ours["dataset"] == dataset], ["dataset", "system"])
+    wanted = ["precision", "recall", "spotting_f1", "fp_per_hour", "end_to_end_f1"]
+    scores = {name: float(ours[name].mean()) for name in wanted}
+    return {"data": [clips, dataset], "face": face_of(run, clips), "spotting": scores}
+
+
+def face_of(run: Run, clips: str) -> dict:
+    """Face card of a run's intensity model on some clips, context protocol: quantity -> estimate, low, high."""
+    faces = read_result(run.folder / "results" / "face_card.csv")
     model, used = CANDIDATE
     ours = {"dataset": clips, "protocol": "context", "model": model, "input": used}
     faces = faces[(faces[[*ours]] == pd.Series(ours)).all(axis=1)]
     # Of several trainings the row without a seed, over all of them, is what is known of the model.
-    faces = over_seeds(faces)
-    systems = read_result(results / "spotting.csv")
-    ours = systems[(systems["system"] == spotting_runs.OURS.name) & (systems["rule"] == "strict")]
-    ours = over_seeds(ours[ours["dataset"] == dataset], ["dataset", "system"])
-    wanted = ["precision", "recall", "spotting_f1", "fp_per_hour", "end_to_end_f1"]
-    return {
-        "data": [clips, dataset],
-        "face": {
-            r.quantity: {"estimate": r.estimate, "low": r.low, "high": r.high} for r in faces.itertuples()
-        },
-        "spotting": {name: float(ours[name].mean()) for name in wanted},
-    }
+    rows = over_seeds(faces).itertuples()
+    return {row.quantity: {"estimate": row.estimate, "low": row.low, "high": row.high} for row in rows}
 
 
 def card_in_words(card: dict) -> str:

@@ -209,7 +209,9 @@ def _refuse_names(tables, named):
     for title, table in tables.items():
         private = [] if title in ("scores", "counts") else [column for column in _PRIVATE if column in table]
         texts = [column for column in table if not pd.api.types.is_numeric_dtype(table[column])]
-        naming = [column for column in texts if names & set(" ".join(table[column].dropna().astype(str)).split())]
+        naming = [
+            column for column in texts if names & set(" ".join(table[column].dropna().astype(str)).split())
+        ]
         if private or naming:
             raise DataError(
                 f"{title}.csv names a person or a recording in {(private or naming)[0]}: it can't be shared."
