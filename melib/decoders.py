@@ -486,7 +486,7 @@ def posterior(scores, prior, *, emission=None, nuisance=()):
     probability = _sums(model)[1][2]  # (T + 1, G)
     change = probability.sum(axis=1)
     for length, of_length in zip(model.lengths, probability.T, strict=True):
-        change[length:] -= of_length[: change.size - length]
+        change[length:] -= of_length[: max(change.size - length, 0)]
     return np.cumsum(change)[:-1].clip(0, 1)
 
 

@@ -519,3 +519,9 @@ def test_the_least_score_is_that_with_the_best_mean_f1():
     best = decoders.least_score(found, truth, 0)
     means = [np.mean(metrics.f1_over_iou(found[found["score"] >= least], truth)) for least in found["score"]]
     assert np.mean(metrics.f1_over_iou(found[found["score"] >= best], truth)) == pytest.approx(max(means))
+
+
+@pytest.mark.parametrize("n", [1, 2, 9, 40])
+def test_the_posterior_of_a_curve_shorter_than_an_event_is_a_probability(n):
+    inside = decoders.posterior(np.linspace(0, 1, n), PRIOR)
+    assert inside.shape == (n,) and ((inside >= 0) & (inside <= 1)).all()
