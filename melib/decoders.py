@@ -662,7 +662,9 @@ class Decoder:
         if self.selector is not None:
             steps = Steps.of(self.prior)
             curve = steps.curve(scores)
-            given = {kind: steps.curve(other) for kind, other in (others or {}).items()}
+            given = {
+                kind: steps.curve(others[kind]) for kind in self.selector.kinds if kind in (others or ())
+            }
             intervals = self.selector.propose(curve, given)
             if self.pool is not None:
                 theirs = _likely(self.evidence(curve), self.selector.prior, self.emission, ())

@@ -37,6 +37,8 @@ _STILLS, _FILMS = "more_stills", "films"
 _WORLD = {"world": "second", "family": "patches+muscles"}  # those of the profiles' videos
 # Half a second, and the share of such windows of still films whose movement is below the floor.
 _WINDOW, _BELOW = 15, 0.9
+# What validation people's films without a micro-expression may get: one interval in three minutes.
+_PER_HOUR = 20
 # Peaks of movements in crop pixels between which recall is told apart.
 _SIZES = (0, 0.25, 0.5, 1, 1.4, 3)
 # Of the length of motion semi_markov finds nothing; of the four this one finds most on test people: in the control's favour.
@@ -142,7 +144,9 @@ def train(folder: str | Path, budget: Budget | None = None) -> Path:
     }
     material = spotting_runs.gather([spotting_runs.OURS], run, long, options=options)
     floor = _floor([video for video in stills if video.subject in fold.validation])
-    intervals = {system.name: _intervals(system, material, floor) for system in _JUDGED}
+    shown = [video for video in quiet if video.subject in fold.validation]
+    least = {system.name: _least(system, material, floor, shown) for system in _JUDGED}
+    intervals = {system.name: _intervals(system, material, floor, least[system.name]) for system in _JUDGED}
     test = [video for video in long.videos if video.subject in fold.test]
     parts = {
         "spotting": [
@@ -162,7 +166,10 @@ def train(folder: str | Path, budget: Budget | None = None) -> Path:
         **scored.pop(spotting_runs.OURS.name),
         "controls": scored,
     }
-    return predictor_weights.export_fold(run.folder / "predictor_more", run, material, fold, card, floor)
+    place = run.folder / "predictor_more"
+    return predictor_weights.export_fold(
+        place, run, material, fold, card, floor, least[spotting_runs.OURS.name]
+    )
 
 
 def _films(run: Run, pictures: Path, videos: int | None = None) -> list[spotting.Video]:
@@ -231,9 +238,22 @@ def _together(own: spotting.Long, more: Sequence[spotting.Video]) -> spotting.Lo
     return replace(own, study=study, videos=videos, transfer=[], folds=own.folds[:1])
 
 
-def _intervals(system: System, material: Material, floor: float) -> pd.DataFrame:
-    """Intervals that a system stands by, in which the skin moves."""
+def _least(system: System, material: Material, floor: float, quiet: list[spotting.Video]) -> float:
+    """Score from which on validation people's films without a micro-expression get no more than `_PER_HOUR` intervals."""
+    [fold] = material.folds
+    validated = replace(material, folds=[replace(fold, test=fold.validation)])
+    names = {(video.subject, f"{video.dataset}/{video.video}") for video in quiet}
+    rows = _intervals(system, validated, floor, 0.0)
+    alarms = [row.score for row in rows.itertuples() if (row.subject, row.video) in names]
+    allowed = int(_PER_HOUR * sum(len(video) / video.fps for video in quiet) / 3600)
+    too_many = sorted(alarms, reverse=True)[allowed : allowed + 1]
+    return float(np.nextafter(too_many[0], np.inf)) if too_many else 0.0
+
+
+def _intervals(system: System, material: Material, floor: float, least: float) -> pd.DataFrame:
+    """Intervals that a system stands by, that score enough, and in which the skin moves."""
     intervals = accepted_intervals(decode_system(system, material))
+    intervals = intervals[intervals["score"] >= least]
     motion = {(video.subject, video.video): video.motion for video in material.videos}
     rows = intervals[["subject", "video", "onset", "offset"]].itertuples(index=False)
     sizes = [prediction.moved(motion[subject, video], *ends) for subject, video, *ends in rows]

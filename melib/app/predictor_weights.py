@@ -131,6 +131,7 @@ def export_fold(
     fold: protocols.Fold,
     about: dict,
     floor: float = 0,
+    least: float = 0,
 ) -> Path:
     """Put the models of a fold and the decoder that is fitted for them into a folder, as `load_weights` reads it.
 
@@ -143,8 +144,8 @@ def export_fold(
     fold : protocols.Fold
     about : dict
         The card; the first of its ``data`` are the clips of the intensity model.
-    floor : float
-        See `Weights`; 0 drops nothing.
+    floor, least : float
+        See `Weights`; 0 drops nothing, and the decoder's own least stays where it is the higher.
     """
     decoder = fitted(spotting_runs.OURS, material, fold)
     (fit,) = fits_of(spotting_runs.OURS, material.dataset, [fold], material.seed)
@@ -158,7 +159,7 @@ def export_fold(
                 temporary.write_bytes((source / file).read_bytes())
     record = {
         "decoder": decoder.to_dict(),
-        "least": decoder.least,
+        "least": max(decoder.least, least),
         "floor": floor,
         "windows": run.settings["windows"]["context"],
         "card": about,
