@@ -119,4 +119,4 @@ clean:  ## remove what tools leave behind; .venv and runs stay
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1\t/' | expand -t 14
 	@echo
-	@echo "PROFILE=$(PROFILE) (smoke, demo, paper)  DATA='name=folder ...'  RUN=name or path  SEED=$(SEED)"
+	@echo "PROFILE=$(PROFILE) (smoke, demo, five, paper)  DATA='name=folder ...'  RUN=name or path  SEED=$(SEED)"
