@@ -163,8 +163,11 @@ def _code() -> str:
 
 def _is_drawn(run: str | Path, plot: "Plot", name: str) -> bool:
     """Whether a figure is there as the same results, style and code would draw it again, whichever notebook drew it."""
+    sidecar = folder(run) / f"{name}.json"
+    if not sidecar.is_file():
+        return False
     try:
-        known = json.loads((folder(run) / f"{name}.json").read_text(encoding="utf-8"))
+        known = json.loads(sidecar.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
     now = _made_of(run, name, plot.results)
