@@ -226,12 +226,12 @@ def transfer(tables, seeds):
     return pd.DataFrame(rows)
 
 
-def as_markdown(table):
+def as_markdown(table, digits=2):
     """Lines of a table."""
     cells = [
         table.columns,
         ["---"] * len(table.columns),
-        *table.round(2).astype(object).fillna("").to_numpy(),
+        *table.round(digits).astype(object).fillna("").to_numpy(),
     ]
     return "\n".join("| " + " | ".join(map(str, row)) + " |" for row in cells)
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from realism import as_markdown
 
 from melib import controls, learn
 from melib.app import predictor_weights, runner
@@ -161,16 +162,6 @@ def run_models(place, settings, folds):
     return out
 
 
-def as_markdown(table):
-    """Lines of a table."""
-    cells = [
-        table.columns,
-        ["---"] * len(table.columns),
-        *table.round(3).astype(object).fillna("").to_numpy(),
-    ]
-    return "\n".join("| " + " | ".join(map(str, row)) + " |" for row in cells)
-
-
 def main():
     """Print the tables as markdown."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -193,14 +184,14 @@ def main():
         print(
             f"\n## {world} world, {given.clips} clips of each of {prepared.table['subject'].nunique()} people\n"
         )
-        print(as_markdown(aims(rows, table, place.name, "flow")), "\n")
-        print(as_markdown(table), flush=True)
+        print(as_markdown(aims(rows, table, place.name, "flow"), 3), "\n")
+        print(as_markdown(table, 3), flush=True)
         first = of_people(prepared, folds[0].test)
         both = {key: {0: fitted[0]} for key, fitted in models.items() if key[1] == "flow"}
         both["shipped", "flow", 0] = {0: predictor_weights.load_weights().intensity}
         rows = scores(first, folds[:1], both)
         print(f"\n### The first fold's {len(folds[0].test)} test people: shipped weights beside the run's\n")
-        print(as_markdown(by_size(rows)), flush=True)
+        print(as_markdown(by_size(rows), 3), flush=True)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,8 @@
 A run trains for a comparison on equal terms, on pictures of good quality. What people bring are video files, whose
 compression swallows a part of each small movement: the more was learned from such files, the more is found in them.
 
-`make predictor RUN=demo` does it, after `make reproduce`; without make: `python -m melib.app.predictor_training demo`.
+`make predictor RUN=five` does it, after `make reproduce PROFILE=five`; without make:
+`python -m melib.app.predictor_training five`.
 """
 
 import sys
@@ -50,8 +51,8 @@ _JUDGED = (spotting_runs.OURS, _MOTION, spotting_runs.CHANCE)
 class Budget:
     """What the weights learn from beside the run's own videos, and for how long.
 
-    The defaults take about 35 minutes of two cores (2026-11-27): of one core .005 s a frame for motion, .004 for a simulated
-    picture, .2 for a step of the training.
+    The defaults should take some 35 minutes of two idle cores, reckoned (2026-11-27) from those of one core:
+    .005 s a frame for motion, .004 for a simulated picture, .2 for a step of the training.
 
     Attributes
     ----------
