@@ -215,6 +215,6 @@ def test_each_thing_that_is_wrong_is_found_with_its_own_remedy(tmp_path, monkeyp
     }
     for what, word in words.items():
         assert word in findings[what].remedy, findings[what]
-    assert findings["torch, torchvision"].seen == "operator torchvision::nms does not exist"
-    assert findings["packages"].seen.startswith(f"numpy {version('numpy')}, locked 0.1; no-such-package not")
-    assert "/somewhere/else/bin/python" in findings["Jupyter kernel"].seen
+    assert findings["torch, torchvision"].state == "operator torchvision::nms does not exist"
+    assert findings["packages"].state.startswith(f"numpy {version('numpy')}, locked 0.1; no-such-package not")
+    assert "/somewhere/else/bin/python" in findings["Jupyter kernel"].state

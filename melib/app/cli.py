@@ -70,7 +70,7 @@ def _doctor() -> None:
     findings = health.health()
     for finding in findings:
         mark = "[red]wrong[/]" if finding.remedy else "[green]ok[/]   "
-        console.print(f"{mark}  {finding.what:20}{escape(finding.seen)}")
+        console.print(f"{mark}  {finding.what:20}{escape(finding.state)}")
         if finding.remedy:
             console.print(f"       {'':20}[bold]do:[/] {escape(finding.remedy)}")
     if any(finding.remedy for finding in findings):
@@ -554,7 +554,7 @@ def _say(record: dict[str, Any], as_json: bool = False) -> None:
 
         from melib.app import data_check
 
-        _table(["", ""], [(what, escape(seen)) for what, seen in data_check.summary(record)])
+        _table(["", ""], [(what, escape(value)) for what, value in data_check.summary(record)])
         for kind in ("notes", "known", "problems"):
             for sentence in record[kind]:
                 print(f"{kind.removesuffix('s')}: {sentence}")

@@ -128,16 +128,16 @@ def _rows_for(
     where = {name: str(cells[name]) for name in _PLACE} | {"subject": subject}
     why = {"reason": change.reason, "source": change.source, "reviewer": change.reviewer}
     # What the table leaves open was repaired by means of the landmarks that move now: it stays as it was seen.
-    kept = {name: whole(audit.events.loc[place, name]) for name in FIELDS[:3] if name not in new}
+    unchanged = {name: whole(audit.events.loc[place, name]) for name in FIELDS[:3] if name not in new}
     rows = {}
-    for name, value in {**new, **kept}.items():
+    for name, value in {**new, **unchanged}.items():
         if value is None:
             continue
         text = value if name == "emotion" else str(value + about.first_frame)
         if about.unit == "seconds" and name != "emotion":
             text = f"{value / audit.events.loc[place, 'fps']:.9g}"
         row = {**where, "field": name, "old": str(cells[name]), "new": text}
-        if name in kept and (text == cells[name] or _key(row) in corrected):
+        if name in unchanged and (text == cells[name] or _key(row) in corrected):
             continue
         rows[_key(row)] = [] if text == cells[name] else [{**row, **why}]
     return rows

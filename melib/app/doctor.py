@@ -31,10 +31,10 @@ MEMORY_GB = 4.0
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at: ``what``, what was ``seen``, and a ``remedy``, empty where nothing is wrong."""
+    """One thing that was looked at: ``what``, its ``state``, and a ``remedy``, empty where nothing is wrong."""
 
     what: str
-    seen: str
+    state: str
     remedy: str = ""
 
 
@@ -136,10 +136,10 @@ def _disk(place: Path) -> str:
 
 
 def _enough(gigabytes: float, least: float, what: str) -> str:
-    seen = f"{gigabytes:.1f} GB {what}"
+    size = f"{gigabytes:.1f} GB {what}"
     if gigabytes < least:
-        raise OSError(seen)
-    return seen
+        raise OSError(size)
+    return size
 
 
 def _shipped() -> str:

@@ -75,7 +75,7 @@ class ExportedVideo:
 
     ``subject`` and ``video`` name it; ``fps`` native frames a second; ``first`` the native frame at which it begins;
     ``source`` a video file, or a folder of the frames ``images`` (path by native frame); ``events`` a dict name -> Event,
-    and ``found`` a list of Event whose emotion is what was found, in words.
+    and ``predicted`` a list of Event whose emotion is what was found, in words.
     """
 
     dataset: str
@@ -86,7 +86,7 @@ class ExportedVideo:
     source: Path
     images: dict = field(default_factory=dict)
     events: dict = field(default_factory=dict)
-    found: list = field(default_factory=list)
+    predicted: list = field(default_factory=list)
     emotions: tuple = ()
     tables: tuple = ()
     manifest: str = ""
@@ -94,13 +94,13 @@ class ExportedVideo:
     @property
     def about(self) -> dict[str, Any]:
         """What a file says of itself, so that it can be imported; no number but whole ones, which no program writes anew."""
-        said = {name: getattr(self, name) for name in _SAID} | {"fps": str(self.fps)}
-        return cache.seal(cache.plain(said))
+        identity = {name: getattr(self, name) for name in _SAID} | {"fps": str(self.fps)}
+        return cache.seal(cache.plain(identity))
 
     def rows(self) -> list[tuple[str, str, Event]]:
         """Tier, name and event of all that is known, in frames of the film."""
         rows = [(event.kind, name, event) for name, event in self.events.items()]
-        rows += [(_FOUND, event.emotion, event) for event in self.found]
+        rows += [(_FOUND, event.emotion, event) for event in self.predicted]
         return [(tier, name, _moved(event, -self.first)) for tier, name, event in rows]
 
 
@@ -157,9 +157,9 @@ def videos_of_run(folder: Path) -> list[ExportedVideo]:
     DataError
         If it is no finished run, or holds no data.
     """
-    opened = finished.open_run(folder)
-    places, videos = opened.run.data, []
-    for study in (*opened.short.values(), *opened.long.values()):
+    finished_run = finished.open_run(folder)
+    places, videos = finished_run.run.data, []
+    for study in (*finished_run.short.values(), *finished_run.long.values()):
         about, events = study.manifest, study.events[study.events["status"] != "dropped"]
         if manifest.licensed(about):
             cache.for_owner_alone()
@@ -174,19 +174,19 @@ def videos_of_run(folder: Path) -> list[ExportedVideo]:
         for row in events.itertuples():
             frames = int(row.onset), corrections.whole(row.apex), int(row.offset)
             known.setdefault((row.subject, row.video), {})[row.event] = Event(row.kind, *frames, row.emotion)
-        found: dict[tuple, list] = {}
+        predicted: dict[tuple, list] = {}
         file = folder / "results" / "challenge" / f"{about.name}_ours.csv"
         rows = pd.read_csv(file, dtype={"subject": str, "video": str}) if file.is_file() else pd.DataFrame()
         for row in rows.itertuples():
             event = Event(_FOUND, row.onset, None, row.offset, row.emotion)
-            found.setdefault((row.subject, row.video), []).append(_moved(event, -about.first_frame))
+            predicted.setdefault((row.subject, row.video), []).append(_moved(event, -about.first_frame))
         for row in study.videos.itertuples():
             place, images, key = Path(row.folder), {}, (row.subject, row.video)
             if not place.is_file():
                 images = dict(zip(*manifest.frame_files(place, about), strict=True))
-            of = (study.name, *key, about.fps, int(min(images, default=0)), place, images)
-            known_here = (known.get(key, {}), found.get(key, []))
-            videos.append(ExportedVideo(*of, *known_here, emotions, paths, str(about.source.resolve())))
+            film = (study.name, *key, about.fps, int(min(images, default=0)), place, images)
+            known_here = (known.get(key, {}), predicted.get(key, []))
+            videos.append(ExportedVideo(*film, *known_here, emotions, paths, str(about.source.resolve())))
     return videos
 
 
@@ -212,7 +212,7 @@ def videos_of_predictions(place: Path, videos: Path | None = None) -> list[Expor
         record = _json(file)
         try:
             frame, seconds = (np.array(record["curve"][name], float) for name in ("frame", "seconds"))
-            found = [
+            predicted = [
                 Event(
                     _FOUND,
                     row["onset"],
@@ -236,7 +236,7 @@ def videos_of_predictions(place: Path, videos: Path | None = None) -> list[Expor
         folders = [videos] if videos else [file.parent, file.parent.parent, Path()]
         source = next((folder / name for folder in folders if (folder / name).exists()), folders[-1] / name)
         images = dict(enumerate(footage.images(source)[0])) if source.is_dir() else {}
-        made.append(ExportedVideo("predicted", "", file.stem, fps, 0, source, images, found=found))
+        made.append(ExportedVideo("predicted", "", file.stem, fps, 0, source, images, predicted=predicted))
     if not made:
         raise DataError(f"{place} holds no prediction; make some with `melib predict VIDEO --out {place}`.")
     return made
@@ -491,8 +491,8 @@ def import_file(
             new = {key: getattr(event, key) for key in was if getattr(event, key) != was[key]}
             why = " ".join((edited.reasons.get(name) or reason or f"edited in {program}").split())
             if new:
-                of = (edited.about["subject"], name)
-                changes.append(corrections.EventChange(*of, was, new, why, who, file.name))
+                subject = edited.about["subject"]
+                changes.append(corrections.EventChange(subject, name, was, new, why, who, file.name))
     saved = corrections.save_changes(about, tables, changes)
     return corrections.path_of(about), [change.sentence for change in saved]
 
@@ -616,7 +616,7 @@ def read_elan(file: Path) -> list[Edited]:
 
 def _aligned(file: Path, eaf: Eaf, tier: str, about: dict) -> list[tuple[str, int, int, str]]:
     """Annotations of a tier in order: id, first and last native frame, words; none where there is no such tier."""
-    rows, found, before = [], [], 0
+    rows, annotations, before = [], [], 0
     for key, (begins, ends, words, _) in eaf.tiers[tier][0].items() if tier in eaf.tiers else ():
         begin, end = eaf.timeslots.get(begins), eaf.timeslots.get(ends)
         if begin is None or end is None or not 0 <= begin < end:
@@ -629,8 +629,8 @@ def _aligned(file: Path, eaf: Eaf, tier: str, about: dict) -> list[tuple[str, in
             raise DataError(f'{file}: "{words}" overlaps another annotation of tier {tier}; part them.')
         before = end
         first, last = frames(begin, end, about["fps"])
-        found.append((key, about["first"] + first, about["first"] + last, words))
-    return found
+        annotations.append((key, about["first"] + first, about["first"] + last, words))
+    return annotations
 
 
 def read_labelstudio(file: Path) -> list[Edited]:

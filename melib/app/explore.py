@@ -119,8 +119,8 @@ def event(finished, dataset, subject, name):
     place = {"subject": subject, "video": rows.iloc[0]["video"]}
     # As if the study held this video alone: windows and keys of the cache don't depend on the others.
     truth = None if study.truth is None else rows_where(study.truth, **place)
-    kept = {part: rows_where(getattr(study, part), **place) for part in ("videos", "events")}
-    alone = with_clips(replace(study, **kept, truth=truth), finished.run)
+    parts = {part: rows_where(getattr(study, part), **place) for part in ("videos", "events")}
+    alone = with_clips(replace(study, **parts, truth=truth), finished.run)
     (clip,) = alone.clips
     if truth is not None:
         truth = np.interp(clip.numbers, truth["frame"], truth["profile"])
@@ -270,8 +270,8 @@ def decode_video(shown, decoder=OURS.decoder):
     place = {"subject": shown.video.subject, "video": shown.video.video}
     intervals = spotting_decoding.decode_system(replace(OURS, decoder=decoder), shown.material)
     intervals = rows_where(intervals, **place).reset_index(drop=True)
-    kept = intervals[intervals["kept"]]
-    pairs = metrics.spotting(kept, spotting.annotated([shown.video]))["matches"]
+    accepted = intervals[intervals["kept"]]
+    pairs = metrics.spotting(accepted, spotting.annotated([shown.video]))["matches"]
     return intervals.assign(right=intervals.index.isin(pairs["predicted"]))
 
 
@@ -419,8 +419,8 @@ def video_picture(shown, t, intervals=None):
     moved = (motion[k] if mask[k] else None, points[k] * scale, most, title)
     words = [f"{video.subject}/{video.video}", f"No weights of its fold; make them with `{shown.command}`."]
     if intervals is not None:
-        kept, events = intervals[intervals["kept"]], len(video.events_of("micro"))
-        right, wrong = kept["right"].sum(), (~kept["right"]).sum()
+        accepted, events = intervals[intervals["kept"]], len(video.events_of("micro"))
+        right, wrong = accepted["right"].sum(), (~accepted["right"]).sum()
         words[1] = f"{right} of {events} micro-expressions found, {wrong} invented."
     fig, axis = _figure(shown.study, video.subject, face, moved, words)
     for kind, (_, colour) in _KINDS.items():

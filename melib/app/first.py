@@ -91,8 +91,8 @@ def beside_truth(intervals: pd.DataFrame, study: Study) -> pd.DataFrame:
         As `first` returns; matched at an IoU of .5, in the order of time.
     """
     events = study.events[study.events["kind"] == "micro"].reset_index(drop=True)
-    found = intervals.assign(subject=study.videos["subject"].iloc[0], video=study.videos["video"].iloc[0])
-    pairs = metrics.spotting(found, events)["matches"]
+    intervals = intervals.assign(subject=study.videos["subject"].iloc[0], video=study.videos["video"].iloc[0])
+    pairs = metrics.spotting(intervals, events)["matches"]
     assert study.truth is not None  # the simulator writes it
     peaks = study.truth.groupby("event")["peak_px"].max()
     happened = pd.DataFrame(
@@ -102,8 +102,8 @@ def beside_truth(intervals: pd.DataFrame, study: Study) -> pd.DataFrame:
             "peak_px": events["event"].map(peaks),
         }
     )
-    predicted = found[["apex_s", "confidence"]].rename(columns={"apex_s": "found_s"})
-    predicted.index = found.index.map(pairs.set_index("predicted")["truth"].to_dict())
+    predicted = intervals[["apex_s", "confidence"]].rename(columns={"apex_s": "found_s"})
+    predicted.index = intervals.index.map(pairs.set_index("predicted")["truth"].to_dict())
     rows = happened.join(predicted[predicted.index.notna()])
     rows = pd.concat([rows, predicted[predicted.index.isna()]], ignore_index=True)
     when = rows["onset_s"].fillna(rows["found_s"])

@@ -100,16 +100,16 @@ def read_truth(path, curves):
         events[name] = _whole(events, name, path)
     if "apex" in events:
         events["apex"] = pd.to_numeric(events["apex"], errors="coerce")
-    of = ["subject", "video"]
+    keys = ["subject", "video"]
     _refuse(
         path, events, events["offset"] < events["onset"], "ends before its onset; correct or remove that row"
     )
-    twice = events.duplicated([*of, "onset", "offset"])
+    twice = events.duplicated([*keys, "onset", "offset"])
     _refuse(path, events, twice, "occurs twice; remove a row")
     if curves is None:
         return events
     bounds = {(c.subject, c.video): (c.first, c.first + c.scores.size - 1) for c in curves}
-    inside = [bounds.get(place) for place in zip(*(events[name] for name in of), strict=True)]
+    inside = [bounds.get(place) for place in zip(*(events[name] for name in keys), strict=True)]
     strange = [place is None for place in inside]
     _refuse(path, events, strange, "is of a video that has no curve; give its curve, or remove its rows")
     first, last = np.array(inside).reshape(-1, 2).T
@@ -203,12 +203,12 @@ def score_intervals(predicted, truth, rate=30.0):
     misses : DataFrame
         subject, video, onset, offset, reason (one of ``MISSES``), best_iou.
     """
-    kept = predicted[predicted["kept"]] if "kept" in predicted else predicted
-    kept, truth = kept.reset_index(drop=True), truth.reset_index(drop=True)
-    both = (kept, truth)
-    named = len(kept) > 0 and all("emotion" in table and table["emotion"].notna().all() for table in both)
+    accepted = predicted[predicted["kept"]] if "kept" in predicted else predicted
+    accepted, truth = accepted.reset_index(drop=True), truth.reset_index(drop=True)
+    both = (accepted, truth)
+    named = len(accepted) > 0 and all("emotion" in table and table["emotion"].notna().all() for table in both)
     if not named:
-        both = (kept.assign(emotion="any"), truth.assign(emotion="any"))
+        both = (accepted.assign(emotion="any"), truth.assign(emotion="any"))
     rows = []
     for rule in ("strict", "megc", "boosting"):
         low, high = _interval(both, rule)
@@ -216,13 +216,13 @@ def score_intervals(predicted, truth, rate=30.0):
     rules = pd.DataFrame(rows)
     if not named:
         rules[["recognition_f1", "strs"]] = np.nan
-    over_iou = pd.DataFrame({"iou": metrics.IOUS, "f1": metrics.f1_over_iou(kept, truth, metrics.IOUS)})
+    over_iou = pd.DataFrame({"iou": metrics.IOUS, "f1": metrics.f1_over_iou(accepted, truth, metrics.IOUS)})
     over_iou["ap"] = np.nan
     if "confidence" in predicted:
         ranked = predicted.assign(score=predicted["confidence"])
         over_iou["ap"] = [metrics.average_precision(ranked, truth, iou) for iou in metrics.IOUS]
-    matches = metrics.spotting(kept, truth)["matches"]
-    errors = metrics.timing_errors(kept, truth, matches, rate)
+    matches = metrics.spotting(accepted, truth)["matches"]
+    errors = metrics.timing_errors(accepted, truth, matches, rate)
     timing = pd.DataFrame(
         {
             "landmark": errors.columns,
@@ -231,7 +231,7 @@ def score_intervals(predicted, truth, rate=30.0):
             "median_absolute_error_ms": errors.abs().median().to_numpy(),
         }
     )
-    return rules[_RULES], over_iou, timing, _misses(predicted, kept, truth, matches, named)
+    return rules[_RULES], over_iou, timing, _misses(predicted, accepted, truth, matches, named)
 
 
 def read_intervals(path):
@@ -249,8 +249,8 @@ def read_intervals(path):
 def write_intervals(path, intervals, everything=False):
     """Write intervals as csv: the challenge's columns, then apex and confidence; with everything also what wasn't kept."""
     table = intervals if everything else intervals[intervals["kept"]]
-    kept = table["kept"].map({True: "yes", False: "no"})
-    table = table.assign(kept=kept) if everything else table.drop(columns="kept")
+    accepted = table["kept"].map({True: "yes", False: "no"})
+    table = table.assign(kept=accepted) if everything else table.drop(columns="kept")
     cache.write_table(path, table)
 
 
@@ -297,13 +297,13 @@ def _interval(both, rule):
     return stats.bootstrap(counts, np.array(names), statistic=f1)[1:]
 
 
-def _misses(predicted, kept, truth, matches, named):
-    found = set(matches["truth"])
-    right = set(metrics.end_to_end(kept, truth)["matches"]["truth"]) if named else found
+def _misses(predicted, accepted, truth, matches, named):
+    matched = set(matches["truth"])
+    right = set(metrics.end_to_end(accepted, truth)["matches"]["truth"]) if named else matched
     by_video = dict(list(predicted.groupby(["subject", "video"])))
     rows = []
     for i, event in enumerate(truth.itertuples()):
-        if i in found & right:
+        if i in matched & right:
             continue
         near = by_video.get((event.subject, event.video), predicted.head(0))
         shared = np.minimum(near["offset"], event.offset) - np.maximum(near["onset"], event.onset) + 1
@@ -312,7 +312,7 @@ def _misses(predicted, kept, truth, matches, named):
         middle = (near["onset"] + near["offset"]) / 2
         peak = near["apex"].fillna(middle) if "apex" in near else middle
         low = ~near["kept"] if "kept" in near else np.zeros(len(near), bool)
-        if i in found:
+        if i in matched:
             reason = "class"
         elif ((iou >= 0.5) & low).any():
             reason = "threshold"

@@ -177,13 +177,13 @@ class _Plan:
 
     # What is simulated, and what is made of its pixels
 
-    def _simulate(self, spec: dict, n: int, kind: str, each: float = 1.0) -> None:
+    def _simulate(self, spec: dict, n: int, kind: str, frames: float = 1.0) -> None:
         """Videos of a specification that aren't there yet, n a person; each of so many frames, or one clip."""
         out = self.run.folder / "data" / spec["name"]
         numbers = [(person, number) for person in range(1, spec["people"] + 1) for number in range(1, n + 1)]
         missing = sum(not simulated.finished(out, *pair) for pair in numbers)
         self.cost.videos += missing
-        self._pay(kind, missing * each)
+        self._pay(kind, missing * frames)
 
     def _simulate_all(self, key: str) -> None:
         for spec in self._specs(key):
@@ -264,9 +264,9 @@ class _Plan:
             predicted = 3 * test["windows"] + len(intensity.SHIFTS) * test["complete"]
             others = self._clips("transfer") if clips.name in {s["name"] for s in self._specs("data")} else []
             predicted += sum(o.windows[job.protocol]["windows"].reindex(fold.test).sum() for o in others)
-        seen = predicted + fit.epochs * validation["windows"]
+        forward = predicted + fit.epochs * validation["windows"]
         self._pay_fit(
-            T * (fit.epochs * train["windows"] * one[f"{net} step"] + seen * one[f"{net} see"]),
+            T * (fit.epochs * train["windows"] * one[f"{net} step"] + forward * one[f"{net} see"]),
             disk=0 if job.variant else one[f"{net} bytes"],
             job=(train["windows"] + validation["windows"]) * one[f"held {job.protocol}"]
             + fit.batch * T * one[f"{net} memory"],
@@ -318,9 +318,9 @@ class _Plan:
             train = 2 * (train + donors)
         steps = np.ceil(train / settings.segment / settings.batch)
         others = self._transfer_samples() * len((*fold.test, *fold.validation)) / people
-        seen = settings.epochs * (test if fit.peek else validation) + test + validation + others
+        forward = settings.epochs * (test if fit.peek else validation) + test + validation + others
         self._pay_fit(
-            settings.epochs * steps * one[f"{fit.body} step"] + seen * one[f"{fit.body} see"],
+            settings.epochs * steps * one[f"{fit.body} step"] + forward * one[f"{fit.body} see"],
             disk=one[f"{fit.body} bytes"],
             job=one[f"{fit.body} memory"],
         )
@@ -417,16 +417,16 @@ class _Plan:
 
     def _long_sets(self) -> list:
         """name, samples (by subject) and folds of each data set of long videos."""
-        found: list[tuple[Any, pd.Series]] = [
+        counted: list[tuple[Any, pd.Series]] = [
             (study, study.videos.groupby("subject")["n_frames"].sum() / spotting.samples_apart(study))
             for study in self._own[1]
         ]
         for spec in self._specs("long"):
             expected = SimpleNamespace(name=spec["name"], truth=True)
-            found.append((expected, pd.Series(_samples(spec) * spec["videos"], _people(spec))))
+            counted.append((expected, pd.Series(_samples(spec) * spec["videos"], _people(spec))))
         share = self.settings["spotting"]["validation_share"]
         sets = []
-        for study, samples in found:
+        for study, samples in counted:
             folds = folds_of(study, self.run, subjects=samples.index, validation_share=share)
             sets.append(SimpleNamespace(name=study.name, samples=samples, folds=folds))
         return sets

@@ -186,5 +186,5 @@ def in_words(planted: pd.DataFrame) -> str:
     if planted.empty:
         return "no place in this recording shows a face for long enough, with nothing found there, to plant a movement"
     counts = planted.groupby("size_px")["found"].agg(["sum", "size"])
-    said = ", ".join(f"of {size:g} px in {row['sum']} of {row['size']}" for size, row in counts.iterrows())
-    return f"in this recording a planted movement {said} is found (pixels of the 112-pixel crop)"
+    shares = ", ".join(f"of {size:g} px in {row['sum']} of {row['size']}" for size, row in counts.iterrows())
+    return f"in this recording a planted movement {shares} is found (pixels of the 112-pixel crop)"

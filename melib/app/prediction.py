@@ -185,13 +185,13 @@ def predict_video(
 
             shots.append(flow.regional(tapped()))
             shots[-1]["intensity"] = dense.curves()["intensity"]
-    seen, intensity = (np.concatenate([shot[name] for shot in shots]) for name in ("mask", "intensity"))
-    if not seen.any():
+    mask, intensity = (np.concatenate([shot[name] for shot in shots]) for name in ("mask", "intensity"))
+    if not mask.any():
         broken = int(masked[0])
-        why = [f"{broken} of {len(seen)} images can't be read; copy them again."] * bool(broken)
-        if broken < len(seen):
+        why = [f"{broken} of {len(mask)} images can't be read; copy them again."] * bool(broken)
+        if broken < len(mask):
             why.append(
-                f"no face was found in {len(seen) - broken} frames; it should be frontal and 60 pixels or wider."
+                f"no face was found in {len(mask) - broken} frames; it should be frontal and 60 pixels or wider."
             )
         raise DataError(f"{shown_name(source)}: {' '.join(why)}")
     scores, every = _decoded(used, shots)
@@ -200,8 +200,8 @@ def predict_video(
         {
             "frame": shown.numbers,
             "seconds": shown.seconds,
-            "face": seen,
-            "intensity": np.where(seen, intensity, np.nan).astype(float),
+            "face": mask,
+            "intensity": np.where(mask, intensity, np.nan).astype(float),
             "score": scores.astype(float),
         }
     )
@@ -209,7 +209,7 @@ def predict_video(
     if max(counts) > 1:
         notes.append(f"up to {max(counts)} faces at a time: the largest is followed")
     notes += [
-        f"{n} of {len(seen)} frames read {why}: masked, drawn as a gap"
+        f"{n} of {len(mask)} frames read {why}: masked, drawn as a gap"
         for n, why in zip(masked, _MASKED, strict=True)
         if n
     ]
@@ -222,7 +222,7 @@ def predict_video(
         tuple(notes),
         used.card,
         _in_time(every[every["reason"] != ""].reset_index(drop=True), curve),
-        _in_time(_planted(used, shown, seen, every, progress), curve) if plant else None,
+        _in_time(_planted(used, shown, mask, every, progress), curve) if plant else None,
     )
 
 
@@ -239,26 +239,26 @@ def _shots(
     def followed(first: int, stop: int) -> Iterator[faces.Followed]:
         usual, mixed = Usual(shown.fps), any(begin <= first < end for begin, end in shown.dissolves)
         for part in faces.follow(shown.frames[first:stop], shown.fps, largest=True):
-            part, kept = lay(first, part), part.mask.copy()
-            kept[kept] = not mixed and [usual.alike(crop) >= ALIKE for crop in part.crops[kept]]
+            part, mask = lay(first, part), part.mask.copy()
+            mask[mask] = not mixed and [usual.alike(crop) >= ALIKE for crop in part.crops[mask]]
             masked[:3] += part.masked
-            masked[4 if mixed else 3] += (part.mask & ~kept).sum()
-            yield replace(part, mask=kept)
+            masked[4 if mixed else 3] += (part.mask & ~mask).sum()
+            yield replace(part, mask=mask)
 
     for first, stop in itertools.pairwise([0, *shown.breaks, len(shown.frames)]):
         yield first, stop, followed(first, stop)
 
 
 def _planted(
-    used: Weights, shown: Footage, seen: np.ndarray, found: pd.DataFrame, progress: bool | tqdm
+    used: Weights, shown: Footage, mask: np.ndarray, intervals: pd.DataFrame, progress: bool | tqdm
 ) -> pd.DataFrame:
     """Plant movements where nothing was found and read the film again; `planting.held_against`, of all readings."""
-    free = seen.copy()
-    for row in found.itertuples():
+    free = mask.copy()
+    for row in intervals.itertuples():
         free[row.onset : row.offset + 1] = False
     for edge in shown.breaks:  # no movement lies across a cut
         free[edge - 1 : edge + 1] = False
-    tables = [planting.held_against([], found)]  # where nothing finds a place
+    tables = [planting.held_against([], intervals)]  # where nothing finds a place
     rounds = planting.draw_rounds(free, shown.fps)
     silent = progress.disable if isinstance(progress, tqdm) else not progress
     for here in tqdm(rounds, "planted", unit="reading", leave=False, disable=silent):
@@ -285,10 +285,10 @@ def _decoded(used: Weights, shots: list[dict]) -> tuple[np.ndarray, pd.DataFrame
     return np.concatenate(parts), pd.concat(tables, ignore_index=True)
 
 
-def _decoded_shot(used: Weights, motion: np.ndarray, seen: np.ndarray) -> tuple[np.ndarray, pd.DataFrame]:
+def _decoded_shot(used: Weights, motion: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, pd.DataFrame]:
     """As `_decoded`, of one shot in which a face is seen."""
-    [outputs] = learn.videos.predict_curves(used.spotting, [learn.videos.Sequence(motion, seen)])
-    scores = np.where(seen[:, None], outputs["scores"], np.nan)
+    [outputs] = learn.videos.predict_curves(used.spotting, [learn.videos.Sequence(motion, mask)])
+    scores = np.where(mask[:, None], outputs["scores"], np.nan)
     with np.errstate(divide="ignore"):
         log_prior = np.log(np.asarray(used.spotting.scale["class_prior"]))
     curves = {
@@ -302,7 +302,7 @@ def _decoded_shot(used: Weights, motion: np.ndarray, seen: np.ndarray) -> tuple[
     intervals = intervals[intervals["score"] >= used.least].rename(columns={"score": "confidence"})
     intervals = intervals[[*_MARKS, "confidence", "emotion"]].reset_index(drop=True)
     ends = intervals[["onset", "offset"]].itertuples(index=False)
-    about = [(moved(motion, *both), bool(seen[slice(both[0], both[1] + 1)].all())) for both in ends]
+    about = [(moved(motion, *both), bool(mask[slice(both[0], both[1] + 1)].all())) for both in ends]
     reasons = [_against(size, whole, used.floor) for size, whole in about]
     return scores[:, 0], intervals.assign(moved_px=[size for size, _ in about], reason=reasons)
 
@@ -347,10 +347,10 @@ class Usual:
         )
         one, other = one - one.mean(axis=1, keepdims=True), other - other.mean(axis=1, keepdims=True)
         spread, varies = one.std(axis=1), other.std(axis=1)
-        told = spread > _TEXTURE
-        same = (one * other).mean(axis=1)[told] / (spread * np.maximum(varies, 1))[told]
+        textured = spread > _TEXTURE
+        same = (one * other).mean(axis=1)[textured] / (spread * np.maximum(varies, 1))[textured]
         self.mean = usual + self.rate * (now - usual)
-        return float(np.quantile(same, 0.2)) if told.any() else 1.0
+        return float(np.quantile(same, 0.2)) if textured.any() else 1.0
 
 
 def moved(motion: np.ndarray, onset: int, offset: int) -> float:

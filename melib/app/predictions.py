@@ -237,11 +237,11 @@ def _row(made: Prediction) -> tuple:
     """What the table over all videos says of one."""
     dropped = made.dropped["reason"].value_counts()
     remarks = [*made.notes, *(f"dropped: {count} where {why}" for why, count in dropped.items())]
-    minutes, seen = len(made.curve) / made.fps / 60, made.curve["face"].mean()
+    minutes, share = len(made.curve) / made.fps / 60, made.curve["face"].mean()
     return (
         shown_name(made.source.name),
         f"{minutes:.2f}",
-        f"{seen:.0%}",
+        f"{share:.0%}",
         len(made.intervals),
         "; ".join(remarks),
     )

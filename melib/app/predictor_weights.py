@@ -210,8 +210,8 @@ def face_of(run: Run, clips: str) -> dict:
 def card_in_words(card: dict) -> str:
     """Say in words what weights were worth, see `Weights`: two lines."""
     face = ", ".join(
-        f"{QUANTITIES[name][0]} {of['estimate']:.2f} ({of['low']:.2f} to {of['high']:.2f})"
-        for name, of in card["face"].items()
+        f"{QUANTITIES[name][0]} {measured['estimate']:.2f} ({measured['low']:.2f} to {measured['high']:.2f})"
+        for name, measured in card["face"].items()
     )
     spotting_ = card["spotting"]
     return (

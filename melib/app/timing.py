@@ -108,7 +108,7 @@ class _Clock(dict):
         self.folder = folder
 
     @contextlib.contextmanager
-    def of(self, name: str, n: float = 1.0) -> Iterator[None]:
+    def timed(self, name: str, n: float = 1.0) -> Iterator[None]:
         """What is done n times."""
         before, start = _bytes(self.folder), time.process_time()
         yield
@@ -171,7 +171,7 @@ def _measure_clips(
         out, empty = own.folder / "data", min(1, spec["empty"])
         parts = {"warm": {"clips": 1, "empty": 0}, "timed": {"clips": min(2, spec["clips"]), "empty": empty}}
         for name, part in parts.items():  # what is done once a process is done by the first one
-            with one.of("clip", sum(part.values())):
+            with one.timed("clip", sum(part.values())):
                 simulate.write_clips(out / name, seed=own.seed, jobs=1, **spec | {"name": name} | part)
         warm, study = (open_study(out / name / "manifest.yml", out / name) for name in parts)
     else:
@@ -180,12 +180,12 @@ def _measure_clips(
     with_clips(warm, own)
     frames = float(study.videos["n_frames"].sum())
     one["clip frames"], one["clip step"] = frames / len(study.videos), float(spotting.samples_apart(study))
-    with one.of("face", frames):
+    with one.timed("face", frames):
         study = with_clips(study, own)
     prepared: Any = None
     for protocol in intensity.protocols_of(own, study):
         windows = intensity.draw_windows(study, protocol, study.videos, own)
-        with one.of(f"inputs {protocol}", len(windows)):
+        with one.timed(f"inputs {protocol}", len(windows)):
             prepared = intensity.prepare_windows(study, protocol, own)
         held = prepared.load(np.arange(1))
         one[f"held {protocol}"] = float(held.raw.nbytes + held.flow.nbytes)
@@ -229,7 +229,7 @@ def _measure_long(
     if licensed is None:
         spec = own.settings["limits"]["probe"] | {"people": 1, "videos": 1, "micro": 3}
         out = own.folder / "data" / "timed_long"
-        with one.of("long", _LONG_S * simulate.long.FPS):
+        with one.timed("long", _LONG_S * simulate.long.FPS):
             simulate.write_long(
                 out, seed=own.seed, jobs=1, **spec | {"name": out.name, "seconds": (_LONG_S,) * 2}
             )
@@ -237,9 +237,9 @@ def _measure_long(
     else:
         study = _some(licensed, number, 1)
     samples = float(study.videos["n_frames"].sum()) / spotting.samples_apart(study)
-    with one.of("motion", samples):
+    with one.timed("motion", samples):
         spotting.prepare_videos(study, own, windows=False)
-    with one.of("recipe", samples):
+    with one.timed("recipe", samples):
         [video] = spotting.prepare_videos(study, own)
     for fit in bodies:
         peak, read, regressor = _peak(), spotting.sequences(video, fit), None
@@ -252,7 +252,7 @@ def _measure_long(
             regressor = learn.videos.fit_regressor(again, read, read, 0, mirror=mirror)
 
         epoch = _each(train, 2, 4)
-        with one.of("see", samples):
+        with one.timed("see", samples):
             predicted = spotting.curves_of_videos(regressor, fit, [video], options["batch_of_windows"])
         curves = predicted if fit.body == spotting_runs.OURS.body else curves
         steps, see = np.ceil(sum(map(len, read)) / settings.segment / settings.batch), one["see"]
@@ -297,13 +297,13 @@ def _measure_probe(own: Run, one: _Clock, study: Study, fitted: Any, samples: fl
         dense.curves()
 
     one["dense model"], one["dense model bytes"] = _each(look, 1, 2) / samples, 0.0
-    with one.of("dense", samples):
+    with one.timed("dense", samples):
         look(1)
     one["dense"] = max(one["dense"] - one["dense model"], 0.0)
-    with one.of("ideal", len(study.events[study.events["kind"] == "micro"])):
+    with one.timed("ideal", len(study.events[study.events["kind"] == "micro"])):
         limits.ideal_limits(own, study)
     size, people = np.geomspace(0.02, 2.5, _EVENTS), np.arange(_EVENTS) % 6
-    with one.of("resample", _RESAMPLES * _EVENTS):
+    with one.timed("resample", _RESAMPLES * _EVENTS):
         psychometrics.fit_psychometric(size, size > np.roll(size, 7) / 3, people, guess=0.05, n=_RESAMPLES)
 
 
