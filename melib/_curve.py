@@ -52,7 +52,7 @@ class Steps(NamedTuple):
     frames: float  # that a step lasts
 
     @classmethod
-    def of(cls, prior):
+    def for_prior(cls, prior):
         return cls(max(float(np.exp(prior.duration.log_mean)) / _STEPS_AN_EVENT, _SHORTEST_STEP))
 
     def prior(self, prior):
@@ -138,7 +138,7 @@ def checked(curves, events, subjects, others):
     for curve in curves:
         Curve.read(curve)
     subjects = list(range(len(curves)) if subjects is None else subjects)
-    others = {kind: [np.asarray(o, dtype=float) for o in of] for kind, of in (others or {}).items()}
+    others = {kind: [np.asarray(o, dtype=float) for o in given] for kind, given in (others or {}).items()}
     for what, given in (("tables of events", events), ("subjects", subjects), *others.items()):
         if len(given) != len(curves):
             raise DataError(f"{len(curves)} curves, but {len(given)} {what}; give one a curve.")

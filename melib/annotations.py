@@ -535,9 +535,9 @@ def _drop_repeated(manifest: Manifest, events: pd.DataFrame, policy: Policy) -> 
 
 def _overlapping(manifest: Manifest, events: pd.DataFrame) -> list[str]:
     """A note on events that share frames with another of their kind; both are kept."""
-    of = ["subject", "video", "kind"]
-    used = events[events["status"] != "dropped"].sort_values([*of, "onset"], kind="stable")
-    reach = used.groupby(of)["offset"].cummax().groupby([used[name] for name in of]).shift()
+    keys = ["subject", "video", "kind"]
+    used = events[events["status"] != "dropped"].sort_values([*keys, "onset"], kind="stable")
+    reach = used.groupby(keys)["offset"].cummax().groupby([used[name] for name in keys]).shift()
     sharing = used[(used["onset"] <= reach).fillna(False)]
     if sharing.empty:
         return []

@@ -467,8 +467,8 @@ def _likely(scores, prior, emission, nuisance):
     refined = of_set + [_refined(model, table, sums, start, stop, 0, n) for start, stop in places.tolist()]
     bounds = np.array([row[:2] for row in refined], dtype=np.int64).reshape(-1, 2)
     rank = np.array([mass + (i < len(of_set)) for i, (_, _, mass) in enumerate(refined)])
-    kept = likeliest(bounds - [0, 1], rank)
-    return _placed([row for row, keep in zip(refined, kept, strict=True) if keep], llr, scored, prior)
+    chosen = likeliest(bounds - [0, 1], rank)
+    return _placed([row for row, keep in zip(refined, chosen, strict=True) if keep], llr, scored, prior)
 
 
 def posterior(scores, prior, *, emission=None, nuisance=()):
@@ -539,7 +539,7 @@ def fit(name, curves, events, prior, *, subjects=None, others=None):
         raise DataError(_NEEDS_INTERVAL_PRIOR)
     if name == "semi_markov":
         return _fit_search(curves, truth, subjects, prior)[0]
-    steps = Steps.of(prior)
+    steps = Steps.for_prior(prior)
     curves, truth = [steps.curve(curve) for curve in curves], [steps.spans(spans) for spans in truth]
     others = {kind: [steps.curve(curve) for curve in given] for kind, given in others.items()}
     stepped = steps.prior(prior)
@@ -575,8 +575,8 @@ class Pool(NamedTuple):
         other_alike = odds_alike(other_spans, spans, odds, self.median)
         own = np.concatenate([odds, other_odds])
         mean = (own + np.concatenate([alike, other_alike])) / 2
-        kept = likeliest(np.concatenate([spans, other_spans]), mean + 1e-6 * own)
-        table = pd.concat(tables).assign(score=expit(self.weight * mean + self.offset))[kept]
+        chosen = likeliest(np.concatenate([spans, other_spans]), mean + 1e-6 * own)
+        table = pd.concat(tables).assign(score=expit(self.weight * mean + self.offset))[chosen]
         return interval_table(table[["onset", "apex", "offset", "score"]])
 
 
@@ -660,7 +660,7 @@ class Decoder:
     def propose(self, scores, others=None):
         """Intervals of one curve, those that score less than the least included; parameters as for a call."""
         if self.selector is not None:
-            steps = Steps.of(self.prior)
+            steps = Steps.for_prior(self.prior)
             curve = steps.curve(scores)
             given = {
                 kind: steps.curve(others[kind]) for kind in self.selector.kinds if kind in (others or ())
@@ -692,7 +692,7 @@ class Decoder:
             "selector": None if self.selector is None else self.selector.to_dict(),
             "pool": self.pool and list(self.pool),
             "added": {name: emission.to_dict() for name, emission in self.added.items()},
-            "others": {kind: [*about, of.to_dict()] for kind, (*about, of) in self.nuisance.items()},
+            "others": {kind: [*about, known.to_dict()] for kind, (*about, known) in self.nuisance.items()},
         }
 
     @classmethod
@@ -716,8 +716,8 @@ class Decoder:
             record["ranked"],
             None if selector is None else IntervalSelector.from_dict(selector),
             record["pool"] and Pool(*record["pool"]),
-            {name: read(of) for name, of in record["added"].items()},
-            {name: (*about, read(of)) for name, (*about, of) in record["others"].items()},
+            {name: read(stored) for name, stored in record["added"].items()},
+            {name: (*about, read(stored)) for name, (*about, stored) in record["others"].items()},
         )
 
 
@@ -746,9 +746,9 @@ def least_score(intervals, truth, expected):
         return float(intervals["score"].nlargest(max(1, round(expected))).min())
     known = known[np.unique(np.linspace(0, len(known) - 1, _TRIED).astype(int))]
     tried = np.append(-np.inf, (known[1:] + known[:-1]) / 2)
-    kept = (intervals["score"].to_numpy(float) >= tried[:, None]).sum(axis=1)  # (N,), never 0
-    found = np.stack([metrics.found_in_order(intervals, truth, iou)[kept - 1] for iou in metrics.IOUS])
-    f1 = (2 * found / (kept + len(truth))).mean(axis=0)
+    accepted = (intervals["score"].to_numpy(float) >= tried[:, None]).sum(axis=1)  # (N,), never 0
+    hits = np.stack([metrics.found_in_order(intervals, truth, iou)[accepted - 1] for iou in metrics.IOUS])
+    f1 = (2 * hits / (accepted + len(truth))).mean(axis=0)
     return float(tried[int(np.argmax(f1))])
 
 
@@ -759,7 +759,7 @@ def _fit_search(curves, truth, subjects, prior):
         decoder = Decoder("semi_markov", prior, ranked=ranked)
         proposed = _propose_nested(decoder, curves, truth, subjects)
         fitted.append((mean_ap(_of_videos(proposed), events_of_all(truth)), decoder, proposed))
-    _, decoder, proposed = max(fitted, key=lambda of: of[0])  # of equals the scores as they are
+    _, decoder, proposed = max(fitted, key=lambda trial: trial[0])  # of equals the scores as they are
     decoder = _with_least(decoder, _of_videos(proposed), truth, curves)
     if sum(map(len, truth)) and sum(map(len, proposed)):
         least = expit(_calibrated([_in_log_odds(table) for table in proposed], truth)[2])
@@ -839,8 +839,8 @@ def _first_of_equals(peaks, heights, distance):
     # scipy keeps the last of equals: it is given the peaks, and nothing else, from the end.
     steps = np.zeros(peaks[-1] + 2)
     steps[peaks] = rankdata(heights, method="dense")
-    kept, _ = find_peaks(steps[::-1], distance=distance)
-    chosen = np.isin(peaks, steps.size - 1 - kept)
+    mirrored, _ = find_peaks(steps[::-1], distance=distance)
+    chosen = np.isin(peaks, steps.size - 1 - mirrored)
     return peaks[chosen], heights[chosen]
 
 

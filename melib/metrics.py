@@ -657,8 +657,8 @@ def _intervals(table, name, needed=None, empty=False):
         faults.append((~np.isfinite(label), " has no finite score"))
     for wrong, fault in faults:
         for row in np.flatnonzero(wrong):
-            said = fault.format(**table[columns].iloc[row])
-            raise DataError(f"{name}, row {row}{said}; correct or remove that row.")
+            reason = fault.format(**table[columns].iloc[row])
+            raise DataError(f"{name}, row {row}{reason}; correct or remove that row.")
     return _Intervals(_places(table), onset, offset, label)
 
 
@@ -826,7 +826,7 @@ def _class_counts(true, predicted, classes):
     true, predicted, n = index.get_indexer(true), index.get_indexer(predicted), len(index)
     true, predicted = true[true >= 0], predicted[true >= 0]
     counted = (true[true == predicted], true, predicted[predicted >= 0])
-    return *(np.bincount(of, minlength=n) for of in counted), true.size
+    return *(np.bincount(indices, minlength=n) for indices in counted), true.size
 
 
 def _macro_f1(true, predicted, emotions, rule):

@@ -138,12 +138,12 @@ class IntervalSelector:
         trusted = np.isin(feature_names(kinds), _TRUSTED)
         spread, odds = _spread_and_odds(features, right, subject, trusted)
         chosen = [verdict(video.spans, odds[owner == i]) for i, video in enumerate(videos)]
-        hits = [overlap_of(of, events) >= 0.5 for (of, _), events in zip(chosen, truth, strict=True)]
-        odds = np.concatenate([of for _, of in chosen])
+        hits = [overlap_of(merged, events) >= 0.5 for (merged, _), events in zip(chosen, truth, strict=True)]
+        odds = np.concatenate([own for _, own in chosen])
         slope, shift, best = worth_keeping(odds, np.concatenate(hits), sum(map(len, truth)))
         proposed = [
-            pd.DataFrame(of, columns=["onset", "offset"]).assign(score=slope * own + shift)
-            for of, own in chosen
+            pd.DataFrame(merged, columns=["onset", "offset"]).assign(score=slope * own + shift)
+            for merged, own in chosen
         ]
         model = _logistic(features, right, trusted, spread)
         selector = cls(
@@ -165,8 +165,8 @@ class IntervalSelector:
         odds = np.concatenate([[], *(raw._verdict(video)[1] for video in videos)])
         share = np.clip(expected / max(odds.size, 1), 1e-3, 0.5)
         offset = float(logit(share) - (odds.mean() if odds.size else 0.0))
-        kept = np.sort(expit(odds + offset))[::-1][: max(1, round(expected))]
-        return dataclasses.replace(raw, offset=offset, least=float(kept[-1]) if kept.size else 0.5)
+        surest = np.sort(expit(odds + offset))[::-1][: max(1, round(expected))]
+        return dataclasses.replace(raw, offset=offset, least=float(surest[-1]) if surest.size else 0.5)
 
     def __call__(self, scores, others=None):
         """Candidates that are worth their risk; parameters and result as for a `decoders.Decoder`."""
@@ -247,7 +247,7 @@ def candidates(scores, prior, others=()):
     n, median = curve.filled.size, np.exp(prior.duration.log_mean)
     if curve.scored.sum() < 3 or np.ptp(curve.filled[curve.scored]) == 0:
         return Candidates(np.zeros((0, 2)), np.zeros((0, len(feature_names(others)))))
-    views = [_Means.of(view) for view in _views(scores)]
+    views = [_Means.from_curve(view) for view in _views(scores)]
     spread = prior.duration.log_spread * ndtri(DURATIONS)
     lengths = np.maximum(median * np.exp(spread), 1.0)
     tops = [vertices(_contrast(views[1], length)) for length in lengths]
@@ -272,7 +272,7 @@ def candidates(scores, prior, others=()):
     z = spread / prior.duration.log_spread
     columns += [hit[scale], z[scale], z[scale] ** 2, np.full(middle.size, np.log(n / median))]
     for other in others:
-        columns += [_Means.of(view).mean(onset, offset) for view in _views(other)]
+        columns += [_Means.from_curve(view).mean(onset, offset) for view in _views(other)]
     return Candidates(np.stack([onset, offset - 1], axis=1), np.stack(columns, axis=1))
 
 
@@ -314,7 +314,7 @@ class _Means(NamedTuple):
     total: np.ndarray  # (T + 1,)
 
     @classmethod
-    def of(cls, curve):
+    def from_curve(cls, curve):
         return cls(curve, np.concatenate([[0.0], np.cumsum(curve)]))
 
     def mean(self, start, stop):
@@ -400,10 +400,10 @@ def verdict(spans, odds):
     Each goes to the mean of all that share at least half of it, weighed by their probability and IoU: durations are
     tried in steps, and which step wins by a hair shall not matter.
     """
-    in_time, kept = np.argsort(spans[:, 0], kind="stable"), likeliest(spans, odds)
-    merged, odds = _merged(spans[in_time], expit(odds)[in_time], spans[kept]), odds[kept]
-    kept = likeliest(merged, odds)
-    return merged[kept], odds[kept]
+    in_time, chosen = np.argsort(spans[:, 0], kind="stable"), likeliest(spans, odds)
+    merged, odds = _merged(spans[in_time], expit(odds)[in_time], spans[chosen]), odds[chosen]
+    chosen = likeliest(merged, odds)
+    return merged[chosen], odds[chosen]
 
 
 def _merged(spans, weight, chosen):
@@ -437,7 +437,7 @@ def _suppress(spans, order, same):
         longest = max(longest, spans[i, 1] - spans[i, 0] + 1)
     first = np.full(int(spans[:, 0].max() // longest) + 3, -1)
     following = np.full(len(spans), -1)
-    kept = np.zeros(len(spans), np.bool_)
+    chosen = np.zeros(len(spans), np.bool_)
     for i in order:
         onset, offset = spans[i]
         place = int(onset // longest) + 1
@@ -450,10 +450,10 @@ def _suppress(spans, order, same):
                 free = shared <= same * union
                 j = following[j]
         if free:
-            kept[i] = True
+            chosen[i] = True
             following[i] = first[place]
             first[place] = i
-    return kept
+    return chosen
 
 
 class _Logistic(NamedTuple):
@@ -480,7 +480,7 @@ def _spread_and_odds(features, right, subject, trusted):
             model = _logistic(features[known], right[known], trusted, spread)
             odds[group == left_out] = model.odds(features[group == left_out])
         tried.append((spread, odds, np.bincount(subject, np.logaddexp(0, odds) - right * odds)))
-    lowest = min(tried, key=lambda of: of[2].sum())[2]
+    lowest = min(tried, key=lambda trial: trial[2].sum())[2]
     apart = [loss - lowest for *_, loss in tried]
     near = [gap.sum() <= gap.std() * np.sqrt(gap.size) for gap in apart]
     return tried[near.index(True)][:2]

@@ -167,7 +167,7 @@ def test_the_least_score_comes_from_validation_subjects_only(probe):
     one, other = (limits.detect(probe, each, 60) for each in (before, before | {(0, "test"): test}))
     assert other.least == one.least
     others = one.truth["subject"] != person
-    np.testing.assert_array_equal(other.found[others], one.found[others])
+    np.testing.assert_array_equal(other.detected[others], one.detected[others])
     assert other.alarms > one.alarms and other.hours == one.hours  # who is tested pays for it
     videos, intervals = before[0, "validation"]
     mixed = {(0, "validation"): ([*videos, *probe.videos[:12]], intervals)}
@@ -210,5 +210,5 @@ def test_labels_err_in_proportion_and_larger_errors_find_less(probe):
     assert not none.any(axis=None)
     np.testing.assert_allclose(large, 3 * small, atol=1e-9)
     intervals = decoded(probe, lambda peak: 1.0)
-    shares = [limits.detect(probe, intervals, 60, label_error=e).found.mean() for e in (0.0, 0.15, 0.4)]
+    shares = [limits.detect(probe, intervals, 60, label_error=e).detected.mean() for e in (0.0, 0.15, 0.4)]
     assert shares[0] == 1 > shares[1] > shares[2]

@@ -113,15 +113,15 @@ def pictures(file: str | Path, numbers: Iterable[int]) -> Iterator[np.ndarray | 
     DataError
         If the file is missing or no video.
     """
-    opened = _open(_identity(file)[0])
-    frames, last = _decoded(opened), -1
+    source = _open(_identity(file)[0])
+    frames, last = _decoded(source), -1
     frame = picture = None
     for number in numbers:
         while last < number:
             last, picture = last + 1, None
             frame = next(frames, None)
         if picture is None and frame is not None:
-            picture = _as_shown(frame.to_ndarray(format="bgr24"), frame, opened)
+            picture = _as_shown(frame.to_ndarray(format="bgr24"), frame, source)
         yield picture
 
 
@@ -223,12 +223,12 @@ def recording(file: str | Path, *, progress: bool = False) -> Recording:
     DataError
         If the file is missing or none of its frames can be decoded.
     """
-    opened, shown, rough = _open(_identity(file)[0]), [], []
+    source, shown, rough = _open(_identity(file)[0]), [], []
     label = f"{Path(file).name}: times"
     with tqdm(
-        total=opened.stream.frames or None, desc=label, unit="frame", leave=False, disable=not progress
+        total=source.stream.frames or None, desc=label, unit="frame", leave=False, disable=not progress
     ) as bar:
-        for frame in _decoded(opened):
+        for frame in _decoded(source):
             shown.append(np.nan if frame.time is None else frame.time)
             rough.append(coarse(_brightness(frame)))
             bar.update()
@@ -238,7 +238,7 @@ def recording(file: str | Path, *, progress: bool = False) -> Recording:
     gaps = np.diff(raw)
     usual = float(np.median(gaps)) if len(gaps) else 0.0
     if len(raw) > 1 and not usual > 0:  # no times, or the same again and again
-        rate = opened.stream.guessed_rate or opened.stream.average_rate or 30
+        rate = source.stream.guessed_rate or source.stream.average_rate or 30
         raw, gaps = np.arange(len(raw)) / float(rate), gaps[:0]
     raw = np.where(np.isnan(raw), -np.inf, raw)
     # Times that fall, and stay below what was reached: a recording was joined to another. One alone is a fault of its time.
@@ -248,7 +248,7 @@ def recording(file: str | Path, *, progress: bool = False) -> Recording:
     seconds = raw - raw[0]
     for seam in falls:
         seconds[seam:] += seconds[:seam].max() + usual - seconds[seam]
-    return Recording(np.maximum.accumulate(seconds), falls, np.stack(rough), opened.stream.frames)
+    return Recording(np.maximum.accumulate(seconds), falls, np.stack(rough), source.stream.frames)
 
 
 def promised_seconds(file: str | Path) -> float:
@@ -275,8 +275,8 @@ class _Reader:
         self.start()
 
     def start(self) -> None:
-        self.opened = _open(self.file)
-        self.frames = _decoded(self.opened)
+        self.source = _open(self.file)
+        self.frames = _decoded(self.source)
         self.next = 0
 
     def frame(self, number: int) -> np.ndarray | None:
@@ -285,7 +285,7 @@ class _Reader:
                 self.start()
             while self.next <= number and (frame := next(self.frames, None)) is not None:
                 if self.needed(number):
-                    self.keep(_as_shown(_brightness(frame), frame, self.opened))
+                    self.keep(_as_shown(_brightness(frame), frame, self.source))
                 self.next += 1
         return self.recent.get(number)
 
@@ -331,13 +331,13 @@ def _undecodable(file: str | Path) -> str:
     return f"{file} holds no frame that can be decoded; copy this video again, or remove it."
 
 
-class _Opened(NamedTuple):
+class _Source(NamedTuple):
     container: av.container.InputContainer
     stream: av.VideoStream
     oblong: float  # width of a pixel over its height
 
 
-def _open(file: Path) -> _Opened:
+def _open(file: Path) -> _Source:
     try:
         container = av.open(str(file), metadata_errors="replace")
         stream = container.streams.video[0]
@@ -346,12 +346,12 @@ def _open(file: Path) -> _Opened:
     # One thread: processes share the work, and frames that are decoded ahead take memory.
     stream.codec_context.thread_count = 1
     oblong = float(stream.sample_aspect_ratio or 1)
-    return _Opened(container, stream, oblong if 1 / _OBLONG <= oblong <= _OBLONG else 1.0)
+    return _Source(container, stream, oblong if 1 / _OBLONG <= oblong <= _OBLONG else 1.0)
 
 
-def _decoded(opened: _Opened) -> Iterator[av.VideoFrame]:
+def _decoded(source: _Source) -> Iterator[av.VideoFrame]:
     """Frames of a file as they come; what is broken is left out, and what is behind an end that is broken off."""
-    packets = opened.container.demux(opened.stream)
+    packets = source.container.demux(source.stream)
     while True:
         try:
             packet = next(packets, None)
@@ -377,11 +377,11 @@ def _brightness(frame: av.VideoFrame) -> np.ndarray:
     return rows.copy() if full else cv2.LUT(rows, _FULL)
 
 
-def _as_shown(picture: np.ndarray, frame: av.VideoFrame, opened: _Opened) -> np.ndarray:
+def _as_shown(picture: np.ndarray, frame: av.VideoFrame, source: _Source) -> np.ndarray:
     """A stored picture with square pixels, the right way up."""
-    if opened.oblong != 1:
+    if source.oblong != 1:
         height, width = picture.shape[:2]
-        wide, high = max(1.0, opened.oblong), max(1.0, 1 / opened.oblong)
+        wide, high = max(1.0, source.oblong), max(1.0, 1 / source.oblong)
         picture = cv2.resize(picture, (round(width * wide), round(height * high)))
     quarter = round(frame.rotation / 90) % 4
     return np.ascontiguousarray(np.rot90(picture, quarter)) if quarter else picture

@@ -122,9 +122,9 @@ def _trained_enough(rule: Mapping[str, Any], own: list[pd.DataFrame]) -> list[pd
     if not rule.get("trained", True):
         return own
     for table in own:
-        committed = [kept[kept["dataset"].isin(table["dataset"])] for kept in _committed(rule["result"])]
-        if trainings(table) < TRAININGS and any(trainings(kept) >= TRAININGS for kept in committed):
-            return [kept.assign(whose="committed run") for kept in committed]
+        committed = [rows[rows["dataset"].isin(table["dataset"])] for rows in _committed(rule["result"])]
+        if trainings(table) < TRAININGS and any(trainings(rows) >= TRAININGS for rows in committed):
+            return [rows.assign(whose="committed run") for rows in committed]
     return [table.assign(seeds=table.get("seeds", trainings(table))) for table in own]
 
 

@@ -292,7 +292,7 @@ def _position(events: pd.DataFrame, control: pd.DataFrame, published: pd.DataFra
     mean = {end: f"over_events{end}" for end in ("", "_low", "_high")}
     control = control[control["metric"] == "spearman_pseudo"]
     control = control.assign(
-        **{name.removeprefix("_") or "estimate": control[of] for name, of in mean.items()}
+        **{name.removeprefix("_") or "estimate": control[column] for name, column in mean.items()}
     )
     used = events[(events["kind"] == "micro") & (events["status"] != "dropped")].dropna(subset=["apex"])
     used = records(used[used["dataset"].isin(control["dataset"])])

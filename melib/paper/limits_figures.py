@@ -232,10 +232,10 @@ def _cascade_caption(steps: pd.DataFrame) -> str:
         f"{row.step} {row.test_per_hour:.0f} [{row.test_per_hour_low:.0f}, {row.test_per_hour_high:.0f}]"
         for row in counted.itertuples()
     )
-    told = steps.loc[steps["step"] == "36 features", "events"].max()
+    judged = steps.loc[steps["step"] == "36 features", "events"].max()
     return (
         f"Where sight is lost: the size at which half of {first['events']:.0f} movements of {first['subjects']:.0f} people "
-        f"are found, by observers who know less and less. Features are weighed for those {told:.0f} movements that are "
+        f"are found, by observers who know less and less. Features are weighed for those {judged:.0f} movements that are "
         "large enough to tell how they answer. Beside the arrows, times the step before; bars, 95 % over subjects. "
         f"{first['per_hour']:.0f} false alarms an hour are asked of all"
         + (f"; on test subjects it came to: {rates} (95 %, Poisson)." if rates else ".")

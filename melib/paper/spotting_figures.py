@@ -150,8 +150,8 @@ def recall(table: pd.DataFrame) -> Figure:
     first = table[table["system"] == names[0]]
     # 95 % intervals of shares, none where there is no event.
     bounds = [
-        binomtest(int(found), int(events)).proportion_ci(method="wilson")[:2] if events else (np.nan, np.nan)
-        for found, events in zip(table["found"], table["events"], strict=True)
+        binomtest(int(hits), int(events)).proportion_ci(method="wilson")[:2] if events else (np.nan, np.nan)
+        for hits, events in zip(table["found"], table["events"], strict=True)
     ]
     low, high = np.transpose(bounds)
     table = table.assign(estimate=table["recall"], low=low, high=high)

@@ -77,13 +77,13 @@ def cascade_steps(
         (known["sd_px"], truth["subject"], guess),
         (known["free_px"], truth["subject"], guess),
         (rest["sd_px"], rest["subject"], guess),
-        *((of["sd_px"], of["subject"], ndtr(-of["criterion"].to_numpy())) for of in (rest, whole)),
+        *((step["sd_px"], step["subject"], ndtr(-step["criterion"].to_numpy())) for step in (rest, whole)),
     ):
         rows.append(ideal_observer.ideal_curve(PX, sd, subjects, false_alarm, seed=seed)[1])
     if ours is not None:
-        found, alarms, hours = network_peaks(ours, probe, still, per_hour)
+        detected, alarms, hours = network_peaks(ours, probe, still, per_hour)
         chance = psychometrics.guess_rate(per_hour, float(truth["duration_s"].median()))
-        rows += [psychometrics.measure(truth, found, alarms, hours, guess=chance, n=n, seed=seed)[1], last]
+        rows += [psychometrics.measure(truth, detected, alarms, hours, guess=chance, n=n, seed=seed)[1], last]
     names = ["threshold_px", "threshold_px_low", "threshold_px_high", "factor", "per_hour", "test_per_hour"]
     names += ["test_per_hour_low", "test_per_hour_high", "events", "subjects", "remark"]
     table = pd.DataFrame(rows).assign(step=STEPS[: len(rows)], per_hour=per_hour)
@@ -109,7 +109,7 @@ def hotelling(probe, still, per_hour: float, *, resting: bool) -> pd.DataFrame:
     """
     twins = {video.video: video for video in still.videos}
     searched = {
-        n: twins[n].mask & (_at_rest(of) | (not resting)) for n, of in still.study.truth.groupby("video")
+        n: twins[n].mask & (_at_rest(rows) | (not resting)) for n, rows in still.study.truth.groupby("video")
     }
     hours = sum(searched[video.video].sum() / video.fps for video in still.videos) / 3600
     profiles, rows = dict(tuple(probe.study.truth.groupby("video"))), []
@@ -118,7 +118,7 @@ def hotelling(probe, still, per_hour: float, *, resting: bool) -> pd.DataFrame:
         for event in video.events_of("micro").query("peak_px >= @ANSWERED").itertuples():
             part, course = around(np.where(moved["event"] == event.event, moved["profile"], 0))
             answer = (video.motion[part] - twin.motion[part]).T.astype(float) @ course  # (36,)
-            inside = {n: np.all(sliding_window_view(of, len(course)), axis=1) for n, of in searched.items()}
+            inside = {n: np.all(sliding_window_view(mask, len(course)), -1) for n, mask in searched.items()}
             spread = LedoitWolf().fit(
                 np.concatenate([_weighed(v.motion, course, inside[v.video]) for v in still.videos])
             )
@@ -161,14 +161,14 @@ def network_peaks(system, probe, still, per_hour: float) -> tuple[np.ndarray, in
 
     Returns
     -------
-    found : (M,) bool
+    detected : (M,) bool
         One a row of ``probe.truth``.
     alarms : int
         Peaks as high in the twins of test subjects, in so many ``hours`` of them.
     hours : float
     """
     truth, alarms, hours = probe.truth, 0, 0.0
-    found = np.zeros(len(truth), bool)
+    detected = np.zeros(len(truth), bool)
     for fold in probe.material.folds:
         judged, searched = _peaks(system, still, fold, fold.validation)
         least = psychometrics.score_for_rate(
@@ -178,8 +178,8 @@ def network_peaks(system, probe, still, per_hour: float) -> tuple[np.ndarray, in
         alarms, hours = alarms + int((false["height"] >= least).sum()), hours + searched
         peaks, _ = _peaks(system, probe, fold, fold.test)
         high = peaks[peaks["height"] >= least].merge(truth.reset_index(), on="video")
-        found[high.loc[high["at"].between(high["onset"], high["offset"]), "index"]] = True
-    return found, alarms, hours
+        detected[high.loc[high["at"].between(high["onset"], high["offset"]), "index"]] = True
+    return detected, alarms, hours
 
 
 def _peaks(system, probe, fold, subjects):

@@ -126,5 +126,5 @@ def held_out_gains(events, seed=0):
 def fit_class_prior(events, seed=0):
     """The prior of the part that is kept, fitted on all training events; one that says nothing where none is."""
     gains = held_out_gains(events, seed)
-    kept = gains.loc[gains["kept"].astype(bool), "part"].tolist()
-    return ClassPrior.fit(events[events["emotion"].isin(CLASSES)], kept[0]) if kept else ClassPrior()
+    parts = gains.loc[gains["kept"].astype(bool), "part"].tolist()
+    return ClassPrior.fit(events[events["emotion"].isin(CLASSES)], parts[0]) if parts else ClassPrior()

@@ -98,8 +98,8 @@ def over_rest(prepared, fold, seed):
     under = np.array([rng.choice(still[people[still] != people[row]]) for row in moved], int)
     laid = _appended(prepared, prepared, moved)
     both = [(*prepared.entries[row], *prepared.entries[rest]) for row, rest in zip(moved, under, strict=True)]
-    seen = np.concatenate([prepared.mask, prepared.mask[moved] & prepared.mask[under]])
-    return replace(laid, entries=[*prepared.entries, *both], mask=seen)
+    mask = np.concatenate([prepared.mask, prepared.mask[moved] & prepared.mask[under]])
+    return replace(laid, entries=[*prepared.entries, *both], mask=mask)
 
 
 def _appended(prepared, more, rows):

@@ -222,11 +222,11 @@ def sample_windows(study, table, n_samples, run):
     label = f"{study.name} {protocol}: flow"
     inputs = workers.run_jobs(_video_inputs, tasks, run.jobs, label=label, unit="video")
 
-    seen: dict[str, np.ndarray] = {}
+    arrays: dict[str, np.ndarray] = {}
     entries = [("", 0)] * len(table)
     for (_, key, *_), rows, small in zip(tasks, rows_of_videos, inputs, strict=True):
         for name, values in small.items():
-            seen.setdefault(name, np.zeros((len(table), *values.shape[1:]), values.dtype))[rows] = values
+            arrays.setdefault(name, np.zeros((len(table), *values.shape[1:]), values.dtype))[rows] = values
         for k, i in enumerate(rows):
             entries[i] = (key, k)
     truth, inside, peak, true = _truth(study.truth, table, positions)
@@ -244,7 +244,7 @@ def sample_windows(study, table, n_samples, run):
         true=true,
         entries=entries,
         cache=folder,
-        **seen,
+        **arrays,
     )
 
 

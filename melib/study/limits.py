@@ -204,13 +204,13 @@ def _candidates(predicted, truth, videos):
 class Detection:
     """What one system does to the probe events of all folds at one rate of false alarms.
 
-    ``truth`` (M rows) DataFrame subject, video, event, onset, offset, peak_px; ``found`` (M,) bool; ``alarms`` how many
+    ``truth`` (M rows) DataFrame subject, video, event, onset, offset, peak_px; ``detected`` (M,) bool; ``alarms`` how many
     false ones were accepted in so many ``hours`` outside of events; ``least`` list of float: the score that counts, one a
     fold.
     """
 
     truth: pd.DataFrame
-    found: np.ndarray
+    detected: np.ndarray
     alarms: int
     hours: float
     least: list
@@ -240,7 +240,7 @@ def detect(probe: Probe, decoded: dict, allowed: float, *, label_error: float = 
     """
     material = probe.material
     truth = _labelled(probe.truth, label_error, material.seed)
-    found, alarms, least, hours = np.zeros(len(truth), bool), 0, [], 0.0
+    detected, alarms, least, hours = np.zeros(len(truth), bool), 0, [], 0.0
     for fold in material.folds:
         test = [video for video in probe.videos if video.subject in fold.test]
         if not test:
@@ -258,10 +258,10 @@ def detect(probe: Probe, decoded: dict, allowed: float, *, label_error: float = 
         own = truth["subject"].isin(fold.test).to_numpy()
         tested, finds, searched = _candidates(decoded[fold.index, "test"], truth[own], test)
         accepted = (tested["score"] >= least[-1]).to_numpy()
-        found[own] = finds[accepted].any(axis=0)
+        detected[own] = finds[accepted].any(axis=0)
         alarms += int((accepted & ~tested["true"]).sum())
         hours += searched
-    return Detection(truth, found, alarms, hours, least)
+    return Detection(truth, detected, alarms, hours, least)
 
 
 def _calibration(system, probe, fold):
@@ -340,13 +340,12 @@ def _ideal(place, version, video, settings):
 
     def compute():
         made, family = long.make_video(person, number, settings), folder.family_of(settings, person, number)
-        sd = [ideal_observer.clip_sd(made.scene, course=of, every=_EVERY) for of in made.courses.values()]
+        courses = made.courses.values()
+        sd = [ideal_observer.clip_sd(made.scene, course=course, every=_EVERY) for course in courses]
         own = [made.truth[made.truth["event"] == name].filter(regex=r"^au\d").any() for name in made.courses]
-        moved = [{int(unit[2:]) for unit in of.index[of]} for of in own]
-        left = [
-            ideal_observer.share_left(made.scene, family, course, of)
-            for course, of in zip(made.courses.values(), moved, strict=True)
-        ]
+        moved = [{int(unit[2:]) for unit in units.index[units]} for units in own]
+        pairs = zip(courses, moved, strict=True)
+        left = [ideal_observer.share_left(made.scene, family, course, units) for course, units in pairs]
         return {"sd_px": np.array(sd), "free_px": np.array(sd) / np.sqrt(left)}
 
     key = cache.key(version, {"video": video, "every": _EVERY, **settings})
@@ -429,13 +428,13 @@ def _measure(probe, condition, system, rates, n):
         guess = psychometrics.guess_rate(rate, _catches(probe.truth))
         how = {"guess": guess, "n": n, "seed": probe.material.seed}
         false = detection.alarms, detection.hours
-        curve, row = psychometrics.measure(detection.truth, detection.found, *false, **how)
-        rows.append({"per_hour": rate, "found": detection.found.mean(), **row})
+        curve, row = psychometrics.measure(detection.truth, detection.detected, *false, **how)
+        rows.append({"per_hour": rate, "found": detection.detected.mean(), **row})
         if not tables:
             px = np.geomspace(*curve.tested, 60)
             low, high = curve.band(px)
             values = {"px": px, "probability": curve.probability(px), "low": low, "high": high}
-            events = detection.truth.assign(found=detection.found.astype(int))
+            events = detection.truth.assign(found=detection.detected.astype(int))
             tables = {"limits_events": events, "limits_curve": pd.DataFrame(values)}
     kind = "baseline" if system.name in BASELINES else "model"
     tables["limits"] = pd.DataFrame(rows).assign(unit=condition.unit, kind=kind)

@@ -258,7 +258,7 @@ def realised(alarms: int, hours: float) -> dict[str, float]:
 
 
 def measure(
-    truth, found, alarms: int, hours: float, *, guess: float, n: int, seed: int
+    truth, detected, alarms: int, hours: float, *, guess: float, n: int, seed: int
 ) -> tuple[Psychometric, dict]:
     """A fitted curve, and what a result table says of it.
 
@@ -269,7 +269,7 @@ def measure(
     ----------
     truth : DataFrame
         subject, peak_px: an event a row.
-    found : (M,) bool
+    detected : (M,) bool
     alarms, hours, guess, n, seed
         As in `realised` and `fit_psychometric`.
 
@@ -280,12 +280,12 @@ def measure(
         threshold_px with _low and _high, lapse, guess, events, subjects, remark, least_px, most_px, and what `realised`
         gives.
     """
-    curve = fit_psychometric(truth["peak_px"], found, truth["subject"], guess=guess, n=n, seed=seed)
+    curve = fit_psychometric(truth["peak_px"], detected, truth["subject"], guess=guess, n=n, seed=seed)
     threshold, (low, high) = curve.threshold, curve.threshold_interval
     least, most = (f"{px:.2g} px" for px in curve.tested)
     few = (truth["peak_px"] > threshold).sum() < LARGER
     outside = {
-        "above": f"above {most}" + ("" if np.any(found) else ", nothing found"),
+        "above": f"above {most}" + ("" if np.any(detected) else ", nothing found"),
         "below": f"below {least}",
         "flat": "doesn't rise with amplitude",
         "inside": f"above about {threshold:.2g} px, too few larger events" if few else "",
@@ -297,7 +297,7 @@ def measure(
         "threshold_px_high": math.nan if outside or high == math.inf else high,
         "lapse": float(curve.curves[0, 2]),
         "guess": guess,
-        "events": len(found),
+        "events": len(detected),
         "subjects": truth["subject"].nunique(),
         "remark": outside or ", ".join(text for text, is_open in open_ends.items() if is_open),
         "least_px": curve.tested[0],

@@ -217,14 +217,14 @@ def fitted(system, material, fold, statistics="", test=()):
         validation = [v for v in validation if v.subject in material.unseen[fold.index]]
     curves = [curves_of(system, material, fold, video) for video in validation]
     if system.decoder == "selector":
-        kinds = [kind for kind in KINDS[1:] if all(kind in of for of in curves)]
+        kinds = [kind for kind in KINDS[1:] if all(kind in curve for curve in curves)]
         return decoders.fit(
             "selector",
-            [of["micro"] for of in curves],
+            [curve["micro"] for curve in curves],
             [video.events_of("micro") for video in validation],
             prior,
             subjects=[video.subject for video in validation],
-            others={kind: [of[kind] for of in curves] for kind in kinds},
+            others={kind: [curve[kind] for curve in curves] for kind in kinds},
         )
     decoder = decoders.Decoder(system.decoder, prior)
     if system.decoder == "semi_markov":
@@ -234,8 +234,8 @@ def fitted(system, material, fold, statistics="", test=()):
     if "parameter_on_test" in system.faults:
         validation, curves = (test, [curves_of(system, material, fold, video) for video in test])
     parts = [
-        decoder.propose(of["micro"], of).assign(subject=video.subject, video=video.video)
-        for video, of in zip(validation, curves, strict=True)
+        decoder.propose(curve["micro"], curve).assign(subject=video.subject, video=video.video)
+        for video, curve in zip(validation, curves, strict=True)
     ]
     expected = prior.events_per_minute * sum(len(v) / v.fps for v in validation) / 60
     truth = spotting.annotated(validation)
@@ -248,15 +248,16 @@ def _weighed(decoder, system, train, videos, curves):
 
     def emission(scores, kind="micro", prior=decoder.prior):
         spans = [video.events_of(kind)[["onset", "offset"]] for video in videos]
-        inside = [decoders.frames_inside(of, len(v)) for of, v in zip(spans, videos, strict=True)]
+        inside = [decoders.frames_inside(events, len(v)) for events, v in zip(spans, videos, strict=True)]
         return decoders.Emission.fit(scores, inside, prior)
 
-    decoder = replace(decoder, emission=emission([of["micro"] for of in curves]))
+    decoder = replace(decoder, emission=emission([curve["micro"] for curve in curves]))
     if system.add_intensity:
-        added = {"micro": decoder.emission, "intensity": emission([of["intensity"] for of in curves])}
+        added = {"micro": decoder.emission, "intensity": emission([curve["intensity"] for curve in curves])}
         decoder = replace(decoder, added=added)
         # The two see the same face: what their sum is worth is fitted again.
-        decoder = replace(decoder, emission=emission([decoder.evidence(of["micro"], of) for of in curves]))
+        sums = [decoder.evidence(curve["micro"], curve) for curve in curves]
+        decoder = replace(decoder, emission=emission(sums))
     nuisance = {}
     for kind in KINDS[1:]:
         if kind in curves[0] and any(len(video.events_of(kind)) for video in train):

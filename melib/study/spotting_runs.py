@@ -370,14 +370,14 @@ def decoder_comparison(materials, jobs):
         sets.setdefault(video.dataset, []).append(video)
     settings = list(itertools.product(sets, sets))
     systems = [replace(OURS, name=decoder, decoder=decoder) for decoder in DECODERS]
-    found = _predict_all(systems, materials, jobs, settings)
+    predicted = _predict_all(systems, materials, jobs, settings)
     rows, differences = [], []
     for dataset, statistics in settings:
         videos, counts = sets[dataset], {}
         truth = spotting.annotated(videos)
         setting = f"{dataset}, prior of {'its own' if dataset == statistics else statistics}"
         for decoder in DECODERS:
-            intervals = [*map(accepted_intervals, found[decoder, dataset, statistics])]
+            intervals = [*map(accepted_intervals, predicted[decoder, dataset, statistics])]
             for iou in metrics.IOUS:
                 tallied = tally(intervals, truth, videos, iou)
                 drawn = pooled_scores(tallied, subject_weights(tallied["subject"], seed))["spotting_f1"]

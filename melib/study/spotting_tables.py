@@ -66,16 +66,16 @@ def tally(predicted, truth, videos, iou=0.5):
     truth = _within(truth, searched)
     parts = []
     for run, intervals in enumerate(predicted):
-        found = _within(intervals, searched)
-        pairs, right = (rule(found, truth, iou)["matches"] for rule in (metrics.spotting, metrics.end_to_end))
-        hit, named = truth.loc[pairs["truth"]], found.loc[pairs["predicted"], "emotion"]
+        spans = _within(intervals, searched)
+        pairs, right = (rule(spans, truth, iou)["matches"] for rule in (metrics.spotting, metrics.end_to_end))
+        hit, named = truth.loc[pairs["truth"]], spans.loc[pairs["predicted"], "emotion"]
         called = [f"{true} called {name}" for true, name in zip(hit["emotion"], named, strict=True)]
         # An event without an emotion says nothing about recognition: its pair isn't among the counts.
         table = hit.assign(called=called, n=1)
         table = table.pivot_table(index="subject", columns="called", values="n", aggfunc="sum")
         counted = {
             "tp": hit,
-            "fp": found.drop(index=pairs["predicted"]),
+            "fp": spans.drop(index=pairs["predicted"]),
             "fn": truth.drop(index=pairs["truth"]),
             "right": truth.loc[right["truth"]],
         }
