@@ -110,30 +110,30 @@ CURVES = {
 def videos(seed, name, curve, n):
     rng = np.random.default_rng(seed)
     events = [draw_events(rng, name) for _ in range(n)]
-    return events, [curve(rng, each) for each in events]
+    return events, [curve(rng, video) for video in events]
 
 
 def fit_prior(seed, name):
-    events = videos(seed, name, lambda rng, each: None, 100)[0]
+    events = videos(seed, name, lambda rng, video: None, 100)[0]
     table = pd.DataFrame([e for video in events for e in video], columns=["onset", "apex", "offset"])
     return priors.IntervalPrior.fit(table, pd.DataFrame({"n_frames": [FRAMES] * 100, "fps": FPS}), FPS)
 
 
-def table_of(found):
+def table_of(tables):
     """Give intervals of many videos the columns that metrics ask for."""
-    rows = [each.assign(subject="s", video=str(i), emotion="others") for i, each in enumerate(found)]
+    rows = [table.assign(subject="s", video=str(i), emotion="others") for i, table in enumerate(tables)]
     return pd.concat(rows, ignore_index=True)
 
 
 def truth_of(events):
     return table_of(
-        [pd.DataFrame(each, columns=["onset", "apex", "offset"]).astype("int64") for each in events]
+        [pd.DataFrame(video, columns=["onset", "apex", "offset"]).astype("int64") for video in events]
     )
 
 
 def spot(function, prior, curves, events, **settings):
-    found = table_of([function(each, prior, **settings) for each in curves])
-    return metrics.spotting(found, truth_of(events)), found
+    intervals = table_of([function(curve, prior, **settings) for curve in curves])
+    return metrics.spotting(intervals, truth_of(events)), intervals
 
 
 def study(name, other, curve):
@@ -145,9 +145,9 @@ def study(name, other, curve):
         known, known_curves = videos(10 * seed + 2, name, curve, 30)
         events, curves = videos(10 * seed + 3, name, curve, 80)
         inside = [np.zeros(FRAMES, bool) for _ in known]
-        for video, each in zip(known, inside, strict=True):
+        for video, mask in zip(known, inside, strict=True):
             for onset, _, offset in video:
-                each[onset : offset + 1] = True
+                mask[onset : offset + 1] = True
         emission = decoders.Emission.fit(known_curves, inside, prior)
         for decoder, (function, parameter, grid) in DECODERS.items():
             fixed = {"emission": emission} if decoder == "semi_markov" else {}
@@ -155,20 +155,20 @@ def study(name, other, curve):
             score = functools.partial(spot, function, prior, **fixed)
             tuned = [score(known_curves, known, **{parameter: value})[0]["f1"] for value in grid]
             best = grid[int(np.argmax(tuned))]
-            result, found = score(curves, events, **{parameter: best})
+            result, intervals = score(curves, events, **{parameter: best})
             default, _ = score(curves, events)
-            full = [i for i, each in enumerate(events) if each]
+            full = [i for i, video in enumerate(events) if video]
             some, _ = score([curves[i] for i in full], [events[i] for i in full], **{parameter: best})
-            for row, each in enumerate((result, some, default)):
-                counts[decoder][row] += [each["tp"], each["fp"], each["fn"]]
+            for row, counted in enumerate((result, some, default)):
+                counts[decoder][row] += [counted["tp"], counted["fp"], counted["fn"]]
             if decoder == "semi_markov":
-                hit = found.index.isin(result["matches"]["predicted"])
-                calibration.append(pd.DataFrame({"score": found["score"], "hit": hit}))
-        tables = [pd.DataFrame(each, columns=["onset", "apex", "offset"]) for each in known]
+                hit = intervals.index.isin(result["matches"]["predicted"])
+                calibration.append(pd.DataFrame({"score": intervals["score"], "hit": hit}))
+        tables = [pd.DataFrame(video, columns=["onset", "apex", "offset"]) for video in known]
         selector = decoders.fit(FITTED, known_curves, tables, prior)
         for row, chosen in enumerate((range(len(events)), full, range(len(events)))):
-            found = table_of([selector(curves[i]) for i in chosen])
-            result = metrics.spotting(found, truth_of([events[i] for i in chosen]))
+            intervals = table_of([selector(curves[i]) for i in chosen])
+            result = metrics.spotting(intervals, truth_of([events[i] for i in chosen]))
             counts[FITTED][row] += [result["tp"], result["fp"], result["fn"]]
     f1 = {d: [2 * tp / max(2 * tp + fp + fn, 1) for tp, fp, fn in rows] for d, rows in counts.items()}
     return f1, counts, pd.concat(calibration)
@@ -250,17 +250,17 @@ def read_frozen(name, source):
     return curves, events[events["subject"].isin(people)].reset_index(drop=True)
 
 
-def of(people, curves, events):
+def of_people(people, curves, events):
     """Curves and events of some people."""
     return [c for c in curves if c.subject in people], events[events["subject"].isin(people)]
 
 
 def scored(intervals, truth):
     """Found, invented, missed and F1 at IoU .5, mean F1 over metrics.IOUS, average precision."""
-    kept = intervals[intervals["kept"]]
-    counts = metrics.spotting(kept, truth)
+    accepted = intervals[intervals["kept"]]
+    counts = metrics.spotting(accepted, truth)
     ap = metrics.average_precision(intervals.assign(score=intervals["confidence"]), truth)
-    f1 = [counts["f1"], metrics.f1_over_iou(kept, truth, metrics.IOUS).mean(), ap]
+    f1 = [counts["f1"], metrics.f1_over_iou(accepted, truth, metrics.IOUS).mean(), ap]
     return [counts[name] for name in ("tp", "fp", "fn")], [float(value) for value in f1]
 
 
@@ -283,12 +283,12 @@ def learning_curve(name, source):
             means = []
             for draw in range(DRAWS if n < len(others) else 1):
                 known = set(np.random.default_rng(draw + 1).permutation(others)[:n])
-                if of(known, curves, events)[1].empty:
+                if of_people(known, curves, events)[1].empty:
                     continue
-                found = interval_files.decode_curves(
-                    *of(known, curves, events), decoder, FPS, of(tested, curves, events)[0]
+                intervals = interval_files.decode_curves(
+                    *of_people(known, curves, events), decoder, FPS, of_people(tested, curves, events)[0]
                 )
-                means.append(scored(found, of(tested, curves, events)[1])[1][1])
+                means.append(scored(intervals, of_people(tested, curves, events)[1])[1][1])
             cells.append(f"{np.mean(means):.3f}".replace("0.", ".", 1) if means else "no event")
         cells += ["not at hand"] * (len(FITTED_ON) - len(known_numbers))
         yield f"| {name}, {source} | {decoder} | {' | '.join(cells)} |"
@@ -296,19 +296,19 @@ def learning_curve(name, source):
 
 def reliability(tables):
     """Probability that the selector gave against the share of hits, of people whom nothing was fitted on."""
-    said, hit = [], []
+    probability, hit = [], []
     for intervals, truth in tables:
         for i in range(len(intervals)):
-            found = metrics.spotting(intervals.iloc[[i]], truth)["tp"]
-            said.append(float(intervals["confidence"].iloc[i]))
-            hit.append(found)
-    said, hit = np.array(said), np.array(hit, float)
+            true = metrics.spotting(intervals.iloc[[i]], truth)["tp"]
+            probability.append(float(intervals["confidence"].iloc[i]))
+            hit.append(true)
+    probability, hit = np.array(probability), np.array(hit, float)
     rows = []
     for low, high in itertools.pairwise(BINS):
-        inside = (said >= low) & (said < high)
+        inside = (probability >= low) & (probability < high)
         if inside.any():
-            rows.append((said[inside].mean(), hit[inside].mean(), int(inside.sum())))
-    return rows, float(((said - hit) ** 2).mean()), float(hit.mean() * (1 - hit.mean()))
+            rows.append((probability[inside].mean(), hit[inside].mean(), int(inside.sum())))
+    return rows, float(((probability - hit) ** 2).mean()), float(hit.mean() * (1 - hit.mean()))
 
 
 def frozen():
@@ -330,9 +330,9 @@ def frozen():
         cells = []
         for pair in pairs:
             curves, events = read_frozen(*pair)
-            found = interval_files.decode_curves(curves, events, decoder, FPS)
-            nested.setdefault(decoder, []).append((found, events))
-            cells.append(cell(scored(found, events)))
+            intervals = interval_files.decode_curves(curves, events, decoder, FPS)
+            nested.setdefault(decoder, []).append((intervals, events))
+            cells.append(cell(scored(intervals, events)))
         print(f"| {decoder} | {' | '.join(cells)} |", flush=True)
     print("\nThe selector less semi_markov, end to end: mean F1 over IoU, 95 % over people\n")
     for pair, ours, other in zip(pairs, nested["selector"], nested["semi_markov"], strict=True):
@@ -344,10 +344,10 @@ def frozen():
     for decoder in decoders.NAMES:
         cells = []
         for name, source in pairs:
-            other = next(each for each in SETS if each != name)
+            other = next(one for one in SETS if one != name)
             curves, events = read_frozen(name, source)
-            found = interval_files.decode_curves(*read_frozen(other, source), decoder, FPS, curves)
-            cells.append(cell(scored(found, events)))
+            intervals = interval_files.decode_curves(*read_frozen(other, source), decoder, FPS, curves)
+            cells.append(cell(scored(intervals, events)))
         print(f"| {decoder} | {' | '.join(cells)} |", flush=True)
     print("\nLearning curve: mean F1 over IoU by people fitted on\n")
     print(f"| curves | decoder | {' | '.join(map(str, FITTED_ON))} |\n|---|---|{'---|' * len(FITTED_ON)}")
@@ -360,8 +360,8 @@ def frozen():
     axis.plot([0, 1], [0, 1], color="grey", linestyle="--", linewidth=0.8)
     for pair, table in zip(pairs, nested["selector"], strict=True):
         rows, brier, rate = reliability([table])
-        told = ", ".join(f"{said:.2f}: {hit:.2f} ({n})" for said, hit, n in rows)
-        print(f"| {', '.join(pair)} | {told} | {brier:.4f} | {rate:.4f} |")
+        shares = ", ".join(f"{probability:.2f}: {hit:.2f} ({n})" for probability, hit, n in rows)
+        print(f"| {', '.join(pair)} | {shares} | {brier:.4f} | {rate:.4f} |")
         axis.plot(*np.array(rows)[:, :2].T, "o-", markersize=3, linewidth=0.9, label=", ".join(pair))
     axis.set(xlabel="Probability of a hit (IoU .5)", ylabel="Share of hits", xlim=(0, 1), ylim=(0, 1))
     axis.legend(frameon=False, fontsize="small")
@@ -375,9 +375,9 @@ def paired(ours, other, truth):
     for i, person in enumerate(people):
         own = truth[truth["subject"] == person]
         for side, table in enumerate((ours, other)):
-            kept = table[table["kept"] & (table["subject"] == person)]
+            accepted = table[table["kept"] & (table["subject"] == person)]
             for j, iou in enumerate(metrics.IOUS):
-                counted = metrics.spotting(kept, own, iou)
+                counted = metrics.spotting(accepted, own, iou)
                 counts[i, side, j] = [counted[name] for name in ("tp", "fp", "fn")]
 
     def gap(drawn):
@@ -423,7 +423,7 @@ def main():
         tables.append(f1)
         tp, fp, fn = counts["semi_markov"][0].astype(int)
         share = calibration.groupby(pd.cut(calibration["score"], [0, 0.25, 0.5, 0.75, 1]), observed=True)
-        cells = [f"{each['score'].mean():.2f}: {each['hit'].mean():.2f} ({len(each)})" for _, each in share]
+        cells = [f"{rows['score'].mean():.2f}: {rows['hit'].mean():.2f} ({len(rows)})" for _, rows in share]
         bins.append(f"| {title} | {tp} / {fp} / {fn} | {', '.join(cells)} |")
     means = [
         " / ".join(f"{v:.3f}" for v in np.mean([t[d] for t in tables], axis=0)).replace("0.", ".")

@@ -118,9 +118,9 @@ def accuracy(folder, n_films):
         unit = (
             9 * g / recipe.SIDE * scene.canvas.portrait.scale
         )  # 112-pixel crop's pixels a pixel of the recipe's
-        for found, start in zip(windows[ok], starts[ok], strict=True):
+        for window, start in zip(windows[ok], starts[ok], strict=True):
             here = slice(start, start + K)
-            theirs.append((found * unit, truth[here] - truth[start]))
+            theirs.append((window * unit, truth[here] - truth[start]))
             ours.append((motion[here] - motion[start], truth[here] - truth[start]))
     return {"ours": compared(ours), "reference recipe": compared(theirs)}
 
@@ -170,8 +170,8 @@ def _measure_memory(folder, minutes):
     there_and_back = [*paths, *paths[-2:0:-1]]
     n_frames = round(float(minutes) * 60 * FPS)
     repeated = [there_and_back[t % len(there_and_back)] for t in range(n_frames)]
-    found = flow.regional(faces.follow(repeated, FPS))
-    assert found["motion"].shape == (n_frames, 36) and found["mask"].all()
+    curves = flow.regional(faces.follow(repeated, FPS))
+    assert curves["motion"].shape == (n_frames, 36) and curves["mask"].all()
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 

@@ -51,12 +51,12 @@ def alarms(people, weights):
             ]
             made = [prediction.predict_video(path, weights) for path in paths]
             minutes = sum(len(one.curve) / one.fps / 60 for one in made)
-            kept = np.array([len(one.intervals) for one in made])
-            every = kept + [len(one.dropped) for one in made]
+            counts = np.array([len(one.intervals) for one in made])
+            every = counts + [len(one.dropped) for one in made]
             who = [path.parent.name for path in paths]
-            hourly, low, high = stats.bootstrap(60 * kept / (minutes / len(made)), who, statistic=np.mean)
+            hourly, low, high = stats.bootstrap(60 * counts / (minutes / len(made)), who, statistic=np.mean)
             cells = [kind, f"{minutes:.1f}", every.sum(), f"{60 * every.sum() / minutes:.0f}"]
-            cells += [kept.sum(), f"{hourly:.0f}", f"{low:.0f} to {high:.0f}"]
+            cells += [counts.sum(), f"{hourly:.0f}", f"{low:.0f} to {high:.0f}"]
             print("| " + " | ".join(map(str, cells)) + " |", flush=True)
 
 
@@ -130,8 +130,8 @@ if __name__ == "__main__":
     )
     options = parser.parse_args()
     if options.thresholds:
-        seen = sorted(set(range(1, portraits.PEOPLE + 1)) - set(unseen()))
-        thresholds(seen[: options.people])
+        trained = sorted(set(range(1, portraits.PEOPLE + 1)) - set(unseen()))
+        thresholds(trained[: options.people])
     elif options.planted:
         planted(unseen()[: options.people], predictor_weights.load_weights(options.weights))
     else:

@@ -44,7 +44,7 @@ def still(person, noise, n=60):
     return [np.clip(image + rng.normal(0, noise, image.shape), 0, 255).astype(np.uint8) for _ in range(n)]
 
 
-def said_of(images, weights):
+def intervals_of(images, weights):
     """Intervals that are found in grey frames, once these are MPEG-4."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "film.mp4"
@@ -55,7 +55,7 @@ def said_of(images, weights):
 def look(weights, people, seed):
     """Look for the movements of some people: a pair a video, rows of the table about it and intervals that are found."""
     videos = [probe(person, seed) for person in people]
-    return [(truth, said_of(images, weights)) for images, truth in videos]
+    return [(truth, intervals_of(images, weights)) for images, truth in videos]
 
 
 def measure(looked):
@@ -75,16 +75,16 @@ def measure(looked):
         A row an interval: video, nothing (bool, it touches no movement).
     """
     events, alarms = [], []
-    for video, (truth, said) in enumerate(looked):
-        touched = np.zeros(len(said), bool)
+    for video, (truth, intervals) in enumerate(looked):
+        touched = np.zeros(len(intervals), bool)
         for event in truth:
             first, last = event["Onset Frame"] - 1, event["Offset Frame"] - 1
-            shared = np.minimum(said["offset"], last) - np.maximum(said["onset"], first) + 1
-            joint = np.maximum(said["offset"], last) - np.minimum(said["onset"], first) + 1
+            shared = np.minimum(intervals["offset"], last) - np.maximum(intervals["onset"], first) + 1
+            joint = np.maximum(intervals["offset"], last) - np.minimum(intervals["onset"], first) + 1
             lids = set(str(event["Action Units"]).replace("L", "").replace("R", "").split("+")) <= LIDS
             events.append((video, lids, bool((shared > 0).any()), bool((shared / joint >= 0.5).any())))
             touched |= (shared > 0).to_numpy(bool)
-        alarms += [(video, not each) for each in touched]
+        alarms += [(video, not hit) for hit in touched]
     columns = ["video", "lids", "touched", "fits"]
     return pd.DataFrame(events, columns=columns), pd.DataFrame(alarms, columns=["video", "nothing"])
 
@@ -101,7 +101,7 @@ def main(weights, seeds):
     events, alarms = measure(looked)
     elsewhere, astray = measure(swapped(looked))
     person = np.tile(people, len(seeds)).astype(str)
-    stills = [not said_of(still(person, noise), weights).empty for person in people for noise in (0, 2)]
+    stills = [not intervals_of(still(person, noise), weights).empty for person in people for noise in (0, 2)]
     both = (events, elsewhere)
     more, lids = ([table[table["lids"] == alone] for table in both] for alone in (False, True))
     rows = {
@@ -113,9 +113,9 @@ def main(weights, seeds):
     }
     print(f"{len(looked)} videos of 8 s\n")
     print("| | | 95 % interval over people | intervals of other videos |\n|---|---|---|---|")
-    for what, (mine, control, column) in rows.items():
-        hits = mine[column].to_numpy(float)
-        _, low, high = stats.bootstrap(hits, person[mine["video"]], statistic=np.mean)
+    for what, (table, control, column) in rows.items():
+        hits = table[column].to_numpy(float)
+        _, low, high = stats.bootstrap(hits, person[table["video"]], statistic=np.mean)
         share = f"{hits.sum():.0f} of {len(hits)} | {low:.0%} to {high:.0%}"
         print(f"| {what} | {share} | {control[column].mean():.0%} |")
     what = "films of a photograph, 2 s, without or with noise (sd 2), with an interval"

@@ -142,7 +142,7 @@ def fit(frames, targets, train, held, constant, seed, device, epochs, width):
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, LR, epochs=epochs, steps_per_epoch=steps, pct_start=0.2
     )
-    start, seen = time.perf_counter(), 0
+    start, n_frames = time.perf_counter(), 0
     for epoch in range(epochs):
         net.train()
         for rows in torch.from_numpy(train)[torch.randperm(len(train), generator=random)].tensor_split(steps):
@@ -156,10 +156,10 @@ def fit(frames, targets, train, held, constant, seed, device, epochs, width):
             nn.utils.clip_grad_norm_(net.parameters(), 1.0)
             optimiser.step()
             schedule.step()
-            seen += x.shape[0] * x.shape[1]
+            n_frames += x.shape[0] * x.shape[1]
         if not math.isfinite(value := value.item()):
             raise SystemExit(f"the loss is {value} in epoch {epoch + 1}")
-    rate = seen / (time.perf_counter() - start)
+    rate = n_frames / (time.perf_counter() - start)
     net.eval()
     with torch.no_grad():
         parts = [
@@ -226,9 +226,9 @@ def pack_run(run, out):
     from melib.study.run import begin
 
     known = yaml.safe_load((run / "parameters.yml").read_text(encoding="utf-8"))
-    opened = begin(run, known["profile"], known["seed"], known["data"])
-    studies = [data.with_clips(study, opened) for study in data.clip_studies(opened)]
-    prepared = next(p for p in intensity.prepare_all(studies, opened) if p.protocol == "paper")
+    begun = begin(run, known["profile"], known["seed"], known["data"])
+    studies = [data.with_clips(study, begun) for study in data.clip_studies(begun)]
+    prepared = next(p for p in intensity.prepare_all(studies, begun) if p.protocol == "paper")
     rows = prepared.first_complete()
     rows = rows[prepared.mask[rows].all(1)]  # the network here knows no masks
     windows, subjects = prepared.load(rows), prepared.table["subject"].to_numpy()[rows].astype(str)

@@ -38,7 +38,7 @@ def main() -> None:
         for fold in folds
     ]
     seconds: dict[str, list[float]] = {}
-    said = set()
+    digests = set()
     for name, engine, processes in (
         ("one process", "local", 1),
         ("two processes", "local", 2),
@@ -51,12 +51,12 @@ def main() -> None:
             records = intensity.run_grid(place, jobs, windows, folds)
         seconds.setdefault(name, []).append(time.perf_counter() - start)
         curves = b"".join(records[job]["curve"].tobytes() for job in jobs)
-        said.add(hashlib.sha256(curves).hexdigest())
+        digests.add(hashlib.sha256(curves).hexdigest())
         shutil.rmtree(place)
         print(f"{name}: {seconds[name][-1]:.1f} s for {len(jobs)} fits", flush=True)
     alone = sum(seconds["one process"]) / len(seconds["one process"])
     ratios = {name: round(alone / taken[0], 2) for name, taken in seconds.items() if name != "one process"}
-    print(json.dumps({"times as fast as one": ratios, "same bytes": len(said) == 1}))
+    print(json.dumps({"times as fast as one": ratios, "same bytes": len(digests) == 1}))
 
 
 if __name__ == "__main__":

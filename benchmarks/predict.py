@@ -82,8 +82,8 @@ def main(lengths):
             film = Path(folder) / "film.mp4"
             write(film, images, minutes, size, fps)
             command = [sys.executable, __file__, "--measure", str(film)]
-            said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-            taken, frames, found, peak = json.loads(said.splitlines()[-1])
+            printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+            taken, frames, count, peak = json.loads(printed.splitlines()[-1])
             name = f"{size[0]} x {size[1]}, {fps}/s, {minutes:g} min"
             cells = [
                 name,
@@ -91,7 +91,7 @@ def main(lengths):
                 f"{frames / taken:.0f}",
                 f"{frames / fps / taken:.1f}",
                 f"{peak:.0f}",
-                found,
+                count,
             ]
             print("| " + " | ".join(map(str, cells)) + f" | {os.getloadavg()[0]:.1f} |", flush=True)
 

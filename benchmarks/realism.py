@@ -88,7 +88,7 @@ def _figures(rise, fall, points, present):
 
     left, right = at(cells[18:22], 1.5), at(cells[22:26], 1.5)  # of the picture
     beside = 0.6 * cells[[48, 54]] + 0.4 * cells[[36, 45]] + [[-1, 0], [1, 0]]  # cheeks
-    found = {
+    numbers = {
         "units an event": len(present),
         "surprise, inner brow down": at(cells[20:24])[:, 1].mean(),
         "surprise, outer brow down": at(cells[[17, 18, 25, 26]])[:, 1].mean(),
@@ -103,34 +103,32 @@ def _figures(rise, fall, points, present):
     for channel, name in enumerate(("horizontal", "vertical")):
         values = rise[..., channel].ravel()
         spread = 1.4826 * np.median(np.abs(values - np.median(values)))
-        found[f"contrast, {name}"] = np.abs(values).max() / spread
-        found[f"extent, {name}, %"] = 100 * np.mean(np.abs(values) > np.abs(values).max() / 2)
-        found[f"rise with fall, {name}"] = np.corrcoef(values, fall[..., channel].ravel())[0, 1]
+        numbers[f"contrast, {name}"] = np.abs(values).max() / spread
+        numbers[f"extent, {name}, %"] = 100 * np.mean(np.abs(values) > np.abs(values).max() / 2)
+        numbers[f"rise with fall, {name}"] = np.corrcoef(values, fall[..., channel].ravel())[0, 1]
         left_over = values - basis @ np.linalg.lstsq(basis, values, rcond=None)[0]
         explained.append(1 - (left_over**2).sum() / (values**2).sum())
-    return found | {"explained by a quadratic": np.mean(explained)}
+    return numbers | {"explained by a quadratic": np.mean(explained)}
 
 
-def balanced(person, settings, each):
+def balanced(person, settings, n):
     """Numbers of a person's first so many clips of each class, found without rendering."""
-    world, found = worlds.find_world(settings.get("world", "first")), {k: [] for k in set(CLASSES.values())}
+    world, clips = worlds.find_world(settings.get("world", "first")), {k: [] for k in set(CLASSES.values())}
     for clip in range(1, settings["clips"] + 1):
         rng = np.random.default_rng([settings["seed"], person, clip])
         rng.uniform(size=2)  # make_scene draws the neutral stretches before the event
         event = events.draw_event(rng, settings["statistics"], 0.0, world=world)
-        if len(found.get(CLASSES.get(event.emotion), range(each))) < each:
-            found[CLASSES[event.emotion]].append(clip)
-    return sorted(clip for clips in found.values() for clip in clips)
+        if len(clips.get(CLASSES.get(event.emotion), range(n))) < n:
+            clips[CLASSES[event.emotion]].append(clip)
+    return sorted(clip for own in clips.values() for clip in own)
 
 
-def sample(world, family, each, pool):
+def sample(world, family, n, pool):
     """Maps of so many clips of each class of every person, as one table."""
     settings = {"name": "x", "family": family, "clips": 400, "seed": SEED, "fps": 200}
     settings |= {"statistics": "samm_lv_micro"} | ({} if world == "first" else {"world": world})
-    jobs = [(p, clip) for p in range(1, PEOPLE + 1) for clip in balanced(p, settings, each)]
-    rows = pool.map(
-        functools.partial(measure, settings=settings), *zip(*jobs, strict=True), chunksize=3 * each
-    )
+    jobs = [(p, clip) for p in range(1, PEOPLE + 1) for clip in balanced(p, settings, n)]
+    rows = pool.map(functools.partial(measure, settings=settings), *zip(*jobs, strict=True), chunksize=3 * n)
     return pd.DataFrame([row for row in rows if row is not None])
 
 
@@ -248,8 +246,8 @@ def main():
     worlds_and_families = [(world, family) for world in ("first", "second") for family in units.FAMILIES]
     with ProcessPoolExecutor(given.jobs) as pool:  # one pool: a worker finds each photograph's face once
         tables = {key: sample(*key, given.clips, pool) for key in worlds_and_families}
-    seen = {key: table[table["peak"] >= SEEN] for key, table in tables.items()}
-    print("Movements of half a pixel or more\n\n" + as_markdown(figures(seen)), "\n\nAll\n")
+    larger = {key: table[table["peak"] >= SEEN] for key, table in tables.items()}
+    print("Movements of half a pixel or more\n\n" + as_markdown(figures(larger)), "\n\nAll\n")
     print(as_markdown(figures(tables)), f"\n{time.perf_counter() - started:.0f} s\n", flush=True)
     print(as_markdown(transfer(tables, given.seeds)), f"\n{time.perf_counter() - started:.0f} s")
 

@@ -550,7 +550,7 @@ def test_of_people_never_seen_movements_of_one_and_a_half_pixels_are_found_and_l
 def test_a_noisy_film_of_a_photograph_of_somebody_never_seen_holds_no_micro_expression():
     weights = predictor_weights.load_weights()
     for person in found.unseen()[1::4]:
-        assert found.said_of(found.still(person, 1.5, 240), weights).empty
+        assert found.intervals_of(found.still(person, 1.5, 240), weights).empty
 
 
 @pytest.mark.long
