@@ -19,9 +19,9 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
 
 
 def free_port():
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
 
 
 def until(asked, seconds, what):
@@ -91,10 +91,10 @@ class Page:
         self.number += 1
         self.socket.send(json.dumps({"id": self.number, "method": method, "params": parameters}))
         while True:
-            said = json.loads(self.socket.recv())
-            if said.get("id") == self.number:
-                assert "error" not in said, said
-                return said["result"]
+            message = json.loads(self.socket.recv())
+            if message.get("id") == self.number:
+                assert "error" not in message, message
+                return message["result"]
 
     def ask(self, script):
         """What an expression is worth; promises are awaited."""
@@ -127,7 +127,7 @@ def browser(folder, url, size=(1400, 1300)):
         note = folder / "profile" / "DevToolsActivePort"
         port = until(lambda: note.is_file() and note.read_text().splitlines()[:1], 60, "Chromium answers")[0]
         pages = until(lambda: answers(f"http://127.0.0.1:{port}/json/list"), 60, "Chromium has a page")
-        page = Page(next(each["webSocketDebuggerUrl"] for each in pages if each["type"] == "page"))
+        page = Page(next(tab["webSocketDebuggerUrl"] for tab in pages if tab["type"] == "page"))
         page.send("Page.enable")
         page.send("Emulation.setFocusEmulationEnabled", enabled=True)  # keys go to what has the focus
         page.send("Page.navigate", url=url)

@@ -61,11 +61,11 @@ def card(dataset="synthme"):
     """Like face_card.csv."""
     rows = []
     for protocol in METRICS:
-        for model, used, _, seen in MODELS:
-            swap, follow = seen - 0.3, (seen - 0.3) / 0.65  # position alone follows nothing
+        for model, used, _, context in MODELS:
+            swap, follow = context - 0.3, (context - 0.3) / 0.65  # position alone follows nothing
             quantities = {"clip_swap": (swap, 0.04), "apex_follow": (follow, 0.04)}
             if model == "resnet18_bigru":
-                quantities["frozen_correlation"] = (1 - seen, 0.1)
+                quantities["frozen_correlation"] = (1 - context, 0.1)
             if model not in ("truth", "pseudo_label", "frozen_clip", "shuffled_frames"):
                 rows += [
                     (dataset, protocol, model, used, 0, quantity, estimate, estimate - half, estimate + half)
@@ -133,9 +133,9 @@ def ablations():
     differences = changed.assign(p=np.where(tested, 0.01, np.nan), significant=tested, seeds=1, floor=0.02)
     match = pd.DataFrame(
         [
-            {**whole, "prior": prior, "landmarks": said, "jitter": jitter, "metric": metric, "estimate": 0.9}
+            {**whole, "prior": prior, "landmarks": marks, "jitter": jitter, "metric": metric, "estimate": 0.9}
             for prior in ("triangular", "boxcar", "half_apex", "gaussian", "raised_cosine")
-            for said, jitter in (("exact", 0.0), ("off by 2 frames", 2.0), ("annotated", np.nan))
+            for marks, jitter in (("exact", 0.0), ("off by 2 frames", 2.0), ("annotated", np.nan))
             for metric in ("ccc", "inside_spearman")
         ]
     ).assign(low=0.85, high=0.95, less_triangle=0.01, less_triangle_low=0.0, less_triangle_high=0.02)
@@ -145,7 +145,7 @@ def ablations():
 def limits():
     """limits, limits_events and limits_curve of one model and the ideal observer."""
     about = {"dataset": "toy", "condition": "base", "level": 1.0}
-    of = {
+    systems = {
         "ours": ("model", 0.5, 0.4, 0.6),
         "ideal observer": ("ideal", 0.007, 0.006, 0.008),
     }
@@ -155,17 +155,17 @@ def limits():
             | {"threshold_px_low": low, "threshold_px_high": high, "guess": 0.01, "lapse": 0.0, "events": 40}
             | {"subjects": 5, "remark": "", "least_px": 0.02, "most_px": 2.5, "test_per_hour": 70.0}
             | {"test_per_hour_low": 40.0, "test_per_hour_high": 110.0}
-            for system, (kind, middle, low, high) in of.items()
+            for system, (kind, middle, low, high) in systems.items()
         ]
     )
     px = np.geomspace(0.02, 2.4, 40)
     subjects = [f"s{i % 5}" for i in range(40)]
-    found = pd.DataFrame(about | {"system": "ours", "subject": subjects, "peak_px": px, "found": px > 0.5})
+    events = pd.DataFrame(about | {"system": "ours", "subject": subjects, "peak_px": px, "found": px > 0.5})
     curves = [
         pd.DataFrame(about | {"system": name, "px": px, "probability": (px > middle).astype(float)})
-        for name, (_, middle, *_) in of.items()
+        for name, (_, middle, *_) in systems.items()
     ]
-    return table, found, pd.concat(curves).assign(low=0.0, high=1.0)
+    return table, events, pd.concat(curves).assign(low=0.0, high=1.0)
 
 
 def film(path, images, fps=30, codec="mpeg4", *, pts=None, aspect="1:1", turn=0, pix_fmt="yuv420p"):

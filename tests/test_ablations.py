@@ -90,11 +90,11 @@ def test_a_boxcar_is_trained_on_the_boxcar_and_tested_on_what_was_annotated(fini
     np.testing.assert_array_equal(
         target, np.tile(priors.boxcar(1, 3, 6, test_intensity.T), (len(p.table), 1))
     )
-    seen = ablations._for_training(p, target, fold)
+    trained = ablations._for_training(p, target, fold)
     test = intensity.rows_of(p, fold.test)
     rest = intensity.rows_of(p, [*fold.train, *fold.validation])
-    np.testing.assert_array_equal(seen.pseudo[test], p.pseudo[test])
-    np.testing.assert_array_equal(seen.pseudo[rest], target[rest])
+    np.testing.assert_array_equal(trained.pseudo[test], p.pseudo[test])
+    np.testing.assert_array_equal(trained.pseudo[rest], target[rest])
 
 
 # ---- the grid ---------------------------------------------------------------------------------------------------
@@ -104,9 +104,9 @@ def test_a_variant_that_changes_nothing_is_the_base_to_the_byte(finished, tmp_pa
     outcome, options = outcome_of(finished), asking(tmp_path, []).settings
     (p,), fold = outcome.prepared, outcome.folds["made_up"][0]
     base = next(job for job in outcome.records["made_up"] if job.model == "resnet18_bigru" and job.fold == 0)
-    found = intensity.run_job(tmp_path, replace(base, variant="nothing"), options["fit"], p, fold)
+    record = intensity.run_job(tmp_path, replace(base, variant="nothing"), options["fit"], p, fold)
     for name in ("rows", "curve", "slope"):
-        np.testing.assert_array_equal(found[name], outcome.records["made_up"][base][name])
+        np.testing.assert_array_equal(record[name], outcome.records["made_up"][base][name])
     assert not (tmp_path / "weights").exists()
 
 
@@ -207,25 +207,25 @@ def tables(prepared, folds, records, tmp_path_factory):
     """A base that sees, a variant that knows position alone, and some that are the base again."""
     outcome = intensity.Outcome([prepared], {}, {"made_up": folds}, {"made_up": records}, 0)
     known = evaluation.window_curves(prepared, records, folds)
-    seen, blind, net = ("resnet18_bigru", "flow", 0), ("position_only", "none", 0), ("resnet18_bigru", "flow")
+    sees, blind, net = ("resnet18_bigru", "flow", 0), ("position_only", "none", 0), ("resnet18_bigru", "flow")
     curves = curves_of(
         prepared,
         known,
         folds,
-        ("base", "base", *net, seen, 1),
+        ("base", "base", *net, sees, 1),
         ("temporal", "blind", "framewise", "flow", blind, 0),
-        ("loss", "same", *net, seen, 1),
+        ("loss", "same", *net, sees, 1),
         ("sham", SHAM, *net, blind, 0),
-        *(("labels", f"labels off by {n} frames", *net, seen, 1) for n in (2, 6)),
+        *(("labels", f"labels off by {n} frames", *net, sees, 1) for n in (2, 6)),
     )
     run = unbegun("smoke", tmp_path_factory.mktemp("run"))
-    found = ablations.evaluate_ablations(outcome, curves, run)
+    by_name = ablations.evaluate_ablations(outcome, curves, run)
     match = results.write_result(run, "prior_match", ablations.match_priors(outcome, run))
     assert {"position_only", "oracle_interval", "flow_magnitude", "truth", "pseudo_label"} <= set(
-        found["intensity_ablations"].query("family == 'control'")["model"]
+        by_name["intensity_ablations"].query("family == 'control'")["model"]
     )
-    assert found["paper_protocol"].empty  # nothing was asked under that protocol
-    return run, found["intensity_ablations"], found["ablation_differences"], match
+    assert by_name["paper_protocol"].empty  # nothing was asked under that protocol
+    return run, by_name["intensity_ablations"], by_name["ablation_differences"], match
 
 
 def test_what_changes_nothing_differs_by_nothing_and_what_is_blinded_is_told_apart(tables):
@@ -263,8 +263,8 @@ def test_without_truth_the_pseudo_label_is_what_is_tested(prepared, folds, recor
     nets = [("resnet18_bigru", used) for used in ("flow", "raw")]
     base, raw = [(*net, (*net, 0), np.nan) for net in nets]
     curves = curves_of(bare, known, folds, ("base", "base", *base), ("input", "raw", *raw))
-    found = ablations.evaluate_ablations(outcome, curves, run)
-    assert set(found["ablation_differences"].dropna(subset=["p"])["metric"]) == {"spearman_pseudo"}
+    by_name = ablations.evaluate_ablations(outcome, curves, run)
+    assert set(by_name["ablation_differences"].dropna(subset=["p"])["metric"]) == {"spearman_pseudo"}
     assert results.write_result(run, "prior_match", ablations.match_priors(outcome, run)).empty
     assert len(style.draw(tmp_path, ablation_figures.PLOTS)) == 1
 

@@ -83,10 +83,10 @@ def test_interval_and_corrected_p_decide_together(tmp_path, name, low, high, p_h
     table = table.assign(**{rule["effect"]: 0.2, ends[0]: low, ends[1]: high, "p_holm": p_holm})
     for verdict in verdicts(tmp_path, name, **{rule["result"]: table}):
         assert verdict.answer == rule["words"].get(outcome, outcome)
-        told = {rule.get("hoped", "above"): "for"}.get(
+        standing = {rule.get("hoped", "above"): "for"}.get(
             outcome, "against" if outcome in rule["words"] else "undecided"
         )
-        assert verdict.standing == told
+        assert verdict.standing == standing
         assert verdict.p == ("" if np.isnan(p_holm) else f"{p_holm:.3f}")
 
 

@@ -25,12 +25,12 @@ def few_resamples(monkeypatch):
     monkeypatch.setattr(auditing, "_POOLED", 5)
 
 
-def clips(people=6, each=3, length=40, seed=0):
+def clips(people=6, videos=3, length=40, seed=0):
     """Curves that follow their own apex with some noise, and their events; apexes differ."""
     rng = np.random.default_rng(seed)
     curves, events = [], []
     for person in range(people):
-        for number in range(each):
+        for number in range(videos):
             onset, offset = 4, length - 6
             apex = int(rng.integers(onset + 3, offset - 3))
             names = (f"{person:03d}", f"v{number}")
@@ -118,7 +118,7 @@ def test_pooled_measures_are_those_of_all_frames_in_one_row():
 def test_neither_the_order_of_rows_nor_a_shift_nor_a_step_of_both_counts_changes_anything(
     random, shift, step
 ):
-    curves, events = clips(people=3, each=2)
+    curves, events = clips(people=3, videos=2)
     before = audit_curves(curves, events, fps=200).table
     order = random.sample(range(len(curves)), len(curves))
     moved = curves.iloc[order].assign(frame=lambda rows: rows["frame"] * step + shift)
@@ -168,9 +168,9 @@ def test_who_cannot_be_scored_is_counted():
     events = pd.concat([events[2:], events[:2], events[:1].assign(video="gone")])
     made = audit_curves(curves[curves["video"] != "v2"], events)
     assert measure(made.table, "spearman")["clips"] == 10
-    said = " ".join(made.notes)
-    assert "1 videos have an event without" in said and "1 videos have an event outside" in said
-    assert "7 videos of the events' have no curve" in said
+    notes = " ".join(made.notes)
+    assert "1 videos have an event without" in notes and "1 videos have an event outside" in notes
+    assert "7 videos of the events' have no curve" in notes
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,7 @@ def probe(look, frames):
     return PROBE.replace("{frames}", "".join(frames)).replace("{look}", look)
 
 
-def seen(ended):
+def measured(ended):
     """What the browser has seen in the frames of such a page."""
     return json.loads(ended.stdout.split('id="probe">')[1].split("</script>")[0])
 
@@ -112,14 +112,14 @@ def site(tmp_path_factory):
 def test_the_page_shows_everything_without_an_error(site, tmp_path, name):
     url, asked, run = site
     ended = browse(tmp_path, f"{url}/{name}.html", "--dump-dom")
-    found = seen(ended)
-    assert found["width"] == {"wide": 1300, "phone": 390, "paper": PAPER}[name]
-    assert found["images"] == len(list(run.glob("figures/*.png"))) > 8
-    assert found["overflow"] <= 0, found
-    assert found["broken"] == found["lost"] == found["cut"] == found["faint"] == []
+    layout = measured(ended)
+    assert layout["width"] == {"wide": 1300, "phone": 390, "paper": PAPER}[name]
+    assert layout["images"] == len(list(run.glob("figures/*.png"))) > 8
+    assert layout["overflow"] <= 0, layout
+    assert layout["broken"] == layout["lost"] == layout["cut"] == layout["faint"] == []
     # A finger needs room; on paper nothing scrolls.
-    assert name != "phone" or found["small"] == []
-    assert name != "paper" or found["cutTables"] == []
+    assert name != "phone" or layout["small"] == []
+    assert name != "paper" or layout["cutTables"] == []
     assert "CONSOLE" not in ended.stderr
     assert {values[1] for values in asked} == {"200"}, asked
 

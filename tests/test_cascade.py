@@ -53,16 +53,16 @@ def pair():
 def test_hotelling_s_observer_has_the_d_prime_of_the_known_covariance_and_keeps_its_rate(pair):
     probe, still, spread, pattern = pair
     for resting in (True, False):
-        told = cascade.hotelling(probe, still, 60, resting=resting)
+        answers = cascade.hotelling(probe, still, 60, resting=resting)
         weights = np.pad(COURSE, 6) - COURSE.sum() / (2 * len(COURSE))
         gained = (weights[6:-6] @ COURSE) ** 2 / (weights @ weights)
         expected = 1 / np.sqrt(gained * pattern @ np.linalg.solve(spread, pattern))
-        assert len(told) == (probe.truth["peak_px"] >= cascade.ANSWERED).sum()
-        assert told["sd_px"].median() == pytest.approx(expected, rel=0.1)
+        assert len(answers) == (probe.truth["peak_px"] >= cascade.ANSWERED).sum()
+        assert answers["sd_px"].median() == pytest.approx(expected, rel=0.1)
         # About a peak every length of a movement, of which one a minute may be as high: by chance, some 3 sd.
-        assert told["criterion"].between(1.5, 4).all()
+        assert answers["criterion"].between(1.5, 4).all()
     strict = cascade.hotelling(probe, still, 6, resting=False)["criterion"]
-    assert (strict > told["criterion"]).all()
+    assert (strict > answers["criterion"]).all()
 
 
 def test_weights_over_a_movement_ignore_whatever_stays():
@@ -85,8 +85,8 @@ def test_peaks_of_a_curve_inside_a_movement_find_it_at_the_rate_of_other_people_
         return {"micro": curve}
 
     monkeypatch.setattr(cascade, "curves_of", curves)
-    found, alarms, hours = cascade.network_peaks(System("toy"), probe, still, 60)
-    np.testing.assert_array_equal(found, probe.truth["peak_px"] > 0.3)
+    detected, alarms, hours = cascade.network_peaks(System("toy"), probe, still, 60)
+    np.testing.assert_array_equal(detected, probe.truth["peak_px"] > 0.3)
     assert hours == pytest.approx(len(PEOPLE) * LENGTH / 30 / 3600)
     low, high = stats.poisson.interval(0.999, 60 * hours)
     assert low <= alarms <= high
@@ -97,10 +97,10 @@ def test_the_cascade_loses_what_each_observer_is_not_told_and_names_each_step_on
     truth = probe.truth
     names = pd.MultiIndex.from_frame(truth[["video", "event"]])
     known = pd.DataFrame({"sd_px": 0.01, "free_px": 0.02}, names)
-    told = pd.DataFrame({"subject": truth["subject"], "sd_px": 0.04, "criterion": 3.0})
-    monkeypatch.setattr(cascade, "hotelling", lambda *_, **__: told)
-    found = truth["peak_px"].to_numpy() > 0.5
-    monkeypatch.setattr(cascade, "network_peaks", lambda *_: (found, 3, 0.05))
+    answers = pd.DataFrame({"subject": truth["subject"], "sd_px": 0.04, "criterion": 3.0})
+    monkeypatch.setattr(cascade, "hotelling", lambda *_, **__: answers)
+    detected = truth["peak_px"].to_numpy() > 0.5
+    monkeypatch.setattr(cascade, "network_peaks", lambda *_: (detected, 3, 0.05))
     how = {"per_hour": 60, "guess": 0.02, "n": 20}
     steps = cascade.cascade_steps(probe, still, known, System("toy"), {"threshold_px": 1.0}, **how)
     assert tuple(steps["step"]) == cascade.STEPS
@@ -108,7 +108,7 @@ def test_the_cascade_loses_what_each_observer_is_not_told_and_names_each_step_on
     assert px["rest of the picture unknown"] == pytest.approx(2 * px["all known"], rel=0.01)
     assert px["36 features"] == pytest.approx(4 * px["all known"], rel=0.01)
     assert px["at any time"] == pytest.approx(0.04 * 3, rel=0.01)
-    assert truth["peak_px"][~found].max() <= px["network's curve"] * 1.05
+    assert truth["peak_px"][~detected].max() <= px["network's curve"] * 1.05
     np.testing.assert_allclose(steps["factor"][1:], px.to_numpy()[1:] / px.to_numpy()[:-1])
     row = steps.set_index("step").loc["network's curve"]
     assert row["test_per_hour"] == 60 and (row["events"], row["subjects"]) == (len(truth), len(PEOPLE))
@@ -127,7 +127,7 @@ def test_what_is_unknown_takes_information_away_and_all_of_it_from_what_it_can_i
 
 def test_the_still_twin_of_a_probe_video_differs_in_its_movements_alone():
     settings = PROBE | {"peaks": list(limits.STILL.spec["peaks"])}
-    moved, still = (limits.long.make_video(1, 1, of) for of in (PROBE, settings))
+    moved, still = (limits.long.make_video(1, 1, spec) for spec in (PROBE, settings))
     assert list(moved.courses) == list(still.courses)
     assert still.truth["peak_px"].max() < 0.0105
     names = ["event", "blink", "talk_px", "gaze_px"]

@@ -57,7 +57,7 @@ def own_curves(curves, events):
 def leaves(command, *names):
     """Every command below one, by its words."""
     below = getattr(command, "commands", {})
-    return [leaf for name, each in below.items() for leaf in leaves(each, *names, name)] or [list(names)]
+    return [leaf for name, inner in below.items() for leaf in leaves(inner, *names, name)] or [list(names)]
 
 
 COMMANDS = leaves(typer.main.get_command(cli.app))

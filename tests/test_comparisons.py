@@ -22,21 +22,21 @@ tests_of.__test__ = False
 @given(st.lists(P, min_size=1, max_size=6), st.lists(P, min_size=1, max_size=6))
 def test_every_data_set_is_a_family_of_its_own_and_no_test_counts_twice(one, two):
     table = pd.concat([tests_of(one, "a"), tests_of(two, "b"), tests_of(one, "a")], ignore_index=True)
-    found = comparisons.corrected(table, "spotting_systems", ["test"])
+    corrected = comparisons.corrected(table, "spotting_systems", ["test"])
     expected = np.concatenate([stats.holm(one), stats.holm(two), stats.holm(one)])
-    np.testing.assert_allclose(found["p_holm"], expected)
-    assert (found["significant"] == (expected <= comparisons.alpha())).all()
-    assert list(found["tests"]) == [len(one)] * len(one) + [len(two)] * len(two) + [len(one)] * len(one)
-    pd.testing.assert_frame_equal(found[table.columns.tolist()], table)
+    np.testing.assert_allclose(corrected["p_holm"], expected)
+    assert (corrected["significant"] == (expected <= comparisons.alpha())).all()
+    assert list(corrected["tests"]) == [len(one)] * len(one) + [len(two)] * len(two) + [len(one)] * len(one)
+    pd.testing.assert_frame_equal(corrected[table.columns.tolist()], table)
 
 
 def test_what_is_no_test_stays_out():
     table = tests_of([0.01, np.nan, 0.02], "a")
-    found = comparisons.corrected(table, "intensity_claims", ["test"])
-    assert found["family"].tolist() == ["intensity_claims", "", "intensity_claims"]
-    assert found["significant"].tolist() == [True, False, True]
-    assert found["tests"].tolist() == [2, 0, 2]
-    assert np.isnan(found["p_holm"][1])
+    corrected = comparisons.corrected(table, "intensity_claims", ["test"])
+    assert corrected["family"].tolist() == ["intensity_claims", "", "intensity_claims"]
+    assert corrected["significant"].tolist() == [True, False, True]
+    assert corrected["tests"].tolist() == [2, 0, 2]
+    assert np.isnan(corrected["p_holm"][1])
     assert comparisons.corrected(table.head(0), "intensity_claims", ["test"]).empty
     nothing = comparisons.corrected(table.iloc[[1]], "intensity_claims", ["test"])
     assert not nothing["significant"].any()
@@ -141,17 +141,17 @@ def test_statistics_hold_every_paired_test_of_a_run_once(tmp_path):
         ],
     )
     results.write_result(run, "spotting_claims", comparisons.corrected(twice, "spotting_claims", ["metric"]))
-    found = comparisons.statistics(run)
-    assert found.columns[: len(comparisons.COLUMNS)].tolist() == comparisons.COLUMNS
-    assert not found.duplicated(comparisons.COLUMNS[:5]).any()
-    assert found.groupby("family").size().to_dict() == {
+    statistics = comparisons.statistics(run)
+    assert statistics.columns[: len(comparisons.COLUMNS)].tolist() == comparisons.COLUMNS
+    assert not statistics.duplicated(comparisons.COLUMNS[:5]).any()
+    assert statistics.groupby("family").size().to_dict() == {
         "intensity_claims": 4,
         "intensity_models": len(models),
         "spotting_claims": 1,
     }
-    assert (found.groupby("family")["tests"].first() == found.groupby("family").size()).all()
+    assert (statistics.groupby("family")["tests"].first() == statistics.groupby("family").size()).all()
     # Holm over what stands there is what stands there: no test is missing from its family.
-    for _, part in found.groupby(["family", "dataset"]):
+    for _, part in statistics.groupby(["family", "dataset"]):
         np.testing.assert_allclose(stats.holm(part["p"]), part["p_holm"], rtol=1e-4)
     assert comparisons.statistics(tmp_path / "nothing").empty
 
@@ -159,8 +159,8 @@ def test_statistics_hold_every_paired_test_of_a_run_once(tmp_path):
 def test_no_published_value_stands_beside_simulated_data_without_a_loud_mark(tmp_path):
     run = a_run(tmp_path / "run")
     keys = ["dataset", "protocol", "model", "input", "metric"]
-    found = results.intervals(results.read_result(run / "results" / "intensity.csv"), keys)
-    results.write_result(run, "summary", found.assign(amplitude="all"))
+    estimates = results.intervals(results.read_result(run / "results" / "intensity.csv"), keys)
+    results.write_result(run, "summary", estimates.assign(amplitude="all"))
     columns = ["dataset", "system", "rule", "seed", "strs", "spotting_f1", "recognition_f1"]
     rows = [
         ("synthme_lv", system, rule, 0, 0.2, 0.4, 0.5)
@@ -173,9 +173,9 @@ def test_no_published_value_stands_beside_simulated_data_without_a_loud_mark(tmp
     # Every published value is there, beside everything of ours that answers it.
     for task in ("intensity", "spotting"):
         known = published.values(task).query("model != 'position_only'")
-        said = set(zip(beside["what"], beside["metric"], beside["published"], strict=True))
+        shown = set(zip(beside["what"], beside["metric"], beside["published"], strict=True))
         for row in known.itertuples():
-            assert (f"{row.method} on {row.dataset}", row.metric, row.value) in said
+            assert (f"{row.method} on {row.dataset}", row.metric, row.value) in shown
     np.testing.assert_allclose(beside["difference"], beside["ours"] - beside["published"])
     spotted = beside[beside["model"] == "ours"]
     assert (spotted["control"].notna()).all()

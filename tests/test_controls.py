@@ -121,11 +121,11 @@ def test_a_better_card_never_has_a_worse_verdict(swap_low, follow, follow_low, m
         assert order.index(controls.sees(a_card(*better))) >= now
 
 
-def events_like_samm(people=30, each=5, seed=0):
+def events_like_samm(people=30, clips=5, seed=0):
     """Events with SAMM's apex positions, mean .460 and sd .164 (a Beta of 3.79, 4.45), and its durations."""
     rng = np.random.default_rng(seed)
     rows = []
-    for i in range(people * each):
+    for i in range(people * clips):
         onset, length = 100, int(np.clip(rng.lognormal(np.log(77), 0.3), 30, 100))
         apex = onset + int(np.clip(round(rng.beta(3.79, 4.45) * length), 1, length - 1))
         rows.append(("made_up", f"s{i % people:02d}", f"v{i}", "1", onset, apex, onset + length))
@@ -170,9 +170,9 @@ def test_the_mean_shape_laid_into_its_own_interval_gives_the_target_back():
     onset, length = rng.uniform(0, 8, n), rng.uniform(12, 22, n)
     shape = priors.raised_cosine(0, 40, 100, 101)  # everyone's, on normalised time
     targets = controls.lay_shape(shape, onset, onset + length, np.tile(np.arange(T), (n, 1)))
-    found = controls.mean_shape(targets, onset, onset + length)
-    np.testing.assert_allclose(found, shape, atol=0.05)
-    again = controls.lay_shape(found, onset, onset + length, np.arange(T))
+    mean = controls.mean_shape(targets, onset, onset + length)
+    np.testing.assert_allclose(mean, shape, atol=0.05)
+    again = controls.lay_shape(mean, onset, onset + length, np.arange(T))
     np.testing.assert_allclose(again, targets, atol=0.08)
 
 

@@ -412,7 +412,7 @@ def test_where_the_most_probable_set_is_empty_a_fitted_decoder_still_tells_what_
     decoder = decoders.fit("semi_markov", curves, events, wide, subjects=subjects)
     scores = [decoder.evidence(curve) for curve in curves]
     sets = [decoders.semi_markov(s, wide, emission=decoder.emission) for s in scores]
-    assert sum(found.empty for found in sets) > 12  # the most probable set of most videos
+    assert sum(intervals.empty for intervals in sets) > 12  # the most probable set of most videos
     assert f1(decoder, curves, events) > 0.2
 
 
@@ -504,21 +504,21 @@ def test_what_the_surest_find_is_what_the_largest_matching_of_them_counts():
     for _ in range(20):
         onset, length = rng.integers(0, 90, 30), rng.integers(4, 14, 30)
         table = pd.DataFrame({"subject": "s", "video": "v", "onset": onset, "offset": onset + length})
-        found, truth = table.head(20).assign(score=rng.permutation(20)), table.tail(10)
-        surest = found.sort_values("score", ascending=False)
+        intervals, truth = table.head(20).assign(score=rng.permutation(20)), table.tail(10)
+        surest = intervals.sort_values("score", ascending=False)
         counted = [metrics.spotting(surest.head(m), truth, 0.3)["tp"] for m in range(1, 21)]
-        assert metrics.found_in_order(found, truth, 0.3).tolist() == counted
+        assert metrics.found_in_order(intervals, truth, 0.3).tolist() == counted
 
 
 def test_the_least_score_is_that_with_the_best_mean_f1():
     rng = np.random.default_rng(3)
     onset = 40 * np.arange(50)
     truth = pd.DataFrame({"subject": "s", "video": "v", "onset": onset, "offset": onset + 12}).iloc[::3]
-    found = pd.DataFrame({"subject": "s", "video": "v", "onset": onset + 2, "offset": onset + 12})
-    found["score"] = rng.normal(0, 1, 50) + np.isin(onset, truth["onset"])
-    best = decoders.least_score(found, truth, 0)
-    means = [np.mean(metrics.f1_over_iou(found[found["score"] >= least], truth)) for least in found["score"]]
-    assert np.mean(metrics.f1_over_iou(found[found["score"] >= best], truth)) == pytest.approx(max(means))
+    spans = pd.DataFrame({"subject": "s", "video": "v", "onset": onset + 2, "offset": onset + 12})
+    spans["score"] = rng.normal(0, 1, 50) + np.isin(onset, truth["onset"])
+    best = decoders.least_score(spans, truth, 0)
+    means = [np.mean(metrics.f1_over_iou(spans[spans["score"] >= least], truth)) for least in spans["score"]]
+    assert np.mean(metrics.f1_over_iou(spans[spans["score"] >= best], truth)) == pytest.approx(max(means))
 
 
 @pytest.mark.parametrize("n", [1, 2, 9, 40])

@@ -12,7 +12,7 @@ from urllib.parse import unquote, urldefrag, urlparse
 import nbformat
 import pytest
 import yaml
-from test_browser import CHROMIUM, FRAME, browse, probe, seen
+from test_browser import CHROMIUM, FRAME, browse, measured, probe
 
 from melib import DataError
 
@@ -109,9 +109,9 @@ class Page(HTMLParser):
         self.feed(text)
 
     def handle_starttag(self, tag, attributes):
-        found = dict(attributes)
-        self.links += [(tag, found[name]) for name in ("href", "src") if found.get(name)]
-        self.anchors |= {found["id"]} if found.get("id") else set()
+        values = dict(attributes)
+        self.links += [(tag, values[name]) for name in ("href", "src") if values.get(name)]
+        self.anchors |= {values["id"]} if values.get("id") else set()
 
 
 @pytest.fixture(scope="module")
@@ -170,9 +170,9 @@ def test_every_page_fits_a_phone_from_its_file_without_an_error(site, tmp_path):
         frames = [FRAME.format(page=page, width=390) for page in pages[first : first + 16]]
         (site / "frames.html").write_text(probe(LOOK, frames))
         ended = browse(tmp_path, (site / "frames.html").as_uri(), *OFFLINE, "--dump-dom")
-        found = seen(ended)
-        assert [each["width"] for each in found] == [390] * len(found)
-        wrong += [each for each in found if each["overflow"] > 0 or each["broken"]] + faults(ended)
+        layouts = measured(ended)
+        assert [layout["width"] for layout in layouts] == [390] * len(layouts)
+        wrong += [layout for layout in layouts if layout["overflow"] > 0 or layout["broken"]] + faults(ended)
     (site / "frames.html").unlink()
     assert wrong == []
 
@@ -185,9 +185,9 @@ def test_equations_are_drawn_and_words_are_found_offline(site, tmp_path):
     assert book.stdout.count("<mjx-container") >= 2
     assert "WIDGET" not in book.stdout and "BAR" not in book.stdout and "/home/me" not in book.stdout
     search = f"{(site / 'search.html').as_uri()}?q=triangular"
-    said = browse(tmp_path, search, *shown)
-    assert "api/melib.priors.html" in said.stdout
-    assert faults(book) == faults(said) == []
+    hits = browse(tmp_path, search, *shown)
+    assert "api/melib.priors.html" in hits.stdout
+    assert faults(book) == faults(hits) == []
 
 
 @pytest.mark.long

@@ -76,12 +76,12 @@ def test_every_dependency_is_locked_within_its_range():
 def test_the_lock_holds_what_pyproject_needs_and_nothing_else():
     """Follow the installed packages' own requirements from pyproject.toml, extras included."""
     needed, todo = set(), [(canonicalize_name(r.name), frozenset(r.extras)) for r in WANTED]
-    seen = set()
+    visited = set()
     while todo:
         name, extras = todo.pop()
-        if (name, extras) in seen:
+        if (name, extras) in visited:
             continue
-        seen.add((name, extras))
+        visited.add((name, extras))
         needed.add(name)
         for text in importlib.metadata.requires(name) or []:
             requirement = Requirement(text)

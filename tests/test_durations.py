@@ -34,7 +34,7 @@ def many(name="made_up", *, long=True, seed=0):
 
 
 def test_an_overlap_is_a_frame_in_common_and_a_gap_leads_to_the_next_onset():
-    found = durations.event_durations(
+    table = durations.event_durations(
         [
             study(
                 [
@@ -47,25 +47,25 @@ def test_an_overlap_is_a_frame_in_common_and_a_gap_leads_to_the_next_onset():
             )
         ]
     ).set_index("event")
-    assert found["overlaps_macro"].to_dict() == {"e0": True, "e1": False, "e2": False, "e3": False}
-    assert found.loc["e0", "gap_s"] == 0
-    assert found.loc["e1", "gap_s"] == pytest.approx(1 / FPS)
-    assert found.loc[["e2", "e3"], "gap_s"].isna().all()
+    assert table["overlaps_macro"].to_dict() == {"e0": True, "e1": False, "e2": False, "e3": False}
+    assert table.loc["e0", "gap_s"] == 0
+    assert table.loc["e1", "gap_s"] == pytest.approx(1 / FPS)
+    assert table.loc[["e2", "e3"], "gap_s"].isna().all()
 
 
 def test_dropped_events_count_nowhere_and_the_others_all():
     data = many()
     events = durations.event_durations([data])
     assert len(events) == (data.events["status"] != "dropped").sum()
-    found = durations.duration_statistics(events)
-    counted = found[found["statistic"] == "events"]["value"].sum()
+    table = durations.duration_statistics(events)
+    counted = table[table["statistic"] == "events"]["value"].sum()
     assert counted == durations.fits([data])["events"].sum() == len(events)
 
 
 def test_seconds_are_offset_less_onset_and_position_runs_from_onset_to_offset():
-    found = durations.event_durations(
+    table = durations.event_durations(
         [study([("s", "v", "micro", 30, 45, 90, "ok"), ("s", "v", "micro", 3, pd.NA, 9, "ok")])]
     )
-    assert found["seconds"].tolist() == [0.2, 2.0]
-    assert found["frames"].tolist() == [7, 61]
-    np.testing.assert_array_equal(found["position"], [np.nan, 0.25])
+    assert table["seconds"].tolist() == [0.2, 2.0]
+    assert table["frames"].tolist() == [7, 61]
+    np.testing.assert_array_equal(table["position"], [np.nan, 0.25])

@@ -78,15 +78,15 @@ def records(prepared, folds):
         # Not the truth itself: late by half a sample, bent, smoothed, noisy, and weak where little moves.
         late = (prepared.truth[rows] + np.roll(prepared.truth[rows], 1, axis=1)) / 2
         gain = np.clip(0.5 + 0.4 * np.nan_to_num(prepared.peak_px[rows]), 0.5, 1)[:, None]
-        seen = gain * late**0.8 + rng.normal(0, 0.02, (len(rows), T))
-        seen = seen.clip(0, 1).astype(np.float32)
+        curve = gain * late**0.8 + rng.normal(0, 0.02, (len(rows), T))
+        curve = curve.clip(0, 1).astype(np.float32)
         for model, used in MODELS:
             sees = used == "flow"
             slope = np.where(prepared.complete()[rows], 0.92 * sees, np.nan)
             job = intensity.Job("made_up", "context", model, used, fold.index, 0)
             out[job] = {
                 "rows": rows,
-                "curve": seen if sees else mean,
+                "curve": curve if sees else mean,
                 "shuffled": mean,
                 "frozen": mean if not sees else np.full_like(mean, 0.1),
                 "slope": slope,
@@ -131,9 +131,9 @@ def test_the_truth_scores_one_against_itself(tables):
 
 
 def test_a_model_that_sees_beats_every_control_inside_the_event_and_one_that_knows_position_does_not(tables):
-    seen = mean_of(tables, "resnet18_bigru", "flow", "inside_spearman_true")
+    sees = mean_of(tables, "resnet18_bigru", "flow", "inside_spearman_true")
     for control in ("position_only", "oracle_interval"):
-        assert seen > mean_of(tables, control, "none", "inside_spearman_true")
+        assert sees > mean_of(tables, control, "none", "inside_spearman_true")
     blind = mean_of(tables, "resnet18_bigru", "raw", "spearman_true")
     assert blind == pytest.approx(mean_of(tables, "position_only", "none", "spearman_true"), abs=0.1)
 
@@ -155,9 +155,9 @@ def test_apex_follow_falls_where_labels_err_for_who_sees_and_stays_at_nothing_fo
     people, shifts = prepared.table["subject"].to_numpy()[rows], np.asarray(intensity.SHIFTS) * T
     slopes = []
     for error in (0.0, 0.05, 0.1):  # standard deviation of the annotated apex, share of the window
-        said = apex + T * error * rng.standard_normal(apex.shape)
-        slopes.append(controls.apex_follow(lambda x: x, truth, said, shifts, people)["slope"])
-        blind = controls.apex_follow(np.ones_like, truth, said, shifts, people)
+        annotated = apex + T * error * rng.standard_normal(apex.shape)
+        slopes.append(controls.apex_follow(lambda x: x, truth, annotated, shifts, people)["slope"])
+        blind = controls.apex_follow(np.ones_like, truth, annotated, shifts, people)
         assert blind["slope"] == 0
     assert slopes[0] == pytest.approx(1, abs=0.1) and slopes[0] > slopes[1] > slopes[2] > 0.3
 
@@ -203,14 +203,14 @@ def test_a_second_training_is_crossed_in_the_face_card_and_one_alone_is_as_it_wa
 
 
 def test_the_truth_s_own_apex_follow_is_the_ceiling_and_nine_tenths_of_it_are_asked(tables):
-    found, outcome, _ = tables
-    (ceiling,) = found["face_card"]["ceiling"].dropna().unique()
+    by_name, outcome, _ = tables
+    (ceiling,) = by_name["face_card"]["ceiling"].dropna().unique()
     assert ceiling == pytest.approx(1, abs=0.1)  # here the annotated apexes are the true ones
-    row = found["claims"].set_index("claim").loc["apex_follow"]
+    row = by_name["claims"].set_index("claim").loc["apex_follow"]
     assert row["ceiling"] == ceiling and f"{0.9 * ceiling:.2f}" in row["needed"]
-    of_truth = found["ceilings"].query("ceiling == 'truth' and metric == 'apex_follow'")["estimate"]
+    of_truth = by_name["ceilings"].query("ceiling == 'truth' and metric == 'apex_follow'")["estimate"]
     assert of_truth.tolist() == [ceiling]
-    large = found["claims"].set_index("claim").loc["inside_spearman_true"]
+    large = by_name["claims"].set_index("claim").loc["inside_spearman_true"]
     assert large["labels"] > 0.99 and 0.8 < large["magnitude"] < 1
     unknown = replace(outcome.prepared[0], **dict.fromkeys(("truth", "inside", "peak_px", "true")))
     folds, records = outcome.folds["made_up"], outcome.records["made_up"]
@@ -223,8 +223,8 @@ def test_tested_one_subject_at_a_time_position_alone_never_seems_to_see(prepared
     subjects = prepared.table["subject"].to_numpy()
     alone, number = np.empty_like(prepared.pseudo), np.unique(subjects, return_inverse=True)[1]
     for person in np.unique(subjects):
-        mine = subjects == person
-        alone[mine] = controls.position_only(prepared.pseudo[~mine], int(mine.sum()))
+        own = subjects == person
+        alone[own] = controls.position_only(prepared.pseudo[~own], int(own.sum()))
     swapped = evaluation.swaps_within_folds(alone, prepared.pseudo, subjects, number)
     assert -0.1 < np.nanmean(swapped) <= 0
     of_one_fold = evaluation.swaps_within_folds(
@@ -243,12 +243,12 @@ def test_the_same_predictions_give_the_same_bytes(tables, tmp_path):
 def test_controls_never_see_their_own_subject(prepared, folds):
     """A test subject whose labels turn upside down changes no prediction made for itself."""
     spoilt = prepared.pseudo.copy()
-    mine = (prepared.table["subject"] == PEOPLE[0]).to_numpy()
-    spoilt[mine] = 1 - spoilt[mine]
+    own = (prepared.table["subject"] == PEOPLE[0]).to_numpy()
+    spoilt[own] = 1 - spoilt[own]
     before = evaluation.window_curves(prepared, {}, folds)
     after = evaluation.window_curves(replace(prepared, pseudo=spoilt), {}, folds)
     for name in (("position_only", "none", 0), ("oracle_interval", "none", 0), ("flow_magnitude", "flow", 0)):
-        np.testing.assert_array_equal(before[name][mine], after[name][mine])
+        np.testing.assert_array_equal(before[name][own], after[name][own])
 
 
 @pytest.fixture(scope="module")
@@ -269,13 +269,13 @@ def licensed(prepared, folds, records):
         reference=prepared.reference[whole],
         entries=[("", 0)] * len(whole),
     )
-    mine = {}
+    by_job = {}
     for job, record in records.items():
         keep = np.isin(record["rows"], whole)
         rows = np.array([place[row] for row in record["rows"][keep]])
         parts = {name: value[keep] for name, value in record.items() if name != "rows"}
-        mine[replace(job, dataset="samm", protocol="paper")] = parts | {"rows": rows}
-    return intensity.Outcome([cut], {}, {"samm": folds}, {"samm": mine}, 0)
+        by_job[replace(job, dataset="samm", protocol="paper")] = parts | {"rows": rows}
+    return intensity.Outcome([cut], {}, {"samm": folds}, {"samm": by_job}, 0)
 
 
 @pytest.fixture(scope="module")
@@ -285,12 +285,12 @@ def licensed_tables(licensed, tmp_path_factory):
 
 
 def test_data_without_truth_and_without_context_are_evaluated_and_called_not_testable(licensed_tables):
-    run, found = licensed_tables
-    assert set(found["intensity"]["protocol"]) == {"paper"}
-    assert found["claims"].empty and found["transfer_loss"].empty
-    assert len(found["ceilings"]) and len(found["curves_paper"])
+    run, by_name = licensed_tables
+    assert set(by_name["intensity"]["protocol"]) == {"paper"}
+    assert by_name["claims"].empty and by_name["transfer_loss"].empty
+    assert len(by_name["ceilings"]) and len(by_name["curves_paper"])
     assert len(figures.draw_all(run.folder)) >= 2
-    verdicts = found["untestable"][["dataset", "protocol", "verdict"]].to_numpy().tolist()
+    verdicts = by_name["untestable"][["dataset", "protocol", "verdict"]].to_numpy().tolist()
     assert verdicts == [["samm", "context", "not testable"]]
 
 

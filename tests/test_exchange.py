@@ -60,11 +60,11 @@ def a_table(draw):
     return events
 
 
-def a_video(events, fps, first=None, found=()):
+def a_video(events, fps, first=None, ours=()):
     events = {name: exchange.Event(*event) for name, event in events.items()}
     first = min(event.onset for event in events.values()) if first is None else first
-    found = [exchange.Event("found", *event) for event in found]
-    known = (Path("v"), {0: "v/0.jpg"}, events, found, EMOTIONS[:2], ("t.xlsx",), "m.yml")
+    ours = [exchange.Event("found", *event) for event in ours]
+    known = (Path("v"), {0: "v/0.jpg"}, events, ours, EMOTIONS[:2], ("t.xlsx",), "m.yml")
     return exchange.ExportedVideo("toy", "006", "006_1", fps, first, *known)
 
 
@@ -95,7 +95,7 @@ def test_random_tables_come_back_to_the_frame_at_every_rate(folder, n):
 
 def test_an_eaf_has_what_its_schema_asks_for(folder):
     events = {"a": ("micro", 3, 5, 9, "anger"), "b": ("micro", 9, None, 12, ""), "c": ("blink", 4, 6, 8, "")}
-    shown = a_video(events, 29.97, found=[(2, None, 4, "others"), (3, 3, 9, "others 0.50")], first=2)
+    shown = a_video(events, 29.97, ours=[(2, None, 4, "others"), (3, 3, 9, "others 0.50")], first=2)
     media, file = folder / "films" / "a film.mp4", folder / "s.eaf"
     exchange.elan_document(shown, media, folder / "files").to_file(str(file))
     root = ElementTree.parse(file).getroot()
@@ -138,7 +138,7 @@ def test_an_eaf_has_what_its_schema_asks_for(folder):
 
 def test_label_studio_is_offered_every_label_and_counts_frames_from_one():
     task = exchange.task_of(
-        a_video({"a": ("blink", 8, 9, 10, "")}, 30, first=8, found=[(8, None, 9, "others 0.50")]), "a.webm"
+        a_video({"a": ("blink", 8, 9, 10, "")}, 30, first=8, ours=[(8, None, 9, "others 0.50")]), "a.webm"
     )
     interval, apex = task["annotations"][0]["result"]
     assert interval["value"] == {"ranges": [{"start": 1, "end": 3}], "timelinelabels": ["blink"]}
@@ -157,8 +157,8 @@ def a_run(folder, rows=ROWS, **about):
     """A finished run whose only data are invented clips of 50 frames, a shade of grey each; frame 7 of one is missing."""
     place = folder / "run" / "data" / "invented"
     place.mkdir(parents=True)
-    of = manifest(place)
-    of.source.rename(place / "manifest.yml")
+    described = manifest(place)
+    described.source.rename(place / "manifest.yml")
     xlsx(place / "annotations.xlsx", [HEADER, *rows])
     for subject, video in {tuple(row[:2]) for row in rows}:
         (place / subject / video).mkdir(parents=True)
@@ -242,8 +242,8 @@ def test_an_event_that_was_edited_in_elan_is_a_row_of_corrections_with_reason_an
     assert {row["field"]: (row["old"], row["new"]) for row in rows} == {
         "onset": ("11", "13"), "apex": ("20", "22"), "offset": ("31", "34"), "emotion": ("Anger", "surprise"),
     }  # fmt: skip
-    told = {(row["subject"], row["onset"], row["reason"], row["source"], row["reviewer"]) for row in rows}
-    assert told == {("006", "11", 'late, "blur"', "006_1.eaf", "AB")}
+    reasons = {(row["subject"], row["onset"], row["reason"], row["source"], row["reviewer"]) for row in rows}
+    assert reasons == {("006", "11", 'late, "blur"', "006_1.eaf", "AB")}
     assert "006/006_1.1: onset from 10 to 12" in ended.output
     assert "nothing was changed" in imported(file).output and saved(place) == rows
 
@@ -305,9 +305,9 @@ def test_a_film_shows_every_frame_at_its_time_and_the_one_before_a_missing_one(p
 # ---- what can't be -------------------------------------------------------------------------------------------------
 
 
-def tier(name, kept=""):
+def tier(name, content=""):
     """Take a tier out, or all that it holds."""
-    return lambda text: re.sub(rf'(<TIER TIER_ID="{name}"[^>]*>).*?(</TIER>)', kept, text, flags=re.DOTALL)
+    return lambda text: re.sub(rf'(<TIER TIER_ID="{name}"[^>]*>).*?(</TIER>)', content, text, flags=re.DOTALL)
 
 
 def swap(old, new):
@@ -349,15 +349,15 @@ BROKEN_TASKS = {
 }  # fmt: skip
 
 
-def refused(ended, said):
-    assert ended.exit_code == 1 and re.search(said, ended.stderr), ended.stderr
+def refused(ended, message):
+    assert ended.exit_code == 1 and re.search(message, ended.stderr), ended.stderr
     assert ended.stderr.count("\n") == 1 and "Traceback" not in ended.stderr
 
 
 @pytest.mark.parametrize("name", [*BROKEN, *BROKEN_TASKS])
 def test_a_file_that_can_t_be_is_refused_in_a_sentence_and_nothing_is_saved(place, name):
     if name in BROKEN:
-        (change, said), file, source = BROKEN[name], eaf_of(place), "elan"
+        (change, message), file, source = BROKEN[name], eaf_of(place), "elan"
         if name in ("two apexes", "overlap"):
             eaf = Eaf(str(file))
             change(eaf)
@@ -365,12 +365,12 @@ def test_a_file_that_can_t_be_is_refused_in_a_sentence_and_nothing_is_saved(plac
         else:
             file.write_text(change(file.read_text()))
     else:
-        (change, said), source = BROKEN_TASKS[name], "labelstudio"
+        (change, message), source = BROKEN_TASKS[name], "labelstudio"
         (file,) = (place / source).glob("*.json")
         tasks = json.loads(file.read_text())
         change(tasks)
         file.write_text(json.dumps(tasks))
-    refused(imported(file, source=source), said)
+    refused(imported(file, source=source), message)
     assert not saved(place)
 
 
@@ -435,12 +435,13 @@ LATE = [["006", "006_1", 101, 120, 151, "4", "anger"], ["007", "007_1", 101, 120
 @pytest.fixture
 def table(tmp_path):
     """A data set's manifest, tables and file of corrections."""
-    of = manifest(tmp_path / "m")
-    return of, [xlsx(tmp_path / "u.xlsx", [HEADER, *LATE])], of.source.parent / "corrections" / "invented.csv"
+    described = manifest(tmp_path / "m")
+    tables = [xlsx(tmp_path / "u.xlsx", [HEADER, *LATE])]
+    return described, tables, described.source.parent / "corrections" / "invented.csv"
 
 
-def landmarks(of, tables, event):
-    events = annotations.read_events(of, *tables)
+def landmarks(described, tables, event):
+    events = annotations.read_events(described, *tables)
     row = events[events["event"] == event].iloc[0]
     return tuple(int(row[name]) for name in ("onset", "apex", "offset"))
 
@@ -452,17 +453,13 @@ def test_a_person_whom_the_table_numbers_and_the_folders_name_is_corrected(tmp_p
         for row in rows:
             page.append(row)
     book.save(tmp_path / "u.xlsx")
-    of, tables = manifest(tmp_path / "m", table={"lookup": lookup}), [tmp_path / "u.xlsx"]
-    corrections.save_changes(
-        of,
-        tables,
-        [change("006_1", subject="s15", apex=130)],
-    )
-    assert landmarks(of, tables, "006_1") == (100, 130, 150)
+    described, tables = manifest(tmp_path / "m", table={"lookup": lookup}), [tmp_path / "u.xlsx"]
+    corrections.save_changes(described, tables, [change("006_1", subject="s15", apex=130)])
+    assert landmarks(described, tables, "006_1") == (100, 130, 150)
 
 
 @pytest.mark.parametrize(
-    ("rows", "about", "event", "new", "said"),
+    ("rows", "about", "event", "new", "message"),
     [
         (
             LATE,
@@ -482,17 +479,18 @@ def test_a_person_whom_the_table_numbers_and_the_folders_name_is_corrected(tmp_p
     ],
 )
 def test_what_the_next_reading_wouldn_t_say_is_refused_and_nothing_is_saved(
-    tmp_path, rows, about, event, new, said
+    tmp_path, rows, about, event, new, message
 ):
-    of, tables = replace(manifest(tmp_path / "m"), **about), [xlsx(tmp_path / "u.xlsx", [HEADER, *rows])]
+    described = replace(manifest(tmp_path / "m"), **about)
+    tables = [xlsx(tmp_path / "u.xlsx", [HEADER, *rows])]
     file = tmp_path / "m" / "corrections" / "invented.csv"
-    with pytest.raises(DataError, match=said):
-        corrections.save_changes(of, tables, [change(event, **new)])
+    with pytest.raises(DataError, match=message):
+        corrections.save_changes(described, tables, [change(event, **new)])
     assert not file.exists()
 
 
 def test_columns_that_somebody_added_stay_and_a_cell_that_is_right_again_has_no_row(table):
-    of, tables, file = table
+    described, tables, file = table
     file.parent.mkdir(parents=True)
     columns = [*annotations.CORRECTION, "remark"]
     row = ["007", "007_1", "101", "aus", "1+2", "1", "seen", "frames", "left brow only"]
@@ -502,7 +500,7 @@ def test_columns_that_somebody_added_stay_and_a_cell_that_is_right_again_has_no_
     back = replace(change("006_1", apex=119), before=change("006_1").before | {"apex": 130})
     corrections.save_changes(*table[:2], [back])
     assert len(annotations.read_corrections(file)) == 1
-    assert landmarks(of, tables, "006_1") == (100, 119, 150)
+    assert landmarks(described, tables, "006_1") == (100, 119, 150)
     file.write_text(file.read_text().replace("left brow", "left, right brow"))
     with pytest.raises(DataError, match="line 2: it has more cells than the header"):
         corrections.save_changes(*table[:2], [change("006_1", apex=130)])

@@ -125,8 +125,8 @@ def test_mistakes_are_what_is_missed_and_invented_each_from_its_worst(monkeypatc
         explore, "fold_curves", lambda *_: [replace(whole, folds=[fold]) for fold in whole.folds]
     )
     table = explore.mistakes(None, "toy")
-    kept = spotting_decoding.accepted_intervals(spotting_decoding.decode_system(explore.OURS, whole))
-    counts = metrics.spotting(kept, spotting.annotated(whole.videos))
+    accepted = spotting_decoding.accepted_intervals(spotting_decoding.decode_system(explore.OURS, whole))
+    counts = metrics.spotting(accepted, spotting.annotated(whole.videos))
     assert [(table["what"] == what).sum() for what in ("missed", "invented")] == [counts["fn"], counts["fp"]]
     for _, part in table.groupby("what"):
         assert part["size"].is_monotonic_decreasing
@@ -143,7 +143,7 @@ def configured(folder, data="''"):
 
 
 @pytest.mark.parametrize(
-    ("data", "said"),
+    ("data", "message"),
     [
         (None, "is no finished run: make it with `melib run --run .*runs/a`"),
         ("''", "holds no data yet: make it with `melib run --profile smoke --run runs/a"),
@@ -152,13 +152,13 @@ def configured(folder, data="''"):
     ],
 )
 def test_a_run_that_can_t_be_opened_is_one_sentence_also_beside_the_notebooks(
-    tmp_path, monkeypatch, data, said
+    tmp_path, monkeypatch, data, message
 ):
     (tmp_path / "notebooks").mkdir()
     monkeypatch.chdir(tmp_path / "notebooks")
     if data is not None:
         configured(tmp_path / "runs" / "a", data)
-    with pytest.raises(DataError, match=said) as caught:
+    with pytest.raises(DataError, match=message) as caught:
         finished.open_run("runs/a")
     assert "\n" not in str(caught.value)
 
@@ -169,24 +169,24 @@ def test_a_run_that_can_t_be_opened_is_one_sentence_also_beside_the_notebooks(
 @pytest.mark.long
 @pytest.mark.timeout(1500)
 def test_the_curve_and_the_intervals_that_are_shown_are_those_that_were_scored(smoke_run):
-    opened = finished.open_run(smoke_run)
-    (name,), (long_name,) = opened.short, opened.long
-    scores = opened.scores[
-        (opened.scores["metric"] == "spearman_pseudo") & (opened.scores["protocol"] == "context")
+    shown_run = finished.open_run(smoke_run)
+    (name,), (long_name,) = shown_run.short, shown_run.long
+    scores = shown_run.scores[
+        (shown_run.scores["metric"] == "spearman_pseudo") & (shown_run.scores["protocol"] == "context")
     ]
     for row in itertools.islice(scores[scores["input"] == "flow"].itertuples(), 3):
-        event = explore.event(opened, name, row.subject, row.event)
+        event = explore.event(shown_run, name, row.subject, row.event)
         onset, apex, offset = (event.row[mark] - event.positions[0] for mark in explore.MARKS)
         step = event.positions[1] - event.positions[0]
         target = priors.triangular(onset / step, apex / step, offset / step, len(event.positions))
         known = np.isfinite(event.curves["flow"])
         rho = metrics.curve_agreement(event.curves["flow"], target, known)["spearman"]
         assert rho == pytest.approx(row.value, abs=2e-3)
-    (long,) = spotting.open_long(opened.run)
-    material = spotting_runs.gather([explore.OURS], opened.run, long)
-    kept = spotting_decoding.accepted_intervals(spotting_decoding.decode_system(explore.OURS, material))
-    shown = explore.long_video(opened, long_name, long.videos[0].subject, long.videos[0].video)
-    scored = kept[(kept["subject"] == shown.video.subject) & (kept["video"] == shown.video.video)]
+    (long,) = spotting.open_long(shown_run.run)
+    material = spotting_runs.gather([explore.OURS], shown_run.run, long)
+    accepted = spotting_decoding.accepted_intervals(spotting_decoding.decode_system(explore.OURS, material))
+    shown = explore.long_video(shown_run, long_name, long.videos[0].subject, long.videos[0].video)
+    scored = accepted[(accepted["subject"] == shown.video.subject) & (accepted["video"] == shown.video.video)]
     intervals = explore.decode_video(shown)
     assert intervals[intervals["kept"]]["onset"].tolist() == scored["onset"].tolist()
 

@@ -66,7 +66,7 @@ def _empty(folder):
 
 
 @pytest.mark.parametrize(
-    ("spoil", "place", "said"),
+    ("spoil", "place", "message"),
     [
         (_remove, "", "synthme (does not exist|is missing)"),
         (_empty, "", "no annotation table .* in .*synthme|synthme (is empty|holds no annotation table)"),
@@ -83,11 +83,11 @@ def _empty(folder):
         (lambda path: path.write_text("subject,video\n"), "truth.csv", "truth.csv has no column"),
     ],
 )
-def test_a_folder_that_cannot_be_used_is_one_sentence(data, run, spoil, place, said):
+def test_a_folder_that_cannot_be_used_is_one_sentence(data, run, spoil, place, message):
     manifest = data.parent / "manifest.yml"
     shutil.copy(data / "manifest.yml", manifest)
     spoil(data / place)
-    with pytest.raises(DataError, match=said) as caught:
+    with pytest.raises(DataError, match=message) as caught:
         with_clips(open_study(manifest, data), run)
     assert "\n" not in str(caught.value)
     ended = check(data)
@@ -112,21 +112,21 @@ def test_what_a_copy_leaves_behind_is_no_fault(data, run):
 
 
 @pytest.mark.parametrize(
-    ("kept", "reason"),
+    ("n_frames", "reason"),
     [(0, "its video has no folder of frames"), (60, r"its frames \d+ to \d+ aren't within 0 to 59")],
 )
-def test_a_row_whose_frames_do_not_exist_is_dropped_with_its_reason(data, run, kept, reason):
-    for path in frames(data)[kept:]:
+def test_a_row_whose_frames_do_not_exist_is_dropped_with_its_reason(data, run, n_frames, reason):
+    for path in frames(data)[n_frames:]:
         path.unlink()
-    if not kept:
+    if not n_frames:
         shutil.rmtree(data / "frames" / "s01")
     with pytest.warns(UserWarning, match=f"1 of 2 events have no frames and are dropped .*{reason}"):
         study, prepared = windows(data, run)
     assert study.events["status"].tolist() == ["dropped", "ok"]
     assert study.events["reason"].str.contains(reason).tolist() == [True, False]
-    for each in prepared:
-        assert set(each.table["subject"]) == {"s02"}
-        assert each.mask.all()
+    for p in prepared:
+        assert set(p.table["subject"]) == {"s02"}
+        assert p.mask.all()
     ended = check(data)
     assert ended.exit_code == 1
     (problem,) = json.loads(ended.stdout)["problems"]
@@ -156,14 +156,14 @@ def test_frames_that_cannot_be_used_are_masked_and_counted(data, run, spoil, why
     n = len(frames(data))
     with pytest.warns(UserWarning, match=rf"20 of {n} frames of s01/s01_01 are masked \(20 {why}\)"):
         study, prepared = windows(data, run)
-    found = detection([study]).set_index("video")
-    assert found.loc["s01_01", ["frames", "with_face"]].tolist() == [n, n - 20]
-    for each in prepared:
-        here = (each.table["video"] == "s01_01").to_numpy()
-        seen = ~np.isin(np.rint(each.positions), broken)
-        np.testing.assert_array_equal(each.mask[here], seen[here])
-        assert each.mask[~here].all()
-        assert np.isfinite(each.magnitude).all()
+    counts = detection([study]).set_index("video")
+    assert counts.loc["s01_01", ["frames", "with_face"]].tolist() == [n, n - 20]
+    for p in prepared:
+        here = (p.table["video"] == "s01_01").to_numpy()
+        readable = ~np.isin(np.rint(p.positions), broken)
+        np.testing.assert_array_equal(p.mask[here], readable[here])
+        assert p.mask[~here].all()
+        assert np.isfinite(p.magnitude).all()
 
 
 def test_a_clip_without_a_face_is_masked_and_the_others_are_used(data, run):
@@ -172,11 +172,11 @@ def test_a_clip_without_a_face_is_masked_and_the_others_are_used(data, run):
     with pytest.warns(UserWarning, match=r"s01/s01_01 are masked"):
         study, prepared = windows(data, run)
     assert detection([study])["with_face"].tolist() == [0, len(frames(data, "s02_01"))]
-    for each in prepared:
-        here = (each.table["video"] == "s01_01").to_numpy()
-        assert not each.mask[here].any()
-        assert each.mask[~here].all()
-        assert np.isfinite(each.magnitude).all()
+    for p in prepared:
+        here = (p.table["video"] == "s01_01").to_numpy()
+        assert not p.mask[here].any()
+        assert p.mask[~here].all()
+        assert np.isfinite(p.magnitude).all()
     ended = check(data)
     assert ended.exit_code == 1
     assert "A face was found in 2 of 4 images" in ended.stdout
@@ -187,10 +187,10 @@ def test_frames_missing_in_between_are_masked_and_counted(data, run):
         path.unlink()
     study, prepared = windows(data, run)
     assert detection([study])["missing"].tolist() == [20, 0]
-    for each in prepared:
-        here = (each.table["video"] == "s01_01").to_numpy()
-        exists = ~np.isin(np.rint(each.positions), range(40, 60))
-        np.testing.assert_array_equal(each.mask[here], exists[here])
+    for p in prepared:
+        here = (p.table["video"] == "s01_01").to_numpy()
+        exists = ~np.isin(np.rint(p.positions), range(40, 60))
+        np.testing.assert_array_equal(p.mask[here], exists[here])
 
 
 # A disk that is full
@@ -273,8 +273,8 @@ def test_a_run_cut_off_anywhere_leaves_no_process_and_continues_to_the_same_byte
     (os.killpg if group else os.kill)(process.pid, how)
     assert process.wait(timeout=60) == (-how if how == signal.SIGKILL else 1)
     if how != signal.SIGKILL:
-        said = "1/1 01_data: started\nmelib: 01_data was interrupted in cell .*\n"
-        assert re.fullmatch(said, errors.read_text())
+        log = "1/1 01_data: started\nmelib: 01_data was interrupted in cell .*\n"
+        assert re.fullmatch(log, errors.read_text())
     limit = time.monotonic() + 10
     while _alive(family) and time.monotonic() < limit:
         time.sleep(0.1)

@@ -37,9 +37,9 @@ def test_films_hold_the_same_videos_events_and_truth(pictures, films):
 def test_a_frame_of_a_film_is_the_picture_but_for_what_compression_took(pictures, films):
 
     as_pictures, as_films = (open_study(place / "manifest.yml", place) for place in (pictures, films))
-    of = as_films.manifest
+    described = as_films.manifest
     for first, second in zip(as_pictures.videos["folder"], as_films.videos["folder"], strict=True):
-        paths, frames = frame_files(first, of)[1], frame_files(second, of)[1]
+        paths, frames = frame_files(first, described)[1], frame_files(second, described)[1]
         for t in range(0, len(paths), 7):
             picture = cv2.imread(str(paths[t]), cv2.IMREAD_GRAYSCALE).astype(float)
             off = np.abs(video_files.read(frames[t]) - picture)

@@ -23,8 +23,8 @@ def study(*onsets):
 
 
 def intervals(*onsets):
-    found = {"onset": onsets, "offset": [onset + 9 for onset in onsets]}
-    return pd.DataFrame({**found, "apex_s": [onset / 30 for onset in onsets], "confidence": 0.5})
+    ends = {"onset": onsets, "offset": [onset + 9 for onset in onsets]}
+    return pd.DataFrame({**ends, "apex_s": [onset / 30 for onset in onsets], "confidence": 0.5})
 
 
 def test_rows_are_all_that_happened_and_all_that_was_found_in_the_order_of_time():

@@ -44,8 +44,8 @@ def wandering(still, tmp_path_factory):
 def together(stretches):
     stretches = list(stretches)
     names = ("numbers", "crops", "mask", "landmarks")
-    whole = {name: np.concatenate([getattr(each, name) for each in stretches]) for name in names}
-    return whole | {"masked": sum(each.masked for each in stretches)}
+    whole = {name: np.concatenate([getattr(part, name) for part in stretches]) for name in names}
+    return whole | {"masked": sum(part.masked for part in stretches)}
 
 
 def test_the_eyes_stay_where_the_crop_wants_them_though_the_head_wanders(wandering):
@@ -72,7 +72,7 @@ def test_how_a_video_is_cut_into_stretches_changes_nothing(wandering, monkeypatc
 
 def test_a_face_that_leaves_the_picture_is_masked_until_it_is_back(still, tmp_path):
     x = np.r_[np.full(20, 200.0), np.linspace(200, 700, 30), np.full(20, 800.0), np.full(20, 150.0)]
-    whole = together(faces.follow(write(tmp_path, [picture(still, each, 40) for each in x]), FPS))
+    whole = together(faces.follow(write(tmp_path, [picture(still, place, 40) for place in x]), FPS))
     assert whole["mask"][:25].all() and whole["mask"][70:].all()
     assert not whole["mask"][50:70].any()
     assert not whole["crops"][~whole["mask"]].any() and not whole["landmarks"][~whole["mask"]].any()
@@ -96,7 +96,7 @@ def test_broken_images_and_those_of_another_size_are_masked_alone_and_counted(st
 @pytest.mark.parametrize("n_frames", [1, 64, 65])
 def test_every_frame_comes_once_in_order_and_few_at_a_time(wandering, n_frames):
     stretches = list(faces.follow(wandering[:n_frames], FPS))
-    assert max(len(each.numbers) for each in stretches) <= 64
+    assert max(len(part.numbers) for part in stretches) <= 64
     whole = together(stretches)
     assert whole["numbers"].tolist() == list(range(n_frames))
     assert whole["crops"].shape == (n_frames, 112, 112) and whole["crops"].dtype == np.uint8

@@ -58,8 +58,8 @@ def test_images_are_in_the_order_of_all_their_numbers_and_what_is_not_certain_is
         (tmp_path / name).touch()
     shown = footage.footage(tmp_path, fps=30)
     assert [path.name for path in shown.frames] == [name for name in names if name != "cover.jpg"]
-    said = [text for text in shown.notes if "too few" not in text]
-    assert any(note in text for text in said) if note else not said
+    notes = [text for text in shown.notes if "too few" not in text]
+    assert any(note in text for text in notes) if note else not notes
 
 
 @pytest.mark.parametrize(

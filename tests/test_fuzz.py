@@ -230,8 +230,8 @@ def of_old(cell):
 def of_table(rng, folder):
     name, path, rows = a_table(rng, folder)
     described = read_manifest(name)
-    found = audit(described, path, policy=rng.choice(["repair", "drop"]))
-    events = found.events
+    audited = audit(described, path, policy=rng.choice(["repair", "drop"]))
+    events = audited.events
     assert events["status"].isin(["ok", "repaired", "dropped"]).all()
     assert (events["reason"] != "").equals(events["status"] != "ok"), "each row that isn't ok has a reason"
     used = events[events["status"] != "dropped"]
@@ -250,12 +250,12 @@ def no_row_is_lost(described, rows, events):
     places = {
         role: next((rows[0].index(t) for t in named if t in rows[0]), None) for role, named in titles.items()
     }
-    kept = [row for row in rows[1:] if any(text(row[at]) for at in places.values() if at is not None)]
+    expected = [row for row in rows[1:] if any(text(row[at]) for at in places.values() if at is not None)]
     if isinstance(part["kind"], dict):
         at = rows[0].index(part["kind"]["column"])
-        kept = [row for row in rows[1:] if row in kept or text(row[at])]
-    assert len(events) == len(kept)
-    for row, event in zip(kept, events.itertuples(), strict=True):
+        expected = [row for row in rows[1:] if row in expected or text(row[at])]
+    assert len(events) == len(expected)
+    for row, event in zip(expected, events.itertuples(), strict=True):
         if event.status == "ok":
             for role in ("onset", "offset"):
                 assert int(float(text(row[places[role]]))) - described.first_frame == getattr(event, role)
@@ -316,9 +316,9 @@ def of_manifest(rng, folder, tables):
     try:
         audit(described, *tables[name])
     finally:
-        found = videos(described, folder / name)
-        spans(described, found)
-        for row in found.itertuples():
+        table = videos(described, folder / name)
+        spans(described, table)
+        for row in table.itertuples():
             frame_files(row.folder, described)
     return "read"
 

@@ -32,8 +32,8 @@ def scene(unit=12, strength=0.5, nuisance=0.0, noise=2.5, rise=4):
 
 
 @functools.cache
-def sd(at=0.1, **of):
-    return clip_sd(scene(**of), at=at)
+def sd(at=0.1, **settings):
+    return clip_sd(scene(**settings), at=at)
 
 
 @pytest.mark.parametrize("unit", [4, 25])
@@ -100,7 +100,7 @@ def test_d_prime_and_hit_rate_are_those_of_the_likelihood_ratio():
 
     def ratios(mean):
         pictures = mean + np.sqrt(variance) * rng.standard_normal((6000, *mean.shape))
-        logs = (stats.norm.logpdf(pictures, of, np.sqrt(variance)) for of in (moved, still))
+        logs = (stats.norm.logpdf(pictures, expected, np.sqrt(variance)) for expected in (moved, still))
         return np.subtract(*logs).sum(axis=(1, 2))
 
     without, with_ = ratios(still), ratios(moved)

@@ -193,7 +193,7 @@ def test_every_profile_names_fits_that_exist(profile):
 # ---- which data sets, which folds ------------------------------------------------------------------------------
 
 
-def of(name, *, long=False, has_context=True, join=None):
+def manifest_of(name, *, long=False, has_context=True, join=None):
     """What a manifest says of these questions."""
     return types.SimpleNamespace(name=name, long=long, has_context=has_context, join=join)
 
@@ -202,14 +202,14 @@ def of(name, *, long=False, has_context=True, join=None):
 def known(monkeypatch):
     """Manifests of four data sets that exist nowhere; opening one tells which tables it was given."""
     manifests = {
-        "clips": of("clips", has_context=False),
-        "long": of("long", long=True, join={"dataset": "clips", "take": ["emotion"]}),
-        "cut": of("cut", long=True, has_context=False),
-        "more": of("more"),
+        "clips": manifest_of("clips", has_context=False),
+        "long": manifest_of("long", long=True, join={"dataset": "clips", "take": ["emotion"]}),
+        "cut": manifest_of("cut", long=True, has_context=False),
+        "more": manifest_of("more"),
     }
     monkeypatch.setattr(manifest, "read_manifest", manifests.get)
-    monkeypatch.setattr(manifest, "effective", lambda found, root: found)
-    monkeypatch.setattr(manifest, "tables", lambda found, root: [f"{root}/{found.name}.xlsx"])
+    monkeypatch.setattr(manifest, "effective", lambda about, root: about)
+    monkeypatch.setattr(manifest, "tables", lambda about, root: [f"{root}/{about.name}.xlsx"])
 
     def study(name, root, *tables, tables_alone):
         return types.SimpleNamespace(name=name, manifest=manifests[name], tables=tables)
@@ -304,8 +304,8 @@ def test_kill_in_the_middle_of_the_grid_loses_nothing_finished(tmp_path, finishe
         time.sleep(0.02)
     os.killpg(started.pid, signal.SIGKILL)
     started.wait()
-    kept = {path: path.stat().st_mtime_ns for path in tmp_path.glob("run/fits/*/record.json")}
-    assert kept, "the grid never finished a fit"
+    written = {path: path.stat().st_mtime_ns for path in tmp_path.glob("run/fits/*/record.json")}
+    assert written, "the grid never finished a fit"
     subprocess.run([sys.executable, "-c", code], check=True)
-    assert all(path.stat().st_mtime_ns == when for path, when in kept.items())
+    assert all(path.stat().st_mtime_ns == when for path, when in written.items())
     assert weights(tmp_path / "run") == weights(finished[0])

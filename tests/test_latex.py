@@ -389,14 +389,14 @@ SPOTTED = ("spotting", "spotting_claims", "system_differences", "recognition")
 
 
 @pytest.mark.notebook
-@pytest.mark.parametrize("kept", [(), SPOTTED])
-def test_notebook_09_ends_well_whatever_has_run_before(whole, kept, tmp_path):
+@pytest.mark.parametrize("names", [(), SPOTTED])
+def test_notebook_09_ends_well_whatever_has_run_before(whole, names, tmp_path):
     folder = tmp_path / "runs" / "part"
     (folder / "results").mkdir(parents=True)
-    for name in kept:
+    for name in names:
         shutil.copy(whole[0] / "results" / f"{name}.csv", folder / "results")
     runner.run_notebooks("smoke", run=folder, only=["09"])
     sidecars = [json.loads(path.read_text()) for path in (folder / "tables").glob("*.json")]
     used = {name.removesuffix(".csv") for sidecar in sidecars for name in sidecar["results"]}
-    assert used == ({*kept, "published_all"} if kept else set())
-    assert (folder / "figures" / "spotting_systems.pdf").is_file() == ("spotting" in kept)
+    assert used == ({*names, "published_all"} if names else set())
+    assert (folder / "figures" / "spotting_systems.pdf").is_file() == ("spotting" in names)

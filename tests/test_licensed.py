@@ -328,8 +328,8 @@ def test_two_labs_get_from_an_archive_to_shared_numbers_on_the_first_day(tmp_pat
     for name, place in places.items():  # an archive arrives, and is unpacked
         arrived = licensed.release(name, tmp_path / "arrived" / name, source)
         shutil.unpack_archive(shutil.make_archive(tmp_path / name, "zip", arrived), place)
-        told = melib("data", "check", name, "--root", place, code=1)
-        assert told.count("problem:") == 1 and f"the whole release of {name} holds" in told
+        printed = melib("data", "check", name, "--root", place, code=1)
+        assert printed.count("problem:") == 1 and f"the whole release of {name} holds" in printed
         partial(name, folder / "data_manifests")
         assert "12 ok, 0 repaired, 0 dropped" in melib("data", "check", name, "--root", place)
 
@@ -338,8 +338,8 @@ def test_two_labs_get_from_an_archive_to_shared_numbers_on_the_first_day(tmp_pat
     fits = [int(n) for n in re.findall(r"^ 0[45]_\w+ +0 +(\d+)", planned, re.MULTILINE)]
     runs = folder / "runs" / "published_samm"
     assert fits == [6, 4] and not runs.exists()
-    said = melib(*run)
-    assert "On clips cut from onset to offset" in said and "one training" in said
+    printed = melib(*run)
+    assert "On clips cut from onset to offset" in printed and "one training" in printed
     assert len([*(runs / "fits").glob("[!.]*/record.json")]) == sum(fits)
     page = (runs / "report" / "index.html").read_text(encoding="utf-8")
     assert "0.9014 as published" in page and "subjects of this run&#39;s table" in page
@@ -365,8 +365,8 @@ def test_two_labs_get_from_an_archive_to_shared_numbers_on_the_first_day(tmp_pat
         counted = pd.read_csv(out / "counts.csv")
         assert (counted["events"].sum(), counted["dataset"].unique().tolist()) == (12, [name])
     assert (shared[0] / "paper_protocol.csv").is_file()
-    said = melib("compare", *shared, "--out", tmp_path / "compared.csv")
-    assert "data sets of lab of casme2 aren't those of lab of samm" in said
+    printed = melib("compare", *shared, "--out", tmp_path / "compared.csv")
+    assert "data sets of lab of casme2 aren't those of lab of samm" in printed
     compared = pd.read_csv(tmp_path / "compared.csv")
     both = compared.query("model == 'position_only' and metric == 'spearman_pseudo'")
     assert both.groupby("lab")["subjects"].first().to_dict() == {"lab of samm": 6, "lab of casme2": 6}

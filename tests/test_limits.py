@@ -164,7 +164,7 @@ def test_the_least_score_comes_from_validation_subjects_only(probe):
     person = probe.material.folds[0].test[0]
     test = before[0, "test"].copy()
     test.loc[test["subject"] == person, "score"] *= 100
-    one, other = (limits.detect(probe, each, 60) for each in (before, before | {(0, "test"): test}))
+    one, other = (limits.detect(probe, intervals, 60) for intervals in (before, before | {(0, "test"): test}))
     assert other.least == one.least
     others = one.truth["subject"] != person
     np.testing.assert_array_equal(other.detected[others], one.detected[others])

@@ -151,9 +151,9 @@ def test_clips_without_an_event_take_no_part_in_clip_swap():
         np.vstack([x, extra])
         for x, extra in ((predictions, rng.random((3, 32))), (targets, np.zeros((3, 32))))
     ]
-    each = metrics.clip_swap_each(*more, [*subjects, "a", "b", "d"])
-    np.testing.assert_allclose(each[:6], metrics.clip_swap_each(predictions, targets, subjects))
-    assert np.isnan(each[6:]).all()
+    swaps = metrics.clip_swap_each(*more, [*subjects, "a", "b", "d"])
+    np.testing.assert_allclose(swaps[:6], metrics.clip_swap_each(predictions, targets, subjects))
+    assert np.isnan(swaps[6:]).all()
 
 
 def test_the_tie_limit_is_what_a_perfect_curve_with_faint_noise_gets():

@@ -13,11 +13,11 @@ from melib.study import position, published
 prepared = test_evaluation.prepared
 
 
-def annotated(people=6, each=3, seed=0, dataset="samm"):
+def annotated(people=6, clips=3, seed=0, dataset="samm"):
     """Events of clips, as read_events gives them."""
     rng = np.random.default_rng(seed)
     rows = []
-    for i in range(people * each):
+    for i in range(people * clips):
         length = int(rng.integers(30, 90))
         apex = 100 + int(rng.integers(5, length - 5))
         rows.append((f"s{i % people}", f"v{i}", "1", 100, apex, 100 + length))

@@ -126,13 +126,13 @@ def test_a_curve_doesnt_depend_on_the_stretches_that_it_was_fed_in(weights, fram
     random = np.random.default_rng(0)
     points = np.tile(random.uniform(20, 90, (68, 2)).astype(np.float32), (len(images), 1, 1))
     crops = np.stack([cv2.resize(image, (112, 112)) for image in images])
-    seen = np.ones(len(images), bool)
+    mask = np.ones(len(images), bool)
 
     def curve(cuts):
         dense = Dense({"a": weights.intensity}, len(images), 32, 1)
         for part in np.split(np.arange(len(images)), cuts):
             none = np.zeros(3, np.int64)
-            dense.feed(faces.Followed(30.0, part, crops[part], seen[part], points[part], none))
+            dense.feed(faces.Followed(30.0, part, crops[part], mask[part], points[part], none))
         return dense.curves()["a"]
 
     whole = curve([])
@@ -163,8 +163,8 @@ def test_samples_between_those_of_windows_say_what_lies_between(weights):
 def test_the_card_is_that_of_the_clips_whose_model_is_exported(tmp_path):
     run, fold = unbegun("smoke", tmp_path), protocols.folds(["a", "b", "c"], 3, seed=0)[0]
     assert predictor_weights.clips_of(run, fold) == ""
-    seen = card("first")
-    trained_on_two = pd.concat([seen, card("second").assign(estimate=0.11)])
+    first = card("first")
+    trained_on_two = pd.concat([first, card("second").assign(estimate=0.11)])
     cache.write_table(tmp_path / "results" / "face_card.csv", trained_on_two)
     assert predictor_weights.clips_of(run, fold) == ""  # nothing was trained
     for name in ("second", "first"):
@@ -179,7 +179,7 @@ def test_the_card_is_that_of_the_clips_whose_model_is_exported(tmp_path):
     both = spotted.iloc[:1].assign(seed=np.nan, precision=0.25)  # the counts of both trainings
     cache.write_table(tmp_path / "results" / "spotting.csv", pd.concat([spotted, both]))
     made = predictor_weights.card_of(run, "first", "long")
-    (row,) = seen.query(
+    (row,) = first.query(
         "protocol == 'context' and model == 'resnet18_bigru' and input == 'flow' and quantity == 'clip_swap'"
     ).itertuples()
     assert made["face"]["clip_swap"]["estimate"] == pytest.approx(row.estimate)
@@ -255,8 +255,8 @@ def test_the_film_keeps_its_colours_and_names_what_it_shows(made, frames, tmp_pa
     tinted = [np.clip(image * np.array([1.0, 0.6, 0.3]), 0, 255).astype(np.uint8) for image in frames[:30]]
     source = film(tmp_path / "tinted.mp4", tinted)
     interval = pd.DataFrame({"onset": [10], "offset": [20], "confidence": [0.5], "emotion": ["negative"]})
-    of = replace(made, source=source, curve=made.curve[:30], intervals=interval)
-    shown = list(video_files.pictures(predictions.film(of, tmp_path), range(31)))
+    short = replace(made, source=source, curve=made.curve[:30], intervals=interval)
+    shown = list(video_files.pictures(predictions.film(short, tmp_path), range(31)))
     assert shown.pop() is None and shown[0].shape[0] > frames[0].shape[0] - 2  # room for the curve
     height = frames[0].shape[0] // 2 * 2
     for t in (3, 15, 27):
@@ -566,10 +566,10 @@ def test_memory_doesnt_grow_with_the_video(frames, tmp_path):
         source = film(
             tmp_path / f"{seconds}.mp4", [frames[order[t % len(order)]] for t in range(30 * seconds)]
         )
-        said = subprocess.run(
+        ended = subprocess.run(
             [sys.executable, "-c", program, source], check=True, capture_output=True, text=True
         )
-        peak.append(int(said.stdout))
+        peak.append(int(ended.stdout))
     assert peak[1] < 1.05 * peak[0]
 
 

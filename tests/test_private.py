@@ -130,12 +130,12 @@ OF_TABLES = {
 
 def a_prediction():
     curve = pd.DataFrame({"frame": np.arange(T), "seconds": np.arange(T) / 30, "face": True})
-    found = {"onset_s": 0.03, "apex_s": 0.07, "offset_s": 0.1, "confidence": 0.5, "emotion": "others"}
+    interval = {"onset_s": 0.03, "apex_s": 0.07, "offset_s": 0.1, "confidence": 0.5, "emotion": "others"}
     return prediction.Prediction(
         Path("clip.mp4"),
         30.0,
         curve.assign(intensity=0.5, score=0.2),
-        pd.DataFrame([found]),
+        pd.DataFrame([interval]),
         FLOW[2].astype(np.float32),
         LANDMARKS,
         (),
@@ -235,13 +235,13 @@ SHOWN_IN = {
 
 def functions_that_call(names):
     """(file, function) of every call of one of ``names`` in melib, for the outermost function around it."""
-    found = set()
+    callers = set()
     for path in sorted((ROOT / "melib").rglob("*.py")):
         for part in ast.parse(path.read_text(encoding="utf-8")).body:
             for node in ast.walk(part):
                 if isinstance(node, ast.Call) and called(node) in names:
-                    found.add((path.name, getattr(part, "name", "")))
-    return found
+                    callers.add((path.name, getattr(part, "name", "")))
+    return callers
 
 
 def called(node):

@@ -25,8 +25,8 @@ def simulated(seed=0, people=30, events=20, **curve):
     """Amplitudes, detections and subjects of a made-up experiment."""
     rng = np.random.default_rng(seed)
     x = np.exp(rng.uniform(*np.log(RANGE), people * events))
-    found = rng.uniform(size=x.size) < truth(x, **curve)
-    return x, found, np.repeat([f"s{i:02d}" for i in range(people)], events)
+    detected = rng.uniform(size=x.size) < truth(x, **curve)
+    return x, detected, np.repeat([f"s{i:02d}" for i in range(people)], events)
 
 
 # The fit ------------------------------------------------------------------------------------------------------------
@@ -47,12 +47,12 @@ def test_a_fit_recovers_the_curve_that_made_the_data():
 
 
 def test_no_curve_on_a_fine_grid_is_likelier():
-    x, found, subjects = simulated(5)
-    curve = fit_psychometric(x, found, subjects, guess=0.02, n=0)
+    x, detected, subjects = simulated(5)
+    curve = fit_psychometric(x, detected, subjects, guess=0.02, n=0)
 
     def log_likelihood(p):
         p = np.clip(p, 1e-12, 1 - 1e-12)
-        return np.where(found, np.log(p), np.log1p(-p)).sum()
+        return np.where(detected, np.log(p), np.log1p(-p)).sum()
 
     best = max(
         log_likelihood(truth(x, threshold, slope, lapse))
@@ -65,8 +65,8 @@ def test_no_curve_on_a_fine_grid_is_likelier():
 
 @pytest.mark.parametrize("lapse", [0.0, 0.3])
 def test_the_threshold_is_where_half_is_detected(lapse):
-    x, found, subjects = simulated(7, people=60, events=50, lapse=lapse, guess=0)
-    curve = fit_psychometric(x, found, subjects, n=20)
+    x, detected, subjects = simulated(7, people=60, events=50, lapse=lapse, guess=0)
+    curve = fit_psychometric(x, detected, subjects, n=20)
     assert curve.probability(curve.threshold) == pytest.approx(0.5)
     assert curve.threshold == pytest.approx(0.25 * np.exp(stats.norm.ppf(0.5 / (1 - lapse)) / 1.8), rel=0.12)
     low, high = curve.band(np.array([0.05, curve.threshold, 9.0]))
@@ -90,8 +90,8 @@ def test_a_threshold_outside_the_tested_range_is_a_bound_and_never_a_number():
 
 
 def test_one_subject_gives_an_estimate_without_an_interval():
-    x, found, _ = simulated(10)
-    curve = fit_psychometric(x, found, ["a"] * len(x))
+    x, detected, _ = simulated(10)
+    curve = fit_psychometric(x, detected, ["a"] * len(x))
     assert curve.where == "inside"
     assert np.isnan([*curve.threshold_interval, *np.ravel(curve.band([0.1]))]).all()
 
@@ -104,11 +104,11 @@ def test_too_few_events_one_amplitude_and_no_movement_are_refused():
     with pytest.raises(DataError, match=f"at least {few + 1} events, got {few}"):
         fit_psychometric(*(values[:few] for values in FINE))
     assert fit_psychometric(*(values[: few + 1] for values in FINE), n=5).where == "inside"
-    _, found, people = FINE
+    _, detected, people = FINE
     with pytest.raises(DataError, match="all events have the amplitude"):
-        fit_psychometric(np.full(12, 0.3), found, people)
+        fit_psychometric(np.full(12, 0.3), detected, people)
     with pytest.raises(DataError, match="doesn't move"):
-        fit_psychometric(np.arange(12), found, people)
+        fit_psychometric(np.arange(12), detected, people)
 
 
 # False alarms an hour -----------------------------------------------------------------------------------------------
@@ -139,10 +139,10 @@ def test_on_other_videos_the_rate_that_comes_out_is_the_one_that_was_asked(hours
     rng = np.random.default_rng(0)
     came_out, covered = [], []
     for _ in range(200):
-        seen, unseen = (rng.exponential(size=rng.poisson(300 * n)) for n in (hours, 5))
-        least = score_for_rate(seen, np.zeros(seen.size, bool), hours, 60)
-        came_out.append((unseen >= least).sum() / 5)
-        few = psychometrics.realised((unseen[: len(unseen) // 20] >= least).sum(), 0.25)
+        validation, test = (rng.exponential(size=rng.poisson(300 * n)) for n in (hours, 5))
+        least = score_for_rate(validation, np.zeros(validation.size, bool), hours, 60)
+        came_out.append((test >= least).sum() / 5)
+        few = psychometrics.realised((test[: len(test) // 20] >= least).sum(), 0.25)
         true_rate = 300 * math.exp(-least)
         covered.append(few["test_per_hour_low"] <= true_rate <= few["test_per_hour_high"])
     assert np.mean(came_out) == pytest.approx(60, abs=3 * np.std(came_out) / 200**0.5)

@@ -87,10 +87,10 @@ docker() { :; }
 
 def commands():
     code = STAND_INS + "".join(BLOCKS).replace(".venv/bin/", "")
-    said = subprocess.run(
+    ended = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", code], capture_output=True, text=True, check=True
     )
-    return [json.loads(line) for line in said.stdout.splitlines()]
+    return [json.loads(line) for line in ended.stdout.splitlines()]
 
 
 COMMANDS = commands()
@@ -114,7 +114,7 @@ def steps():
 STEPS = list(steps())
 
 
-def of(program):
+def calls(program):
     return [words[1:] for words in COMMANDS if words[0] == program]
 
 
@@ -129,12 +129,12 @@ def understood(command, words):
     return context
 
 
-@pytest.mark.parametrize("words", of("melib"), ids=" ".join)
+@pytest.mark.parametrize("words", calls("melib"), ids=" ".join)
 def test_every_melib_command_is_understood(words):
     understood(typer.main.get_command(cli.app), words)
 
 
-@pytest.mark.parametrize("words", of("papermill"), ids=" ".join)
+@pytest.mark.parametrize("words", calls("papermill"), ids=" ".join)
 def test_papermill_is_given_parameters_that_the_notebook_declares_as_text_where_they_are_text(words):
     given = understood(papermill_command, words).params
     declared = papermill.inspect_notebook(str(ROOT / given["notebook_path"]))
@@ -142,7 +142,7 @@ def test_papermill_is_given_parameters_that_the_notebook_declares_as_text_where_
     assert {name for name, _ in given["parameters"]} <= {"seed"}
 
 
-@pytest.mark.parametrize("words", of("make"), ids=" ".join)
+@pytest.mark.parametrize("words", calls("make"), ids=" ".join)
 def test_make_has_the_target_and_the_settings(words):
     text = (ROOT / "Makefile").read_text()
     targets = [word for word in words if "=" not in word]
@@ -215,9 +215,9 @@ def test_a_run_fills_the_blocks_from_its_results_alone(tmp_path, monkeypatch):
     monkeypatch.setattr(readme_tables, "DOCS", tmp_path)
     run = write(a_run(tmp_path / "run"), TABLES | RESULTS)
     readme_tables.keep(run)
-    found = readme_tables.blocks()
-    assert "commit 0000000" in found["intensity"]
-    assert "**yes**" in found["answers"]
+    filled = readme_tables.blocks()
+    assert "commit 0000000" in filled["intensity"]
+    assert "**yes**" in filled["answers"]
 
 
 # From top to bottom
@@ -228,9 +228,9 @@ def left_out(step):
 
 
 def test_what_is_not_run_is_still_in_the_pages_and_the_rest_is_known_to_a_shell():
-    said = [step for _, step in STEPS]
-    assert all(any(step.startswith(begin) for step in said) for begin in LEFT_OUT)
-    assert set(INSTEAD) <= set(said)
+    listed = [step for _, step in STEPS]
+    assert all(any(step.startswith(begin) for step in listed) for begin in LEFT_OUT)
+    assert set(INSTEAD) <= set(listed)
     assert not any(left_out(step) for step in INSTEAD)
     assert {language for language, _ in FENCED} <= {"sh", "python", "latex"}
 

@@ -35,10 +35,10 @@ def videos(draw):
 
 @given(videos(), st.booleans())
 def test_a_class_is_the_weighted_mean_of_its_frames(video, adjusted):
-    found, score, logits = video
+    spans, score, logits = video
     log_prior = np.log([0.1, 0.02, 0.05, 0.03, 0.8]) if adjusted else None
-    named = recognition.classify_adjusted(found, score, logits, log_prior=log_prior, reject=False)
-    assert len(named) == len(found) and (named.index == found.index).all()
+    named = recognition.classify_adjusted(spans, score, logits, log_prior=log_prior, reject=False)
+    assert len(named) == len(spans) and (named.index == spans.index).all()
     for row in named.itertuples():
         frames = [t for t in range(row.onset, row.offset + 1) if np.isfinite(score[t])]
         if not frames:
@@ -54,11 +54,11 @@ def test_a_class_is_the_weighted_mean_of_its_frames(video, adjusted):
 
 def test_the_prior_turns_the_scale_and_an_unseen_class_never_wins():
     logits = np.tile([1.0, 0.5, 0.4, 9.0, 0.0], (10, 1))
-    found, score = intervals((2, 7)), np.ones(10)
+    spans, score = intervals((2, 7)), np.ones(10)
     shares = np.array([0.7, 0.1, 0.2, 0.0, 0.01])
     with np.errstate(divide="ignore"):
-        named = recognition.classify_adjusted(found, score, logits, log_prior=np.log(shares), reject=False)
-    assert recognition.classify_adjusted(found, score, logits)["emotion"].tolist() == ["others"]
+        named = recognition.classify_adjusted(spans, score, logits, log_prior=np.log(shares), reject=False)
+    assert recognition.classify_adjusted(spans, score, logits)["emotion"].tolist() == ["others"]
     assert named["emotion"].tolist() == ["positive"] and named["p_others"].tolist() == [0]
 
 
@@ -68,9 +68,9 @@ def test_the_prior_turns_the_scale_and_an_unseen_class_never_wins():
 
 @given(videos())
 def test_the_vote_is_the_majority_of_the_inner_frames(video):
-    found, _, logits = video
+    spans, _, logits = video
     expected = {}
-    for row in found.itertuples():
+    for row in spans.itertuples():
         ballots = []
         for t in range(row.onset + 1, row.offset - 1):
             if np.isfinite(logits[t]).all():
@@ -79,9 +79,9 @@ def test_the_vote_is_the_majority_of_the_inner_frames(video):
         winner = max(count, key=lambda c: (count[c], -ballots.index(c))) if ballots else 4
         if winner != 4:
             expected[row.Index] = NAMES[winner]
-    assert recognition.vote(found, logits)["emotion"].to_dict() == expected
-    everyone = recognition.vote(found, logits, reject=False)
-    assert everyone.index.equals(found.index) and set(everyone["emotion"]) <= set(recognition.CLASSES)
+    assert recognition.vote(spans, logits)["emotion"].to_dict() == expected
+    everyone = recognition.vote(spans, logits, reject=False)
+    assert everyone.index.equals(spans.index) and set(everyone["emotion"]) <= set(recognition.CLASSES)
 
 
 # What the action units allow
@@ -116,16 +116,16 @@ def test_the_ceiling_leaves_each_event_out(events):
 
 def test_no_interval_and_no_face_are_defined():
     logits, score = np.full((8, 5), np.nan), np.full(8, np.nan)
-    for found in (intervals(), pd.DataFrame()):
+    for spans in (intervals(), pd.DataFrame()):
         assert (
-            recognition.classify_adjusted(found, score, logits).empty
-            and recognition.vote(found, logits).empty
+            recognition.classify_adjusted(spans, score, logits).empty
+            and recognition.vote(spans, logits).empty
         )
-    found = intervals((0, 7))
-    assert recognition.classify_adjusted(found, score, logits).empty and recognition.vote(found, logits).empty
+    spans = intervals((0, 7))
+    assert recognition.classify_adjusted(spans, score, logits).empty and recognition.vote(spans, logits).empty
     for named in (
-        recognition.classify_adjusted(found, score, logits, reject=False),
-        recognition.vote(found, logits, reject=False),
+        recognition.classify_adjusted(spans, score, logits, reject=False),
+        recognition.vote(spans, logits, reject=False),
     ):
         assert named["emotion"].tolist() == ["negative"]
 
@@ -163,9 +163,9 @@ def test_a_class_prior_is_shrunk_to_that_of_all_classes_and_neutral_hears_nothin
 
 
 def test_timing_is_kept_where_a_class_has_its_own_and_dropped_where_none_has():
-    kept = class_priors.held_out_gains(timed(0, apart=1.0)).set_index("part")
-    assert kept["kept"].sum() == 1 and kept.loc["apex position", "gain"] < kept["gain"].max()
-    assert kept.loc["duration", "low"] > 0
+    gains = class_priors.held_out_gains(timed(0, apart=1.0)).set_index("part")
+    assert gains["kept"].sum() == 1 and gains.loc["apex position", "gain"] < gains["gain"].max()
+    assert gains.loc["duration", "low"] > 0
     none = [class_priors.held_out_gains(timed(seed))["kept"].any() for seed in range(30)]
     assert np.mean(none) < 0.2
     assert class_priors.fit_class_prior(timed(0, people=1)).part == ""
@@ -194,9 +194,9 @@ def test_no_other_subject_s_events_change_what_a_held_out_one_gains():
 
 @given(videos(), st.floats(-5, 5), st.floats(0.1, 10))
 def test_neither_an_offset_of_logits_nor_the_scale_of_scores_matters(video, offset, scale):
-    found, score, logits = video
-    one = recognition.classify_adjusted(found, score, logits, reject=False)
-    other = recognition.classify_adjusted(found, scale * score, logits + offset, reject=False)
+    spans, score, logits = video
+    one = recognition.classify_adjusted(spans, score, logits, reject=False)
+    other = recognition.classify_adjusted(spans, scale * score, logits + offset, reject=False)
     np.testing.assert_allclose(one[CHANCES].astype(float), other[CHANCES].astype(float), atol=1e-9)
 
 

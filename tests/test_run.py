@@ -32,16 +32,16 @@ def test_the_same_settings_are_accepted_and_give_the_same_bytes(run, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("changed", "said"),
+    ("changed", "message"),
     [
         ({"seed": 4}, "was made with seed 3, not 4"),
         ({"profile": "demo"}, "was made with profile smoke, not demo"),
     ],
 )
-def test_a_changed_setting_is_refused_with_a_remedy(run, changed, said):
+def test_a_changed_setting_is_refused_with_a_remedy(run, changed, message):
     begin(run, "smoke", 3)
     before = (run / CONFIGURATION).read_bytes()
-    with pytest.raises(DataError, match=f"{said}: name another run"):
+    with pytest.raises(DataError, match=f"{message}: name another run"):
         begin(run, **{"profile": "smoke", "seed": 3, **changed})
     assert (run / CONFIGURATION).read_bytes() == before
 
@@ -78,7 +78,7 @@ def test_licensed_data_are_named_without_their_folders(run, monkeypatch):
     monkeypatch.setattr(
         manifest, "read_manifest", lambda name: SimpleNamespace(name=name, show_subjects="all")
     )
-    monkeypatch.setattr(manifest, "manifest_hash", lambda found: f"hash of {found.name}")
+    monkeypatch.setattr(manifest, "manifest_hash", lambda about: f"hash of {about.name}")
     begin(run, "paper", 0, '{"samm": "/home/someone/samm"}')
     assert read_configuration(run)["data"] == ["samm"]
     assert read_configuration(run)["manifests"] == {"samm": "hash of samm"}
@@ -110,7 +110,7 @@ def test_settings_mean_the_same_however_papermill_passes_them(run, monkeypatch, 
     monkeypatch.setattr(
         manifest, "read_manifest", lambda name: SimpleNamespace(name=name, show_subjects="all")
     )
-    monkeypatch.setattr(manifest, "manifest_hash", lambda found: f"hash of {found.name}")
+    monkeypatch.setattr(manifest, "manifest_hash", lambda about: f"hash of {about.name}")
     assert begin(str(run), "smoke", "3", way) == begin(run, "smoke", 3, '{"samm": "/here"}')
     assert read_configuration(run)["seed"] == 3
 

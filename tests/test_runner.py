@@ -196,11 +196,11 @@ def test_data_are_their_bytes_wherever_they_lie_and_whenever_they_were_copied(tm
         lambda: (copy / "006/006_2").rename(copy / "006/006_3"),
         lambda: (copy / "sheets/table.csv").write_text("another"),
     ]
-    seen = {before}
+    hashes = {before}
     for change in changes:
         change()
-        seen.add(data_hash(copy))
-    assert len(seen) == 1 + len(changes)
+        hashes.add(data_hash(copy))
+    assert len(hashes) == 1 + len(changes)
 
 
 def test_an_unknown_parameter_is_refused_before_anything_runs(go, source):

@@ -80,13 +80,13 @@ def test_a_rising_change_of_the_scores_moves_few_intervals(selector, change):
 
 def test_twice_the_frame_rate_moves_few_intervals():
     twice = dataclasses.replace(PRIOR.duration, fps=60.0, log_mean=np.log(26), half_length=12)
-    found = []
+    decoded = []
     for factor, duration in ((1, PRIOR.duration), (2, twice)):
         curves, _, events, subjects = videos(0, factor=factor)
         prior = dataclasses.replace(PRIOR, duration=duration)
         decoder = decoders.fit("selector", curves, events, prior, subjects=subjects)
-        found.append([decoder(curve) for curve in videos(1, factor=factor)[0]])
-    slow, fast = found
+        decoded.append([decoder(curve) for curve in videos(1, factor=factor)[0]])
+    slow, fast = decoded
     halved = [
         table.assign(onset=table["onset"] / 2 + 0.25, offset=table["offset"] / 2 - 0.25) for table in fast
     ]
@@ -95,17 +95,17 @@ def test_twice_the_frame_rate_moves_few_intervals():
 
 def test_probabilities_mean_what_they_say_on_subjects_that_nothing_was_fitted_on(selector):
     curves, _, events, _ = videos(2, 60)
-    said, hit = [], []
+    score, hit = [], []
     for curve, truth in zip(curves, events, strict=True):
         proposed = selector.propose(curve)
-        said += proposed["score"].tolist()
+        score += proposed["score"].tolist()
         hit += (iou(proposed, truth).max(axis=1, initial=0) >= 0.5).tolist()
-    said, hit = np.array(said), np.array(hit, dtype=float)
+    score, hit = np.array(score), np.array(hit, dtype=float)
     for low, high in ((0, 0.1), (0.1, 0.5), (0.5, 1)):
-        bin_ = (said >= low) & (said < high)
-        error = 4 * np.sqrt((said[bin_] * (1 - said[bin_])).sum()) / bin_.sum() + 0.05
-        assert abs(said[bin_].mean() - hit[bin_].mean()) < error
-    assert ((said - hit) ** 2).mean() < 0.9 * hit.mean() * (1 - hit.mean())  # Brier, against the mean rate
+        bin_ = (score >= low) & (score < high)
+        error = 4 * np.sqrt((score[bin_] * (1 - score[bin_])).sum()) / bin_.sum() + 0.05
+        assert abs(score[bin_].mean() - hit[bin_].mean()) < error
+    assert ((score - hit) ** 2).mean() < 0.9 * hit.mean() * (1 - hit.mean())  # Brier, against the mean rate
 
 
 def test_intervals_share_little_and_hold_their_apex_which_was_seen(selector):

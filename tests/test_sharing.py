@@ -40,13 +40,13 @@ def test_nothing_shared_names_a_subject_an_event_or_a_folder(run, shared):
 def test_pseudonyms_stay_the_same_and_are_drawn_anew_for_another_run(run, shared, tmp_path):
     again = sharing.share(run, tmp_path / "again")
     assert (again / "scores.csv").read_bytes() == (shared / "scores.csv").read_bytes()
-    kept = run / sharing.PSEUDONYMS
-    assert kept.stat().st_mode & 0o077 == 0
-    orders = {kept.read_text()}
+    file = run / sharing.PSEUDONYMS
+    assert file.stat().st_mode & 0o077 == 0
+    orders = {file.read_text()}
     for _ in range(3):  # of 8 subjects the same order comes up once in 40,320
-        kept.unlink()
+        file.unlink()
         sharing.share(run, tmp_path / "again")
-        orders.add(kept.read_text())
+        orders.add(file.read_text())
     assert len(orders) > 1
 
 

@@ -60,11 +60,11 @@ def everyone():
 
 
 def test_no_two_subjects_share_a_photograph(everyone):
-    seen = {}
+    owners = {}
     for chosen in everyone:
         for portrait in chosen:
-            assert seen.setdefault(portrait.image.tobytes(), portrait.person) == portrait.person
-    assert len(seen) == portraits.PEOPLE * portraits.CHOSEN
+            assert owners.setdefault(portrait.image.tobytes(), portrait.person) == portrait.person
+    assert len(owners) == portraits.PEOPLE * portraits.CHOSEN
 
 
 # Units --------------------------------------------------------------------------------------------------------------
@@ -240,7 +240,7 @@ def test_a_blink_moves_the_lid_as_far_as_it_says_and_gaze_the_iris_alone():
 
 
 def test_the_detector_finds_the_face_in_at_least_99_of_100_frames(everyone):
-    found = []
+    detected = []
     for person in range(1, portraits.PEOPLE + 1):
         rng = np.random.default_rng([7, person])
         event = events.draw_event(rng, "samm_lv_micro", 0.0)
@@ -248,8 +248,8 @@ def test_the_detector_finds_the_face_in_at_least_99_of_100_frames(everyone):
         face = units.make_canvas(everyone[person - 1][person % 2])
         clip = render.Scene(face, units.FAMILIES[person % 2], event, paths, FPS)
         grain = clip.grain(rng)
-        found += [faces.find_face(clip.written(t, grain, rng)) is not None for t in (40, 79)]
-    assert np.mean(found) >= 0.99
+        detected += [faces.find_face(clip.written(t, grain, rng)) is not None for t in (40, 79)]
+    assert np.mean(detected) >= 0.99
 
 
 def flow_share(person, family, seed):
@@ -342,7 +342,7 @@ def test_in_the_second_world_units_come_as_they_were_coded_and_strengths_log_uni
     assert {frozenset((m.unit, m.side) for m in event.movements) for event in rows} <= coded
     surprise = [{m.unit for m in event.movements} for event in rows if event.emotion == "surprise"]
     # SAMM 4 of 14 with units that we have, CASME II 14 of 25
-    assert np.mean([{1, 2} <= found for found in surprise]) == pytest.approx(18 / 39, abs=0.1)
+    assert np.mean([{1, 2} <= moved for moved in surprise]) == pytest.approx(18 / 39, abs=0.1)
     one_sided = np.mean([any(m.side != "both" for m in event.movements) for event in rows])
     assert 0.15 < one_sided < 0.3
     logs = np.log([event.strength for event in rows]) - np.log(0.1)

@@ -73,7 +73,7 @@ def test_videos_hold_as_many_micro_expressions_as_samm_lv_has(statistics):
 @pytest.mark.parametrize("statistics", schedule.STATISTICS)
 def test_gaps_durations_and_classes_follow_the_statistics(statistics):
     lengths, gaps, classes = [], [], []
-    class_of = {e: name for name, found in read_manifest("synthme_lv").emotion_classes.items() for e in found}
+    class_of = {e: name for name, group in read_manifest("synthme_lv").emotion_classes.items() for e in group}
     for _, expressions in many(statistics):
         micro, macro = split(expressions)
         lengths += [event.stop - event.start for event in macro]
@@ -97,7 +97,7 @@ def test_another_frame_rate_or_nuisance_keeps_the_events():
     for number in (1, 2):
         rows = [drawn(number, **kind).labels for kind in ({}, {"fps": 60}, {"factor": 0.3})]
         for kind in ("Micro", "Macro"):
-            at30, at60, calm = ([row for row in each if row["Type"] == kind] for each in rows)
+            at30, at60, calm = ([row for row in labels if row["Type"] == kind] for labels in rows)
             assert [row["Event"] for row in at30] == [row["Event"] for row in at60]
             assert [row["Action Units"] for row in at30] == [row["Action Units"] for row in calm]
             for one, other in zip(at30, at60, strict=True):
@@ -136,7 +136,7 @@ def test_truth_tells_micro_macro_and_talking_apart_and_they_add_up():
 
 
 def test_every_micro_expression_has_its_frames_a_profile_of_1_and_its_label():
-    found = 0
+    count = 0
     for number in range(1, 9):
         video = drawn(number)
         truth, labels = video.truth, {row["Event"]: row for row in video.labels}
@@ -152,7 +152,7 @@ def test_every_micro_expression_has_its_frames_a_profile_of_1_and_its_label():
             assert (
                 own["frame"].min() - 4 <= row["Onset Frame"] <= row["Offset Frame"] <= own["frame"].max() + 4
             )
-            found += 1
+            count += 1
         annotated = np.zeros(len(truth) + 4, bool)
         for row in video.labels:
             inside = truth.iloc[row["Onset Frame"] - 1 : row["Offset Frame"]]
@@ -162,7 +162,7 @@ def test_every_micro_expression_has_its_frames_a_profile_of_1_and_its_label():
             elif row["Type"] == "Macro":
                 assert inside["macro_px"].max() > 0.3
         assert not (truth["blink"][~annotated[: len(truth)]] > 0.5).any()
-    assert found > 5
+    assert count > 5
 
 
 @pytest.mark.parametrize("world", ["first", "second"])

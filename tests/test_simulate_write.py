@@ -83,11 +83,11 @@ def test_what_was_cut_off_is_finished_and_what_is_finished_is_kept(written, tmp_
     half.mkdir()
     (half / "img0001.jpg").write_bytes(b"half a fr")
     (copy / "annotations.xlsx").unlink()
-    kept = copy / "frames" / "s01" / "s01_01" / "img0001.jpg"
-    before = kept.stat().st_mtime_ns
+    frame = copy / "frames" / "s01" / "s01_01" / "img0001.jpg"
+    before = frame.stat().st_mtime_ns
     simulate.write_clips(copy, jobs=1, **SMALL)
     assert hashes(copy) == hashes(written)
-    assert kept.stat().st_mtime_ns == before
+    assert frame.stat().st_mtime_ns == before
 
 
 def test_processes_that_outlive_a_killed_run_disturb_nothing(written, tmp_path, monkeypatch):

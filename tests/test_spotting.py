@@ -129,7 +129,7 @@ def test_a_test_subject_changes_nothing_for_the_others(material):
     """Whatever one subject's events and curves are, the intervals of the others in its fold stay the same."""
     fold = material.folds[0]
     out = fold.test[0]
-    kept = fold.test[1:]
+    others = fold.test[1:]
     rng = np.random.default_rng(5)
 
     def other(video):
@@ -142,28 +142,28 @@ def test_a_test_subject_changes_nothing_for_the_others(material):
             key: replace(curves, scores=rng.random(curves.scores.shape))
             if key[1] == out and fit.fold == 0
             else curves
-            for key, curves in found.items()
+            for key, curves in by_video.items()
         }
-        for fit, found in material.curves.items()
+        for fit, by_video in material.curves.items()
     }
     changed = replace(material, videos=videos, curves=curves, folds=[fold])
     same = replace(material, folds=[fold])
     for system in (OURS, REPAIRED):
         before, after = predict(system, same), predict(system, changed)
         pd.testing.assert_frame_equal(
-            before[before["subject"].isin(kept)].reset_index(drop=True),
-            after[after["subject"].isin(kept)].reset_index(drop=True),
+            before[before["subject"].isin(others)].reset_index(drop=True),
+            after[after["subject"].isin(others)].reset_index(drop=True),
         )
 
 
 def test_pooled_counts_give_the_strict_rule_s_scores(material):
-    found, truth = predict(REPAIRED, material), truth_of(material)
-    counts = counts_of(material, found)
-    ours, theirs = pooled_scores(counts), metrics.strs(found, truth, emotions=SCORED)
+    intervals, truth = predict(REPAIRED, material), truth_of(material)
+    counts = counts_of(material, intervals)
+    ours, theirs = pooled_scores(counts), metrics.strs(intervals, truth, emotions=SCORED)
     for name in ("spotting_f1", "recognition_f1", "strs"):
         assert ours[name][0] == pytest.approx(theirs[name])
     assert [counts.tp.sum(), counts.fp.sum(), counts.fn.sum()] == [theirs["tp"], theirs["fp"], theirs["fn"]]
-    right = metrics.end_to_end(found, truth)
+    right = metrics.end_to_end(intervals, truth)
     assert ours["end_to_end_f1"][0] == pytest.approx(right["f1"])
 
 
@@ -176,8 +176,8 @@ def test_finding_nothing_scores_zero_and_stops_nothing(material):
 
 def trained(material, times):
     """Intervals of our system as several trainings would give them: each misses another share."""
-    found = predict(OURS, material)
-    return [found.iloc[k::2].reset_index(drop=True) if k else found for k in range(times)]
+    intervals = predict(OURS, material)
+    return [intervals.iloc[k::2].reset_index(drop=True) if k else intervals for k in range(times)]
 
 
 def test_equal_trainings_have_the_interval_of_one_and_unequal_ones_a_wider_one(material):
@@ -225,9 +225,9 @@ def test_each_part_stands_beside_what_another_seed_does_and_of_the_sham_nothing_
     """Made-up intervals: the sham lost every third, one arm lost all; recognition reads the fits of ours."""
     truth = truth_of(material).assign(score=1.0)
     systems = list(dict.fromkeys(itertools.chain(*PARTS.values())))
-    found = {system.name: truth for system in systems}
-    found |= {SHAM.name: truth.iloc[::3], "ours, separate": truth.head(0)}
-    table = evaluation(material, found).parts(PARTS)
+    predicted = {system.name: truth for system in systems}
+    predicted |= {SHAM.name: truth.iloc[::3], "ours, separate": truth.head(0)}
+    table = evaluation(material, predicted).parts(PARTS)
     sham = table[table["question"] == "sham"].set_index("metric")
     assert (
         sham["p"].isna().all()
@@ -243,10 +243,10 @@ def test_each_part_stands_beside_what_another_seed_does_and_of_the_sham_nothing_
     np.testing.assert_allclose(others.loc[~same, "floor"], others.loc[~same, "metric"].map(sham["floor"]))
     f1 = table[table["metric"] == "spotting_f1"].set_index(["question", "system"])["difference"]
     assert (f1["sharing"] == 1).all() and (f1["recognition"] == 0).all()
-    five = evaluation(material, {name: [part] * 5 for name, part in found.items()}).parts(PARTS)
+    five = evaluation(material, {name: [part] * 5 for name, part in predicted.items()}).parts(PARTS)
     assert (five["seeds"] == 5).all()
     np.testing.assert_allclose(five["difference"], table["difference"])
-    beside = evaluation(material, found).differences(
+    beside = evaluation(material, predicted).differences(
         spotting_runs.spotting_variants(full=False)[:2], "spotting_ablations"
     )
     assert beside["p"].isna().all() and (beside["floor"] == beside["difference"].abs()).all()
@@ -284,8 +284,8 @@ def test_every_fault_of_the_ledger_has_its_row_and_leaving_videos_out_never_lowe
 def test_effects_are_the_mean_over_the_other_parts(material):
     """A made-up factorial in which our decoder alone finds everything: its effect is 1, all others 0."""
     truth, systems = truth_of(material).assign(score=1.0), spotting_runs.factorial(full=False)
-    found = {s.name: truth if s.decoder == "semi_markov" else truth.head(0) for s in systems}
-    table = evaluation(material, found).effects(systems, spotting_runs.FACTORS)
+    predicted = {s.name: truth if s.decoder == "semi_markov" else truth.head(0) for s in systems}
+    table = evaluation(material, predicted).effects(systems, spotting_runs.FACTORS)
     f1 = table[table["metric"] == "spotting_f1"].set_index("factor")["effect"]
     assert f1["decoder"] == 1
     assert (f1.drop("decoder") == 0).all()
@@ -317,23 +317,23 @@ def test_a_fold_whose_validation_has_no_event_and_a_class_that_never_occurs_are_
     videos = [replace(v, events=v.events.replace({"emotion_class": {"positive": "others"}})) for v in videos]
     never = np.log(np.array([1, 0, 1, 1, 1]), where=np.array([1, 0, 1, 1, 1]) > 0, out=np.full(5, -np.inf))
     curves = {
-        fit: {key: replace(c, log_prior=never) for key, c in found.items()}
-        for fit, found in whole.curves.items()
+        fit: {key: replace(c, log_prior=never) for key, c in by_video.items()}
+        for fit, by_video in whole.curves.items()
     }
-    found = predict(OURS, replace(whole, videos=videos, curves=curves))
-    assert set(found["emotion"]) <= set(CLASSES) - {"positive"}
+    intervals = predict(OURS, replace(whole, videos=videos, curves=curves))
+    assert set(intervals["emotion"]) <= set(CLASSES) - {"positive"}
 
 
 @pytest.mark.parametrize("faults", [(), ("published",), ("epoch_on_test",)])
 def test_no_test_subject_reaches_a_fit_but_for_the_fault_that_says_so(monkeypatch, tmp_path, faults):
-    material, seen = made_up_material(), {}
+    material, subjects = made_up_material(), {}
     places = {v.motion[0, 0]: v.subject for v in material.videos} | {
         v.windows[0, 0, 0]: v.subject for v in material.videos
     }
 
     def recorded(settings, train, validation, seed, donors=(), **_):
         for part, read in (("train", [*train, *donors]), ("validation", validation)):
-            seen[part] = {places[s.x[0, 0]] for s in read if s.x[0, 0] in places}
+            subjects[part] = {places[s.x[0, 0]] for s in read if s.x[0, 0] in places}
         raise ValueError("recorded")
 
     monkeypatch.setattr(learn.videos, "fit_regressor", recorded)
@@ -344,9 +344,9 @@ def test_no_test_subject_reaches_a_fit_but_for_the_fault_that_says_so(monkeypatc
             with pytest.raises(ValueError, match="recorded"):
                 spotting._run_fit(tmp_path, fit, options, long)
             test = {*material.folds[fit.fold].test}
-            assert seen["train"]
-            assert not seen["train"] & test
-            assert bool(seen["validation"] & test) == ("epoch_on_test" in faults)
+            assert subjects["train"]
+            assert not subjects["train"] & test
+            assert bool(subjects["validation"] & test) == ("epoch_on_test" in faults)
 
 
 def test_long_licensed_videos_are_tested_one_subject_at_a_time(monkeypatch, tmp_path):

@@ -123,7 +123,7 @@ def recognition_f1(pairs, emotions, rule):
     pairs = [(p.emotion, t.emotion) for p, t in pairs if t.emotion in emotions]
     precisions, recalls = [], []
     for emotion in emotions:
-        binary = [(said == emotion, true == emotion) for said, true in pairs]
+        binary = [(predicted == emotion, true == emotion) for predicted, true in pairs]
         one_cell = len({label for pair in binary for label in pair}) < 2
         if one_cell and rule == "boosting":
             continue
@@ -293,9 +293,9 @@ def test_neither_order_nor_other_subjects_change_a_strict_score(scene, random):
 def test_average_precision_is_the_area_under_its_thresholds(scene, scores):
     predicted, truth = scene
     predicted = predicted.assign(score=np.array(scores[: len(predicted)], float))
-    found = metrics.average_precision(predicted, truth)
+    ap = metrics.average_precision(predicted, truth)
     if truth.empty:
-        assert math.isnan(found)
+        assert math.isnan(ap)
         return
     order = ["score", "subject", "video", "onset", "offset"]
     ranked = predicted.sort_values(order, ascending=[False, True, True, True, True])
@@ -312,9 +312,9 @@ def test_average_precision_is_the_area_under_its_thresholds(scene, scores):
         (b - a) * max(precision for recall, precision in points if recall >= b)
         for a, b in itertools.pairwise(steps)
     )
-    assert found == pytest.approx(area)
+    assert ap == pytest.approx(area)
     monotone = predicted.assign(score=np.exp(predicted["score"]) - 7)
-    assert metrics.average_precision(monotone, truth) == found
+    assert metrics.average_precision(monotone, truth) == ap
 
 
 @given(st.integers(-50, 50), st.integers(-50, 50), st.sampled_from([30, 200]))
@@ -336,14 +336,14 @@ def test_timing_errors_are_the_shifts_in_milliseconds(apex, offset, fps):
     st.lists(st.tuples(*[st.sampled_from(["negative", "positive", "surprise"])] * 2), min_size=1, max_size=9)
 )
 def test_uf1_is_the_macro_mean_over_all_classes(pairs):
-    true, said = zip(*pairs, strict=True)
+    true, predicted = zip(*pairs, strict=True)
     classes = ["negative", "positive", "surprise", "never"]
     options = {"labels": classes, "average": "macro", "zero_division": 0}
-    assert metrics.uf1(true, said, classes) == pytest.approx(f1_score(true, said, **options))
+    assert metrics.uf1(true, predicted, classes) == pytest.approx(f1_score(true, predicted, **options))
     judged = [(t, s) for t, s in pairs if t != "surprise"]  # a true class that isn't judged takes no part
     if judged:
         options["labels"] = classes[:2]
-        assert metrics.uf1(true, said, classes[:2]) == pytest.approx(
+        assert metrics.uf1(true, predicted, classes[:2]) == pytest.approx(
             f1_score(*zip(*judged, strict=True), **options)
         )
 

@@ -95,13 +95,13 @@ def test_paired_differences_find_an_effect_and_no_effect():
     subjects = np.repeat(np.arange(30), 3)
     hard = np.repeat(rng.normal(0, 1, 30), 3)  # some faces are hard for both models
     a, b = hard + 0.2 + rng.normal(0, 0.1, 90), hard + rng.normal(0, 0.1, 90)
-    found = stats.paired_difference(a, b, subjects)
-    assert set(found) == {"difference", "low", "high", "p", "effect"}
-    assert found["low"] > 0.1
-    assert found["p"] < 0.002
+    paired = stats.paired_difference(a, b, subjects)
+    assert set(paired) == {"difference", "low", "high", "p", "effect"}
+    assert paired["low"] > 0.1
+    assert paired["p"] < 0.002
     turned = stats.paired_difference(b, a, subjects)
-    assert turned["difference"] == -found["difference"]
-    assert turned["p"] == found["p"]
+    assert turned["difference"] == -paired["difference"]
+    assert turned["p"] == paired["p"]
     nothing = stats.paired_difference(a, a, subjects)
     assert nothing["difference"] == 0
     assert nothing["p"] == 1
@@ -148,9 +148,9 @@ def test_p_agrees_with_every_possible_swap():
 def test_the_size_of_an_effect_is_the_paired_t_statistic_over_the_root_of_the_subjects():
     rng = np.random.default_rng(5)
     a, b = rng.normal(0.3, 1, 12), rng.normal(0, 1, 12)
-    found = stats.paired_difference(a, b, np.arange(12))
-    assert found["effect"] == pytest.approx(scipy.stats.ttest_rel(a, b).statistic / np.sqrt(12))
-    assert stats.paired_difference(b, a, np.arange(12))["effect"] == pytest.approx(-found["effect"])
+    paired = stats.paired_difference(a, b, np.arange(12))
+    assert paired["effect"] == pytest.approx(scipy.stats.ttest_rel(a, b).statistic / np.sqrt(12))
+    assert stats.paired_difference(b, a, np.arange(12))["effect"] == pytest.approx(-paired["effect"])
     assert math.isnan(stats.paired_difference(a, a, np.arange(12))["effect"])  # nothing differs
 
 

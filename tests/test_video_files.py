@@ -86,10 +86,10 @@ def test_frames_can_be_asked_for_in_any_order_however_few_are_kept(films, forget
 def test_what_is_expected_is_decoded_once_at_any_rate_and_nothing_else_is_kept(films, step, ahead, chunk):
     film, numbers = films[1], np.arange(0, N, step)
     expected = decoded(film)
-    starts, opened = [], video_files._open
+    starts, open_file = [], video_files._open
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(video_files, "_FEWEST", ahead + chunk)
-        patch.setattr(video_files, "_open", lambda file: starts.append(file) or opened(file))
+        patch.setattr(video_files, "_open", lambda file: starts.append(file) or open_file(file))
         video_files._reader.cache_clear()
         video_files.expect(film, numbers)
         for start in range(0, len(numbers), chunk):
@@ -162,9 +162,9 @@ def test_files_in_any_case_are_videos_beside_folders_and_a_folder_of_the_same_na
     (place / "both").mkdir()
     (place / "both" / "img3.jpg").write_bytes(b"")
     (place / "notes.txt").write_text("no video")
-    found = videos(synthme, tmp_path)
-    assert found["folder"].tolist() == [place / "both", place / "film.AVI"]
-    table = spans(synthme, found)
+    listed = videos(synthme, tmp_path)
+    assert listed["folder"].tolist() == [place / "both", place / "film.AVI"]
+    table = spans(synthme, listed)
     assert table[["n_first", "n_last", "n_frames"]].to_numpy().tolist() == [[2, 2, 1], [0, 6, 7]]
     numbers, frames = frame_files(place / "film.AVI", synthme)
     assert numbers.tolist() == list(range(7))
@@ -204,7 +204,7 @@ def test_the_hash_of_frames_knows_file_and_numbers_and_reads_the_file_once(films
     copy.write_bytes(films[0].read_bytes())
     assert cache.content_hash([Frame(copy, number) for number in range(N)]) == cache.content_hash(frames)
     others = [frames[::2], frames[:-1], frames[::-1], [films[0]], [Frame(films[1], n) for n in range(N)]]
-    assert len({cache.content_hash(each) for each in [frames, *others]}) == 6
+    assert len({cache.content_hash(sequence) for sequence in [frames, *others]}) == 6
     copy.write_bytes(films[0].read_bytes() + b"x")
     assert cache.content_hash([Frame(copy, number) for number in range(N)]) != cache.content_hash(frames)
     read = []
@@ -231,8 +231,8 @@ def test_times_are_as_recorded_and_never_fall(tmp_path, drifting, monkeypatch, s
     film = write_film(tmp_path / "a.mkv", drifting, 25, pts=ticks(np.arange(N) / 25))
     decode = video_files._decoded
 
-    def retimed(opened):  # no container takes times that fall
-        for frame, second in zip(decode(opened), shown / 25, strict=True):
+    def retimed(source):  # no container takes times that fall
+        for frame, second in zip(decode(source), shown / 25, strict=True):
             frame.pts = round(second / frame.time_base)
             yield frame
 
