@@ -263,7 +263,7 @@ def _weighed(decoder, system, train, videos, curves):
         if kind in curves[0] and any(len(video.events_of(kind)) for video in train):
             own = spotting.prior_of(train, kind)
             seconds = np.exp(own.duration.log_mean + own.duration.log_spread**2 / 2) / own.duration.fps
-            known = emission([of[kind] for of in curves], kind, own)
+            known = emission([curve[kind] for curve in curves], kind, own)
             nuisance[kind] = (own.events_per_minute, float(seconds), known)
     return replace(decoder, nuisance=nuisance)
 
