@@ -80,6 +80,17 @@ class Budget:
             "micro": 5,
             **_WORLD,
         },
+        # Of the other world too: what people bring is like neither.
+        {
+            "name": "more_first",
+            "videos": 2,
+            "seconds": (18, 22),
+            "seed": 500,
+            "peaks": (0.1, 2.5),
+            "micro": 5,
+            "world": "first",
+            "family": "patches",
+        },
     )
     quiet: Sequence[dict] = (
         {"name": "quiet", "seed": 300, "seconds": 10, "fps": 30, **_WORLD},
@@ -90,6 +101,15 @@ class Budget:
             "fps": 25,
             "kinds": ("talking", "smiling", "turning"),
             **_WORLD,
+        },
+        {
+            "name": "quiet_first",
+            "seed": 600,
+            "seconds": 10,
+            "fps": 30,
+            "kinds": ("talking", "smiling", "blinking", "turning"),
+            "world": "first",
+            "family": "patches",
         },
     )
     stills: dict = field(default_factory=lambda: {"noises": (0, 1, 2, 4), "seconds": 8})
