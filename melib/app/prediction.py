@@ -101,7 +101,8 @@ class Prediction:
     card : dict
         What the weights were worth, see `predictor_weights.Weights`.
     dropped : DataFrame
-        As ``intervals``: what the decoder was sure of and can't be, with moved_px, pixels of the crop, and the reason.
+        As ``intervals``: what the decoder keeps and can't be, or is less sure of than `Weights.least`, with moved_px, pixels
+        of the crop, and the reason.
     planted : DataFrame or None
         A row a movement that was laid over the video, see `planting.held_against`; in frames and seconds as ``intervals``.
     """
@@ -299,11 +300,16 @@ def _decoded_shot(used: Weights, motion: np.ndarray, mask: np.ndarray) -> tuple[
     intervals = recognition.classify_adjusted(
         used.decoder.propose(curves["micro"], curves), curves["micro"], curves["logits"], log_prior=log_prior
     )
-    intervals = intervals[intervals["score"] >= used.least].rename(columns={"score": "confidence"})
+    sure = min(used.decoder.least, used.least)
+    intervals = intervals[intervals["score"] >= sure].rename(columns={"score": "confidence"})
     intervals = intervals[[*_MARKS, "confidence", "emotion"]].reset_index(drop=True)
     ends = intervals[["onset", "offset"]].itertuples(index=False)
     about = [(moved(motion, *both), bool(mask[slice(both[0], both[1] + 1)].all())) for both in ends]
-    reasons = [_against(size, whole, used.floor) for size, whole in about]
+    unsure = f"the confidence is below {used.least:.2g}, as of much that films without a micro-expression get"
+    reasons = [
+        _against(size, whole, used.floor) or (unsure if confidence < used.least else "")
+        for (size, whole), confidence in zip(about, intervals["confidence"], strict=True)
+    ]
     return scores[:, 0], intervals.assign(moved_px=[size for size, _ in about], reason=reasons)
 
 

@@ -36,6 +36,7 @@ from melib.study.spotting_decoding import Material, System, accepted_intervals, 
 
 _STILLS, _FILMS = "more_stills", "films"
 _WORLD = {"world": "second", "family": "patches+muscles"}  # those of the profiles' videos
+_FIRST = {"world": "first", "family": "patches"}  # of the other world, too: what people bring is like neither
 # Half a second, and the share of such windows of still films whose movement is below the floor.
 _WINDOW, _BELOW = 15, 0.9
 # What validation people's films without a micro-expression may get: one interval in three minutes.
@@ -51,7 +52,7 @@ _JUDGED = (spotting_runs.OURS, _MOTION, spotting_runs.CHANCE)
 class Budget:
     """What the weights learn from beside the run's own videos, and for how long.
 
-    The defaults should take some 35 minutes of two idle cores, reckoned (2026-11-27) from those of one core:
+    The defaults should take some 50 minutes of two idle cores, reckoned (2026-11-28) from those of one core:
     .005 s a frame for motion, .004 for a simulated picture, .2 for a step of the training.
 
     Attributes
@@ -80,7 +81,6 @@ class Budget:
             "micro": 5,
             **_WORLD,
         },
-        # Of the other world too: what people bring is like neither.
         {
             "name": "more_first",
             "videos": 2,
@@ -88,8 +88,7 @@ class Budget:
             "seed": 500,
             "peaks": (0.1, 2.5),
             "micro": 5,
-            "world": "first",
-            "family": "patches",
+            **_FIRST,
         },
     )
     quiet: Sequence[dict] = (
@@ -108,8 +107,7 @@ class Budget:
             "seconds": 10,
             "fps": 30,
             "kinds": ("talking", "smiling", "blinking", "turning"),
-            "world": "first",
-            "family": "patches",
+            **_FIRST,
         },
     )
     stills: dict = field(default_factory=lambda: {"noises": (0, 1, 2, 4), "seconds": 8})
@@ -233,9 +231,11 @@ def _stills(study: Study, run: Run, spec: dict) -> list[spotting.Video]:
     place = run.folder / "data" / _STILLS
     people = run.settings["long"][0]["people"]
     write_stills(place, people=people, seed=run.seed, fps=study.manifest.fps, jobs=run.jobs, **spec)
-    of = replace(study.manifest, name=_STILLS)
-    videos = manifest.spans(of, manifest.videos(of, place))
-    still = replace(study, manifest=of, root=place, videos=videos, events=study.events.iloc[:0], truth=None)
+    about = replace(study.manifest, name=_STILLS)
+    videos = manifest.spans(about, manifest.videos(about, place))
+    still = replace(
+        study, manifest=about, root=place, videos=videos, events=study.events.iloc[:0], truth=None
+    )
     return spotting.prepare_videos(still, run, windows=False)
 
 
@@ -321,11 +321,11 @@ def _scores(intervals: pd.DataFrame, videos: list[spotting.Video]) -> dict[str, 
 
     def pooled(weight):
         hits, invented, missed = (weight @ counts[name] for name in ("tp", "fp", "fn"))
-        of = spotting_tables.pooled_scores(counts, weight)
+        scores = spotting_tables.pooled_scores(counts, weight)
         return {
             "precision": hits / np.maximum(hits + invented, 1),
             "recall": hits / np.maximum(hits + missed, 1),
-            **{name: of[name] for name in ("spotting_f1", "fp_per_hour", "end_to_end_f1")},
+            **{name: scores[name] for name in ("spotting_f1", "fp_per_hour", "end_to_end_f1")},
         }
 
     once = pooled(np.ones((1, len(counts))))
