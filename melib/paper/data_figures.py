@@ -43,7 +43,7 @@ def durations(events, fits, statistics):
                     _published(axis, known[known["kind"] == kind], quantity, kind, 1.04 + 0.06 * place)
             _gaps(row[2], own["gap_s"].dropna())
             _published(row[2], known[known["kind"] == "all"], "gap_s", "all", 1.04)
-            row[0].set_ylabel(f"{name}\ndensity")
+            row[0].set_ylabel(f"{name}\ndensity", visible=True)  # seaborn hides it where ticks are gone
         kinds = [kind for kind in _KINDS if kind in set(events["kind"])]
         handles = [plt.Line2D([], [], color=_KINDS[kind], linestyle=_DASHES[kind], lw=2) for kind in kinds]
         fig.legend(handles, kinds, loc="outside upper right", ncols=len(kinds), handlelength=3)
@@ -107,7 +107,7 @@ def _whole_frames(logs, fps):
 def _gaps(axis, gaps):
     axis.set(xlabel="Gap to the next event, s", ylabel="Gaps")
     if len(gaps):
-        middle = tuple(np.percentile(gaps, [1, 99]))
+        middle = tuple(np.percentile(gaps, [1, 99], method="inverted_cdf"))  # gaps that there are
         sns.histplot(gaps, bins=40, binrange=middle, color=style.GREY, alpha=1, linewidth=0, ax=axis)
         axis.axvline(0, color=style.INK, lw=0.8, ls=(0, (4, 2)))
         return
