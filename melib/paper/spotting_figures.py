@@ -271,6 +271,7 @@ def _changes(axes: Any) -> None:
     """Say that dots are differences, on both sides of 0."""
     for axis in axes:
         axis.axvline(0, **style.DASHED)
+        axis.locator_params(axis="x", nbins=4)  # numbers of four figures fit, too
         axis.set_xlabel("Change (less is better)" if axis is axes[2] else "Change")
 
 
