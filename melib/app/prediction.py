@@ -305,7 +305,7 @@ def _decoded_shot(used: Weights, motion: np.ndarray, mask: np.ndarray) -> tuple[
     intervals = intervals[[*_MARKS, "confidence", "emotion"]].reset_index(drop=True)
     ends = intervals[["onset", "offset"]].itertuples(index=False)
     about = [(moved(motion, *both), bool(mask[slice(both[0], both[1] + 1)].all())) for both in ends]
-    unsure = f"the confidence is below {used.least:.2g}, as of much that films without a micro-expression get"
+    unsure = f"the confidence is below {used.least:.2g}, which films without a micro-expression reach, too"
     reasons = [
         _against(size, whole, used.floor) or (unsure if confidence < used.least else "")
         for (size, whole), confidence in zip(about, intervals["confidence"], strict=True)
