@@ -4,7 +4,8 @@
     .venv/bin/python docs/readme_tables.py              both pages again from docs/results/
 
 A block of a page lies between ``<!-- NAME, made by docs/readme_tables.py -->`` and ``<!-- end -->``; what is between is
-replaced. docs/results/ holds the rows that the blocks need, and origin.json: which run, of which commit, on which day.
+replaced. docs/results/ holds the rows that the blocks need, and origin.json: which table is of which run, commit and day.
+A run that stopped half way, or ran some notebooks, replaces the tables that it has; the others stay those of the run before.
 `tests/test_readme.py` holds the pages against them.
 """
 
@@ -58,10 +59,15 @@ _SYSTEMS = {
 
 def keep(run: Path) -> None:
     """Copy the results that the blocks need from a run's folder, and say where they come from."""
+    made_with = json.loads((run / "environment.json").read_text(encoding="utf-8"))
+    day = datetime.date.fromtimestamp((run / "environment.json").stat().st_mtime).isoformat()
+    about = {**recorded(run), "commit": made_with["commit"], "day": day, "device": made_with["device"]}
+    about["seconds"] = json.loads((run / "timing.json").read_text(encoding="utf-8"))
+    origin = DOCS / "results" / "origin.json"
+    tables = _tables() if origin.is_file() else {}
     for name in sorted({"summary", "spotting", *(rule["result"] for rule in answers.rules().values())}):
-        file, theirs = (folder / "results" / f"{name}.csv" for folder in (DOCS, run))
+        theirs = run / "results" / f"{name}.csv"
         if not theirs.is_file():
-            file.unlink(missing_ok=True)
             continue
         table = results.read_result(theirs)
         if name == "summary":
@@ -70,12 +76,11 @@ def keep(run: Path) -> None:
             table = table[[row in shown for row in rows]]
         if name == "spotting":
             table = table[table["rule"] == "strict"]
-        cache.write_table(file, table)
-    made_with = json.loads((run / "environment.json").read_text(encoding="utf-8"))
-    day = datetime.date.fromtimestamp((run / "environment.json").stat().st_mtime).isoformat()
-    about = {**recorded(run), "commit": made_with["commit"], "day": day, "device": made_with["device"]}
-    about["seconds"] = json.loads((run / "timing.json").read_text(encoding="utf-8"))
-    cache.write_json(DOCS / "results" / "origin.json", about)
+        cache.write_table(DOCS / "results" / f"{name}.csv", table)
+        tables[name] = about
+    runs = [about for i, about in enumerate(tables.values()) if about not in [*tables.values()][:i]]
+    of = {name: runs.index(about) for name, about in sorted(tables.items())}
+    cache.write_json(origin, {"runs": runs, "tables": of})
 
 
 def blocks() -> dict[str, str]:
@@ -101,23 +106,29 @@ def filled(text: str) -> str:
     return _BLOCK.sub(lambda block: f"{block[1]}{made[block[2]]}\n{block[3]}", text)
 
 
-def _about() -> dict[str, Any]:
-    return json.loads((DOCS / "results" / "origin.json").read_text(encoding="utf-8"))
+def _tables() -> dict[str, dict[str, Any]]:
+    """Each table that was kept, and the run that it is of."""
+    kept = json.loads((DOCS / "results" / "origin.json").read_text(encoding="utf-8"))
+    return {name: kept["runs"][i] for name, i in kept["tables"].items()}
 
 
 def _time() -> str:
-    about = _about()
-    whole = sum(about["seconds"].values()) / 60
-    return f"{whole:.0f} minutes in all on {about['device']} ({_origin()})."
+    runs = {_named(about): about for about in _tables().values()}
+    return " ".join(
+        f"{sum(about['seconds'].values()) / 60:.0f} minutes in all on {about['device']} ({name})."
+        for name, about in runs.items()
+    )
 
 
-def _origin() -> str:
-    """Which run, and how often it trained each model."""
-    about = _about()
-    (tests,) = results.read_results(DOCS, "model_differences")
-    seeds = int(tests["seeds"].max())
-    named = f"profile {about['profile']}, seed {about['seed']}, commit {about['commit'][:7]}, {about['day']}"
-    return f"{named}, each model trained {'once' if seeds == 1 else f'{seeds} times'}"
+def _named(about: dict[str, Any]) -> str:
+    return f"profile {about['profile']}, seed {about['seed']}, commit {about['commit'][:7]}, {about['day']}"
+
+
+def _origin(name: str) -> str:
+    """Which run a table is of, and how often it trained each model."""
+    (table,) = results.read_results(DOCS, name)
+    times = answers.trainings(table)
+    return f"{_named(_tables()[name])}, each model trained {'once' if times == 1 else f'{times} times'}"
 
 
 def _table(head: list[str], rows: list[list[str]]) -> str:
@@ -143,7 +154,8 @@ def _intensity() -> str:
     whole = summary[summary["amplitude"] == "all"]
     counted = f"{whole['subjects'].max():.0f} subjects, {whole['events'].max():.0f} events"
     head = ["", *(asked[0] for asked in _AGREEMENT), *(title for title, _ in _CARD)]
-    caption = f"Simulated clips, {counted} ({_origin()}). Spearman, mean over subjects with 95 % intervals:"
+    of = _origin("model_differences")
+    caption = f"Simulated clips, {counted} ({of}). Spearman, mean over subjects with 95 % intervals:"
     return f"{caption}\n\n{_table(head, rows)}"
 
 
@@ -209,7 +221,8 @@ def _spotting() -> str:
     ]
     caption = (
         f"{first['videos']:.0f} simulated videos, {first['minutes']:.0f} minutes, {first['tp'] + first['fn']:.0f} "
-        f"micro-expressions ({_origin()}); every video scored, one-to-one matching at IoU .5; 95 % intervals over subjects:"
+        f"micro-expressions ({_origin('spotting')}); every video scored, one-to-one matching at IoU .5; 95 % intervals over "
+        "subjects:"
     )
     return f"{caption}\n\n{_table(head, rows)}"
 
@@ -223,9 +236,7 @@ def _parts() -> str:
         cells = [answers.interval_text(effects[m], "effect", d, sign=True) for m, d in digits.items()]
         rows.append([factor, f"{results.spaced(ours)} for {results.spaced(reference)}", *cells])
     head = ["part", "ours for the reference's", *_SCORES]
-    caption = (
-        f"Mean over {table['combinations'].max()} combinations ({_origin()}); 95 % intervals over subjects:"
-    )
+    caption = f"Mean over {table['combinations'].max()} combinations ({_origin('spotting')}); 95 % intervals over subjects:"
     return f"{caption}\n\n{_table(head, rows)}"
 
 
@@ -251,7 +262,7 @@ def _variants() -> str:
         rows.append([row["protocol"], row["base"], row["variant"], _difference(row), *_p_and_floor(row)])
     head = ["protocol", "base", "changed", "difference", "p after Holm", "another seed alone"]
     asked = "Spearman with the truth inside the event (context), with the pseudo-label (paper), less that of the base"
-    return f"{asked} ({_origin()}):\n\n{_table(head, rows)}"
+    return f"{asked} ({_origin('ablation_differences')}):\n\n{_table(head, rows)}"
 
 
 def _difference(row: dict[str, Any]) -> str:

@@ -220,6 +220,17 @@ def test_a_run_fills_the_blocks_from_its_results_alone(tmp_path, monkeypatch):
     assert "**yes**" in filled["answers"]
 
 
+def test_a_run_of_some_notebooks_leaves_the_other_tables_to_the_run_before(tmp_path, monkeypatch):
+    monkeypatch.setattr(readme_tables, "DOCS", tmp_path)
+    readme_tables.keep(write(a_run(tmp_path / "whole"), TABLES | RESULTS))
+    part = write(a_run(tmp_path / "part"), {"model_differences": RESULTS["model_differences"]})
+    (part / "environment.json").write_text(json.dumps({"commit": "1" * 40, "device": "another"}))
+    readme_tables.keep(part)
+    filled = readme_tables.blocks()
+    assert "commit 1111111" in filled["intensity"] and "commit 0000000" in filled["spotting"]
+    assert "another" in filled["time"] and "a processor" in filled["time"]
+
+
 # From top to bottom
 
 
