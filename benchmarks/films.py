@@ -40,7 +40,7 @@ def film(path, person, number, **settings):
 
 
 def quiet(people, weights, seed=5):
-    """Count intervals in films without a micro-expression: a row a kind, minutes, those of the decoder, those that are kept."""
+    """Count intervals in films without a micro-expression: a row a kind, minutes, those of the decoder, those kept."""
     about = {"family": "patches+muscles", "world": "second", "seconds": SECONDS, "seed": seed}
     rows = []
     with tempfile.TemporaryDirectory() as folder:
@@ -55,7 +55,7 @@ def quiet(people, weights, seed=5):
 
 
 def alarms(counts):
-    """Print alarms an hour by kind of film and of all: a table of `quiet`, with exact intervals as if alarms came at random."""
+    """Print alarms an hour by kind of film and of all, from a table of `quiet`; exact intervals, if alarms are random."""
     print("| film | minutes | intervals of the decoder | an hour | kept | an hour | 95 %, Poisson |")
     print("|---|---|---|---|---|---|---|")
     total = counts.sum().to_frame().T.assign(film="all")
