@@ -11,6 +11,7 @@ is fitted (scale, class weights) comes from the training sequences. A fit is a `
 files, and on the CPU one thread and the same bytes for the same seed.
 """
 
+import itertools
 import math
 from dataclasses import dataclass
 
@@ -192,11 +193,18 @@ def fit_regressor(settings, train, validation, seed, *, donors=(), mirror=None):
             """Loss over all frames of all validation sequences: what `VideoSettings.select` says."""
             if not validation:
                 return math.nan
-            predicted = zip(*(_whole(net, sequence, scale, device) for sequence in validation), strict=True)
+            # Windows of a video have one length: all at once they take a fifth of the time.
+            together = [[*alike] for _, alike in itertools.groupby(validation, len)]
+            curves = [_whole(net, alike, scale, device) for alike in together]
+            predicted = (
+                np.concatenate([one.reshape(-1, one.shape[-1]) for one in part])
+                for part in zip(*curves, strict=True)
+            )
             labels = (
                 [getattr(sequence, name) for sequence in validation] for name in ("target", "emotion", "mask")
             )
-            rows = (torch.from_numpy(np.concatenate(part)[None]) for part in (*predicted, *labels))
+            labels = (np.concatenate(part) for part in labels)
+            rows = (torch.from_numpy(part[None]) for part in (*predicted, *labels))
             loss = video_loss(*rows, class_weights=weights.cpu(), **parts)
             return float(loss.classification if settings.tasks == "recognition" else loss.regression)
 
@@ -252,8 +260,8 @@ def predict_curves(fitted, sequences, *, device=None):
         net.load_state_dict(fitted.state)
         net.to(device).eval()
         return [
-            dict(zip(("scores", "logits"), _whole(net, sequence, fitted.scale, device), strict=True))
-            for sequence in sequences
+            {"scores": scores[0], "logits": logits[0]}
+            for scores, logits in (_whole(net, [sequence], fitted.scale, device) for sequence in sequences)
         ]
 
 
@@ -355,24 +363,24 @@ def _network(settings, scale):
 
 
 @torch.no_grad()
-def _whole(net, sequence, scale, device):
-    """Scores (T, S) and logits (T, K) of one sequence, chunk by chunk."""
-    x, mask = sequence.x, np.asarray(sequence.mask, dtype=bool)
-    t = len(x)
+def _whole(net, sequences, scale, device):
+    """Scores (N, T, S) and logits (N, T, K) of sequences of one length, chunk by chunk."""
+    x, mask = (np.stack([getattr(sequence, name) for sequence in sequences]) for name in ("x", "mask"))
+    n, t = mask.shape
     channels = len(scale["middle"])
-    if x.shape[1] != channels or not np.isfinite(x[mask]).all():
+    if x.shape[2] != channels or not np.isfinite(x[mask]).all():
         raise DataError(
-            f"a sequence has {x.shape[1]} channels where those trained on have {channels}, or NaN in a visible frame; "
+            f"a sequence has {x.shape[2]} channels where those trained on have {channels}, or NaN in a visible frame; "
             "use the same features, and mask what can't be seen."
         )
-    scores = np.zeros((t, net.score.out_features), np.float32)
-    logits = np.zeros((t, net.emotion.out_features), np.float32)
+    scores = np.zeros((n, t, net.score.out_features), np.float32)
+    logits = np.zeros((n, t, net.emotion.out_features), np.float32)
     chunk = t if t <= _CHUNK + 2 * _MARGIN else _CHUNK
     for first in range(0, t, chunk or 1):
         start, stop = max(0, first - _MARGIN), min(t, first + chunk + _MARGIN)
-        part = torch.from_numpy(_scaled(np.asarray(x[start:stop], np.float32), scale))[None].to(device)
-        curves = net.curves(part, torch.from_numpy(mask[start:stop].copy())[None].to(device))
+        part = torch.from_numpy(_scaled(x[:, start:stop].astype(np.float32), scale)).to(device)
+        curves = net.curves(part, torch.from_numpy(mask[:, start:stop].copy()).to(device))
         rows = slice(first - start, first - start + chunk)
         for whole, values in zip((scores, logits), curves, strict=True):
-            whole[first : first + chunk] = values[0, rows].cpu().numpy()
+            whole[:, first : first + chunk] = values[:, rows].cpu().numpy()
     return scores, logits
