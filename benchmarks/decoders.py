@@ -3,6 +3,7 @@
     python benchmarks/decoders.py               invented curves, some minutes on one core
     python benchmarks/decoders.py frozen        the curves of benchmarks/curves, some minutes; draws reliability.png
     python benchmarks/decoders.py freeze DIR    makes these curves again, videos and all, half an hour on two cores
+    python benchmarks/decoders.py run RUN       curves that a run's own networks (notebook 06) give of people they never saw
 
 Frozen curves are those of the shipped spotting network and of the control `motion` (length of the regional motion, nothing
 trained) on simulated long videos of 40 people, one of 10 s each, with the durations of SAMM-LV and of CAS(ME)^3. The
@@ -31,6 +32,7 @@ import platform
 import resource
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -41,8 +43,11 @@ import pandas as pd
 
 import melib
 from melib import decoders, learn, metrics, priors, protocols, simulate, stats
-from melib.app import interval_files, predictor_weights
-from melib.study import data, spotting, spotting_decoding, spotting_runs
+from melib.app import interval_files, predictor_weights, runner
+from melib.data import workers
+from melib.study import data, spotting, spotting_decoding, spotting_runs, spotting_tables
+from melib.study.provenance import read_configuration
+from melib.study.run import Run
 
 FPS, FRAMES, SEEDS = 30, 1050, 1
 STATISTICS = json.loads((Path(melib.__file__).parent / "simulate" / "event_statistics.json").read_text())
@@ -270,9 +275,8 @@ def cell(result):
     return f"{f1} ({' / '.join(map(str, counts))}) {mean} {ap}"
 
 
-def learning_curve(name, source):
+def learning_curve(title, curves, events):
     """Mean F1 over metrics.IOUS on people who are the same for every number of people fitted on: rows of a table."""
-    curves, events = read_frozen(name, source)
     people = sorted({curve.subject for curve in curves})
     known_numbers = [n for n in FITTED_ON if n <= 0.6 * len(people)]
     tested = set(np.random.default_rng(0).permutation(people)[: len(people) - known_numbers[-1]])
@@ -291,7 +295,15 @@ def learning_curve(name, source):
                 means.append(scored(intervals, of_people(tested, curves, events)[1])[1][1])
             cells.append(f"{np.mean(means):.3f}".replace("0.", ".", 1) if means else "no event")
         cells += ["not at hand"] * (len(FITTED_ON) - len(known_numbers))
-        yield f"| {name}, {source} | {decoder} | {' | '.join(cells)} |"
+        yield f"| {title} | {decoder} | {' | '.join(cells)} |"
+
+
+def print_learning_curves(sources):
+    print("\nLearning curve: mean F1 over IoU by people fitted on\n")
+    print(f"| curves | decoder | {' | '.join(map(str, FITTED_ON))} |\n|---|---|{'---|' * len(FITTED_ON)}")
+    for title, (curves, events) in sources.items():
+        for row in learning_curve(title, curves, events):
+            print(row, flush=True)
 
 
 def reliability(tables):
@@ -349,11 +361,7 @@ def frozen():
             intervals = interval_files.decode_curves(*read_frozen(other, source), decoder, FPS, curves)
             cells.append(cell(scored(intervals, events)))
         print(f"| {decoder} | {' | '.join(cells)} |", flush=True)
-    print("\nLearning curve: mean F1 over IoU by people fitted on\n")
-    print(f"| curves | decoder | {' | '.join(map(str, FITTED_ON))} |\n|---|---|{'---|' * len(FITTED_ON)}")
-    for pair in pairs:
-        for row in learning_curve(*pair):
-            print(row, flush=True)
+    print_learning_curves({", ".join(pair): read_frozen(*pair) for pair in pairs})
     print("\nReliability of the selector's probabilities, nested\n")
     print("| curves | said: hit (candidates) | Brier | of the mean rate |\n|---|---|---|---|")
     fig, axis = plt.subplots(figsize=(3.3, 3.1), layout="constrained")
@@ -387,6 +395,123 @@ def paired(ours, other, truth):
 
     value, low, high = stats.bootstrap(counts, np.array(people), statistic=gap)
     return f"{value:+.3f} [{low:+.3f}, {high:+.3f}]"
+
+
+# Curves of a run's own networks
+# ---------------------------------------------------------------------------------------
+
+
+def of_run(name):
+    """Every decoder in the settings of notebook 07, and how many people one needs, on the curves of our system."""
+    place = runner.locate(name)
+    known = read_configuration(place)
+    run = Run(place, known["profile"], known["settings"], known["seed"])
+    [long] = spotting.open_long(run)
+    materials = [
+        spotting_runs.gather([spotting_runs.OURS], run, long, repeat=repeat)
+        for repeat in range(len(run.seeds))
+    ]
+    sets = sorted({video.dataset for video in materials[0].videos})
+    for dataset, statistics in itertools.product(sets, sets):
+        videos = [video for video in materials[0].videos if video.dataset == dataset]
+        truth = spotting.annotated(videos)
+        print(
+            f"\n{dataset}, prior of {statistics}: {len(videos)} videos, {len(truth)} events, {len(materials)} trainings\n"
+        )
+        print("| decoder | found / invented / missed | F1 | end-to-end F1 | AP |\n|---|---|---|---|---|")
+        decoded = {}
+        for decoder in decoders.NAMES:
+            system = replace(spotting_runs.OURS, decoder=decoder)
+            tasks = [(system, spotting_runs.lighter(system, m), dataset, statistics) for m in materials]
+            decoded[decoder] = list(
+                workers.run_jobs(
+                    spotting_decoding.decode_system, tasks, run.jobs, label=decoder, unit="training"
+                )
+            )
+            tallied = counted(decoded[decoder], truth, videos)
+            counts = " / ".join(f"{n:.0f}" for n in tallied[["tp", "fp", "fn"]].sum() / len(materials))
+            f1, whole = (
+                spotting_tables.pooled_scores(tallied)[metric][0]
+                for metric in ("spotting_f1", "end_to_end_f1")
+            )
+            ap = np.mean([metrics.average_precision(table, truth) for table in decoded[decoder]])
+            print(f"| {decoder} | {counts} | {f1:.3f} | {whole:.3f} | {ap:.3f} |", flush=True)
+        print("\nThe selector less each other, 95 % over people, crossed with trainings (AP: over people)\n")
+        print("| less | F1 | end-to-end F1 | AP |\n|---|---|---|---|")
+        ours = decoded.pop("selector")
+        for decoder, theirs in decoded.items():
+            gaps = spotting_tables.difference(
+                counted(ours, truth, videos), counted(theirs, truth, videos)
+            ).set_index("metric")
+            triples = [gaps.loc[m, ["difference", "low", "high"]] for m in ("spotting_f1", "end_to_end_f1")]
+            triples.append(precision_gap(ours, theirs, truth, {video.subject for video in videos}))
+            cells = [f"{value:+.3f} [{low:+.3f}, {high:+.3f}]" for value, low, high in triples]
+            print(f"| {decoder} | {' | '.join(cells)} |", flush=True)
+    sources = {}
+    for dataset in sets:
+        curves = [
+            score_curve(materials[0], fold, video)
+            for fold in long.folds
+            for video in materials[0].videos
+            if video.dataset == dataset and video.subject in fold.test
+        ]
+        events = spotting.annotated([video for video in materials[0].videos if video.dataset == dataset])
+        sources[dataset] = curves, events
+    print_learning_curves(sources)
+
+
+def score_curve(material, fold, video):
+    """What a fold's network says of a video."""
+    curves = spotting_decoding.curves_of(spotting_runs.OURS, material, fold, video)
+    others = {kind: curves[kind] for kind in spotting.KINDS[1:]}
+    return interval_files.ScoreCurve(video.subject, video.video, 0, curves["micro"], others)
+
+
+def counted(decoded, truth, videos):
+    """Counts of each training and subject; what a system doesn't stand by isn't counted."""
+    return spotting_tables.tally([*map(spotting_decoding.accepted_intervals, decoded)], truth, videos)
+
+
+def hits(table, truth):
+    """Whether each interval is a hit for average precision: by score, each takes the free truth it overlaps most."""
+    hit = np.zeros(len(table), bool)
+    spans = {place: own[["onset", "offset"]].to_numpy() for place, own in truth.groupby(["subject", "video"])}
+    ordered = table.assign(row=np.arange(len(table))).sort_values(
+        ["score", "onset", "offset"], ascending=[False, True, True]
+    )
+    for place, own in ordered.groupby(["subject", "video"], sort=False):
+        free = spans.get(place, np.zeros((0, 2)))
+        for onset, offset, row in own[["onset", "offset", "row"]].itertuples(index=False, name=None):
+            both = np.minimum(free[:, 1], offset) - np.maximum(free[:, 0], onset) + 1
+            iou = np.maximum(both, 0) / np.maximum(np.ptp(free, axis=1) + offset - onset + 2 - both, 1)
+            if len(free) and iou.max() >= 0.5:
+                hit[row], free = True, np.delete(free, iou.argmax(), axis=0)
+    return hit
+
+
+def weighted_precision(table, truth, people, weight):
+    """Average precision (n,) of so many of each person, weight (n, people)."""
+    table = table[table["subject"].isin(people)].sort_values("score", ascending=False)
+    drawn = weight[:, np.searchsorted(people, table["subject"])]  # (n, intervals)
+    last = np.flatnonzero(np.diff(table["score"], append=-np.inf))  # equal scores enter together
+    hit, taken = (np.cumsum(part, axis=1)[:, last] for part in (drawn * hits(table, truth), drawn))
+    precision = hit / np.maximum(taken, 1)
+    best = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
+    events = weight @ truth["subject"].value_counts().reindex(people, fill_value=0).to_numpy()
+    return (np.diff(hit, axis=1, prepend=0) * best).sum(axis=1) / np.maximum(events, 1)
+
+
+def precision_gap(ours, theirs, truth, searched):
+    """Average precision of one decoder less another's, mean over trainings, and its 95 % interval over people."""
+    people = np.array(sorted(searched))
+    own = truth[truth["subject"].isin(people)]
+    weight = np.vstack([np.ones(len(people)), stats.draws((0, 0), len(people))[0]])
+    sides = (
+        np.mean([weighted_precision(table, own, people, weight) for table in tables], axis=0)
+        for tables in (ours, theirs)
+    )
+    gap = np.subtract(*sides)
+    return gap[0], *stats.interval(gap[1:])
 
 
 def main():
@@ -442,5 +567,7 @@ if __name__ == "__main__":
         freeze(Path(sys.argv[2]))
     elif sys.argv[1:2] == ["frozen"]:
         frozen()
+    elif sys.argv[1:2] == ["run"]:
+        of_run(sys.argv[2])
     else:
         main()
