@@ -290,7 +290,10 @@ def test_validation_loss_does_not_depend_on_how_frames_are_shared_among_sequence
     monkeypatch.setattr(
         learn.videos,
         "_whole",
-        lambda net, sequence, *_: (sequence.target * 0 + 0.5, np.eye(5, dtype=np.float32)[sequence.emotion]),
+        lambda net, alike, *_: (
+            np.stack([sequence.target * 0 + 0.5 for sequence in alike]),
+            np.stack([np.eye(5, dtype=np.float32)[sequence.emotion] for sequence in alike]),
+        ),
     )
     settings = dataclasses.replace(TINY, epochs=1)
     losses = [
