@@ -30,9 +30,18 @@ def curve_table():
     shape = priors.triangular(5, 15, 28, 32)
     series = {"truth": 1, "pseudo_label": 1, "resnet18_bigru flow": 0.9, "framewise raw": 0}
     parts = [
-        pd.DataFrame({"panel": f"s{i:02d}, 1.{i} px", "series": name, "ms": time, "value": shape * height})
+        pd.DataFrame(
+            {
+                "panel": f"s{i:02d}, 1.{i} px",
+                "series": name,
+                "seed": seed,
+                "ms": time,
+                "value": shape * height,
+            }
+        )
         for i in range(4)
         for name, height in series.items()
+        for seed in (range(2) if " " in name else (0,))
     ]
     return pd.concat(parts)
 
@@ -84,6 +93,12 @@ def places(axis):
         line.get_xydata() for line in axis.lines if line.get_marker() == "None" and len(line.get_xdata()) == 2
     ]
     return tuple(np.concatenate([np.empty((0, 2)), *points]) for points in (dots, bars))
+
+
+def test_each_training_is_a_line_that_runs_forward_in_time():
+    axis = figures.curves(curve_table()).axes[0]
+    assert len(axis.lines) == 5  # the pseudo-label, and two models trained twice
+    assert all((np.diff(line.get_xdata()) > 0).all() for line in axis.lines)
 
 
 def test_dots_and_intervals_stand_where_the_csv_says():

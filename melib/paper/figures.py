@@ -204,7 +204,7 @@ def curves(table: pd.DataFrame, *, protocol: str = "", columns: int = 3) -> Figu
     ----------
     table : DataFrame
         panel (text over the panel, say ``s03, 1.2 px``), series (``truth``, ``pseudo_label`` or a model with
-        its input, as in ``resnet18_bigru flow``), ms, value in [0, 1]; a row a frame.
+        its input, as in ``resnet18_bigru flow``), seed of the training, ms, value in [0, 1]; a row a frame.
     protocol : str
         Under which the windows were cut; for the caption.
     columns : int
@@ -218,11 +218,16 @@ def curves(table: pd.DataFrame, *, protocol: str = "", columns: int = 3) -> Figu
     fig, axes = plt.subplots(lines, columns, figsize=size, sharey=True, sharex=True, squeeze=False)
     for axis, panel in zip(axes.flat, panels, strict=False):
         for name in names:
-            line = table[(table["panel"] == panel) & (table["series"] == name)].sort_values("ms")
+            rows = table[(table["panel"] == panel) & (table["series"] == name)]
+            drawn = rows.pivot_table("value", "ms", "seed")  # (T, trainings)
             if name == "truth":
-                axis.fill_between(line["ms"], 0, line["value"], color="#D9D9D9", linewidth=0, label="truth")
-            else:
-                axis.plot(line["ms"], line["value"], **_line(name))
+                axis.fill_between(
+                    drawn.index, 0, drawn.iloc[:, 0], color="#D9D9D9", linewidth=0, label="truth"
+                )
+                continue
+            for i, seed in enumerate(drawn):
+                look = _line(name) | ({"linewidth": 0.7} if drawn.shape[1] > 1 else {})
+                axis.plot(drawn[seed], **look | ({"label": None} if i else {}))
         axis.set_title(panel, fontsize=plt.rcParams["legend.fontsize"], fontweight="normal")
         axis.set_ylim(-0.03, 1.08)
         axis.set_yticks([0, 0.5, 1])
@@ -242,7 +247,8 @@ def curves(table: pd.DataFrame, *, protocol: str = "", columns: int = 3) -> Figu
         "Predicted intensity over time for single events of subjects that the models never saw, beside the "
         f"{truth}pseudo-label made of onset, apex and offset. Over each panel: the event, its true peak in pixels of "
         "the 112-pixel crop where it is known, and rho, the rank agreement of "
-        f"{ours} with {judge}; events are spaced evenly from the worst rho to the best, none is picked by hand."
+        f"{ours} with {judge}, mean over trainings; events are spaced evenly from the worst rho to the best, none is picked "
+        "by hand. A line a training."
         f"{f' {PROTOCOLS.get(protocol, protocol)}.' if protocol else ''}"
     )
     return fig

@@ -568,7 +568,7 @@ def curve_table(prepared, curves, table):
     Returns
     -------
     DataFrame
-        panel, series, ms, value: what figures.curves draws.
+        panel, series, seed (of the training), ms, value: what figures.curves draws.
     """
     metric = "spearman_pseudo" if prepared.truth is None else "inside_spearman_true"
     part = table[(table["dataset"] == prepared.dataset) & (table["protocol"] == prepared.protocol)]
@@ -586,11 +586,11 @@ def curve_table(prepared, curves, table):
         peak = "" if prepared.peak_px is None else f", {prepared.peak_px[i]:.2f} px"
         name = event[1] if event[1].startswith(event[0]) else "/".join(event)
         panel = f"{name}{peak}, rho {value:.2f}"
-        for (model, used, _), curve in curves.items():
+        for (model, used, seed), curve in curves.items():
             if model in (*results.CEILINGS, "resnet18_bigru") and used != "difference":
                 series = model if model in results.CEILINGS else f"{model} {used}"
-                out += [(panel, series, t, v) for t, v in zip(time, curve[i], strict=True)]
-    return pd.DataFrame(out, columns=["panel", "series", "ms", "value"])
+                out += [(panel, series, seed, t, v) for t, v in zip(time, curve[i], strict=True)]
+    return pd.DataFrame(out, columns=["panel", "series", "seed", "ms", "value"])
 
 
 def whole_curves(prepared, curves, folds):
