@@ -62,7 +62,7 @@ def keep(run: Path) -> None:
     made_with = json.loads((run / "environment.json").read_text(encoding="utf-8"))
     day = datetime.date.fromtimestamp((run / "environment.json").stat().st_mtime).isoformat()
     about = {**recorded(run), "commit": made_with["commit"], "day": day, "device": made_with["device"]}
-    about["seconds"] = json.loads((run / "timing.json").read_text(encoding="utf-8"))
+    about["seconds"] = _seconds(run)
     origin = DOCS / "results" / "origin.json"
     tables = _tables() if origin.is_file() else {}
     for name in sorted({"summary", "spotting", *(rule["result"] for rule in answers.rules().values())}):
@@ -81,6 +81,16 @@ def keep(run: Path) -> None:
     runs = [about for i, about in enumerate(tables.values()) if about not in [*tables.values()][:i]]
     of = {name: runs.index(about) for name, about in sorted(tables.items())}
     cache.write_json(origin, {"runs": runs, "tables": of})
+
+
+def _seconds(run: Path) -> dict[str, int]:
+    """How long each notebook took, all its starts together: a later one goes on from what an earlier one left."""
+    seconds: dict[str, int] = {}
+    for name, took in re.findall(
+        r" (\w+): finished in (\d+) s", (run / "log.txt").read_text(encoding="utf-8")
+    ):
+        seconds[name] = seconds.get(name, 0) + int(took)
+    return seconds
 
 
 def blocks() -> dict[str, str]:
@@ -113,11 +123,12 @@ def _tables() -> dict[str, dict[str, Any]]:
 
 
 def _time() -> str:
-    runs = {_named(about): about for about in _tables().values()}
-    return " ".join(
-        f"{sum(about['seconds'].values()) / 60:.0f} minutes in all on {about['device']} ({name})."
-        for name, about in runs.items()
-    )
+    lines = []
+    for name, about in {_named(about): about for about in _tables().values()}.items():
+        of = ", ".join(sorted({part[:2] for part in about["seconds"] if part[:2].isdigit()}))
+        minutes = sum(about["seconds"].values()) / 60
+        lines.append(f"{minutes:.0f} minutes on {about['device']}: {name}, notebooks {of}.")
+    return " ".join(lines)
 
 
 def _named(about: dict[str, Any]) -> str:

@@ -104,6 +104,7 @@ def a_run(folder, dataset="synthme"):
     (folder / "notebooks" / "04_intensity.json").write_text(json.dumps({"stamp": "0", "outputs": outputs}))
     (folder / "html" / "04_intensity.html").write_text("<!DOCTYPE html><title>04</title><p>executed</p>")
     (folder / "timing.json").write_text(json.dumps({"04_intensity": 12.5}))
+    (folder / "log.txt").write_text("2026-01-01T00:00:00 1/1 04_intensity: finished in 12 s\n")
     record = {"commit": "0" * 40, "python": "3.11.7", "device": "a processor", "packages": {}}
     (folder / "environment.json").write_text(json.dumps(record))
     return folder
