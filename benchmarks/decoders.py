@@ -406,7 +406,7 @@ def of_run(name):
     place = runner.locate(name)
     known = read_configuration(place)
     run = Run(place, known["profile"], known["settings"], known["seed"])
-    [long] = spotting.open_long(run)
+    [long] = spotting.open_long(run, windows=False)
     materials = [
         spotting_runs.gather([spotting_runs.OURS], run, long, repeat=repeat)
         for repeat in range(len(run.seeds))

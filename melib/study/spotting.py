@@ -650,12 +650,14 @@ class Long:
     folds: list
 
 
-def open_long(run):
+def open_long(run, *, windows=True):
     """Simulate or open the long videos of a run and compute their features; everything finished is kept.
 
     Parameters
     ----------
     run : Run
+    windows : bool
+        With the reference's features, most of the time: no other system reads them.
 
     Returns
     -------
@@ -675,7 +677,7 @@ def open_long(run):
     share = run.settings["spotting"]["validation_share"]
     for study in long_studies(run):
         folds = folds_of(study, run, validation_share=share)
-        videos = prepare_videos(study, run)
+        videos = prepare_videos(study, run, windows=windows)
         longs.append(Long(study, videos, transfer, clips, folds))
     if not longs:
         raise DataError(
