@@ -105,6 +105,12 @@ def test_a_head_that_turns_moves_its_nose_more_and_both_are_taken_out():
     assert np.abs(left[flow.face_region(LANDMARKS, SIDE)]).max() < 0.02
 
 
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_the_quick_length_of_vectors_is_numpys_norm_to_the_bit(kind):
+    vectors = np.random.default_rng(0).normal(size=(3, 500, 2)).astype(kind)
+    np.testing.assert_array_equal(flow._length(vectors), np.linalg.norm(vectors, axis=-1))
+
+
 def test_a_sample_is_the_mean_of_the_frames_it_stands_for():
     frames = np.arange(20, dtype=np.uint8)[:, None, None] * np.ones((1, 4, 4), np.uint8)
     assert flow.sample(frames, np.array([5.2, 10]), 5)[:, 0, 0].tolist() == [5, 10]

@@ -460,8 +460,9 @@ def _predict(fitted, inputs, shape, device):
     """Curves of `shape` (N, T); ``inputs(rows)`` gives x and mask of some windows."""
     curves, device = np.zeros(shape, np.float32), find_device(device)
     with reproducible(device):
-        net = _network(fitted.settings, None)
-        net.load_state_dict(fitted.state)
+        with torch.device("meta"):  # draws no first weights: all are those of the state
+            net = _network(fitted.settings, None)
+        net.load_state_dict(fitted.state, assign=True)
         net.to(device, memory_format=torch.channels_last).eval()
         for rows in _slices(len(curves), _BATCH):
             curves[rows] = net(*(part.to(device) for part in inputs(rows))).cpu().numpy()
