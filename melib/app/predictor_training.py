@@ -40,7 +40,7 @@ _FIRST = {"world": "first", "family": "patches"}  # of the other world, too: wha
 # Half a second, and the share of such windows of still films whose movement is below the floor.
 _WINDOW, _BELOW = 15, 0.9
 # What validation people's films without a micro-expression may get: one interval in three minutes.
-_PER_HOUR = 20
+PER_HOUR = 20
 # Peaks of movements in crop pixels between which recall is told apart.
 _SIZES = (0, 0.25, 0.5, 1, 1.4, 3)
 # Of the length of motion semi_markov finds nothing; of the four this one finds most on test people: in the control's favour.
@@ -260,13 +260,13 @@ def _together(own: spotting.Long, more: Sequence[spotting.Video]) -> spotting.Lo
 
 
 def _least(system: System, material: Material, floor: float, quiet: list[spotting.Video]) -> float:
-    """Score from which on validation people's films without a micro-expression get no more than `_PER_HOUR` intervals."""
+    """Score from which on validation people's films without a micro-expression get no more than `PER_HOUR` intervals."""
     [fold] = material.folds
     validated = replace(material, folds=[replace(fold, test=fold.validation)])
     names = {(video.subject, f"{video.dataset}/{video.video}") for video in quiet}
     rows = _intervals(system, validated, floor, 0.0)
     alarms = [row.score for row in rows.itertuples() if (row.subject, row.video) in names]
-    allowed = int(_PER_HOUR * sum(len(video) / video.fps for video in quiet) / 3600)
+    allowed = int(PER_HOUR * sum(len(video) / video.fps for video in quiet) / 3600)
     too_many = sorted(alarms, reverse=True)[allowed : allowed + 1]
     return float(np.nextafter(too_many[0], np.inf)) if too_many else 0.0
 
