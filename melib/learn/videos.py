@@ -201,10 +201,10 @@ def fit_regressor(settings, train, validation, seed, *, donors=(), mirror=None):
                 for part in zip(*curves, strict=True)
             )
             labels = (
-                [getattr(sequence, name) for sequence in validation] for name in ("target", "emotion", "mask")
+                np.concatenate([getattr(sequence, name) for sequence in validation])
+                for name in ("target", "emotion", "mask")
             )
-            labels = (np.concatenate(part) for part in labels)
-            rows = (torch.from_numpy(part[None]) for part in (*predicted, *labels))
+            rows = [torch.from_numpy(part[None]) for part in (*predicted, *labels)]
             loss = video_loss(*rows, class_weights=weights.cpu(), **parts)
             return float(loss.classification if settings.tasks == "recognition" else loss.regression)
 
