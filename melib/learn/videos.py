@@ -193,7 +193,7 @@ def fit_regressor(settings, train, validation, seed, *, donors=(), mirror=None):
             """Loss over all frames of all validation sequences: what `VideoSettings.select` says."""
             if not validation:
                 return math.nan
-            # Windows of a video have one length: all at once they take a fifth of the time.
+            # Windows have one length: together they take about half of the time.
             together = [[*alike] for _, alike in itertools.groupby(validation, len)]
             curves = [_whole(net, alike, scale, device) for alike in together]
             predicted = (
