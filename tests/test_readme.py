@@ -198,7 +198,7 @@ def test_what_the_pages_say_in_words_holds_in_the_results():
     )
     card = results.over_seeds(card).query("protocol == 'context' and model == 'resnet18_bigru'")
     follow = card[card["quantity"] == "apex_follow"].set_index("input")
-    # "On flow the network follows the face; on raw frames it draws the same curve whatever happens."
+    # "On flow the network follows the face ...; on raw frames, the paper's input, it draws the same curve whatever happens."
     assert follow.loc["flow", "low"] > 0.5 and abs(follow.loc["raw", "estimate"]) < 0.1
     # "On clips cut from onset to offset, position alone scores what the network scores on raw frames."
     asked = (
