@@ -17,6 +17,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from melib.data import cache
 from melib.paper import answers
 from melib.study import results
@@ -65,7 +67,8 @@ def keep(run: Path) -> None:
     about["seconds"] = _seconds(run)
     origin = DOCS / "results" / "origin.json"
     tables = _tables() if origin.is_file() else {}
-    for name in sorted({"summary", "spotting", *(rule["result"] for rule in answers.rules().values())}):
+    asked = {rule["result"] for rule in answers.rules().values()}
+    for name in sorted({"summary", "spotting", "spotting_transfer", *asked}):
         theirs = run / "results" / f"{name}.csv"
         if not theirs.is_file():
             continue
@@ -74,7 +77,7 @@ def keep(run: Path) -> None:
             shown = {(protocol, metric, amplitude) for _, protocol, metric, amplitude in _AGREEMENT}
             rows = zip(table["protocol"], table["metric"], table["amplitude"], strict=True)
             table = table[[row in shown for row in rows]]
-        if name == "spotting":
+        if name in ("spotting", "spotting_transfer"):
             table = table[table["rule"] == "strict"]
         cache.write_table(DOCS / "results" / f"{name}.csv", table)
         tables[name] = about
@@ -101,7 +104,8 @@ def blocks() -> dict[str, str]:
         "intensity": _intensity(),
         "published": _published(),
         "aims": _aims(),
-        "spotting": _spotting(),
+        "spotting": _spotting("spotting"),
+        "transfer": _spotting("spotting_transfer"),
         "parts": _parts(),
         "choices": _choices(),
         "variants": _variants(),
@@ -209,8 +213,13 @@ def _aim_rows() -> list[tuple[str, str, str, bool]]:
     return rows
 
 
-def _spotting() -> str:
-    (table,) = results.read_results(DOCS, "spotting")
+def _spotting(name: str) -> str:
+    """Systems in the videos that were trained on, or in others; nothing where the run is older."""
+    tables = results.read_results(DOCS, name)
+    return _systems(*tables, _origin(name)) if tables else f"Of this run there is no `results/{name}.csv`."
+
+
+def _systems(table: pd.DataFrame, origin: str) -> str:
     first, times = table.iloc[0], answers.trainings(table)
     table = results.over_seeds(table, ["dataset", "system"])
     table = table[table["system"].isin(_SYSTEMS)]
@@ -232,7 +241,7 @@ def _spotting() -> str:
     ]
     caption = (
         f"{first['videos']:.0f} simulated videos, {first['minutes']:.0f} minutes, {first['tp'] + first['fn']:.0f} "
-        f"micro-expressions ({_origin('spotting')}); every video scored, one-to-one matching at IoU .5; 95 % intervals over "
+        f"micro-expressions ({origin}); every video scored, one-to-one matching at IoU .5; 95 % intervals over "
         "subjects:"
     )
     return f"{caption}\n\n{_table(head, rows)}"
@@ -247,7 +256,7 @@ def _parts() -> str:
         cells = [answers.interval_text(effects[m], "effect", d, sign=True) for m, d in digits.items()]
         rows.append([factor, f"{results.spaced(ours)} for {results.spaced(reference)}", *cells])
     head = ["part", "ours for the reference's", *_SCORES]
-    caption = f"Mean over {table['combinations'].max()} combinations ({_origin('spotting')}); 95 % intervals over subjects:"
+    caption = f"Mean over {table['combinations'].max()} combinations ({_origin('factorial')}); 95 % intervals over subjects:"
     return f"{caption}\n\n{_table(head, rows)}"
 
 

@@ -270,6 +270,22 @@ def test_the_arms_of_sharing_differ_in_the_body_or_in_neutral_alone_and_without_
     assert len(spotting_decoding.classify(shared, interval, curves)) == 1
 
 
+def test_copies_of_the_videos_under_another_name_score_what_the_videos_score(material):
+    copies = [replace(video, dataset="copies") for video in material.videos]
+    curves = {
+        fit: {**own, **{("copies", *place): curve for (_, *place), curve in own.items()}}
+        for fit, own in material.curves.items()
+    }
+    both = replace(material, videos=[*material.videos, *copies], curves=curves)
+    systems = [CHANCE, MOTION, REPAIRED, OURS]
+    there = spotting_runs.transferred(systems, [both], jobs=1).set_index(["system", "rule"])
+    read = evaluation(material, {s.name: predict(s, material) for s in systems if s != REPAIRED})
+    home = read.systems([CHANCE, MOTION, OURS]).set_index(["system", "rule"])
+    assert (there["dataset"] == "copies").all()
+    pd.testing.assert_frame_equal(there.drop(columns=["dataset", "ap"]), home.drop(columns=["dataset", "ap"]))
+    assert spotting_runs.transferred(systems, [material], jobs=1).empty
+
+
 def test_every_fault_of_the_ledger_has_its_row_and_leaving_videos_out_never_lowers_the_score():
     faulty = spotting_runs.with_faults([OURS])
     whole = made_up_material(fault=faulty)

@@ -25,6 +25,7 @@ from melib.study.spotting_decoding import (
     fits_of,
 )
 from melib.study.spotting_tables import (
+    COLUMNS,
     Evaluation,
     difference,
     pooled_scores,
@@ -215,8 +216,8 @@ def spotting_study(run, longs):
     Returns
     -------
     tables : dict name -> DataFrame
-        spotting, spotting_claims, system_differences, spotting_parts, class_priors, spotting_recall, spotting_timing,
-        recognition, inflation_ledger, spotting_curves, spotting_intervals; each with the data set's name.
+        spotting, spotting_transfer, spotting_claims, system_differences, spotting_parts, class_priors, spotting_recall,
+        spotting_timing, recognition, inflation_ledger, spotting_curves, spotting_intervals; each with the data set's name.
     """
     return _write(run, [(long, _spotting_study(run, long)) for long in longs])
 
@@ -233,6 +234,7 @@ def _spotting_study(run, long):
         _export(run, long, name, intervals)
     return {
         "spotting": evaluation.systems(systems),
+        "spotting_transfer": transferred(systems, materials, run.jobs),
         "spotting_claims": evaluation.claims(),
         "system_differences": evaluation.differences(systems, "spotting_systems"),
         "spotting_parts": evaluation.parts(parts),
@@ -242,6 +244,32 @@ def _spotting_study(run, long):
         "inflation_ledger": pd.concat(map(evaluation.ledger, (REPAIRED, OURS)), ignore_index=True),
         **chosen_timelines(first[OURS.name], materials[0]),
     }
+
+
+def transferred(systems, materials, jobs):
+    """The same systems in videos of a data set that nothing was trained on, with the decoders fitted at home.
+
+    Parameters
+    ----------
+    systems : list of System
+        Those that read windows or the intensity model are left out: neither is computed for these videos.
+    materials : list of Material
+        One a training run.
+    jobs : int
+        Processes.
+
+    Returns
+    -------
+    DataFrame
+        Rows as in spotting.csv, with the name of that data set; none where there is none.
+    """
+    home, rows = materials[0], [pd.DataFrame(columns=["system", *COLUMNS])]
+    systems = [s for s in systems if s.features != "reference" and not s.needs_intensity]
+    for dataset in dict.fromkeys(v.dataset for v in home.videos if v.dataset != home.dataset):
+        predicted = _predict_all(systems, materials, jobs, [(dataset, "")])
+        candidates = {name: trainings for (name, *_), trainings in predicted.items()}
+        rows.append(Evaluation(replace(home, dataset=dataset), candidates).systems(systems))
+    return pd.concat(rows[1:] or rows, ignore_index=True)
 
 
 def _repeated(systems, run, long):
