@@ -361,16 +361,20 @@ def test_what_is_learned_from_more_is_tested_on_what_the_base_is_tested_on(finis
     monkeypatch.setattr(further, "further_clips", lambda p, times, run: p)
     trained, fit = [], learn.windows.fit_windows
     monkeypatch.setattr(
-        learn.windows, "fit_windows", lambda s, train, *a: trained.append(len(train)) or fit(s, train, *a)
+        learn.windows,
+        "fit_windows",
+        lambda s, train, *a: trained.append((len(train), s.epochs)) or fit(s, train, *a),
     )
     names = [name for name, change in CHANGES.items() if change.family == "data"]
-    run = asking(tmp_path, lines(*names, protocol="context"))
+    run = asking(tmp_path, lines(*names, protocol="context", fit={"epochs": 6}))
     variants = ablations.fit_all(outcome, run)["made_up", "context"]
     assert [v.about[4] for v in variants[2:]] == names
     for variant in variants:
         assert variant.curve.shape == calm.pseudo.shape and not np.isnan(variant.curve).any()
-    base = np.array(trained[:2])  # two windows a person, one of them a movement
-    np.testing.assert_array_equal(np.reshape(trained, (5, 2)), np.outer([1, 1, 2, 1.5, 3], base))
+    windows, epochs = np.array(trained).T.reshape(2, 5, 2)  # variant, fold
+    base = windows[0]  # two windows a person, one of them a movement
+    np.testing.assert_array_equal(windows, np.outer([1, 1, 2, 1.5, 3], base))
+    np.testing.assert_array_equal(windows * epochs, np.tile(6 * base, (5, 1)))  # as many steps
 
 
 def test_further_clips_are_other_movements_at_the_rate_that_a_window_reads(tmp_path):

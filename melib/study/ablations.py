@@ -258,6 +258,8 @@ def fit_all(outcome, run):
                         trained = further.extended(trained, more[p.dataset, change.clips], fold)
                     if change.over_rest:
                         trained = further.over_rest(trained, fold, seed)
+                    if change.family == "data":
+                        budget = further.with_as_many_steps(budget, cut, trained, fold)
                     tasks.append((job, budget, trained, fold))
     return _gathered(wanted, iter(grid.run_tasks(intensity.run_job, run, tasks)))
 

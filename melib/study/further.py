@@ -3,7 +3,8 @@
     further clips   simulated at the rate that a window reads, with the noise of the mean of the frames it averages
     laid            motion of a whole event + motion of another person's window of rest = a window with the event's target
 
-Both are appended to the windows of one fold: who validates and who is tested keeps the windows that they had.
+Both are appended to the windows of one fold: who validates and who is tested keeps the windows that they had. What learns
+from more is trained for as many steps as what it is compared with, so that a difference is one of data, and not of time.
 """
 
 from dataclasses import replace
@@ -100,6 +101,26 @@ def over_rest(prepared, fold, seed):
     both = [(*prepared.entries[row], *prepared.entries[rest]) for row, rest in zip(moved, under, strict=True)]
     mask = np.concatenate([prepared.mask, prepared.mask[moved] & prepared.mask[under]])
     return replace(laid, entries=[*prepared.entries, *both], mask=mask)
+
+
+def with_as_many_steps(budget, prepared, more, fold):
+    """A budget whose epochs are fewer by as much as there is more to train on.
+
+    Parameters
+    ----------
+    budget : dict
+        Settings of a fit; ``epochs`` those of a fit on ``prepared``.
+    prepared, more : intensity.Prepared
+        Windows before and after something was appended.
+    fold : protocols.Fold
+
+    Returns
+    -------
+    dict
+        With as many steps, to half an epoch of the larger set; at least one epoch.
+    """
+    few, many = (len(intensity.rows_of(windows, fold.train)) for windows in (prepared, more))
+    return {**budget, "epochs": max(1, round(budget["epochs"] * few / many))}
 
 
 def _appended(prepared, more, rows):
