@@ -192,9 +192,9 @@ def test_no_result_is_typed_beside_the_blocks():
 
 
 def test_what_the_pages_say_in_words_holds_in_the_results():
-    card, differences, factorial = (
+    card, differences, factorial, transfer = (
         results.read_result(DOCS / "results" / f"{name}.csv")
-        for name in ("face_card", "model_differences", "factorial")
+        for name in ("face_card", "model_differences", "factorial", "spotting_transfer")
     )
     card = results.over_seeds(card).query("protocol == 'context' and model == 'resnet18_bigru'")
     follow = card[card["quantity"] == "apex_follow"].set_index("input")
@@ -206,9 +206,21 @@ def test_what_the_pages_say_in_words_holds_in_the_results():
     )
     (alone,) = differences.query(f"{asked} and metric == 'spearman_pseudo'").to_dict("records")
     assert alone["low"] <= 0 and abs(alone["difference"]) < 0.05
-    # "The features are by far the largest part."
-    parts = factorial.query("metric == 'end_to_end_f1'").set_index("factor")["effect"].abs()
-    assert parts["features"] > 2 * parts.drop("features").max()
+    # "On a family of movements that nothing was trained on, spotting finds more ..., but what it finds it names no better."
+    there = results.over_seeds(transfer, ["dataset", "system"]).set_index("system")
+    ours, motion = there.loc["ours"], there.loc["motion"]
+    assert (
+        ours["spotting_f1"] > motion["spotting_f1_high"]
+        and ours["end_to_end_f1_low"] < motion["end_to_end_f1"]
+    )
+    # "Of our parts the features and the network's body carry the lead ...; triangle and decoder add nothing to it ..."
+    parts = factorial.query("metric == 'end_to_end_f1'").set_index("factor")
+    assert parts["effect"].idxmax() == "features" and (parts.loc[["features", "body"], "low"] > 0).all()
+    rest = parts.loc[["target", "decoder"]]
+    assert (rest["low"] < 0).all() and (rest["high"] > 0).all()
+    # "... and the decoder invents more."
+    (alarms,) = factorial.query("metric == 'fp_per_hour' and factor == 'decoder'").to_dict("records")
+    assert alarms["low"] > 0
 
 
 def test_a_run_fills_the_blocks_from_its_results_alone(tmp_path, monkeypatch):
