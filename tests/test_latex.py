@@ -213,7 +213,8 @@ def test_the_rows_are_the_results_own(whole):
         np.testing.assert_allclose(values, [row["estimate"], row["low"], row["high"]], rtol=1e-5)
     assert list(table["kind"].unique()) == ["control", "learned", "ceiling"]
     rows = pd.read_csv(folder / "tables" / "spotting_systems.csv")
-    assert list(rows["system"]) == [system.name for system in spotting_runs.SYSTEMS]
+    tested = {*RESULTS["spotting"]["system"]}
+    assert list(rows["system"]) == [s.name for s in spotting_runs.SYSTEMS if s.name in tested]
 
 
 def test_a_dagger_stands_where_a_test_is_significant_and_nowhere_else(whole):
