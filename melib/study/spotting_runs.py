@@ -253,10 +253,7 @@ def transferred(systems, materials, jobs):
     ----------
     systems : list of System
         Those that read windows or the intensity model are left out: neither is computed for these videos.
-    materials : list of Material
-        One a training run.
-    jobs : int
-        Processes.
+    materials, jobs : as in `decoder_comparison`
 
     Returns
     -------
