@@ -8,8 +8,10 @@ import pytest
 import torch
 from scipy.stats import spearmanr
 
+from melib.learn.windows import FitSettings
 from melib.losses import intensity_loss
 from melib.models import IntensityNet
+from melib.study.run import profile_settings
 
 SPEC = importlib.util.spec_from_file_location("gpu", Path(__file__).parents[1] / "benchmarks" / "gpu.py")
 gpu = importlib.util.module_from_spec(SPEC)
@@ -30,6 +32,12 @@ def test_its_loss_is_the_packages_loss():
     predicted, target = (torch.from_numpy(random.random((5, 16))) for _ in range(2))
     ours = intensity_loss(predicted, target, torch.ones(5, 16, dtype=torch.bool)).total
     torch.testing.assert_close(gpu.loss(predicted, target), ours)
+
+
+def test_its_recipe_is_that_of_profile_published():
+    fit = FitSettings(**profile_settings("published")["fit"])
+    theirs = fit.epochs, fit.batch, fit.lr, fit.weight_decay, fit.warp, fit.shift, fit.hide, fit.light
+    assert theirs == (gpu.EPOCHS, gpu.BATCH, gpu.LR, gpu.DECAY, gpu.WARP, gpu.SHIFT, gpu.HIDE, gpu.LIGHT)
 
 
 def test_its_rank_correlation_is_scipys():
