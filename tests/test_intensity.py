@@ -181,7 +181,7 @@ def test_a_failed_fit_names_its_reason_and_the_others_are_kept(tiny, monkeypatch
     assert len(weights(run)) == 2
 
 
-@pytest.mark.parametrize("profile", ["smoke", "demo", "published", "paper"])
+@pytest.mark.parametrize("profile", ["smoke", "demo", "five", "published", "published_main", "paper"])
 def test_every_profile_names_fits_that_exist(profile):
     options = profile_settings(profile)
     for protocol in options["windows"]:

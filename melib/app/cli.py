@@ -242,7 +242,7 @@ def _files(
 @app.command("run", epilog="Example:  melib run --profile smoke --only 04 --run trial")
 def _run(
     profile: Annotated[
-        str, typer.Option(help="smoke, demo, five, published or paper: how much is computed.")
+        str, typer.Option(help="smoke, demo, five, published, published_main or paper: how much is computed.")
     ] = "demo",
     data: Annotated[list[str] | None, typer.Option(help="NAME=DIR of a data set; may be repeated.")] = None,
     only: Annotated[

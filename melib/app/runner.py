@@ -134,7 +134,7 @@ def ask(
     Parameters
     ----------
     profile : str
-        Name of a profile: smoke, demo, five, published, paper.
+        Name of a profile: smoke, demo, five, published, published_main, paper.
     run : str or Path, optional
         Name of the run below ``root``, or a path to its folder; :func:`name_of` gives the default.
     seed : int

@@ -36,7 +36,7 @@ def profile_settings(profile):
     Parameters
     ----------
     profile : str
-        smoke, demo, five, published or paper.
+        smoke, demo, five, published, published_main or paper.
 
     Returns
     -------
@@ -62,7 +62,7 @@ class Run:
     folder : Path
         Everything that the run writes lies below it. A run stands for it wherever a path is taken.
     profile : str
-        smoke, demo, five, published or paper.
+        smoke, demo, five, published, published_main or paper.
     settings : dict
         Those of the profile (profiles.yml), read once.
     seed : int
