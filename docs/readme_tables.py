@@ -47,6 +47,7 @@ _MODELS = (
     ("oracle_interval", "none", "*control*: true onset and offset, mean shape"),
     ("pseudo_label", "none", "*ceiling*: the labels themselves"),
 )
+_PARTS = {"spotting_f1": 3, "end_to_end_f1": 3, "fp_per_hour": 0}  # and their digits
 _SCORES = ["spotting F1", "end-to-end F1", "false alarms an hour", "STRS"]
 _SYSTEMS = {
     "chance": "*control*: chance, no pixel",
@@ -249,7 +250,7 @@ def _systems(table: pd.DataFrame, origin: str) -> str:
 
 def _parts() -> str:
     (table,) = results.read_results(DOCS, "factorial")
-    digits = {"spotting_f1": 3, "end_to_end_f1": 3, "fp_per_hour": 0, "strs": 3}
+    digits = _PARTS | {"strs": 3}
     rows = []
     for (factor, ours, reference), part in table.groupby(["factor", "ours", "reference"], sort=False):
         effects = {row["metric"]: row for row in results.records(part)}
@@ -261,15 +262,14 @@ def _parts() -> str:
 
 
 def _choices() -> str:
-    """Single parts of our system, each against what it is asked about; nothing where the run is older."""
+    """Single parts of our system, each against what it is asked about, with p after Holm; nothing where the run is older."""
     rows = []
     for table in results.read_results(DOCS, "spotting_parts"):
-        wanted = table[table["metric"].isin(["spotting_f1", "end_to_end_f1"])]
-        for (asked, *about), part in wanted.groupby(["question", "system", "against"], sort=False):
+        for (asked, *about), part in table.groupby(["question", "system", "against"], sort=False):
             by = {row["metric"]: row for row in results.records(part)}
-            cells = [_difference(by.get(metric, {})) for metric in ("spotting_f1", "end_to_end_f1")]
-            rows.append([asked, " less ".join(about), *cells, *_p_and_floor(by.get("end_to_end_f1", {}))])
-    head = ["question", "difference", "spotting F1", "end-to-end F1", "p after Holm", "another seed alone"]
+            cells = [_tested(by.get(metric, {}), digits) for metric, digits in _PARTS.items()]
+            rows.append([asked, " less ".join(about), *cells])
+    head = ["question", "difference", "spotting F1", "end-to-end F1", "false alarms an hour"]
     return _table(head, rows) if rows else "Of this run there is no `results/spotting_parts.csv`."
 
 
@@ -279,24 +279,34 @@ def _variants() -> str:
     chosen = {"context": "inside_spearman_true", "paper": "spearman_pseudo"}
     shown = table[(table["metric"] == table["protocol"].map(chosen)) & (table["family"] != "control")]
     for row in results.records(shown):
-        rows.append([row["protocol"], row["base"], row["variant"], _difference(row), *_p_and_floor(row)])
-    head = ["protocol", "base", "changed", "difference", "p after Holm", "another seed alone"]
+        rows.append([row["protocol"], row["base"], row["variant"], _tested(row, 3)])
+    head = ["protocol", "base", "changed", "difference, p after Holm"]
     asked = "Spearman with the truth inside the event (context), with the pseudo-label (paper), less that of the base"
     return f"{asked} ({_origin('ablation_differences')}):\n\n{_table(head, rows)}"
 
 
-def _difference(row: dict[str, Any]) -> str:
-    return answers.interval_text(row, "difference", 3, sign=True)
+def _difference(row: dict[str, Any], digits: int = 3) -> str:
+    return answers.interval_text(row, "difference", digits, sign=True)
 
 
-def _p_and_floor(row: dict[str, Any]) -> list[str]:
-    return [f"{row[name]:.3f}" if row.get(name, math.nan) >= 0 else "" for name in ("p_holm", "floor")]
+def _tested(row: dict[str, Any], digits: int) -> str:
+    """A difference, and its p where somebody declared a test."""
+    p = row.get("p_holm", math.nan)
+    return _difference(row, digits) + (f", p {p:.3f}" if p >= 0 else "")
 
 
 def _sharing() -> str:
+    """What sharing the body does, the alarms that it raises, and what another seed does to the same numbers."""
     said = answers.verdicts(DOCS, "sharing", "synergy")
-    asked = [v for v in said if v.standing != "missing"]
-    return "\n".join(f"- {v.question} **{v.answer}**: {v.effect}, {v.about}." for v in asked)
+    lines = [f"{v.question} **{v.answer}**: {v.effect}, {v.about}." for v in said if v.standing != "missing"]
+    for table in results.read_results(DOCS, "spotting_parts"):
+        named = table["question"].isin(["sharing", "sham"]) & (table["metric"] == "fp_per_hour")
+        alarms = [
+            f"{row['system']}, less {row['against']}, {_tested(row, 0)}"
+            for row in results.records(table[named])
+        ]
+        lines.append(f"False alarms an hour: {'; '.join(alarms)}.")
+    return "\n".join(f"- {line}" for line in lines)
 
 
 def main() -> None:

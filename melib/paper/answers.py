@@ -219,7 +219,7 @@ def _verdict(name: str, rule: Mapping[str, Any], rows: list[dict[str, Any]]) -> 
     texts["rate"] = interval_text(row, column, int(digits or 0))
     values = ": ".join(str(texts[column]) for column in rule.get("by", ()))
     beside = [f"of {len(rows)}, {above} above and {below} below 0"] * (len(rows) > 1)
-    beside += [f"another seed alone does {row['floor']:.3f}"] if _end(row, "floor") >= 0 else []
+    beside += [f"another seed alone moved it by {row['floor']:.3f}"] if _end(row, "floor") >= 0 else []
     known = {word: row[key] for key, word in _COUNTED.items() if row.get(key, math.nan) > 0}
     counted = [f"{count:.0f} {word}{'s' * (count != 1)}" for word, count in known.items()]
     data = [row["dataset"], *counted, *([row["whose"]] if "whose" in row else [])]
