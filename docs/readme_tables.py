@@ -69,7 +69,7 @@ def keep(run: Path) -> None:
     origin = DOCS / "results" / "origin.json"
     tables = _tables() if origin.is_file() else {}
     asked = {rule["result"] for rule in answers.rules().values()}
-    for name in sorted({"summary", "spotting", "spotting_transfer", *asked}):
+    for name in sorted({"summary", "transfer_loss", "spotting", "spotting_transfer", *asked}):
         theirs = run / "results" / f"{name}.csv"
         if not theirs.is_file():
             continue
@@ -78,6 +78,8 @@ def keep(run: Path) -> None:
             shown = {(protocol, metric, amplitude) for _, protocol, metric, amplitude in _AGREEMENT}
             rows = zip(table["protocol"], table["metric"], table["amplitude"], strict=True)
             table = table[[row in shown for row in rows]]
+        if name == "transfer_loss":
+            table = table[(table["protocol"] == "context") & (table["metric"] == "inside_spearman_true")]
         if name in ("spotting", "spotting_transfer"):
             table = table[table["rule"] == "strict"]
         cache.write_table(DOCS / "results" / f"{name}.csv", table)
@@ -105,6 +107,7 @@ def blocks() -> dict[str, str]:
         "intensity": _intensity(),
         "published": _published(),
         "aims": _aims(),
+        "families": _families(),
         "spotting": _spotting("spotting"),
         "transfer": _spotting("spotting_transfer"),
         "parts": _parts(),
@@ -173,6 +176,23 @@ def _intensity() -> str:
     of = _origin("model_differences")
     caption = f"Simulated clips, {counted} ({of}). Spearman, mean over subjects with 95 % intervals:"
     return f"{caption}\n\n{_table(head, rows)}"
+
+
+def _families() -> str:
+    """Agreement on the families of movements that were trained on, and on another."""
+    (table,) = results.read_results(DOCS, "transfer_loss")
+    known = {(row["model"], row["input"]): row for row in results.records(table)}
+    sides = ("within", "across")
+    rows = [
+        [name, *(answers.interval_text(known[model, used], side) for side in sides)]
+        for model, used, name in _MODELS
+        if (model, used) in known
+    ]
+    asked = (
+        "Spearman with the truth, inside the event, context protocol, mean over subjects with 95 % intervals"
+    )
+    caption = f"{asked} ({_origin('model_differences')}):"
+    return f"{caption}\n\n{_table(['', 'families trained on', 'another family'], rows)}"
 
 
 def _published() -> str:
