@@ -191,7 +191,7 @@ def _families() -> str:
     asked = (
         "Spearman with the truth, inside the event, context protocol, mean over subjects with 95 % intervals"
     )
-    caption = f"{asked} ({_origin('model_differences')}):"
+    caption = f"{asked} ({_named(_tables()['transfer_loss'])}):"
     return f"{caption}\n\n{_table(['', 'families trained on', 'another family'], rows)}"
 
 
@@ -305,14 +305,11 @@ def _variants() -> str:
     return f"{asked} ({_origin('ablation_differences')}):\n\n{_table(head, rows)}"
 
 
-def _difference(row: dict[str, Any], digits: int = 3) -> str:
-    return answers.interval_text(row, "difference", digits, sign=True)
-
-
 def _tested(row: dict[str, Any], digits: int) -> str:
     """A difference, and its p where somebody declared a test."""
     p = row.get("p_holm", math.nan)
-    return _difference(row, digits) + (f", p {p:.3f}" if p >= 0 else "")
+    text = answers.interval_text(row, "difference", digits, sign=True)
+    return text + (f", p {p:.3f}" if p >= 0 else "")
 
 
 def _sharing() -> str:
